@@ -1,0 +1,30 @@
+// Package nearest guesses which name was meant by a misspelt one. The strict YAML
+// reader and the gateway's violations call it.
+package nearest
+
+import (
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Name returns the candidate that is most likely meant by the misspelt name, and ""
+// when none is near: one that differs in case alone, else the one with the fewest
+// edits, of which a third of the name's length is allowed.
+func Name(misspelt string, candidates []string) string {
+	const longest = 64 // an edit distance costs the product of both lengths
+	if len(misspelt) > longest {
+		return ""
+	}
+	best, bound := "", len(misspelt)/3+1
+	for _, candidate := range candidates {
+		if strings.EqualFold(misspelt, candidate) {
+			return candidate
+		}
+		edits := levenshtein.ComputeDistance(strings.ToLower(misspelt), strings.ToLower(candidate))
+		if edits < bound {
+			best, bound = candidate, edits
+		}
+	}
+	return best
+}

@@ -1,0 +1,174 @@
+// Package strictyaml reads configuration files so that a mistake in one is an error
+// that names the file, the line and the key. The gateway reads its configuration with
+// it, the simulation its seed. It refuses unknown and repeated keys, values of another
+// type, and a second document in the file.
+package strictyaml
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Document remembers where the keys of a decoded file stand, for errors that are
+// found only later.
+type Document struct {
+	name  string
+	lines map[string]int // by path
+}
+
+// Decode reads the one YAML document in data into the struct that into points at.
+// Name is the file's name for errors. All unknown keys are reported at once; a file
+// without content leaves the struct as it is.
+func Decode(name string, data []byte, into any) (*Document, error) {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, located(name, err)
+	}
+	doc := &Document{name: name, lines: map[string]int{}}
+	var bodies []ast.Node
+	for _, d := range file.Docs {
+		if d.Body != nil {
+			bodies = append(bodies, d.Body)
+		}
+	}
+	switch {
+	case len(bodies) == 0:
+		return doc, nil
+	case len(bodies) > 1:
+		return nil, fmt.Errorf("%s:%d: a second document; the file must hold one", name, bodies[1].GetToken().Position.Line)
+	}
+	if err := errors.Join(doc.walk(bodies[0], reflect.TypeOf(into), "")...); err != nil {
+		return nil, err
+	}
+	if err := yaml.UnmarshalWithOptions(data, into, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
+		return nil, located(name, err)
+	}
+	return doc, nil
+}
+
+// Errorf returns an error about the value at a path such as "upstream.groups[2].name",
+// in the form "file:line: path: message". The line is that of the nearest enclosing
+// key that the file holds.
+func (d *Document) Errorf(path, format string, args ...any) error {
+	line, known := 0, path
+	for {
+		var ok bool
+		if line, ok = d.lines[known]; ok {
+			break
+		}
+		cut := strings.LastIndexAny(known, ".[")
+		if cut < 0 {
+			break
+		}
+		known = known[:cut]
+	}
+	message := fmt.Errorf(format, args...)
+	if line == 0 {
+		return fmt.Errorf("%s: %s: %w", d.name, path, message)
+	}
+	return fmt.Errorf("%s:%d: %s: %w", d.name, line, path, message)
+}
+
+// walk notes the line of each key below node and returns an error for each key that
+// the type t, which the node is to be decoded into, does not have.
+func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []error) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch n := node.(type) {
+	case *ast.StringNode:
+		// The library's own error about a duration has no line.
+		if t == reflect.TypeFor[time.Duration]() {
+			if _, err := time.ParseDuration(n.Value); err != nil {
+				return []error{d.Errorf(path, "not a duration; write it as 500ms, 10s or 1m30s")}
+			}
+		}
+	case *ast.AnchorNode:
+		return d.walk(n.Value, t, path)
+	case *ast.SequenceNode:
+		for i, value := range n.Values {
+			element := fmt.Sprintf("%s[%d]", path, i)
+			d.lines[element] = value.GetToken().Position.Line
+			if t.Kind() == reflect.Slice {
+				errs = append(errs, d.walk(value, t.Elem(), element)...)
+			}
+		}
+	case *ast.MappingNode:
+		for _, member := range n.Values {
+			errs = append(errs, d.member(member, t, path)...)
+		}
+	case *ast.MappingValueNode:
+		errs = d.member(n, t, path)
+	}
+	return errs
+}
+
+func (d *Document) member(member *ast.MappingValueNode, t reflect.Type, path string) []error {
+	position := member.Key.GetToken()
+	key := position.Value
+	inner := strings.TrimPrefix(path+"."+key, ".")
+	d.lines[inner] = position.Position.Line
+	switch t.Kind() {
+	case reflect.Map:
+		return d.walk(member.Value, t.Elem(), inner)
+	case reflect.Struct:
+		fields := fields(t)
+		if field, ok := fields[key]; ok {
+			return d.walk(member.Value, field, inner)
+		}
+		names := make([]string, 0, len(fields))
+		for name := range fields {
+			names = append(names, name)
+		}
+		hint := ""
+		if near := nearest.Name(key, names); near != "" {
+			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		return []error{d.Errorf(inner, "unknown key%s", hint)}
+	}
+	return nil
+}
+
+// fields lists the keys of a struct with the types of their values.
+func fields(t reflect.Type) map[string]reflect.Type {
+	keys := make(map[string]reflect.Type, t.NumField())
+	for i := range t.NumField() {
+		field := t.Field(i)
+		key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		switch {
+		case !field.IsExported() || key == "-":
+		case options == "inline":
+			for inner, value := range fields(field.Type) {
+				keys[inner] = value
+			}
+		case key != "":
+			keys[key] = field.Type
+		default:
+			keys[strings.ToLower(field.Name)] = field.Type
+		}
+	}
+	return keys
+}
+
+// located puts the file's name and line in front of an error of the YAML library,
+// whose own form spreads over several lines and quotes the file: a secret that was
+// put where it does not belong must not show.
+func located(name string, err error) error {
+	var positioned yaml.Error
+	if errors.As(err, &positioned) {
+		if t := positioned.GetToken(); t != nil {
+			return fmt.Errorf("%s:%d: %s", name, t.Position.Line, positioned.GetMessage())
+		}
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}

@@ -1,0 +1,99 @@
+package strictyaml_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/internal/strictyaml"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type server struct {
+	Listen  string        `yaml:"listen"`
+	Timeout time.Duration `yaml:"timeout"`
+	Size    int           `yaml:"size"`
+}
+
+type config struct {
+	Server server            `yaml:"server"`
+	Peers  []server          `yaml:"peers"`
+	Labels map[string]string `yaml:"labels"`
+}
+
+func TestDecode(t *testing.T) {
+	var got config
+	_, err := strictyaml.Decode("good.yaml", []byte(`
+# a comment
+server:
+  listen: 127.0.0.1:0
+  timeout: 1m30s
+peers:
+  - listen: a:1
+    size: 3
+  - {listen: "b:2"}
+labels: {any: thing}
+`), &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config{
+		Server: server{Listen: "127.0.0.1:0", Timeout: 90 * time.Second},
+		Peers:  []server{{Listen: "a:1", Size: 3}, {Listen: "b:2"}},
+		Labels: map[string]string{"any": "thing"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	tests := []struct{ name, document, want string }{
+		{"an unknown key", "server:\n  lissten: a", "f.yaml:2: server.lissten: unknown key; did you mean listen?"},
+		{"an unknown key with nothing near", "server:\n  zebra: a", "f.yaml:2: server.zebra: unknown key"},
+		{"an unknown key at the top", "servers: {}", "f.yaml:1: servers: unknown key; did you mean server?"},
+		{"an unknown key in a list", "peers:\n- listen: a\n- sise: 3", "f.yaml:3: peers[1].sise: unknown key; did you mean size?"},
+		{"two unknown keys", "foo: 1\nserver:\n  Listen: a", "f.yaml:1: foo: unknown key\nf.yaml:3: server.Listen: unknown key; did you mean listen?"},
+		{"a repeated key", "server:\n  size: 1\n  size: 2", "f.yaml:3: "},
+		{"another type", "server:\n  size: many", "f.yaml:2: "},
+		{"a secret where a number belongs", "server:\n  size: hunter2", "f.yaml:2: "},
+		{"another type above", "server: 7", "f.yaml:1: "},
+		{"a bad duration", "server:\n  timeout: soon", "f.yaml:2: server.timeout: not a duration"},
+		{"bad syntax", "server: [", "f.yaml:1: "},
+		{"a tab", "server:\n\tlisten: a", "f.yaml:2: "},
+		{"a second document", "server: {}\n---\nserver: {}", "f.yaml:3: a second document"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := strictyaml.Decode("f.yaml", []byte(test.document), new(config))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error:\n got %s\nwant %s", err, test.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error shows the value: %s", err)
+			}
+		})
+	}
+}
+
+func TestErrorf(t *testing.T) {
+	document, err := strictyaml.Decode("f.yaml", []byte("server:\n  listen: a\npeers:\n  - listen: b\n"), new(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"server.listen":   "f.yaml:2: server.listen: is wrong",
+		"server.timeout":  "f.yaml:1: server.timeout: is wrong",
+		"peers[0].listen": "f.yaml:4: peers[0].listen: is wrong",
+		"peers[0].size":   "f.yaml:4: peers[0].size: is wrong",
+		"labels":          "f.yaml: labels: is wrong",
+	} {
+		if got := document.Errorf(path, "is %s", "wrong").Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
