@@ -1,0 +1,216 @@
+// Package contract decides whether a request is one that the contract allows, from
+// the raw request target to the last byte of the body, and whether an answer is.
+//
+// The gateway calls it for every request, the command line for a dry run. It works
+// in three steps: Match finds the operation that a method and a request target name,
+// Resolve the version of it that Accept asks for, and Check reads parameters and body
+// strictly and names every violation at once. It never changes what it checks. What
+// kin-openapi lets through, it refuses: percent escapes and dot segments in paths,
+// unknown, repeated and misspelt query parameters, numbers that are not canonical,
+// repeated members, trailing data and invalid UTF-8 in bodies.
+package contract
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// Contract is a compiled OpenAPI document. It is immutable and safe for concurrent use.
+type Contract struct {
+	root       *segment
+	operations []*Operation
+}
+
+// Operation is one operation of the contract.
+type Operation struct {
+	// ID is the operationId, such as createBackupExport or v1GetExportBucket.
+	ID string
+	// Method is the request method, in upper case.
+	Method string
+	// Path is the documented path, with its parameters in braces.
+	Path string
+	// Versions are the versions that Atlas defines, oldest first. An operation of
+	// v1.0 has one, without a date.
+	Versions []*Version
+
+	segments []string // of Path, without a trailing slash
+	path     []*parameter
+	query    map[string]*parameter
+	names    []string // of the query parameters, sorted
+}
+
+// Version is one version of an operation.
+type Version struct {
+	// Date is the version's name, as YYYY-MM-DD; empty for v1.0.
+	Date string
+	// MediaType is what to put into Accept for exactly this version, and what its
+	// content is sent as.
+	MediaType string
+	// Sunset is the day from which Atlas may refuse the version, as YYYY-MM-DD; empty
+	// while none is announced.
+	Sunset string
+
+	request *openapi3.Schema // nil where a request has no content
+	answers map[int]*openapi3.Schema
+	failure *openapi3.Schema // of every other status
+}
+
+// HasBody reports whether a request of this version carries content.
+func (v *Version) HasBody() bool { return v.request != nil }
+
+// Operations returns the operations of the contract in the order of their ids.
+func (c *Contract) Operations() []*Operation { return c.operations }
+
+// Compile prepares a validated document for matching and checking. It takes the
+// document over: the caller must not use it any more. It refuses a document with
+// paths, parameters or versions that it cannot decide about.
+func Compile(doc *openapi3.T) (*Contract, error) {
+	c := &Contract{root: &segment{}}
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			o, err := compile(method, path, item, operation)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+			if err := c.root.add(o); err != nil {
+				return nil, err
+			}
+			c.operations = append(c.operations, o)
+		}
+	}
+	slices.SortFunc(c.operations, func(a, b *Operation) int { return strings.Compare(a.ID, b.ID) })
+	return c, nil
+}
+
+func compile(method, path string, item *openapi3.PathItem, operation *openapi3.Operation) (*Operation, error) {
+	o := &Operation{
+		ID:       operation.OperationID,
+		Method:   method,
+		Path:     path,
+		segments: strings.Split(strings.Trim(path, "/"), "/"),
+		query:    map[string]*parameter{},
+	}
+	byName := map[string]*parameter{}
+	for _, ref := range slices.Concat(item.Parameters, operation.Parameters) {
+		p, err := compileParameter(ref.Value)
+		if err != nil {
+			return nil, err
+		}
+		switch p.in {
+		case openapi3.ParameterInPath:
+			byName[p.name] = p
+		case openapi3.ParameterInQuery:
+			o.query[p.name] = p
+		default:
+			return nil, fmt.Errorf("parameter %s: in %s is not supported", p.name, p.in)
+		}
+	}
+	o.names = slices.Sorted(maps.Keys(o.query))
+	for _, s := range o.segments {
+		if name, ok := parameterName(s); ok {
+			if byName[name] == nil {
+				return nil, fmt.Errorf("parameter %s is not declared", name)
+			}
+			o.path = append(o.path, byName[name])
+		}
+	}
+	if len(o.path) > len(Match{}.values) {
+		return nil, fmt.Errorf("more than %d path parameters", len(Match{}.values))
+	}
+	return o, o.compileVersions(operation)
+}
+
+// compileVersions collects the versions from the media types of the operation's
+// content, or from x-atlas-versions where it has none.
+func (o *Operation) compileVersions(operation *openapi3.Operation) error {
+	versions := map[string]*Version{}
+	version := func(mediaType string) *Version {
+		v := versions[mediaType]
+		if v == nil {
+			date, _ := versionDate(mediaType)
+			v = &Version{Date: date, MediaType: mediaType, answers: map[int]*openapi3.Schema{}}
+			versions[mediaType] = v
+		}
+		return v
+	}
+	if body := operation.RequestBody; body != nil {
+		for mediaType, content := range body.Value.Content {
+			version(mediaType).request = simplify(content.Schema.Value)
+		}
+	}
+	success := map[int]openapi3.Content{}
+	for status, response := range operation.Responses.Map() {
+		if code, err := strconv.Atoi(status); err == nil && code < 300 {
+			success[code] = response.Value.Content
+			for mediaType, content := range response.Value.Content {
+				v := version(mediaType)
+				v.answers[code] = simplify(content.Schema.Value)
+				v.Sunset, _ = content.Extensions["x-sunset"].(string)
+			}
+		}
+	}
+	if dates, ok := operation.Extensions["x-atlas-versions"].([]any); ok {
+		for _, date := range dates {
+			version(fmt.Sprintf("application/vnd.atlas.%s+json", date))
+		}
+	}
+	if len(versions) == 0 {
+		version("application/json")
+	}
+	for _, v := range versions {
+		for code, content := range success {
+			if len(content) == 0 {
+				v.answers[code] = nil
+			}
+		}
+		for status, response := range operation.Responses.Map() {
+			content := response.Value.Content["application/json"]
+			if code, err := strconv.Atoi(status); content != nil && (err != nil || code >= 400) {
+				v.failure = simplify(content.Schema.Value)
+			}
+		}
+		if o.Method == http.MethodPost && v.request == nil {
+			return fmt.Errorf("version %s answers and does not ask", v.MediaType)
+		}
+	}
+	o.Versions = slices.SortedFunc(maps.Values(versions), func(a, b *Version) int { return strings.Compare(a.Date, b.Date) })
+	return nil
+}
+
+// simplify replaces, in place, each schema that only wraps one other with allOf, which
+// is how OpenAPI 3.0 gives a reference a description of its own, by the wrapped one.
+// That halves what a check costs and keeps violations flat.
+func simplify(schema *openapi3.Schema) *openapi3.Schema {
+	seen := map[*openapi3.Schema]bool{}
+	var visit func(ref *openapi3.SchemaRef)
+	visit = func(ref *openapi3.SchemaRef) {
+		if ref == nil || ref.Value == nil {
+			return
+		}
+		if s := ref.Value; len(s.AllOf) == 1 && s.Type == nil && len(s.Properties) == 0 && len(s.OneOf) == 0 && len(s.AnyOf) == 0 {
+			ref.Value = s.AllOf[0].Value
+		}
+		if seen[ref.Value] {
+			return
+		}
+		seen[ref.Value] = true
+		for _, property := range ref.Value.Properties {
+			visit(property)
+		}
+		for _, refs := range []openapi3.SchemaRefs{ref.Value.OneOf, ref.Value.AnyOf, ref.Value.AllOf} {
+			for _, inner := range refs {
+				visit(inner)
+			}
+		}
+		visit(ref.Value.Items)
+	}
+	root := &openapi3.SchemaRef{Value: schema}
+	visit(root)
+	return root.Value
+}

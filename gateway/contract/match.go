@@ -1,0 +1,179 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Match is a request target that names an operation.
+type Match struct {
+	// Operation is the operation that was named.
+	Operation *Operation
+	// Path is the path in its documented form: with a trailing slash exactly where the
+	// contract writes one.
+	Path string
+	// Query is the query as it came, without the question mark.
+	Query string
+
+	values [4]string // of the path parameters, in the order of the path
+}
+
+// Parameter returns the value of a path parameter, and "" where the operation has
+// none of that name.
+func (m *Match) Parameter(name string) string {
+	for i, p := range m.Operation.path {
+		if p.name == name {
+			return m.values[i]
+		}
+	}
+	return ""
+}
+
+// ErrNotFound says that the contract has no such path.
+var ErrNotFound = errors.New("the contract has no such path")
+
+// TargetError says that a request target is not of the form that the contract's
+// paths have.
+type TargetError struct {
+	// Detail is what is wrong, for the client.
+	Detail string
+}
+
+func (e *TargetError) Error() string { return e.Detail }
+
+// MethodError says that a path exists, and the method does not.
+type MethodError struct {
+	// Allow is the list of methods that exist, as the Allow field wants it.
+	Allow string
+}
+
+func (e *MethodError) Error() string { return "the path allows " + e.Allow }
+
+// segment is a node of the tree of path segments.
+type segment struct {
+	literals   map[string]*segment
+	parameter  *segment
+	operations map[string]*Operation // by method
+	allow      string
+}
+
+// add enters an operation into the tree.
+func (s *segment) add(o *Operation) error {
+	for _, name := range o.segments {
+		next := s.parameter
+		if _, ok := parameterName(name); !ok {
+			next = s.literals[name]
+		}
+		if next == nil {
+			next = &segment{}
+			if _, ok := parameterName(name); ok {
+				s.parameter = next
+			} else {
+				if s.literals == nil {
+					s.literals = map[string]*segment{}
+				}
+				s.literals[name] = next
+			}
+		}
+		s = next
+	}
+	if s.operations == nil {
+		s.operations = map[string]*Operation{}
+	}
+	if other := s.operations[o.Method]; other != nil {
+		return fmt.Errorf("%s and %s have the same path", o.ID, other.ID)
+	}
+	s.operations[o.Method] = o
+	methods := slices.Collect(maps.Keys(s.operations))
+	if s.operations[http.MethodGet] != nil {
+		methods = append(methods, http.MethodHead)
+	}
+	slices.Sort(methods)
+	s.allow = strings.Join(methods, ", ")
+	return nil
+}
+
+// Match finds the operation for a method and a request target in origin form (RFC
+// 9112, section 3.2.1), which must be the target as it came: nothing is unescaped,
+// cleaned or redirected. HEAD matches as GET does. Path parameters are not checked
+// yet. The error is a TargetError, ErrNotFound or a MethodError.
+func (c *Contract) Match(method, target string) (Match, error) {
+	path, query, _ := strings.Cut(target, "?")
+	if err := checkPath(path); err != nil {
+		return Match{}, err
+	}
+	m := Match{Path: path, Query: query}
+	s, n := c.root, 0
+	for rest := path[1:]; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		if next := s.literals[name]; next != nil {
+			s = next
+		} else if s = s.parameter; s != nil {
+			m.values[n] = name
+			n++
+		} else {
+			return Match{}, ErrNotFound
+		}
+	}
+	if s.operations == nil {
+		return Match{}, ErrNotFound
+	}
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if m.Operation = s.operations[method]; m.Operation == nil {
+		return Match{}, &MethodError{Allow: s.allow}
+	}
+	switch documented := strings.HasSuffix(m.Operation.Path, "/"); {
+	case documented && !strings.HasSuffix(path, "/"):
+		m.Path = path + "/"
+	case !documented:
+		m.Path = strings.TrimSuffix(path, "/")
+	}
+	return m, nil
+}
+
+// checkPath refuses what no path of the contract needs and intermediaries read in
+// different ways.
+func checkPath(path string) error {
+	if path == "" || path[0] != '/' {
+		return &TargetError{"The request target must be a path; the absolute form is not accepted."}
+	}
+	start := 1 // of the segment
+	for i := 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
+			if !unreserved(path[i]) {
+				if path[i] == '%' {
+					return &TargetError{"The path holds a percent escape; no path of the API needs one."}
+				}
+				return &TargetError{fmt.Sprintf("The path holds the character %q; only letters, digits, '-', '.', '_' and '~' are allowed.", rune(path[i]))}
+			}
+			continue
+		}
+		switch name := path[start:i]; {
+		case name == "" && i < len(path):
+			return &TargetError{"The path holds an empty segment (//)."}
+		case name == "." || name == "..":
+			return &TargetError{"The path holds a dot segment (" + name + ")."}
+		}
+		start = i + 1
+	}
+	return nil
+}
+
+// unreserved reports whether a character needs no escape in a URI (RFC 3986, section
+// 2.3).
+func unreserved(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
+}
+
+// parameterName returns the name of the parameter that a documented path segment is.
+func parameterName(segment string) (string, bool) {
+	name, ok := strings.CutPrefix(segment, "{")
+	return strings.TrimSuffix(name, "}"), ok
+}

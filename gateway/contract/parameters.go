@@ -1,0 +1,130 @@
+package contract
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// parameter is a compiled path or query parameter.
+type parameter struct {
+	name, in string
+	kind     string         // string, integer or boolean
+	pattern  *regexp.Regexp // of a string
+	min, max int64          // of the value of an integer, of the length of a string
+	expected string         // the parameter in words
+}
+
+func compileParameter(p *openapi3.Parameter) (*parameter, error) {
+	schema := p.Schema.Value
+	c := &parameter{name: p.Name, in: p.In, max: 1<<63 - 1}
+	switch {
+	case schema.Type.Is("string"):
+		c.kind = "string"
+		if schema.Pattern == "" {
+			return nil, fmt.Errorf("parameter %s: a string needs a pattern", p.Name)
+		}
+		var err error
+		if c.pattern, err = regexp.Compile(schema.Pattern); err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		c.min = int64(schema.MinLength)
+		if schema.MaxLength != nil {
+			c.max = int64(*schema.MaxLength)
+		}
+		c.expected = expectation(schema)
+	case schema.Type.Is("integer"):
+		c.kind = "integer"
+		c.min = -1 << 63
+		if schema.Min != nil {
+			c.min = int64(*schema.Min)
+		}
+		c.expected = fmt.Sprintf("a whole number of at least %d", c.min)
+		if schema.Max != nil {
+			c.max = int64(*schema.Max)
+			c.expected = fmt.Sprintf("a whole number from %d to %d", c.min, c.max)
+		}
+	case schema.Type.Is("boolean"):
+		c.kind = "boolean"
+		c.expected = "true or false"
+	default:
+		return nil, fmt.Errorf("parameter %s: the type is not supported", p.Name)
+	}
+	return c, nil
+}
+
+// allows reports whether a value is one that the parameter may have, in its one
+// canonical form: 010, +1 and True are not.
+func (p *parameter) allows(value string) bool {
+	switch p.kind {
+	case "integer":
+		n, err := strconv.ParseInt(value, 10, 64)
+		return err == nil && p.min <= n && n <= p.max && strconv.FormatInt(n, 10) == value
+	case "boolean":
+		return value == "true" || value == "false"
+	default:
+		length := int64(len(value)) // the patterns of parameters allow ASCII alone
+		return p.min <= length && length <= p.max && p.pattern.MatchString(value)
+	}
+}
+
+// checkParameters appends a violation for each path and query parameter that the
+// operation does not allow.
+func (m *Match) checkParameters(violations *violations) {
+	for i, p := range m.Operation.path {
+		if value := m.values[i]; !p.allows(value) {
+			violations.add(p.name, "INVALID_PATH_PARAMETER", "is %s; expected %s", quote(value), p.expected)
+		}
+	}
+	var seen [8]string
+	n := 0
+	for rest := m.Query; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		p := m.Operation.query[name]
+		switch {
+		case pair == "":
+			violations.add("query", "INVALID_QUERY_PARAMETER", "holds an empty pair (&&)")
+		case p == nil:
+			violations.add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
+		case contains(seen[:n], name):
+			violations.add(name, "INVALID_QUERY_PARAMETER", "is given more than once")
+		case !p.allows(value):
+			violations.add(name, "INVALID_QUERY_PARAMETER", "is %s; expected %s", quote(value), p.expected)
+		}
+		if p != nil && n < len(seen) {
+			seen[n] = name
+			n++
+		}
+	}
+	if strings.HasSuffix(m.Query, "&") {
+		violations.add("query", "INVALID_QUERY_PARAMETER", "ends in &")
+	}
+}
+
+// unknownParameter words why a query parameter is not one of the operation's.
+func (o *Operation) unknownParameter(name string) string {
+	if plain, err := url.QueryUnescape(name); err == nil && plain != name && o.query[plain] != nil {
+		return fmt.Sprintf("is not a parameter of %s; write %s without escapes", o.ID, plain)
+	}
+	if near := nearest.Name(name, o.names); near != "" {
+		return fmt.Sprintf("is not a parameter of %s; did you mean %s?", o.ID, near)
+	}
+	return fmt.Sprintf("is not a parameter of %s; it takes %s", o.ID, strings.Join(o.names, ", "))
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,128 @@
+package contract
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// VersionError says that Accept names no version that the operation has.
+type VersionError struct {
+	// Detail is what is wrong and what to send instead, for the client.
+	Detail string
+}
+
+func (e *VersionError) Error() string { return e.Detail }
+
+// MediaTypeError says that a request's content is not of a type that can be checked.
+type MediaTypeError struct {
+	// Detail is what is wrong and what to send instead, for the client.
+	Detail string
+}
+
+func (e *MediaTypeError) Error() string { return e.Detail }
+
+const (
+	vendorPrefix = "application/vnd.atlas."
+	vendorSuffix = "+json"
+)
+
+// Resolve finds the version of the operation that the Accept field values ask for, as
+// Atlas does: the newest one that is not younger than the date in the first media type
+// that has one. v1.0 has no versions and answers JSON to whoever accepts it. The error
+// is a VersionError.
+func (o *Operation) Resolve(accept []string) (*Version, error) {
+	newest := o.Versions[len(o.Versions)-1]
+	if newest.Date == "" {
+		if !acceptsJSON(accept) {
+			return nil, &VersionError{"The operation answers application/json, which Accept does not allow."}
+		}
+		return newest, nil
+	}
+	for _, value := range accept {
+		for member := range strings.SplitSeq(value, ",") {
+			mediaType, _, _ := strings.Cut(member, ";")
+			mediaType = strings.TrimSpace(mediaType)
+			date, ok := versionDate(mediaType)
+			if !ok {
+				if strings.HasPrefix(strings.ToLower(mediaType), vendorPrefix) {
+					return nil, &VersionError{fmt.Sprintf("Accept names %s; the operation has stable versions alone. Send Accept: %s.", quote(mediaType), newest.MediaType)}
+				}
+				continue
+			}
+			for i := len(o.Versions) - 1; i >= 0; i-- {
+				if o.Versions[i].Date <= date {
+					return o.Versions[i], nil
+				}
+			}
+			return nil, &VersionError{fmt.Sprintf("Accept names the date %s; the first version of the operation is of %s. Send Accept: %s.", date, o.Versions[0].Date, newest.MediaType)}
+		}
+	}
+	return nil, &VersionError{"Accept names no version date. Send Accept: " + newest.MediaType + "."}
+}
+
+// versionDate returns the date in a media type of a stable version.
+func versionDate(mediaType string) (string, bool) {
+	if len(mediaType) != len(vendorPrefix)+len(time.DateOnly)+len(vendorSuffix) {
+		return "", false
+	}
+	head, date, tail := mediaType[:len(vendorPrefix)], mediaType[len(vendorPrefix):len(mediaType)-len(vendorSuffix)], mediaType[len(mediaType)-len(vendorSuffix):]
+	if !strings.EqualFold(head, vendorPrefix) || !strings.EqualFold(tail, vendorSuffix) {
+		return "", false
+	}
+	if _, err := time.Parse(time.DateOnly, date); err != nil {
+		return "", false
+	}
+	return date, true
+}
+
+// acceptsJSON reports whether application/json is acceptable (RFC 9110, section
+// 12.5.1); an absent field accepts everything.
+func acceptsJSON(accept []string) bool {
+	if len(accept) == 0 {
+		return true
+	}
+	for _, value := range accept {
+		for member := range strings.SplitSeq(value, ",") {
+			mediaType, _, _ := strings.Cut(member, ";")
+			mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+			switch {
+			case mediaType == "", mediaType == "*/*", mediaType == "application/*", mediaType == "application/json":
+				return true
+			case strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, vendorSuffix):
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// CheckContentType decides whether content announced with these Content-Type field
+// values is JSON in UTF-8: application/json or a media type of Atlas, which name the
+// same thing. The error is a MediaTypeError.
+func CheckContentType(values []string) error {
+	if len(values) == 1 {
+		mediaType, rest, _ := strings.Cut(values[0], ";")
+		mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+		if mediaType == "application/json" || strings.HasPrefix(mediaType, vendorPrefix) && strings.HasSuffix(mediaType, vendorSuffix) {
+			return checkCharset(rest)
+		}
+		return &MediaTypeError{fmt.Sprintf("Content-Type is %s; send application/json.", quote(values[0]))}
+	}
+	if len(values) == 0 {
+		return &MediaTypeError{"The request has content and no Content-Type; send application/json."}
+	}
+	return &MediaTypeError{"The request has more than one Content-Type; send application/json."}
+}
+
+func checkCharset(parameters string) error {
+	for parameters != "" {
+		var p string
+		p, parameters, _ = strings.Cut(parameters, ";")
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if strings.EqualFold(name, "charset") && !strings.EqualFold(strings.Trim(value, `"`), "utf-8") {
+			return &MediaTypeError{fmt.Sprintf("The charset is %s; JSON is sent as utf-8.", quote(value))}
+		}
+	}
+	return nil
+}

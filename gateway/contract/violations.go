@@ -1,0 +1,212 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// MaxViolations is how many violations an Invalid names; more are counted.
+const MaxViolations = 20
+
+// Violation is one place where a request breaks the contract.
+type Violation struct {
+	// Field is where: a JSON pointer into the body (RFC 6901), "" for the body itself,
+	// or the name of a parameter.
+	Field string
+	// Description is what was found there, shortened, and what is expected.
+	Description string
+	// Code is the errorCode of Atlas that fits.
+	Code string
+}
+
+// Invalid says that a request, or an answer, breaks the contract.
+type Invalid struct {
+	// Violations are the first MaxViolations violations: parameters, then body.
+	Violations []Violation
+	// Total counts all of them.
+	Total int
+}
+
+// Error names the places and not the values, which may be anything.
+func (e *Invalid) Error() string {
+	fields := make([]string, len(e.Violations))
+	for i, v := range e.Violations {
+		fields[i] = v.Field
+	}
+	return fmt.Sprintf("%d violations of the contract: %s", e.Total, strings.Join(fields, ", "))
+}
+
+// violations collects what makes an Invalid.
+type violations struct {
+	list  []Violation
+	total int
+}
+
+func (v *violations) add(field, code, format string, args ...any) {
+	v.total++
+	if len(v.list) < MaxViolations {
+		v.list = append(v.list, Violation{Field: field, Description: fmt.Sprintf(format, args...), Code: code})
+	}
+}
+
+func (v *violations) err() error {
+	if v.total == 0 {
+		return nil
+	}
+	return &Invalid{Violations: v.list, Total: v.total}
+}
+
+// schema appends what kin-openapi found, whose errors are precise and nested: a
+// MultiError in the Origin of a SchemaError for oneOf or allOf.
+func (v *violations) schema(err error) {
+	var nested openapi3.MultiError
+	switch e := err.(type) {
+	case openapi3.MultiError:
+		for _, inner := range e {
+			v.schema(inner)
+		}
+	case *openapi3.SchemaError:
+		if e.Origin != nil && errors.As(e.Origin, &nested) {
+			v.schema(nested)
+			return
+		}
+		v.keyword(e)
+	default:
+		v.add("", "VALIDATION_ERROR", "does not match the contract")
+	}
+}
+
+// keyword words the failure of one keyword of a schema.
+func (v *violations) keyword(e *openapi3.SchemaError) {
+	at := pointer(e.JSONPointer())
+	if v.total >= MaxViolations {
+		v.total++
+		return
+	}
+	switch e.SchemaField {
+	case "required":
+		v.add(at, "MISSING_ATTRIBUTE", "is required")
+	case "properties":
+		name := unknownMember(e.Reason)
+		hint := ""
+		if near := nearest.Name(name, slices.Collect(maps.Keys(e.Schema.Properties))); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		v.add(at+pointer([]string{shorten(name)}), "INVALID_ATTRIBUTE", "is not a known member%s", hint)
+	case "discriminator":
+		d := e.Schema.Discriminator
+		allowed := strings.Join(slices.Sorted(maps.Keys(d.Mapping)), ", ")
+		at += pointer([]string{d.PropertyName})
+		if e.Value == nil {
+			v.add(at, "MISSING_ATTRIBUTE", "is required; expected one of %s", allowed)
+		} else {
+			v.add(at, "INVALID_ENUM_VALUE", "is %s; expected one of %s", show(e.Value), allowed)
+		}
+	case "enum":
+		values := make([]string, len(e.Schema.Enum))
+		for i, value := range e.Schema.Enum {
+			values[i] = fmt.Sprint(value)
+		}
+		v.add(at, "INVALID_ENUM_VALUE", "is %s; expected %s", show(e.Value), strings.Join(values, ", "))
+	case "type", "nullable":
+		v.add(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
+	default:
+		v.add(at, "INVALID_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
+	}
+}
+
+// unknownMember takes the member's name out of kin-openapi's reason, `property "x" is
+// unsupported`, which is the one place where it is given.
+func unknownMember(reason string) string {
+	quoted := strings.TrimSuffix(strings.TrimPrefix(reason, "property "), " is unsupported")
+	if name, err := strconv.Unquote(quoted); err == nil {
+		return name
+	}
+	return quoted
+}
+
+// expectation words what a schema allows.
+func expectation(schema *openapi3.Schema) string {
+	if words, ok := schema.Extensions["x-expected"].(string); ok {
+		return words
+	}
+	if schema.Type == nil || len(schema.Type.Slice()) == 0 {
+		return "another value"
+	}
+	words := article(schema.Type.Slice()[0])
+	switch {
+	case schema.MinLength > 0 && schema.MaxLength != nil:
+		words += fmt.Sprintf(" of %d to %d characters", schema.MinLength, *schema.MaxLength)
+	case schema.MinLength > 0:
+		words += fmt.Sprintf(" of at least %d characters", schema.MinLength)
+	case schema.MaxLength != nil:
+		words += fmt.Sprintf(" of at most %d characters", *schema.MaxLength)
+	case schema.Min != nil:
+		words += fmt.Sprintf(" of at least %g", *schema.Min)
+	case schema.Format != "":
+		words += " in the format " + schema.Format
+	}
+	return words
+}
+
+// show words a JSON value: a short one as it is, a structure by its type.
+func show(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return "null"
+	case string:
+		return quote(v)
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "an array"
+	default:
+		return shorten(fmt.Sprint(v))
+	}
+}
+
+func article(jsonType string) string {
+	if strings.ContainsRune("aeiou", rune(jsonType[0])) {
+		return "an " + jsonType
+	}
+	return "a " + jsonType
+}
+
+// quote escapes a value that came from outside, and shortens it.
+func quote(value string) string {
+	return strconv.QuoteToASCII(shorten(value))
+}
+
+// shorten cuts a text to 40 bytes at a rune's start.
+func shorten(text string) string {
+	const limit = 40
+	if len(text) <= limit {
+		return text
+	}
+	end := limit
+	for end > limit-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "..."
+}
+
+// pointer writes reference tokens as a JSON pointer (RFC 6901, section 3).
+func pointer(tokens []string) string {
+	var b strings.Builder
+	for _, token := range tokens {
+		b.WriteByte('/')
+		b.WriteString(escapePointer.Replace(token))
+	}
+	return b.String()
+}
+
+var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
