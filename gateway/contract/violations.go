@@ -36,13 +36,10 @@ type Invalid struct {
 	Total int
 }
 
-// Error names the places and not the values, which may be anything.
+// Error counts the violations. It does not name the places: the name of an unknown member
+// may be anything that was submitted.
 func (e *Invalid) Error() string {
-	fields := make([]string, len(e.Violations))
-	for i, v := range e.Violations {
-		fields[i] = v.Field
-	}
-	return fmt.Sprintf("%d violations of the contract: %s", e.Total, strings.Join(fields, ", "))
+	return fmt.Sprintf("%d violations of the contract", e.Total)
 }
 
 // violations collects what makes an Invalid.

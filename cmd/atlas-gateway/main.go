@@ -1,0 +1,161 @@
+// Command atlas-gateway is an internal proxy for Atlas's snapshot export API: it checks
+// every request against the contract and signs it with a credential that no caller sees.
+//
+//	atlas-gateway serve [CONFIG]    serve until SIGTERM or SIGINT
+//	atlas-gateway check [CONFIG]    say whether the configuration is good, and stop
+//	atlas-gateway version           print the version
+//
+// CONFIG is a YAML file (see atlas-gateway.yaml beside this file). Environment variables
+// override it: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address. Without CONFIG the
+// environment is all there is, and the key pair is expected in
+// MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY.
+//
+// serve prints one line of JSON with the addresses that it bound once it is ready, and
+// logs to standard error. A second signal ends it at once.
+//
+// Exit status: 0 after a clean end, 1 when serving failed, 2 for a wrong command line,
+// 3 for a configuration that was refused.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"atlas-export-gateway/gateway"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 3
+)
+
+const usage = `usage: atlas-gateway serve [CONFIG]
+       atlas-gateway check [CONFIG]
+       atlas-gateway version
+
+serve runs the gateway until SIGTERM or SIGINT; check says whether a configuration is
+good. CONFIG is a YAML file; ATLAS_GATEWAY_<SECTION>_<KEY> in the environment overrides it.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // so that a second signal kills
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("atlas-gateway", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { io.WriteString(stderr, usage) }
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp:
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 2 || flags.NArg() == 2 && flags.Arg(0) == "version":
+		return misused(stderr, "too many arguments")
+	}
+	switch command, file := flags.Arg(0), flags.Arg(1); command {
+	case "serve":
+		return serve(ctx, file, env, stdout, stderr)
+	case "check":
+		return check(file, env, stdout, stderr)
+	case "version":
+		fmt.Fprintln(stdout, "atlas-gateway", version())
+		return exitOK
+	case "":
+		return misused(stderr, "no command")
+	default:
+		return misused(stderr, fmt.Sprintf("unknown command %q", command))
+	}
+}
+
+func misused(stderr io.Writer, what string) int {
+	fmt.Fprintf(stderr, "atlas-gateway: %s\n%s", what, usage)
+	return exitUsage
+}
+
+// check loads the configuration and builds the gateway that it describes.
+func check(file string, env []string, stdout, stderr io.Writer) int {
+	config, err := gateway.LoadConfig(file, env)
+	if err == nil {
+		_, err = gateway.New(config, slog.New(slog.DiscardHandler))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitConfig
+	}
+	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s\n", config.Listener.Address, config.Upstream.BaseURL)
+	return exitOK
+}
+
+func serve(ctx context.Context, file string, env []string, stdout, stderr io.Writer) int {
+	config, err := gateway.LoadConfig(file, env)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitConfig
+	}
+	g, err := gateway.New(config, logger(config.Log, stderr))
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitConfig
+	}
+	callers, err := net.Listen("tcp", config.Listener.Address)
+	if err != nil {
+		fmt.Fprintln(stderr, "atlas-gateway: listener.address:", err)
+		return exitFailed
+	}
+	management, err := net.Listen("tcp", config.Management.Address)
+	if err != nil {
+		callers.Close()
+		fmt.Fprintln(stderr, "atlas-gateway: management.address:", err)
+		return exitFailed
+	}
+	json.NewEncoder(stdout).Encode(map[string]string{
+		"listener":   "http://" + callers.Addr().String(),
+		"management": "http://" + management.Addr().String(),
+	})
+	if err := g.Serve(ctx, callers, management); err != nil {
+		fmt.Fprintln(stderr, "atlas-gateway:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func logger(config gateway.Log, stderr io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(config.Level)); err != nil {
+		panic(err) // LoadConfig allows the names of levels alone
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if config.Format == "text" {
+		return slog.New(slog.NewTextHandler(stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(stderr, options))
+}
+
+// version is the module's version, or the commit that was built.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			return setting.Value
+		}
+	}
+	return info.Main.Version
+}

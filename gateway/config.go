@@ -1,0 +1,422 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/strictyaml"
+)
+
+// Config is everything that an operator may set, as the YAML file writes it. The zero
+// value of a setting means its default. Only upstream.credentials and callers have no
+// default.
+type Config struct {
+	Listener   Listener   `yaml:"listener"`
+	Management Management `yaml:"management"`
+	Upstream   Upstream   `yaml:"upstream"`
+	Callers    Callers    `yaml:"callers"`
+	Limits     Limits     `yaml:"limits"`
+	Timeouts   Timeouts   `yaml:"timeouts"`
+	Answers    Answers    `yaml:"answers"`
+	Log        Log        `yaml:"log"`
+
+	errorf func(path, format string, args ...any) error // locates an error in the file
+}
+
+// Listener is where callers reach the gateway.
+type Listener struct {
+	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:8080.
+	Address string `yaml:"address"`
+	// PublicURL is the base URL that callers use, which the links of answers are
+	// rewritten to. Default http:// and the address that was bound.
+	PublicURL string `yaml:"public_url"`
+}
+
+// Management is where operators reach the gateway: /healthz, /readyz and /metrics.
+type Management struct {
+	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:9090.
+	Address string `yaml:"address"`
+}
+
+// Upstream is the Atlas that requests are forwarded to.
+type Upstream struct {
+	// BaseURL is scheme and host, without a path. http is for loopback alone. Default
+	// https://cloud.mongodb.com.
+	BaseURL string `yaml:"base_url"`
+	// Realm, where set, is the only realm whose Digest challenges are answered. Atlas's
+	// is "MMS Public API".
+	Realm string `yaml:"realm"`
+	// CAFile is a PEM file of certificate authorities to trust instead of the system's.
+	CAFile string `yaml:"ca_file"`
+	// MaxConnections bounds the connections to the upstream, used or idle. Default 256.
+	MaxConnections int `yaml:"max_connections"`
+	// Credentials are tried in order; the first whose groups match signs the request.
+	Credentials []CredentialSource `yaml:"credentials"`
+}
+
+// CredentialSource says where an API key of Atlas is kept: both halves in files, or both
+// in the environment. It is read when first used and whenever Atlas refuses the key.
+type CredentialSource struct {
+	// Groups are the ids of the groups that the key is for, with * as in path.Match.
+	// Default all.
+	Groups []string `yaml:"groups"`
+	// PublicKeyFile and PrivateKeyFile are files that hold a key each and nothing else
+	// but white space around it.
+	PublicKeyFile  string `yaml:"public_key_file"`
+	PrivateKeyFile string `yaml:"private_key_file"`
+	// PublicKeyEnv and PrivateKeyEnv are names of environment variables.
+	PublicKeyEnv  string `yaml:"public_key_env"`
+	PrivateKeyEnv string `yaml:"private_key_env"`
+}
+
+// Callers are those who may use the gateway.
+type Callers struct {
+	// Anonymous lets everyone who reaches the listener use the gateway, without a key.
+	// It is allowed on a loopback address alone.
+	Anonymous bool `yaml:"anonymous"`
+}
+
+// Limits bound what one request may cost.
+type Limits struct {
+	// RequestHeader bounds request line and header fields, in bytes. Default 16 KiB.
+	RequestHeader int `yaml:"request_header"`
+	// RequestBody bounds a request's content, in bytes. Default 256 KiB.
+	RequestBody int `yaml:"request_body"`
+	// AnswerBody bounds an answer's content, in bytes. Default 8 MiB.
+	AnswerBody int `yaml:"answer_body"`
+	// InFlight bounds the requests being served at a time; more are answered 503.
+	// Default 512.
+	InFlight int `yaml:"in_flight"`
+}
+
+// Timeouts bound how long the parts of a request may take.
+type Timeouts struct {
+	// Header is for the request's header to arrive. Default 5s.
+	Header time.Duration `yaml:"header"`
+	// Request is for the whole request to arrive. Default 15s.
+	Request time.Duration `yaml:"request"`
+	// Upstream is for Atlas to answer, retries included. Default 60s.
+	Upstream time.Duration `yaml:"upstream"`
+	// Idle is for a connection without a request. Default 120s.
+	Idle time.Duration `yaml:"idle"`
+	// Drain is how long the gateway, told to stop, goes on accepting requests while it
+	// reports itself not ready, so that load balancers notice. Default 3s.
+	Drain time.Duration `yaml:"drain"`
+	// Shutdown is for the requests under way to end after that. Default 75s.
+	Shutdown time.Duration `yaml:"shutdown"`
+}
+
+// Answers say how strictly Atlas's answers are held to the contract.
+type Answers struct {
+	// Check is off; report, which counts and logs violations of a share of the answers;
+	// or enforce, which answers 502 to every violation. Default report.
+	Check string `yaml:"check"`
+	// Sample is which share of the answers report checks: one in Sample. Default 100.
+	Sample int `yaml:"sample"`
+}
+
+// Log says what is logged to standard error.
+type Log struct {
+	// Level is debug, info, warn or error; each request is logged at info. Default info.
+	Level string `yaml:"level"`
+	// Format is json or text. Default json.
+	Format string `yaml:"format"`
+}
+
+// EnvironmentPrefix starts the names of the environment variables that set, or override,
+// a setting of the configuration: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address.
+// Lists can be set in the file alone.
+const EnvironmentPrefix = "ATLAS_GATEWAY_"
+
+// LoadConfig reads the configuration file, overrides it from the environment (as
+// os.Environ gives it), and checks it. Without a file (an empty name) it is the defaults
+// and the environment; the key pair is then expected in MONGODB_ATLAS_PUBLIC_API_KEY and
+// MONGODB_ATLAS_PRIVATE_API_KEY. An error names file, line and key, or the variable.
+func LoadConfig(file string, environ []string) (Config, error) {
+	c := Config{errorf: func(path, format string, args ...any) error {
+		return fmt.Errorf("%s: "+format, append([]any{path}, args...)...)
+	}}
+	if file == "" {
+		c.Upstream.Credentials = []CredentialSource{{PublicKeyEnv: "MONGODB_ATLAS_PUBLIC_API_KEY", PrivateKeyEnv: "MONGODB_ATLAS_PRIVATE_API_KEY"}}
+	} else {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return c, err
+		}
+		document, err := strictyaml.Decode(file, data, &c)
+		if err != nil {
+			return c, err
+		}
+		c.errorf = document.Errorf
+	}
+	if err := c.override(environ); err != nil {
+		return c, err
+	}
+	c.fill()
+	return c, c.check(environ)
+}
+
+// override takes settings from the environment.
+func (c *Config) override(environ []string) error {
+	settings := map[string]reflect.Value{}
+	scalars(reflect.ValueOf(c).Elem(), EnvironmentPrefix, settings)
+	var errs []error
+	for _, variable := range environ {
+		name, text, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, EnvironmentPrefix) {
+			continue
+		}
+		setting, ok := settings[name]
+		if !ok {
+			hint := ""
+			if near := nearest.Name(name, slices.Sorted(maps.Keys(settings))); near != "" {
+				hint = "; did you mean " + near + "?"
+			}
+			errs = append(errs, fmt.Errorf("environment: %s is not a setting%s", name, hint))
+			continue
+		}
+		if err := set(setting, text); err != nil {
+			errs = append(errs, fmt.Errorf("environment: %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// scalars collects the settings that are not lists by the name of their variable.
+func scalars(v reflect.Value, prefix string, into map[string]reflect.Value) {
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := prefix + strings.ToUpper(field.Tag.Get("yaml"))
+		switch {
+		case !field.IsExported() || field.Type.Kind() == reflect.Slice:
+		case field.Type.Kind() == reflect.Struct:
+			scalars(v.Field(i), name+"_", into)
+		default:
+			into[name] = v.Field(i)
+		}
+	}
+}
+
+func set(setting reflect.Value, text string) error {
+	switch value := setting.Addr().Interface().(type) {
+	case *string:
+		*value = text
+	case *bool:
+		parsed, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("expected true or false")
+		}
+		*value = parsed
+	case *int:
+		parsed, err := strconv.Atoi(text)
+		if err != nil {
+			return errors.New("expected a whole number")
+		}
+		*value = parsed
+	case *time.Duration:
+		parsed, err := time.ParseDuration(text)
+		if err != nil {
+			return errors.New("expected a duration such as 500ms, 10s or 1m30s")
+		}
+		*value = parsed
+	}
+	return nil
+}
+
+// fill puts the defaults where nothing is set.
+func (c *Config) fill() {
+	fill(&c.Listener.Address, "127.0.0.1:8080")
+	fill(&c.Management.Address, "127.0.0.1:9090")
+	fill(&c.Upstream.BaseURL, "https://cloud.mongodb.com")
+	fill(&c.Upstream.MaxConnections, 256)
+	fill(&c.Limits.RequestHeader, 16<<10)
+	fill(&c.Limits.RequestBody, 256<<10)
+	fill(&c.Limits.AnswerBody, 8<<20)
+	fill(&c.Limits.InFlight, 512)
+	fill(&c.Timeouts.Header, 5*time.Second)
+	fill(&c.Timeouts.Request, 15*time.Second)
+	fill(&c.Timeouts.Upstream, 60*time.Second)
+	fill(&c.Timeouts.Idle, 120*time.Second)
+	fill(&c.Timeouts.Drain, 3*time.Second)
+	fill(&c.Timeouts.Shutdown, 75*time.Second)
+	fill(&c.Answers.Check, "report")
+	fill(&c.Answers.Sample, 100)
+	fill(&c.Log.Level, "info")
+	fill(&c.Log.Format, "json")
+	for i := range c.Upstream.Credentials {
+		if len(c.Upstream.Credentials[i].Groups) == 0 {
+			c.Upstream.Credentials[i].Groups = []string{"*"}
+		}
+	}
+}
+
+func fill[T comparable](setting *T, value T) {
+	if *setting == *new(T) {
+		*setting = value
+	}
+}
+
+// check refuses settings that can't be meant, all at once.
+func (c *Config) check(environ []string) error {
+	var errs []error
+	refuse := func(path, format string, args ...any) { errs = append(errs, c.errorf(path, format, args...)) }
+
+	address(c.Listener.Address, "listener.address", refuse)
+	address(c.Management.Address, "management.address", refuse)
+	if c.Listener.PublicURL != "" {
+		if _, err := origin(c.Listener.PublicURL); err != nil {
+			refuse("listener.public_url", "%w", err)
+		}
+	}
+	switch base, err := origin(c.Upstream.BaseURL); {
+	case err != nil:
+		refuse("upstream.base_url", "%w", err)
+	case base.Scheme == "http" && !loopback(base.Hostname()):
+		refuse("upstream.base_url", "http is for a loopback address alone; use https")
+	case linkLocal(base.Hostname()):
+		refuse("upstream.base_url", "a link-local address is never Atlas")
+	}
+	if len(c.Upstream.Credentials) == 0 {
+		refuse("upstream.credentials", "is required: the API key that signs what is forwarded")
+	}
+	for i, source := range c.Upstream.Credentials {
+		source.check(fmt.Sprintf("upstream.credentials[%d]", i), environ, refuse)
+	}
+	switch {
+	case !c.Callers.Anonymous:
+		refuse("callers", "is required: set callers.anonymous to true to let everyone on a loopback listener in")
+	case !loopbackAddress(c.Listener.Address):
+		refuse("callers.anonymous", "is for a listener on a loopback address alone, such as 127.0.0.1:8080")
+	}
+	for path, value := range map[string]int{
+		"upstream.max_connections": c.Upstream.MaxConnections,
+		"limits.request_header":    c.Limits.RequestHeader,
+		"limits.request_body":      c.Limits.RequestBody,
+		"limits.answer_body":       c.Limits.AnswerBody,
+		"limits.in_flight":         c.Limits.InFlight,
+		"answers.sample":           c.Answers.Sample,
+	} {
+		if value < 1 {
+			refuse(path, "is %d; expected at least 1", value)
+		}
+	}
+	for path, value := range map[string]time.Duration{
+		"timeouts.header":   c.Timeouts.Header,
+		"timeouts.request":  c.Timeouts.Request,
+		"timeouts.upstream": c.Timeouts.Upstream,
+		"timeouts.idle":     c.Timeouts.Idle,
+		"timeouts.drain":    c.Timeouts.Drain,
+		"timeouts.shutdown": c.Timeouts.Shutdown,
+	} {
+		if value < 0 {
+			refuse(path, "is %s; expected a time ahead", value)
+		}
+	}
+	oneOf(c.Answers.Check, "answers.check", refuse, "off", "report", "enforce")
+	oneOf(c.Log.Level, "log.level", refuse, "debug", "info", "warn", "error")
+	oneOf(c.Log.Format, "log.format", refuse, "json", "text")
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+func (s CredentialSource) check(at string, environ []string, refuse func(string, string, ...any)) {
+	files, variables := s.PublicKeyFile != "" || s.PrivateKeyFile != "", s.PublicKeyEnv != "" || s.PrivateKeyEnv != ""
+	switch {
+	case files == variables:
+		refuse(at, "expected public_key_file with private_key_file, or public_key_env with private_key_env")
+	case files && (s.PublicKeyFile == "" || s.PrivateKeyFile == ""):
+		refuse(at, "expected both public_key_file and private_key_file")
+	case variables && (s.PublicKeyEnv == "" || s.PrivateKeyEnv == ""):
+		refuse(at, "expected both public_key_env and private_key_env")
+	}
+	for key, file := range map[string]string{"public_key_file": s.PublicKeyFile, "private_key_file": s.PrivateKeyFile} {
+		if file != "" {
+			if _, err := readKey(file); err != nil {
+				refuse(at+"."+key, "%w", err)
+			}
+		}
+	}
+	for key, name := range map[string]string{"public_key_env": s.PublicKeyEnv, "private_key_env": s.PrivateKeyEnv} {
+		if name != "" && lookup(environ, name) == "" {
+			refuse(at+"."+key, "the environment variable %s is not set", name)
+		}
+	}
+	for i, group := range s.Groups {
+		if _, err := path.Match(group, ""); err != nil {
+			refuse(fmt.Sprintf("%s.groups[%d]", at, i), "%q is not a pattern", group)
+		}
+	}
+}
+
+func oneOf(value, path string, refuse func(string, string, ...any), allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		hint := ""
+		if near := nearest.Name(value, allowed); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		refuse(path, "is %q; expected one of %s%s", value, strings.Join(allowed, ", "), hint)
+	}
+}
+
+func address(value, path string, refuse func(string, string, ...any)) {
+	if _, port, err := net.SplitHostPort(value); err != nil {
+		refuse(path, "is %q; expected host:port", value)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		refuse(path, "the port is %q; expected a number up to 65535", port)
+	}
+}
+
+// origin parses a URL that is scheme and host alone.
+func origin(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errors.New("is not a URL")
+	case u.User != nil: // first, and without the URL: it may hold a password
+		return nil, errors.New("holds user information; keys belong in files or the environment")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("is %q; expected http:// or https://", raw)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("is %q; the host is missing", raw)
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return nil, fmt.Errorf("is %q; expected scheme and host alone", raw)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+func loopbackAddress(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopback(host)
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+func linkLocal(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && (addr.Unmap().IsLinkLocalUnicast() || addr.Unmap().IsUnspecified() || addr.Unmap().IsMulticast())
+}
+
+// lookup returns the value of an environment variable.
+func lookup(environ []string, name string) string {
+	for _, variable := range slices.Backward(environ) {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}

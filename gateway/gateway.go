@@ -1,0 +1,191 @@
+// Package gateway is the proxy between callers and Atlas. It knows who calls, checks
+// every request against the contract, and only then forwards it to Atlas, signed with a
+// credential that no caller sees.
+//
+// ServeHTTP below is the path of a request; each of its steps has a file of its own.
+// cmd/atlas-gateway runs the package as a program; a Go program may run a Gateway itself
+// as an http.Handler.
+//
+// The gateway refuses, itself and before Atlas hears of it, what the contract does not
+// allow. It adds nothing to a request and follows no redirect. It never sends a create
+// twice.
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"atlas-export-gateway/api"
+	"atlas-export-gateway/gateway/contract"
+)
+
+// Gateway is an http.Handler that validates and forwards. It is safe for concurrent use.
+type Gateway struct {
+	config    Config
+	contract  *contract.Contract
+	base      *url.URL // of Atlas
+	publicURL string
+	upstreams []upstream
+	log       *slog.Logger
+	metrics   *metrics
+	inFlight  chan struct{}
+	sampled   atomic.Uint64 // answers seen by the check, to pick one in so many
+	draining  atomic.Bool
+	ids       requestIDs
+}
+
+// New builds a Gateway from a configuration that LoadConfig returned. It refuses a
+// contract that does not compile and credentials that can't be read.
+func New(config Config, log *slog.Logger) (*Gateway, error) {
+	doc, err := api.Load()
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := contract.Compile(doc)
+	if err != nil {
+		return nil, fmt.Errorf("the contract does not compile: %w", err)
+	}
+	base, err := origin(config.Upstream.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.base_url %w", err)
+	}
+	g := &Gateway{
+		config:    config,
+		contract:  compiled,
+		base:      base,
+		publicURL: config.Listener.PublicURL,
+		log:       log,
+		metrics:   newMetrics(compiled),
+		inFlight:  make(chan struct{}, config.Limits.InFlight),
+		ids:       newRequestIDs(),
+	}
+	return g, g.connect()
+}
+
+// exchange is one request on its way through the steps, each of which adds what it finds
+// out. What came in is never changed.
+type exchange struct {
+	in    *http.Request
+	out   http.ResponseWriter
+	id    string
+	start time.Time
+
+	match   contract.Match    // by match
+	caller  string            // by authenticate
+	version *contract.Version // by version
+	body    []byte            // by read
+	answer  answer            // by forward
+
+	status  int      // answered, by relay or refuse
+	refusal *refusal // why the gateway refused
+}
+
+// ServeHTTP serves one request of a caller.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{in: r, out: w, id: g.ids.next(), start: time.Now()}
+	w.Header()["Gateway-Request-Id"] = []string{x.id}
+	defer g.conclude(x)
+	if err := g.serve(x); err != nil {
+		x.refusal = classify(err)
+		x.status = x.refusal.status
+		writeError(w, r, x.refusal)
+	}
+}
+
+// serve is the pipeline. A step that refuses ends it with an error.
+func (g *Gateway) serve(x *exchange) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = refuse(errInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.")
+		}
+	}()
+	leave, err := g.admit(x)
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	if err := g.matchOperation(x); err != nil {
+		return err
+	}
+	if err := g.authenticate(x); err != nil {
+		return err
+	}
+	if err := g.resolveVersion(x); err != nil {
+		return err
+	}
+	if err := g.read(x); err != nil {
+		return err
+	}
+	if err := g.validate(x); err != nil {
+		return err
+	}
+	if err := g.authorize(x); err != nil {
+		return err
+	}
+	if err := g.forward(x); err != nil {
+		return err
+	}
+	if err := g.check(x); err != nil {
+		return err
+	}
+	return g.relay(x)
+}
+
+// admit bounds how many requests are served at a time: beyond that, a caller learns at
+// once that it should come back.
+func (g *Gateway) admit(x *exchange) (leave func(), err error) {
+	select {
+	case g.inFlight <- struct{}{}:
+		return g.leave, nil
+	default:
+		r := refuse(errOverloaded, nil, "The gateway is serving as many requests as it may; try again.")
+		r.header = map[string]string{"Retry-After": "1"}
+		return nil, r
+	}
+}
+
+func (g *Gateway) leave() { <-g.inFlight }
+
+// matchOperation finds the operation of the contract, in the raw request target.
+func (g *Gateway) matchOperation(x *exchange) (err error) {
+	x.match, err = g.contract.Match(x.in.Method, x.in.RequestURI)
+	return err
+}
+
+// authenticate finds out who calls, before a byte of the body is read. Anonymous callers
+// on a loopback listener are the only ones yet, as the configuration made sure.
+func (g *Gateway) authenticate(x *exchange) error {
+	if !g.config.Callers.Anonymous {
+		return errors.New("no way of authentication is configured")
+	}
+	x.caller = "anonymous"
+	return nil
+}
+
+// resolveVersion resolves Accept to the version that the request is checked against and
+// forwarded as.
+func (g *Gateway) resolveVersion(x *exchange) (err error) {
+	x.version, err = x.match.Operation.Resolve(x.in.Header["Accept"])
+	return err
+}
+
+// validate checks parameters and body; the error names every violation.
+func (g *Gateway) validate(x *exchange) error {
+	return x.match.Check(x.version, x.body)
+}
+
+// authorize decides whether the caller may do this. There are no grants yet: a caller
+// that is known may do what the contract allows.
+func (g *Gateway) authorize(x *exchange) error {
+	if x.caller == "" {
+		return refuse(errForbidden, nil, "The caller may not do this.")
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"atlas-export-gateway/gateway/contract"
+)
+
+// read takes the request's content, once and bounded. What can be refused by the header
+// alone is refused before anything is read.
+func (g *Gateway) read(x *exchange) error {
+	in := x.in
+	if in.ContentLength == 0 || in.Body == nil || in.Body == http.NoBody {
+		return nil
+	}
+	if encoding := in.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return &contract.MediaTypeError{Detail: "Content-Encoding is not supported; send the content as it is."}
+	}
+	if x.version.HasBody() {
+		if err := contract.CheckContentType(in.Header["Content-Type"]); err != nil {
+			return err
+		}
+	}
+	limit := int64(g.config.Limits.RequestBody)
+	if in.ContentLength > limit {
+		return &http.MaxBytesError{Limit: limit}
+	}
+	var buffer bytes.Buffer
+	if in.ContentLength > 0 {
+		buffer.Grow(int(in.ContentLength) + bytes.MinRead)
+	}
+	_, err := buffer.ReadFrom(http.MaxBytesReader(x.out, in.Body, limit))
+	x.body = buffer.Bytes()
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case err == nil, errors.As(err, &tooLarge):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refuse(errSlowRequest, err, "The request did not arrive within %s.", g.config.Timeouts.Request)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return refuse(errCallerIsGone, err, "The request ended early.")
+	default:
+		return refuse(errRequest, fmt.Errorf("reading the content: %w", err), "The request's content can't be read.")
+	}
+}

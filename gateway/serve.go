@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Serve answers callers on one listener and operators on another until the context ends.
+// Then it drains: for timeouts.drain it reports itself not ready and asks callers to close
+// their connections, goes on serving, and after that ends the requests under way within
+// timeouts.shutdown. Both listeners are closed when it returns. The error is nil after a
+// shutdown in which every request ended.
+func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
+	if g.publicURL == "" {
+		g.publicURL = "http://" + callers.Addr().String()
+	}
+	t := g.config.Timeouts
+	serverLog := log.New(logWriter{g.log}, "", 0)
+	public := &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: t.Header,
+		ReadTimeout:       t.Request,
+		WriteTimeout:      t.Request + t.Upstream + 10*time.Second,
+		IdleTimeout:       t.Idle,
+		MaxHeaderBytes:    g.config.Limits.RequestHeader,
+		ErrorLog:          serverLog,
+		// OPTIONS * is no operation of the contract.
+		DisableGeneralOptionsHandler: true,
+	}
+	operators := &http.Server{
+		Handler:           g.Management(),
+		ReadHeaderTimeout: t.Header,
+		ReadTimeout:       t.Request,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       t.Idle,
+		MaxHeaderBytes:    g.config.Limits.RequestHeader,
+		ErrorLog:          serverLog,
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- public.Serve(callers) }()
+	go func() { failed <- operators.Serve(management) }()
+	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", g.base.String(), "public_url", g.publicURL)
+
+	select {
+	case err := <-failed:
+		return errors.Join(err, public.Close(), operators.Close())
+	case <-ctx.Done():
+	}
+	g.log.Info("draining", "for", t.Drain)
+	g.draining.Store(true)
+	public.SetKeepAlivesEnabled(false) // each answer asks its caller to close
+	time.Sleep(t.Drain)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
+	defer cancel()
+	err := public.Shutdown(limit)
+	if err != nil {
+		err = errors.Join(err, public.Close())
+	}
+	return errors.Join(err, operators.Close())
+}
+
+// Management answers operators: /healthz while the process lives, /readyz while it wants
+// requests, /metrics for Prometheus.
+func (g *Gateway) Management() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if g.draining.Load() {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ready\n")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// logWriter turns the lines of net/http's own log, such as failed handshakes, into records.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.log.Warn("http", "message", string(line))
+	return len(line), nil
+}
