@@ -1,0 +1,184 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway"
+)
+
+// The ids of the simulation's default seed, which are those of the contract's examples.
+const (
+	group    = "64f0c1a2b3d4e5f607182930"
+	snapshot = "6a01e0b45be2d84417c09f10"
+	bucketID = "65a9d3e1f20b4c7788990011"
+	jobID    = "6a01f3c95be2d84417c0aa01"
+	role     = "65a9d2f4f20b4c7788990001"
+
+	v1Exports = "/api/atlas/v1.0/groups/" + group + "/clusters/orders/backup/exports"
+	v2Exports = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
+	v1Buckets = "/api/atlas/v1.0/groups/" + group + "/backup/exportBuckets"
+	v2Buckets = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
+
+	latest     = "application/vnd.atlas.2025-03-12+json"
+	privateKey = "canary-3f1c6b0e-private"
+)
+
+// running is a gateway that serves on loopback.
+type running struct {
+	url        string
+	address    string
+	management string
+	logs       *lockedBuffer
+	stop       context.CancelFunc
+	stopped    chan error
+}
+
+// lockedBuffer is a buffer that a server writes and a test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start serves a gateway for the upstream with settings, lines of YAML, added to the least
+// that a configuration needs. It stops with the test.
+func start(t testing.TB, upstream, publicKey, private string, settings ...string) *running {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	file := write("gateway.yaml", fmt.Sprintf(`
+callers: {anonymous: true}
+upstream:
+  base_url: %s
+  credentials:
+    - public_key_file: %s
+      private_key_file: %s
+`, upstream, write("public", publicKey+"\n"), write("private", private+"\n"))+strings.Join(settings, "\n"))
+	config, err := gateway.LoadConfig(file, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{logs: &lockedBuffer{}, stopped: make(chan error, 1)}
+	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(r.logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers, management := listen(t), listen(t)
+	r.address = callers.Addr().String()
+	r.url, r.management = "http://"+r.address, "http://"+management.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	go func() { r.stopped <- g.Serve(ctx, callers, management) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-r.stopped:
+			r.stopped <- nil
+			if err != nil {
+				t.Errorf("the gateway stopped with: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the gateway did not stop")
+		}
+		if strings.Contains(r.logs.String(), private) {
+			t.Error("the private key is in the log")
+		}
+	})
+	return r
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// response is an answer that was read in full.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send sends a request as it is and reads the answer.
+func send(t testing.TB, method, url string, header map[string]string, body string) response {
+	t.Helper()
+	var content io.Reader
+	if body != "" {
+		content = strings.NewReader(body)
+	}
+	request, err := http.NewRequest(method, url, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		Timeout:       20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response{answer.StatusCode, answer.Header, string(text)}
+}
+
+// raw sends bytes over TCP and returns all bytes that come back until the server closes
+// the connection.
+func raw(t testing.TB, address, bytes string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, bytes); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil && len(answer) == 0 {
+		t.Fatalf("no answer: %v", err)
+	}
+	return string(answer)
+}
