@@ -1,0 +1,152 @@
+package gateway_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var environ = []string{"PUBLIC=a", "PRIVATE=b"}
+
+func TestLoadConfig(t *testing.T) {
+	least := gateway.Config{
+		Listener:   gateway.Listener{Address: "127.0.0.1:8080"},
+		Management: gateway.Management{Address: "127.0.0.1:9090"},
+		Upstream: gateway.Upstream{BaseURL: "https://cloud.mongodb.com", MaxConnections: 256, Credentials: []gateway.CredentialSource{
+			{Groups: []string{"*"}, PublicKeyFile: "testdata/config/key", PrivateKeyFile: "testdata/config/key"},
+		}},
+		Callers:  gateway.Callers{Anonymous: true},
+		Limits:   gateway.Limits{RequestHeader: 16 << 10, RequestBody: 256 << 10, AnswerBody: 8 << 20, InFlight: 512},
+		Timeouts: gateway.Timeouts{Header: 5 * time.Second, Request: 15 * time.Second, Upstream: time.Minute, Idle: 2 * time.Minute, Drain: 3 * time.Second, Shutdown: 75 * time.Second},
+		Answers:  gateway.Answers{Check: "report", Sample: 100},
+		Log:      gateway.Log{Level: "info", Format: "json"},
+	}
+	most := gateway.Config{
+		Listener:   gateway.Listener{Address: "[::1]:0", PublicURL: "https://exports.internal.example"},
+		Management: gateway.Management{Address: "localhost:0"},
+		Upstream: gateway.Upstream{BaseURL: "http://127.0.0.1:9", Realm: "MMS Public API", MaxConnections: 8, Credentials: []gateway.CredentialSource{
+			{Groups: []string{"64f0c1a2b3d4e5f607182930", "65*"}, PublicKeyFile: "testdata/config/key", PrivateKeyFile: "testdata/config/key"},
+			{Groups: []string{"*"}, PublicKeyEnv: "PUBLIC", PrivateKeyEnv: "PRIVATE"},
+		}},
+		Callers:  gateway.Callers{Anonymous: true},
+		Limits:   gateway.Limits{RequestHeader: 1, RequestBody: 1, AnswerBody: 1, InFlight: 1},
+		Timeouts: gateway.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
+		Answers:  gateway.Answers{Check: "enforce", Sample: 1},
+		Log:      gateway.Log{Level: "debug", Format: "text"},
+	}
+	overridden := least
+	overridden.Listener.Address = "127.0.0.1:1"
+	overridden.Limits.InFlight = 9
+	overridden.Timeouts.Drain = 7 * time.Second
+	fromEnvironment := least
+	fromEnvironment.Upstream.Credentials = []gateway.CredentialSource{{Groups: []string{"*"}, PublicKeyEnv: "MONGODB_ATLAS_PUBLIC_API_KEY", PrivateKeyEnv: "MONGODB_ATLAS_PRIVATE_API_KEY"}}
+	tests := []struct {
+		name, file string
+		environ    []string
+		want       gateway.Config
+	}{
+		{"the least", "testdata/config/good-least.yaml", nil, least},
+		{"the most", "testdata/config/good-most.yaml", environ, most},
+		{"overridden", "testdata/config/good-least.yaml", []string{"ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:1", "ATLAS_GATEWAY_LIMITS_IN_FLIGHT=9", "ATLAS_GATEWAY_TIMEOUTS_DRAIN=7s"}, overridden},
+		{"the environment alone", "", []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS=true", "MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}, fromEnvironment},
+	}
+	for _, test := range tests {
+		got, err := gateway.LoadConfig(test.file, test.environ)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, got, cmpopts.IgnoreUnexported(gateway.Config{})); diff != "" {
+			t.Errorf("%s:\n%s", test.name, diff)
+		}
+	}
+}
+
+// Each refusal names the file, the line and the key, and says what to write instead. Each
+// case is a good file with one change.
+func TestLoadConfigRefuses(t *testing.T) {
+	const good = `upstream:
+  base_url: http://127.0.0.1:9
+  credentials:
+    - public_key_file: testdata/config/key
+      private_key_file: testdata/config/key
+callers:
+  anonymous: true
+`
+	tests := []struct{ name, change, to, want string }{
+		{"an unknown key", "anonymous: true", "anonymus: true", ":7: callers.anonymus: unknown key; did you mean anonymous?"},
+		{"an unknown section", "callers:", "caller:", ":6: caller: unknown key; did you mean callers?"},
+		{"a key within the list", "- public_key_file", "- public_file", ":4: upstream.credentials[0].public_file: unknown key"},
+		{"no callers", "  anonymous: true", "  anonymous: false", ":6: callers: is required"},
+		{"anonymous off loopback", "callers:", "listener: {address: '0.0.0.0:8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address alone"},
+		{"anonymous on every address", "callers:", "listener: {address: ':8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address alone"},
+		{"an address without a port", "callers:", "listener: {address: localhost}\ncallers:", `:6: listener.address: is "localhost"; expected host:port`},
+		{"a port by name", "callers:", "management: {address: 'localhost:http'}\ncallers:", `:6: management.address: the port is "http"`},
+		{"plain http to another host", "http://127.0.0.1:9", "http://cloud.mongodb.com", ":2: upstream.base_url: http is for a loopback address alone; use https"},
+		{"a password in the URL", "http://127.0.0.1:9", "https://user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information; keys belong in files or the environment"},
+		{"a link-local address", "http://127.0.0.1:9", "https://169.254.169.254", ":2: upstream.base_url: a link-local address is never Atlas"},
+		{"a base path", "http://127.0.0.1:9", "https://cloud.mongodb.com/api", ":2: upstream.base_url: is \"https://cloud.mongodb.com/api\"; expected scheme and host alone"},
+		{"another scheme", "http://127.0.0.1:9", "ftp://127.0.0.1", ":2: upstream.base_url: is \"ftp://127.0.0.1\"; expected http:// or https://"},
+		{"half a key", "      private_key_file: testdata/config/key\n", "", ":4: upstream.credentials[0]: expected both public_key_file and private_key_file"},
+		{"files and variables", "private_key_file: testdata/config/key", "private_key_env: PRIVATE", ":4: upstream.credentials[0]: expected public_key_file with private_key_file"},
+		{"a file that is missing", "private_key_file: testdata/config/key", "private_key_file: testdata/none", ":5: upstream.credentials[0].private_key_file: open testdata/none"},
+		{"an empty file", "private_key_file: testdata/config/key", "private_key_file: testdata/config/key-empty", ":5: upstream.credentials[0].private_key_file: testdata/config/key-empty must hold a key and nothing else"},
+		{"a file of words", "private_key_file: testdata/config/key", "private_key_file: testdata/config/key-words", "must hold a key and nothing else"},
+		{"a bad pattern", "- public_key_file", "- groups: ['[']\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"[\" is not a pattern"},
+		{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
+		{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s"},
+		{"a time without a unit", "callers:", "timeouts: {idle: soon}\ncallers:", ":6: timeouts.idle: not a duration"},
+		{"a bad mode", "callers:", "answers: {check: enforced}\ncallers:", `:6: answers.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
+		{"a bad level", "callers:", "log: {level: inf}\ncallers:", "did you mean info?"},
+		{"a bad format", "callers:", "log: {format: yaml}\ncallers:", ":6: log.format"},
+		{"a list where a text belongs", "http://127.0.0.1:9", "[a]", ":2: "},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if !strings.Contains(good, test.change) {
+				t.Fatalf("nothing to change: %q", test.change)
+			}
+			file := filepath.Join(t.TempDir(), "gateway.yaml")
+			if err := os.WriteFile(file, []byte(strings.Replace(good, test.change, test.to, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := gateway.LoadConfig(file, environ)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if !strings.HasPrefix(err.Error(), file) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error:\n got %v\nwant %s", err, test.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "two words") {
+				t.Errorf("the error holds a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestLoadConfigRefusesTheEnvironment(t *testing.T) {
+	for variable, want := range map[string]string{
+		"ATLAS_GATEWAY_LISTENER_ADRESS=x":  "environment: ATLAS_GATEWAY_LISTENER_ADRESS is not a setting; did you mean ATLAS_GATEWAY_LISTENER_ADDRESS?",
+		"ATLAS_GATEWAY_LIMITS_IN_FLIGHT=x": "environment: ATLAS_GATEWAY_LIMITS_IN_FLIGHT: expected a whole number",
+		"ATLAS_GATEWAY_TIMEOUTS_IDLE=x":    "environment: ATLAS_GATEWAY_TIMEOUTS_IDLE: expected a duration",
+		"ATLAS_GATEWAY_CALLERS_ANONYMOUS=": "environment: ATLAS_GATEWAY_CALLERS_ANONYMOUS: expected true or false",
+		"ATLAS_GATEWAY_LOG_LEVEL=loud":     "log.level",
+	} {
+		if _, err := gateway.LoadConfig("testdata/config/good-least.yaml", []string{variable}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", variable, err, want)
+		}
+	}
+	if _, err := gateway.LoadConfig("", nil); err == nil || !strings.Contains(err.Error(), "MONGODB_ATLAS_PUBLIC_API_KEY is not set") {
+		t.Errorf("without anything: %v", err)
+	}
+	if _, err := gateway.LoadConfig("testdata/none.yaml", nil); err == nil {
+		t.Error("a file that is missing was accepted")
+	}
+}
