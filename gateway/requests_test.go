@@ -332,7 +332,7 @@ func TestLogLinesAreJSON(t *testing.T) {
 	raw(t, g.address, request("G\x7fET /", ""))
 	raw(t, g.address, request("GET /api", "", "Accept: \x1b[2J"))
 	raw(t, g.address, request("GET /\xff\xfe", ""))
-	raw(t, g.address, request("G'\"ET"+strings.Repeat("x", 1000)+" /%1b[31m", ""))
+	raw(t, g.address, request("G'ET"+strings.Repeat("x", 1000)+" /%1b[31m", ""))
 	raw(t, g.address, "\x16\x03\x01\x00\r\n\r\n")
 	lines := strings.Split(strings.TrimSpace(g.logs.String()), "\n")
 	if len(lines) < 3 {
