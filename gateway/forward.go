@@ -213,15 +213,11 @@ func readAnswer(response *http.Response, limit int) ([]byte, error) {
 	if response.ContentLength > int64(limit) {
 		return nil, errAnswerTooLarge
 	}
-	var buffer bytes.Buffer
-	if response.ContentLength > 0 {
-		buffer.Grow(int(response.ContentLength) + bytes.MinRead)
-	}
-	n, err := buffer.ReadFrom(io.LimitReader(response.Body, int64(limit)+1))
-	if err == nil && n > int64(limit) {
+	body, err := readContent(io.LimitReader(response.Body, int64(limit)+1), response.ContentLength)
+	if err == nil && len(body) > limit {
 		err = errAnswerTooLarge
 	}
-	return buffer.Bytes(), err
+	return body, err
 }
 
 // classifyTransport words the errors of the digest transport.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -30,12 +29,8 @@ func (g *Gateway) read(x *exchange) error {
 	if in.ContentLength > limit {
 		return &http.MaxBytesError{Limit: limit}
 	}
-	var buffer bytes.Buffer
-	if in.ContentLength > 0 {
-		buffer.Grow(int(in.ContentLength) + bytes.MinRead)
-	}
-	_, err := buffer.ReadFrom(http.MaxBytesReader(x.out, in.Body, limit))
-	x.body = buffer.Bytes()
+	var err error
+	x.body, err = readContent(http.MaxBytesReader(x.out, in.Body, limit), in.ContentLength)
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case err == nil, errors.As(err, &tooLarge):
 		return err
@@ -46,4 +41,17 @@ func (g *Gateway) read(x *exchange) error {
 	default:
 		return refuse(errRequest, fmt.Errorf("reading the content: %w", err), "The request's content can't be read.")
 	}
+}
+
+// readContent reads content of a known length, or of -1 for an unknown one, to its end.
+func readContent(content io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(content)
+	}
+	body := make([]byte, length)
+	n, err := io.ReadFull(content, body)
+	if err == io.EOF && length > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return body[:n], err
 }
