@@ -45,14 +45,16 @@ func (g *Gateway) connect() error {
 	connections := &http.Transport{
 		// Everything that http.DefaultTransport would take from the environment is left out:
 		// a proxy would see the credential.
-		Proxy:                  nil,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxConnsPerHost:        g.config.Upstream.MaxConnections,
-		MaxIdleConns:           g.config.Upstream.MaxConnections,
-		MaxIdleConnsPerHost:    g.config.Upstream.MaxConnections,
-		IdleConnTimeout:        90 * time.Second,
+		Proxy:               nil,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		MaxConnsPerHost:     g.config.Upstream.MaxConnections,
+		MaxIdleConns:        g.config.Upstream.MaxConnections,
+		MaxIdleConnsPerHost: g.config.Upstream.MaxConnections,
+		// Less than servers keep them: a create that meets a connection just closed fails, since
+		// it is not sent again.
+		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		// A compressed answer would have to be bounded twice, and is not asked for.
 		DisableCompression: true,

@@ -274,7 +274,7 @@ func startRawBytes(t testing.TB, got *string) string {
 					}
 					text := string(buffer[:n])
 					if !strings.Contains(text, "Authorization: Digest") {
-						io.WriteString(conn, jsonAnswer(401, "{}", "WWW-Authenticate: "+challenge))
+						fmt.Fprintf(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: %s\r\nContent-Length: 0\r\n\r\n", challenge)
 						continue
 					}
 					for !strings.HasSuffix(text, "}\n") {
@@ -309,6 +309,22 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+// What the header alone condemns is refused before the content is asked for.
+func TestContentIsNotAskedFor(t *testing.T) {
+	g := start(t, "http://127.0.0.1:9", "public", privateKey)
+	for name, fields := range map[string]string{
+		"too large":        "Accept: " + latest + "\r\nContent-Type: application/json\r\nContent-Length: 999999999",
+		"of another type":  "Accept: " + latest + "\r\nContent-Type: text/plain\r\nContent-Length: 10",
+		"of no version":    "Content-Type: application/json\r\nContent-Length: 10",
+		"in some encoding": "Accept: " + latest + "\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 10",
+	} {
+		answer := raw(t, g.address, "POST "+v2Exports+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\n"+fields+"\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 4") {
+			t.Errorf("%s: %s", name, answer)
+		}
+	}
+}
+
 // Unknown paths and operators' endpoints are not on each other's listener.
 func TestManagementIsSeparate(t *testing.T) {
 	g := start(t, "http://127.0.0.1:9", "public", privateKey)
@@ -331,9 +347,13 @@ func TestLogLinesAreJSON(t *testing.T) {
 	raw(t, g.address, request("GET /a\x1b[31m\x01", ""))
 	raw(t, g.address, request("G\x7fET /", ""))
 	raw(t, g.address, request("GET /api", "", "Accept: \x1b[2J"))
+	raw(t, g.address, request("GET "+v2Exports, "", "Accept: submitted-value"))
 	raw(t, g.address, request("GET /\xff\xfe", ""))
 	raw(t, g.address, request("G'ET"+strings.Repeat("x", 1000)+" /%1b[31m", ""))
 	raw(t, g.address, "\x16\x03\x01\x00\r\n\r\n")
+	if strings.Contains(g.logs.String(), "submitted-value") {
+		t.Errorf("what was submitted is in the log: %s", g.logs)
+	}
 	lines := strings.Split(strings.TrimSpace(g.logs.String()), "\n")
 	if len(lines) < 3 {
 		t.Errorf("only %d lines", len(lines))

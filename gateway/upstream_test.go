@@ -64,7 +64,7 @@ func answering(bytes string) func(net.Conn, *http.Request) {
 }
 
 func jsonAnswer(status int, body string, fields ...string) string {
-	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n", status, http.StatusText(status))
+	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n", status, http.StatusText(status))
 	for _, field := range fields {
 		head += field + "\r\n"
 	}
@@ -142,7 +142,7 @@ func TestRelay(t *testing.T) {
 	upstream := startRaw(t, answering(jsonAnswer(404, notFound,
 		"X-Error-Code: SNAPSHOT_NOT_FOUND", "RateLimit-Limit: 1200", "RateLimit-Remaining: 7", "Retry-After: 3",
 		"X-MongoDB-Service-Version: gitHash=1", "Deprecation: Mon, 5 Aug 2024 00:00:00 GMT", "Sunset: Thu, 1 Jul 2027 00:00:00 GMT",
-		"Set-Cookie: session=1", "Server: mdbws", "X-Frame-Options: DENY", "Strict-Transport-Security: max-age=1", "Connection: close", "Location: /x")))
+		"Set-Cookie: session=1", "Server: mdbws", "X-Frame-Options: DENY", "Strict-Transport-Security: max-age=1", "Location: /x")))
 	g := start(t, upstream.url, "public", privateKey)
 	got := send(t, "GET", g.url+v2Exports+"/"+jobID, map[string]string{"Accept": latest}, "")
 	if got.status != 404 || got.body != notFound {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,6 +42,92 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+const buckets = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/backup/exportBuckets"
+
+// process is a gateway that runs as a process of its own.
+type process struct {
+	Listener, Management string
+
+	command *exec.Cmd
+	stdout  *bufio.Reader
+	output  strings.Builder
+	stderr  strings.Builder
+}
+
+// serveProcess starts the program with a configuration and waits for its ready line.
+func serveProcess(t *testing.T, config string, environ ...string) *process {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, []byte(`
+listener: {address: "127.0.0.1:0"}
+management: {address: "127.0.0.1:0"}
+callers: {anonymous: true}
+timeouts: {drain: 10ms}
+log: {level: debug}
+`+config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{command: exec.Command(self, "serve", file)}
+	p.command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1"), environ...)
+	p.command.Stderr = &p.stderr
+	stdout, err := p.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = bufio.NewReader(stdout)
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(20*time.Second, func() { p.command.Process.Kill() })
+	t.Cleanup(func() { watchdog.Stop(); p.command.Process.Kill() })
+	line, err := p.stdout.ReadString('\n')
+	if err != nil {
+		t.Fatalf("no ready line: %v\n%s", err, &p.stderr)
+	}
+	p.output.WriteString(line)
+	if err := json.Unmarshal([]byte(line), p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// stop sends SIGTERM and waits for a clean end.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(&p.output, p.stdout); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.command.Wait(); err != nil {
+		t.Errorf("exit: %v\n%s", err, &p.stderr)
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/vnd.atlas.2025-03-12+json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
+
 // The process serves a request, drains at SIGTERM and exits with 0; its key is in none of
 // its output.
 func TestServe(t *testing.T) {
@@ -50,86 +137,57 @@ func TestServe(t *testing.T) {
 		seed.Keys[i].PrivateKey = digestauth.NewSecret(private)
 	}
 	atlas := sim.Start(t, sim.Config{Seed: seed})
-	dir := t.TempDir()
-	config := filepath.Join(dir, "gateway.yaml")
-	if err := os.WriteFile(config, []byte(`
-listener: {address: "127.0.0.1:0"}
-management: {address: "127.0.0.1:0"}
+	p := serveProcess(t, `
 upstream:
   base_url: `+atlas.URL()+`
   credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
-callers: {anonymous: true}
-timeouts: {drain: 10ms}
-log: {level: debug}
-`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(self, "serve", config)
-	command.Env = append(os.Environ(), "RUN_ATLAS_GATEWAY=1", "PUBLIC="+sim.PublicKey, "PRIVATE="+private, "HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1")
-	stdout, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stderr strings.Builder
-	command.Stderr = &stderr
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	watchdog := time.AfterFunc(20*time.Second, func() { command.Process.Kill() })
-	defer watchdog.Stop()
-	lines := bufio.NewReader(stdout)
-	line, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatalf("no ready line: %v\n%s", err, &stderr)
-	}
-	var ready struct{ Listener, Management string }
-	if err := json.Unmarshal([]byte(line), &ready); err != nil {
-		t.Fatal(err)
-	}
-	get := func(url string) (int, string) {
-		request, err := http.NewRequest("GET", url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Accept", "application/vnd.atlas.2025-03-12+json")
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		body, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer.StatusCode, string(body)
-	}
-	if status, body := get(ready.Listener + "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/backup/exportBuckets"); status != 200 {
+`, "PUBLIC="+sim.PublicKey, "PRIVATE="+private)
+	if status, body := get(t, p.Listener+buckets); status != 200 {
 		t.Errorf("list: %d %s", status, body)
 	}
-	status, metrics := get(ready.Management + "/metrics")
+	status, metrics := get(t, p.Management+"/metrics")
 	if status != 200 || !strings.Contains(metrics, `atlas_gateway_requests_total{operation="listExportBuckets",status="200"} 1`) ||
 		!strings.Contains(metrics, `atlas_gateway_upstream_requests_total{status="401"} 1`) {
 		t.Errorf("metrics: %d %s", status, metrics)
 	}
-	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	p.stop(t)
+	if strings.Contains(p.output.String()+p.stderr.String()+metrics, private) {
+		t.Error("the private key was printed")
 	}
-	rest, err := io.ReadAll(lines)
+	if !strings.Contains(p.stderr.String(), `"msg":"draining"`) {
+		t.Errorf("no word of draining: %s", &p.stderr)
+	}
+}
+
+// A proxy in the environment is not used: it would see what goes to Atlas.
+func TestServeUsesNoProxy(t *testing.T) {
+	proxy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := command.Wait(); err != nil {
-		t.Errorf("exit: %v\n%s", err, &stderr)
+	defer proxy.Close()
+	asked := make(chan struct{}, 16)
+	go func() {
+		for {
+			conn, err := proxy.Accept()
+			if err != nil {
+				return
+			}
+			asked <- struct{}{}
+			conn.Close()
+		}
+	}()
+	p := serveProcess(t, `
+upstream:
+  base_url: https://atlas.invalid
+  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
+`, "PUBLIC=a", "PRIVATE=b", "HTTPS_PROXY=http://"+proxy.Addr().String(), "https_proxy=http://"+proxy.Addr().String())
+	if status, body := get(t, p.Listener+buckets); status != 502 {
+		t.Errorf("%d %s", status, body)
 	}
-	if output := line + string(rest) + stderr.String() + metrics; strings.Contains(output, private) {
-		t.Error("the private key was printed")
-	}
-	if !strings.Contains(stderr.String(), `"msg":"draining"`) {
-		t.Errorf("no word of draining: %s", &stderr)
+	p.stop(t)
+	if len(asked) > 0 {
+		t.Error("the proxy was asked")
 	}
 }
 

@@ -85,6 +85,9 @@ func TestMatchRefuses(t *testing.T) {
 			t.Errorf("%q: %v, want a TargetError", path, err)
 		}
 	}
+	if _, err := c.Match("GET", "/%61"); err == nil || !strings.Contains(err.Error(), "percent escape") {
+		t.Errorf("a percent escape: %v", err)
+	}
 	for _, path := range []string{"/", "/api", "/api/atlas/v2/groups/" + group, strings.ToUpper(exports), exports + "/" + job + "/x", "/api/atlas/v3/groups"} {
 		if _, err := c.Match("POST", path); !errors.Is(err, contract.ErrNotFound) {
 			t.Errorf("%q: %v, want ErrNotFound", path, err)
@@ -330,7 +333,8 @@ func TestCheckBodyRefusesWhatIsNotStrictJSON(t *testing.T) {
 		"NaN":                    `{"snapshotId":NaN}`,
 		"a number beyond bounds": `{"snapshotId":1e999}`,
 		"nested too deep":        strings.Repeat("[", 100_000),
-		"objects too deep":       strings.Repeat(`{"a":`, 1000),
+		"lists too deep":         strings.Repeat("[", 40) + strings.Repeat("]", 40),
+		"objects too deep":       strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40),
 	} {
 		got := check(t, c, "POST", exports, latest, body)
 		if len(got) != 1 || got[0].Code != "INVALID_JSON" {
