@@ -114,9 +114,6 @@ func rewriteLinks(body []byte, from, to string) []byte {
 		if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' || !isLink(string(decoder.StackPointer())) {
 			continue
 		}
-		if kind, length := decoder.StackIndex(decoder.StackDepth()); kind != '{' || length%2 != 0 {
-			continue // the name of a member
-		}
 		end := int(decoder.InputOffset())
 		start := end - quotedLength(body[:end])
 		quoted, err := jsontext.AppendQuote(nil, to+rest)
@@ -132,7 +129,8 @@ func rewriteLinks(body []byte, from, to string) []byte {
 	return append(out, body[copied:]...)
 }
 
-// isLink reports whether a JSON pointer is that of a link's href.
+// isLink reports whether a JSON pointer is that of a link's href. The pointer of a member's
+// name ends in that name, so that a name which looks like a URL is no link.
 func isLink(pointer string) bool {
 	segments := strings.Split(strings.TrimPrefix(pointer, "/content"), "/")
 	if len(segments) == 6 && segments[1] == "results" {

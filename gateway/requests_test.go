@@ -347,7 +347,7 @@ func TestLogLinesAreJSON(t *testing.T) {
 	raw(t, g.address, request("GET /a\x1b[31m\x01", ""))
 	raw(t, g.address, request("G\x7fET /", ""))
 	raw(t, g.address, request("GET /api", "", "Accept: \x1b[2J"))
-	raw(t, g.address, request("GET "+v2Exports, "", "Accept: submitted-value"))
+	raw(t, g.address, request("GET "+v2Exports, "", "Accept: application/vnd.atlas.submitted-value+json"))
 	raw(t, g.address, request("GET /\xff\xfe", ""))
 	raw(t, g.address, request("G'ET"+strings.Repeat("x", 1000)+" /%1b[31m", ""))
 	raw(t, g.address, "\x16\x03\x01\x00\r\n\r\n")
