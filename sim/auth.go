@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"atlas-export-gateway/digestauth"
+)
+
+// defaultRealm is the realm of Atlas's challenges.
+const defaultRealm = "MMS Public API"
+
+// right is what an operation asks of a key.
+type right int
+
+// The rights, as the documents of the operations name them by role.
+const (
+	read   right = 1 << iota // read jobs and buckets: Project Read Only
+	export                   // create a job: Project Backup Export Operator or Project Atlas Admin
+	manage                   // the rest: Project Backup Manager
+)
+
+// roles are those that a seed may give to a key.
+var roles = map[string]right{
+	"Project Owner":                  read | export | manage,
+	"Project Atlas Admin":            read | export,
+	"Project Backup Export Operator": read | export,
+	"Project Backup Manager":         read | manage,
+	"Project Read Only":              read,
+}
+
+// caller is an API key or a service account.
+type caller struct {
+	id     string // public key or client id
+	secret digestauth.Secret
+	groups []string // empty: every group
+	rights right
+
+	ha1 sync.Map // of ha1Key, to digestauth.Secret
+}
+
+type ha1Key struct{ algorithm, realm string }
+
+func (c *caller) in(group string) bool { return len(c.groups) == 0 || slices.Contains(c.groups, group) }
+
+func (c *caller) may(right right) bool { return c.rights&right == right }
+
+// hash returns the key's HA1, computed once for each algorithm and realm.
+func (c *caller) hash(algorithm, realm string) (digestauth.Secret, bool) {
+	key := ha1Key{algorithm, realm}
+	if known, ok := c.ha1.Load(key); ok {
+		return known.(digestauth.Secret), true
+	}
+	ha1, err := digestauth.HA1(algorithm, c.id, realm, c.secret)
+	if err != nil {
+		return ha1, false
+	}
+	c.ha1.Store(key, ha1)
+	return ha1, true
+}
+
+// authenticate finds out who sent the request: an API key by digest, or a service
+// account by its token. The error is the challenge.
+func (s *Server) authenticate(x *exchange) error {
+	form := &s.settings.Load().Challenge
+	realm := orDefault(form.Realm, defaultRealm)
+	stale := false
+	if token, ok := bearer(x.request); ok {
+		if x.caller = s.tokenCaller(token); x.caller != nil {
+			return nil
+		}
+	} else {
+		credential, err := digestauth.Verifier{
+			Realm:      realm,
+			Algorithms: form.Algorithms,
+			HA1: func(username, algorithm string) (digestauth.Secret, bool) {
+				key := s.world.keys[username]
+				if key == nil {
+					return digestauth.Secret{}, false
+				}
+				return key.hash(algorithm, realm)
+			},
+			CheckNonce: s.nonces.Check,
+		}.Verify(x.request)
+		if err == nil {
+			x.caller = s.world.keys[credential.Username]
+			return nil
+		}
+		var refused *digestauth.VerifyError
+		stale = form.Stale && errors.As(err, &refused) && refused.Stale()
+	}
+	x.challenge(form, realm, s.nonces.Issue(), stale)
+	return &failed{status: http.StatusUnauthorized, challenge: true}
+}
+
+// bearer returns the token of a request that bears one. RFC 6750, section 2.1.
+func bearer(r *http.Request) (string, bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// challenge puts the recorded form of the challenge into the answer, in one field for
+// each algorithm (RFC 7616, section 3.7).
+func (x *exchange) challenge(form *Challenge, realm, nonce string, stale bool) {
+	algorithms := form.Algorithms
+	if len(algorithms) == 0 {
+		algorithms = []string{digestauth.MD5}
+	}
+	fields := make([]string, len(algorithms))
+	for i, algorithm := range algorithms {
+		fields[i] = digestauth.Challenge{
+			Realm:     realm,
+			Nonce:     nonce,
+			Opaque:    form.Opaque,
+			Algorithm: algorithm,
+			QOP:       form.QOP,
+			Stale:     stale,
+			Extra:     form.Extra,
+		}.String()
+	}
+	x.answer.header["WWW-Authenticate"] = fields
+	x.answer.verbatim = true
+	x.challenged = true
+}
+
+func (n Nonces) policy() digestauth.NoncePolicy {
+	return digestauth.NoncePolicy{
+		Max:      n.Max,
+		Lifetime: n.Lifetime.std(),
+		Uses:     n.Uses,
+		Rising:   n.Rising,
+		Refuse:   n.Refuse,
+		Rand:     random,
+	}
+}
+
+// ForgetNonces makes every nonce unknown, as a restart of Atlas would.
+func (s *Server) ForgetNonces() { s.nonces.Forget() }

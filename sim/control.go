@@ -1,0 +1,159 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// endpoint serves one pattern of the control listener; its errors are the tester's.
+type endpoint struct {
+	pattern string
+	serve   func(r *http.Request) (any, error)
+}
+
+func (s *Server) endpoints() []endpoint {
+	return []endpoint{
+		{"GET /requests", func(r *http.Request) (any, error) {
+			since, err := strconv.ParseInt(orDefault(r.URL.Query().Get("since"), "0"), 10, 64)
+			if err != nil {
+				return nil, errors.New("since is not a number")
+			}
+			return struct {
+				Requests []Request `json:"requests"`
+				Dropped  int64     `json:"dropped"`
+			}{s.Requests(since), s.dropped()}, nil
+		}},
+		{"GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil }},
+		{"POST /reset", func(*http.Request) (any, error) {
+			s.Reset()
+			return s.Counts(), nil
+		}},
+		{"GET /settings", func(*http.Request) (any, error) { return s.Settings(), nil }},
+		{"PATCH /settings", func(r *http.Request) (any, error) { return s.changeSettings(r, s.Settings()) }},
+		{"PUT /settings", func(r *http.Request) (any, error) { return s.changeSettings(r, Settings{}) }},
+		{"DELETE /nonces", func(*http.Request) (any, error) {
+			s.ForgetNonces()
+			return struct{}{}, nil
+		}},
+		{"GET /faults", func(*http.Request) (any, error) { return s.Faults(), nil }},
+		{"PUT /faults", func(r *http.Request) (any, error) {
+			list, err := readJSON[[]Fault](r)
+			if err == nil {
+				err = s.SetFaults(list)
+			}
+			return s.Faults(), err
+		}},
+		{"DELETE /faults", func(*http.Request) (any, error) {
+			err := s.SetFaults(nil)
+			return s.Faults(), err
+		}},
+		{"GET /clock", func(*http.Request) (any, error) { return s.time(), nil }},
+		{"POST /clock/advance", func(r *http.Request) (any, error) {
+			advance, err := readJSON[struct {
+				By Duration `json:"by"`
+			}](r)
+			if err != nil {
+				return nil, err
+			}
+			if advance.By < 0 {
+				return nil, errors.New("the clock does not go back")
+			}
+			s.Advance(advance.By.std())
+			return s.time(), nil
+		}},
+		{"GET /jobs", func(*http.Request) (any, error) { return s.Jobs(), nil }},
+		{"POST /jobs/outcomes", func(r *http.Request) (any, error) {
+			outcome, err := readJSON[Outcome](r)
+			if err == nil {
+				err = s.SetOutcome(outcome)
+			}
+			return outcome, err
+		}},
+		{"POST /jobs/{id}/end", func(r *http.Request) (any, error) {
+			outcome, err := readJSON[Outcome](r)
+			if err == nil {
+				err = s.EndJob(r.PathValue("id"), outcome)
+			}
+			return outcome, err
+		}},
+	}
+}
+
+func (s *Server) newControl() http.Handler {
+	mux := http.NewServeMux()
+	patterns := []string{}
+	for _, e := range s.endpoints() {
+		patterns = append(patterns, e.pattern)
+		mux.HandleFunc(e.pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+			answer, err := e.serve(r)
+			if err != nil {
+				writeControlError(w, http.StatusBadRequest, err.Error())
+				return
+			}
+			writeControl(w, http.StatusOK, answer)
+		})
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		writeControl(w, http.StatusOK, map[string]any{"api": s.URL(), "endpoints": patterns})
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeControlError(w, http.StatusNotFound, fmt.Sprintf("there is no %s %s; GET / lists what there is", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+func (s *Server) changeSettings(r *http.Request, settings Settings) (Settings, error) {
+	// What the current settings point at must stay as it is.
+	settings.Challenge.Algorithms = slices.Clone(settings.Challenge.Algorithms)
+	settings.Removed = maps.Clone(settings.Removed)
+	err := decodeJSON(r, &settings)
+	if err == nil {
+		err = s.SetSettings(settings)
+	}
+	return s.Settings(), err
+}
+
+func (s *Server) time() any {
+	return struct {
+		Now time.Time `json:"now"`
+	}{s.Now()}
+}
+
+func readJSON[T any](r *http.Request) (T, error) {
+	var v T
+	err := decodeJSON(r, &v)
+	return v, err
+}
+
+func decodeJSON(r *http.Request, into any) error {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("something follows the JSON")
+	}
+	return nil
+}
+
+func writeControl(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	encoder.Encode(answer)
+}
+
+func writeControlError(w http.ResponseWriter, status int, message string) {
+	writeControl(w, status, map[string]string{"error": message})
+}

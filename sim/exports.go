@@ -1,0 +1,153 @@
+package sim
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// complete is the file that says an export is whole.
+type complete struct {
+	OrgID                  string       `json:"orgId"`
+	OrgName                string       `json:"orgName"`
+	GroupID                string       `json:"groupId"`
+	GroupName              string       `json:"groupName"`
+	ClusterUniqueID        string       `json:"clusterUniqueId"`
+	ClusterName            string       `json:"clusterName"`
+	SnapshotInitiationDate string       `json:"snapshotInitiationDate"`
+	TotalFiles             int          `json:"totalFiles"`
+	Labels                 []Label      `json:"labels"`
+	CustomData             []CustomData `json:"customData"`
+}
+
+// writeExport writes what Atlas would upload for a job: for each collection the
+// documents of each replica set and the collection's metadata, and .complete at the end.
+func (s *Server) writeExport(job *Job) error {
+	if s.bucket == nil {
+		return nil
+	}
+	group, cluster := s.world.groups[job.GroupID], s.clusterOf(job)
+	root := job.root()
+	files := 0
+	for _, database := range cluster.Databases {
+		for _, collection := range database.Collections {
+			folder := path.Join(root, segment(database.Name), segment(collection))
+			for i, replicaSet := range cluster.ReplicaSets {
+				documents, err := documents(collection, database.Documents, i, len(cluster.ReplicaSets))
+				if err == nil {
+					err = s.writeObject(path.Join(folder, segment(replicaSet)+".0.json.gz"), documents)
+				}
+				if err != nil {
+					return err
+				}
+				files++
+			}
+			metadata := fmt.Appendf(nil, `{"options":{},"indexes":[{"v":{"$numberInt":"2"},"key":{"_id":{"$numberInt":"1"}},"name":"_id_"}],"collectionName":%q,"type":"collection"}`+"\n", collection)
+			if err := s.writeObject(path.Join(folder, segment(collection)+".metadata.json"), metadata); err != nil {
+				return err
+			}
+			files++
+		}
+	}
+	var content bytes.Buffer
+	encoder := json.NewEncoder(&content)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	err := encoder.Encode(complete{
+		OrgID:                  group.Org.ID,
+		OrgName:                group.Org.Name,
+		GroupID:                group.ID,
+		GroupName:              group.Name,
+		ClusterUniqueID:        cluster.UniqueID,
+		ClusterName:            cluster.Name,
+		SnapshotInitiationDate: second(cluster.snapshot(job.SnapshotID).CreatedAt).Format(time.RFC3339),
+		TotalFiles:             files,
+		Labels:                 append([]Label{}, cluster.Labels...),
+		CustomData:             job.CustomData,
+	})
+	if err != nil {
+		return err
+	}
+	return s.writeObject(path.Join(root, ".complete"), content.Bytes())
+}
+
+// documents returns a replica set's share of a collection, the same at every export: one
+// document a line, compressed.
+func documents(collection string, total, share, shares int) ([]byte, error) {
+	var content bytes.Buffer
+	compressed := gzip.NewWriter(&content)
+	for i := share; i < total; i += shares {
+		fmt.Fprintf(compressed, `{"_id":{"$oid":"%024x"},"collection":%q,"number":{"$numberInt":"%d"}}`+"\n", i+1, collection, i+1)
+	}
+	err := compressed.Close()
+	return content.Bytes(), err
+}
+
+// writePermissionCheck writes what Atlas writes to a bucket in order to see whether it
+// may: when the bucket is created and when an export starts.
+func (s *Server) writePermissionCheck(directory string) error {
+	if s.bucket == nil {
+		return nil
+	}
+	return s.writeObject(path.Join(directory, ".permissioncheck"), nil)
+}
+
+// writeObject writes a file below the export directory, as a whole or not at all. The
+// directory is an os.Root: whatever a name holds, nothing outside it is touched.
+func (s *Server) writeObject(name string, content []byte) error {
+	if err := s.bucket.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	temporary := path.Join(path.Dir(name), ".uploading-"+newID(s.clock.now()))
+	if err := s.bucket.WriteFile(temporary, content, 0o644); err != nil {
+		return err
+	}
+	if err := s.bucket.Rename(temporary, name); err != nil {
+		s.bucket.Remove(temporary)
+		return err
+	}
+	return nil
+}
+
+// directory is the bucket's folder below the export directory.
+func (b *Bucket) directory() string {
+	return segment(orDefault(b.BucketName, container(b.ServiceURL)))
+}
+
+// segment makes one name of a path out of any text.
+func segment(name string) string {
+	if strings.Trim(name, ".") == "" { // also "." and ".."
+		return strings.ReplaceAll(name, ".", "%2E") + "_"
+	}
+	return url.PathEscape(name)
+}
+
+// safePath is segment for each part of a prefix.
+func safePath(prefix string) string {
+	parts := strings.Split(prefix, "/")
+	for i := range parts {
+		parts[i] = segment(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
+// ExportPath returns the directory that a job's export is written to; empty for an
+// unknown job, or without Config.ExportDir.
+func (s *Server) ExportPath(jobID string) string {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	job := s.store.jobs[jobID]
+	if job == nil || s.bucket == nil {
+		return ""
+	}
+	return filepath.Join(s.cfg.ExportDir, filepath.FromSlash(job.root()))
+}
+
+// root is the folder of the job's export, below the export directory.
+func (j *Job) root() string { return path.Join(j.Directory, safePath(j.Prefix)) }

@@ -1,0 +1,255 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	objectID   = regexp.MustCompile(`^[a-f0-9]{24}$`)
+	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$`)
+	// The length of a cluster name, at most 64, is checked apart.
+	clusterName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]*$`)
+)
+
+// members are those of the JSON object in a request.
+type members map[string]json.RawMessage
+
+// form is what the content of a request may hold, in the order in which it is checked.
+type form []attribute
+
+type attribute struct {
+	name     string
+	required bool
+	check    func(name string, value json.RawMessage) error // nil: accepted and ignored
+}
+
+const required = true
+
+// Clients send links, and Azure's tenantId; Atlas ignores both.
+var ignoredLinks = attribute{name: "links"}
+
+func exportForm(string, members) (form, error) {
+	return form{
+		{"snapshotId", required, isObjectID},
+		{"exportBucketId", required, isObjectID},
+		{"customData", !required, isCustomData(!required)},
+		ignoredLinks,
+	}, nil
+}
+
+func v1ExportForm(string, members) (form, error) {
+	return form{
+		{"snapshotId", required, isObjectID},
+		{"exportBucketId", required, isObjectID},
+		{"customData", !required, isCustomData(required)},
+		ignoredLinks,
+	}, nil
+}
+
+func legacyBucketForm(string, members) (form, error) {
+	return form{
+		{"cloudProvider", required, isOneOf("AWS")},
+		{"bucketName", required, isBucketName},
+		{"iamRoleId", required, isObjectID},
+		ignoredLinks,
+	}, nil
+}
+
+func bucketForm(version string, m members) (form, error) {
+	if version == v20230101.date {
+		return legacyBucketForm(version, m)
+	}
+	provider := attribute{"cloudProvider", required, isOneOf("AWS", "AZURE", "GCP")}
+	switch string(m["cloudProvider"]) {
+	case `"AZURE"`:
+		return form{
+			provider,
+			{"roleId", required, isObjectID},
+			{"serviceUrl", required, isServiceURL},
+			{"bucketName", !required, isBucketName},
+			{name: "tenantId"},
+			ignoredLinks,
+		}, nil
+	case `"GCP"`:
+		return form{
+			provider,
+			{"bucketName", required, isBucketName},
+			{"roleId", required, isObjectID},
+			ignoredLinks,
+		}, nil
+	default: // AWS, or a provider that its check refuses
+		return form{
+			provider,
+			{"bucketName", required, isBucketName},
+			{"iamRoleId", required, isObjectID},
+			{"requirePrivateNetworking", !required, isBool},
+			ignoredLinks,
+		}, nil
+	}
+}
+
+func bucketUpdateForm(string, members) (form, error) {
+	return form{{"requirePrivateNetworking", required, isBool}}, nil
+}
+
+// checkContent checks a request's content in the way of Atlas, which stops at the first
+// mistake. What passes fits the generated types; what is ignored is left out.
+func (x *exchange) checkContent() error {
+	if x.op.form == nil {
+		return nil
+	}
+	if !acceptedContent(x.request.Header.Get("Content-Type")) {
+		return failure(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "The content type is not supported.") // inferred
+	}
+	var m members
+	if err := json.Unmarshal(x.body, &m); err != nil || m == nil {
+		return failure(http.StatusBadRequest, "INVALID_JSON", "Received JSON is malformed.")
+	}
+	form, err := x.op.form(x.version, m)
+	if err != nil {
+		return err
+	}
+	ignored := false
+	for _, a := range form {
+		value, present := m[a.name]
+		if null := string(value) == "null"; a.required && (!present || null) {
+			return missingAttribute(a.name)
+		} else if null {
+			return invalidAttribute(a.name) // no recording shows Atlas taking one
+		}
+		switch {
+		case !present:
+		case a.check == nil:
+			delete(m, a.name)
+			ignored = true
+		default:
+			if err := a.check(a.name, value); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if !slices.ContainsFunc(form, func(a attribute) bool { return a.name == name }) {
+			return invalidAttribute(name)
+		}
+	}
+	if ignored {
+		content, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		x.request.Body = io.NopCloser(bytes.NewReader(content))
+	}
+	return nil
+}
+
+func invalidAttribute(name string) error {
+	return failure(http.StatusBadRequest, "INVALID_ATTRIBUTE", "Invalid attribute %s specified.", name)
+}
+
+func missingAttribute(name string) error {
+	return failure(http.StatusBadRequest, "MISSING_ATTRIBUTE", "The required attribute %s was not specified.", name)
+}
+
+// isType reads a value of the Go type that its JSON type corresponds to.
+func isType[T any](name string, value json.RawMessage) (T, error) {
+	var v T
+	if err := json.Unmarshal(value, &v); err != nil {
+		return v, failure(http.StatusBadRequest, "INVALID_JSON_ATTRIBUTE", "Received JSON for the %s attribute is malformed.", name)
+	}
+	return v, nil
+}
+
+func isBool(name string, value json.RawMessage) error {
+	_, err := isType[bool](name, value)
+	return err
+}
+
+func isObjectID(name string, value json.RawMessage) error {
+	id, err := isType[string](name, value)
+	if err == nil && !objectID.MatchString(id) {
+		err = invalidAttribute(name)
+	}
+	return err
+}
+
+func isOneOf(values ...string) func(string, json.RawMessage) error {
+	return func(name string, value json.RawMessage) error {
+		v, err := isType[string](name, value)
+		if err == nil && !slices.Contains(values, v) {
+			err = failure(http.StatusBadRequest, "INVALID_ENUM_VALUE", "An invalid enumeration value %s was specified for %s.", v, name)
+		}
+		return err
+	}
+}
+
+// isBucketName wants 3 to 63 of the characters that any of the three providers allows.
+func isBucketName(name string, value json.RawMessage) error {
+	v, err := isType[string](name, value)
+	if err == nil && !bucketName.MatchString(v) {
+		err = failure(http.StatusBadRequest, "EXPORT_BUCKET_NAME_INVALID", "The export bucket name %s is invalid.", v)
+	}
+	return err
+}
+
+func isServiceURL(name string, value json.RawMessage) error {
+	v, err := isType[string](name, value)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(v)
+	if err != nil || len(v) < 33 || len(v) > 2048 || u.Scheme != "https" ||
+		!strings.HasSuffix(u.Host, ".blob.core.windows.net") || container(v) == "" {
+		return invalidAttribute(name)
+	}
+	return nil
+}
+
+// container is the name of the container in an Azure service URL.
+func container(serviceURL string) string {
+	_, path, _ := strings.Cut(strings.TrimPrefix(serviceURL, "https://"), "/")
+	return strings.Trim(path, "/")
+}
+
+// isCustomData wants pairs of texts; v1.0 wants both halves of each.
+func isCustomData(both bool) func(string, json.RawMessage) error {
+	return func(name string, value json.RawMessage) error {
+		pairs, err := isType[[]members](name, value)
+		if err != nil {
+			return err
+		}
+		for _, pair := range pairs {
+			if pair == nil {
+				return invalidAttribute(name)
+			}
+			for _, half := range []string{"key", "value"} {
+				v, present := pair[half]
+				delete(pair, half)
+				if !present && both {
+					return missingAttribute(half)
+				}
+				if !present {
+					continue
+				}
+				if string(v) == "null" {
+					return invalidAttribute(half)
+				}
+				if _, err := isType[string](half, v); err != nil {
+					return err
+				}
+			}
+			if len(pair) > 0 {
+				return invalidAttribute(slices.Min(slices.Collect(maps.Keys(pair))))
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// operation is what the simulation knows about one operation of Atlas. It is read from
+// the documents, not from the contract: each is a check of the other.
+type operation struct {
+	id       string    // the official operationId; v1.0 has none, and puts v1 in front
+	path     string    // with {parameters}
+	right    right     // what a key needs in order to call it
+	list     bool      // the answer is a list
+	versions []version // oldest first; none in v1.0
+	form     func(version string, members members) (form, error)
+
+	requests atomic.Int64
+}
+
+// version is one dated version of a v2 operation. The dates are strings, which sort.
+type version struct {
+	date   string
+	sunset time.Time // zero while it is current
+}
+
+var (
+	v20230101 = version{date: "2023-01-01"}
+	v20240530 = version{date: "2024-05-30"}
+	// All deprecated versions carry the same two dates.
+	v20230101Deprecated = version{date: "2023-01-01", sunset: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)}
+)
+
+// The fields of a deprecated version as recorded; the day has one digit.
+const (
+	deprecationField = "Mon, 5 Aug 2024 00:00:00 GMT"
+	sunsetField      = "Thu, 1 Jul 2027 00:00:00 GMT"
+)
+
+const (
+	v1Buckets = "/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets"
+	v1Exports = "/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports"
+	v2Buckets = "/api/atlas/v2/groups/{groupId}/backup/exportBuckets"
+	v2Exports = "/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports"
+)
+
+// newOperations returns every operation by the pattern it is served at.
+func newOperations() map[string]*operation {
+	jobs := []version{v20230101}
+	buckets := []version{v20230101Deprecated, v20240530}
+	return map[string]*operation{
+		"GET " + v1Buckets:                          {id: "v1ListExportBuckets", right: read, list: true},
+		"POST " + v1Buckets:                         {id: "v1CreateExportBucket", right: manage, form: legacyBucketForm},
+		"GET " + v1Buckets + "/{exportBucketId}":    {id: "v1GetExportBucket", right: read},
+		"DELETE " + v1Buckets + "/{exportBucketId}": {id: "v1DeleteExportBucket", right: manage},
+		"GET " + v1Exports:                          {id: "v1ListBackupExports", right: read, list: true},
+		"POST " + v1Exports:                         {id: "v1CreateBackupExport", right: export, form: v1ExportForm},
+		"GET " + v1Exports + "/{exportId}":          {id: "v1GetBackupExport", right: read},
+
+		"GET " + v2Buckets:                          {id: "listExportBuckets", right: read, list: true, versions: buckets},
+		"POST " + v2Buckets:                         {id: "createExportBucket", right: manage, versions: buckets, form: bucketForm},
+		"GET " + v2Buckets + "/{exportBucketId}":    {id: "getExportBucket", right: read, versions: buckets},
+		"DELETE " + v2Buckets + "/{exportBucketId}": {id: "deleteExportBucket", right: manage, versions: []version{v20230101}},
+		"PATCH " + v2Buckets + "/{exportBucketId}":  {id: "updateBackupExportBucket", right: manage, versions: []version{v20240530}, form: bucketUpdateForm},
+		"GET " + v2Exports:                          {id: "listBackupExports", right: read, list: true, versions: jobs},
+		"POST " + v2Exports:                         {id: "createBackupExport", right: export, versions: jobs, form: exportForm},
+		"GET " + v2Exports + "/{exportId}":          {id: "getBackupExport", right: read, versions: jobs},
+	}
+}
+
+func (op *operation) defines(date string) bool {
+	return slices.ContainsFunc(op.versions, func(v version) bool { return v.date == date })
+}
+
+// operation returns the operation of that id, or nil.
+func (s *Server) operation(id string) *operation {
+	for _, op := range s.operations {
+		if op.id == id {
+			return op
+		}
+	}
+	return nil
+}

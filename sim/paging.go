@@ -1,0 +1,93 @@
+package sim
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"atlas-export-gateway/gen"
+)
+
+// page is which part of a list was asked for.
+type page struct {
+	num, size int
+	count     bool
+}
+
+// newPage reads the three parameters of a list; all are optional.
+func newPage(num, size *int, count *bool) (page, error) {
+	p := page{num: 1, size: 100, count: true}
+	if num != nil {
+		p.num = *num
+	}
+	if size != nil {
+		p.size = *size
+	}
+	if count != nil {
+		p.count = *count
+	}
+	switch {
+	case p.num < 1:
+		return p, invalidQuery("pageNum")
+	case p.size < 1 || p.size > 500:
+		return p, invalidQuery("itemsPerPage")
+	}
+	return p, nil
+}
+
+// bounds returns which of total items are on the page.
+func (p page) bounds(total int) (from, to int) {
+	if p.num-1 > total/p.size { // the product below would overflow
+		return total, total
+	}
+	from = min((p.num-1)*p.size, total)
+	return from, min(from+p.size, total)
+}
+
+// total returns totalCount, which includeCount=false leaves out.
+func (p page) total(total int) *int {
+	if !p.count {
+		return nil
+	}
+	return &total
+}
+
+// links returns self and the page's neighbours, with the parameters that were in effect
+// written out in Atlas's order, also after a bare GET.
+func (s *Server) links(x *exchange, p page, total int) *[]gen.Link {
+	query := x.request.URL.Query()
+	// v1.0 names includeCount only to who named it; inferred for false.
+	lead := ""
+	if x.version != "" || query.Has("includeCount") {
+		lead = fmt.Sprintf("includeCount=%t&", p.count)
+	}
+	tail := ""
+	for _, kept := range []string{"pretty", "envelope"} { // envelope: inferred
+		if query.Has(kept) {
+			tail += "&" + kept + "=" + url.QueryEscape(query.Get(kept))
+		}
+	}
+	base := s.origin(x) + x.path
+	link := func(rel string, num int) gen.Link {
+		return gen.Link{Rel: &rel, Href: ptr(fmt.Sprintf("%s?%spageNum=%d&itemsPerPage=%d%s", base, lead, num, p.size, tail))}
+	}
+	links := []gen.Link{link("self", p.num)}
+	if _, to := p.bounds(total); to < total {
+		links = append(links, link("next", p.num+1))
+	}
+	if p.num > 1 {
+		links = append(links, link("previous", p.num-1))
+	}
+	return &links
+}
+
+// origin is what links start with: Atlas's own origin, whatever the Host of a request.
+func (s *Server) origin(x *exchange) string {
+	if s.cfg.PublicURL != "" {
+		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+	}
+	if base := s.URL(); base != "" {
+		return base
+	}
+	return "http://" + x.request.Host
+}

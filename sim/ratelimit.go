@@ -1,0 +1,90 @@
+package sim
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// limits are token buckets by name: one per group, or one per service account.
+type limits struct {
+	mu      sync.Mutex
+	buckets map[string]*rate.Limiter
+}
+
+func (l *limits) of(name string, perSecond rate.Limit, capacity int) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bucket := l.buckets[name]
+	if bucket == nil {
+		if l.buckets == nil {
+			l.buckets = map[string]*rate.Limiter{}
+		}
+		bucket = rate.NewLimiter(perSecond, capacity)
+		l.buckets[name] = bucket
+	}
+	return bucket
+}
+
+func (l *limits) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buckets = nil
+}
+
+// limit takes one request from the group's token bucket. All operations here belong to
+// one endpoint set and share it. Inferred: requests without a valid credential or a
+// group are not charged to anyone.
+func (s *Server) limit(x *exchange, h http.Header) error {
+	setting := s.settings.Load().RateLimit
+	if setting.Off {
+		return nil
+	}
+	return s.charge(x, h, &s.limits, x.group.ID, setting)
+}
+
+// tokenAllowed takes one request from the service account's bucket of token calls.
+func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
+	perMinute := orDefault(s.settings.Load().TokensPerMinute, 10)
+	if perMinute < 0 {
+		return true
+	}
+	id, _, _ := r.BasicAuth()
+	if s.world.accounts[id] == nil {
+		id = "" // strangers share a bucket, or they would fill the memory
+	}
+	err := s.charge(x, x.answer.header, &s.tokens.limits, id, RateLimit{Capacity: perMinute, Refill: perMinute})
+	if err != nil {
+		x.answer.refuse(err)
+	}
+	return err == nil
+}
+
+func (s *Server) charge(x *exchange, h http.Header, limits *limits, name string, setting RateLimit) error {
+	capacity, refill := orDefault(setting.Capacity, 1200), orDefault(setting.Refill, 500)
+	period := orDefault(setting.Period.std(), time.Minute)
+	perSecond := float64(refill) / period.Seconds()
+	bucket := limits.of(name, rate.Limit(perSecond), capacity)
+	now := s.clock.now()
+	allowed := bucket.AllowN(now, 1)
+	tokens := bucket.TokensAt(now)
+	// The names are written as the documents do, not as Go would.
+	h["RateLimit-Limit"] = []string{strconv.Itoa(capacity)}
+	h["RateLimit-Remaining"] = []string{strconv.Itoa(int(max(tokens, 0)))}
+	if allowed {
+		return nil
+	}
+	wait := int(math.Ceil((1 - tokens) / perSecond))
+	h.Set("Retry-After", strconv.Itoa(wait))
+	return rateLimited(x, wait, capacity, refill, int(period.Seconds()))
+}
+
+func rateLimited(x *exchange, wait, capacity, refill, seconds int) error {
+	return failure(http.StatusTooManyRequests, "RATE_LIMITED_TOKEN_BUCKET",
+		"Rate limit exceeded for %s. Please retry after %d seconds. Request capacity: %d. Refill rate: %d per %d seconds.",
+		x.op.path, wait, capacity, refill, seconds)
+}

@@ -1,0 +1,259 @@
+package sim
+
+import (
+	"bytes"
+	"container/heap"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// store holds what requests change: buckets and jobs. What it points at is never
+// changed, only replaced, so that it may be used after the lock is given back.
+type store struct {
+	mu         sync.RWMutex
+	generation uint64 // rises with every change
+	buckets    map[string]*Bucket
+	jobs       map[string]*Job
+	bucketsOf  map[string][]string     // ids by group, oldest first
+	jobsOf     map[clusterKey][]string // ids by cluster, oldest first
+	allJobs    []string                // ids, oldest first
+	active     map[string]struct{}     // ids of jobs that have not ended
+	due        dueHeap
+}
+
+type clusterKey struct{ group, cluster string }
+
+func newStore() *store {
+	return &store{
+		buckets:   map[string]*Bucket{},
+		jobs:      map[string]*Job{},
+		bucketsOf: map[string][]string{},
+		jobsOf:    map[clusterKey][]string{},
+		active:    map[string]struct{}{},
+	}
+}
+
+// addBucket and the other methods below want the lock to be held.
+func (st *store) addBucket(b *Bucket) {
+	st.generation++
+	st.buckets[b.ID] = b
+	st.bucketsOf[b.GroupID] = append(st.bucketsOf[b.GroupID], b.ID)
+}
+
+func (st *store) removeBucket(b *Bucket) {
+	st.generation++
+	delete(st.buckets, b.ID)
+	st.bucketsOf[b.GroupID] = slices.DeleteFunc(st.bucketsOf[b.GroupID], func(id string) bool { return id == b.ID })
+}
+
+func (st *store) addJob(j *Job) {
+	st.generation++
+	st.jobs[j.ID] = j
+	key := clusterKey{j.GroupID, j.ClusterName}
+	st.jobsOf[key] = append(st.jobsOf[key], j.ID)
+	st.allJobs = append(st.allJobs, j.ID)
+	if !j.ended() {
+		st.active[j.ID] = struct{}{}
+		heap.Push(&st.due, due{j.Ends, j.ID})
+	}
+}
+
+func (st *store) replaceJob(j *Job) {
+	st.generation++
+	st.jobs[j.ID] = j
+	if j.ended() {
+		delete(st.active, j.ID)
+	} else {
+		heap.Push(&st.due, due{j.Ends, j.ID})
+	}
+}
+
+// nextDue returns the active job that ends first, or nil.
+func (st *store) nextDue() *Job {
+	for len(st.due) > 0 {
+		first := st.due[0]
+		// A job whose end was moved is in the heap twice.
+		if j := st.jobs[first.id]; !j.ended() && j.Ends.Equal(first.at) {
+			return j
+		}
+		heap.Pop(&st.due)
+	}
+	return nil
+}
+
+// due is when a job ends. dueHeap is a heap of them, for package heap.
+type due struct {
+	at time.Time
+	id string
+}
+
+type dueHeap []due
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *dueHeap) Push(x any)        { *h = append(*h, x.(due)) }
+func (h *dueHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// newID returns an id as Atlas makes them: seconds, then what makes it unique.
+func newID(now time.Time) string {
+	var id [12]byte
+	rand.Read(id[4:]) // never fails
+	binary.BigEndian.PutUint32(id[:4], uint32(now.Unix()))
+	return hex.EncodeToString(id[:])
+}
+
+// stateFormat is the version of the state file's form.
+const stateFormat = 1
+
+// state is what the state file holds: all that a restart must not lose.
+type state struct {
+	Format  int      `json:"format"`
+	Advance Duration `json:"advance"` // how far the clock was moved
+	Buckets []Bucket `json:"buckets"`
+	Jobs    []Job    `json:"jobs"`
+}
+
+// load makes the store: from the state file if there is one, otherwise from the seed.
+func (s *Server) load() (*store, error) {
+	st := newStore()
+	if s.cfg.StateFile != "" {
+		saved, err := readState(s.cfg.StateFile)
+		switch {
+		case err == nil:
+			return st, s.restore(st, saved)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("sim: the state file: %w", err)
+		}
+	}
+	for _, group := range s.cfg.Seed.Groups {
+		for _, bucket := range group.Buckets {
+			bucket.GroupID = group.ID
+			st.addBucket(&bucket)
+		}
+	}
+	return st, nil
+}
+
+func readState(file string) (*state, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var saved state
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&saved); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", file, err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%s is damaged: something follows the state", file)
+	}
+	if saved.Format != stateFormat {
+		return nil, fmt.Errorf("%s has the format %d; this program reads %d", file, saved.Format, stateFormat)
+	}
+	return &saved, nil
+}
+
+// restore fills the store, after making sure that the seed still has what it speaks of.
+func (s *Server) restore(st *store, saved *state) error {
+	for i := range saved.Buckets {
+		bucket := &saved.Buckets[i]
+		if s.world.groups[bucket.GroupID] == nil {
+			return fmt.Errorf("sim: the state file: %s: the seed has no group %s, of the bucket %s", s.cfg.StateFile, bucket.GroupID, bucket.ID)
+		}
+		st.addBucket(bucket)
+	}
+	for i := range saved.Jobs {
+		job := &saved.Jobs[i]
+		if s.clusterOf(job) == nil || s.clusterOf(job).snapshot(job.SnapshotID) == nil {
+			return fmt.Errorf("sim: the state file: %s: the seed has no snapshot %s of %s in %s, of the job %s",
+				s.cfg.StateFile, job.SnapshotID, job.ClusterName, job.GroupID, job.ID)
+		}
+		st.addJob(job)
+	}
+	s.clock.offset.Store(int64(saved.Advance))
+	return nil
+}
+
+// save brings the state file up to date, if there is one. Whoever waited while another
+// wrote finds its own change saved as well.
+func (s *Server) save() error {
+	if s.cfg.StateFile == "" {
+		return nil
+	}
+	s.store.mu.RLock()
+	wanted := s.store.generation
+	s.store.mu.RUnlock()
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	if s.saved >= wanted && wanted > 0 {
+		return nil
+	}
+	s.store.mu.RLock()
+	generation, current := s.store.generation, s.store.state()
+	s.store.mu.RUnlock()
+	current.Advance = Duration(s.clock.offset.Load())
+	data, err := json.MarshalIndent(current, "", "\t")
+	if err == nil {
+		err = writeFile(s.cfg.StateFile, append(data, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("sim: the state file: %w", err)
+	}
+	s.saved = generation
+	return nil
+}
+
+func (st *store) state() state {
+	current := state{Format: stateFormat, Buckets: []Bucket{}, Jobs: make([]Job, 0, len(st.allJobs))}
+	for _, id := range st.allJobs {
+		current.Jobs = append(current.Jobs, *st.jobs[id])
+	}
+	for _, ids := range st.bucketsOf {
+		for _, id := range ids {
+			current.Buckets = append(current.Buckets, *st.buckets[id])
+		}
+	}
+	slices.SortStableFunc(current.Buckets, func(a, b Bucket) int { return bytes.Compare([]byte(a.GroupID), []byte(b.GroupID)) })
+	return current
+}
+
+// writeFile replaces a file as a whole or not at all.
+func writeFile(name string, data []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name()) // fails once it is renamed
+	_, err = temporary.Write(data)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err = errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary.Name(), name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
