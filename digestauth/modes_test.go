@@ -1,0 +1,107 @@
+package digestauth_test
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/digestauth"
+)
+
+// load sends n POSTs from that many goroutines at once and returns how many failed, with one example.
+func load(c *http.Client, url string, goroutines, n int) (failed int64, example string) {
+	var next, bad atomic.Int64
+	var why atomic.Value
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for next.Add(1) <= int64(n) {
+				// A body without a GetBody, as a gateway has.
+				req, _ := http.NewRequest("POST", url+"/x?pageNum=1", io.NopCloser(strings.NewReader(`{"a":1}`)))
+				resp, err := c.Do(req)
+				if err == nil {
+					if resp.StatusCode != 200 {
+						err = fmt.Errorf("status %d", resp.StatusCode)
+					}
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+				if err != nil {
+					bad.Add(1)
+					why.CompareAndSwap(nil, err.Error())
+				}
+			}
+		})
+	}
+	wg.Wait()
+	example, _ = why.Load().(string)
+	return bad.Load(), example
+}
+
+// What a call costs under each of the rules that servers have for nonces. DIGESTAUTH_CALLS=200000 measures with that many calls, 128 at once.
+func TestModes(t *testing.T) {
+	goroutines, calls := 64, 5000
+	if testing.Short() {
+		calls = 1000
+	}
+	if n, err := strconv.Atoi(os.Getenv("DIGESTAUTH_CALLS")); err == nil {
+		goroutines, calls = 128, n
+	}
+	for _, mode := range []struct {
+		name   string
+		policy digestauth.NoncePolicy
+		most   float64 // upstream requests per call, the pool's filling not counted; 0 for no bound
+	}{
+		{"reusable", digestauth.NoncePolicy{}, 1.00},
+		{"100 uses", digestauth.NoncePolicy{Uses: 100}, 1.05},
+		{"50 ms", digestauth.NoncePolicy{Lifetime: 50 * time.Millisecond}, 0},
+		{"rising", digestauth.NoncePolicy{Rising: true}, 1.00},
+		{"single use", digestauth.NoncePolicy{Uses: 1}, 2.00},
+		{"5% refused", digestauth.NoncePolicy{Refuse: 0.05, Rand: rand.Float64}, 1.07},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			u := newUpstream(t, mode.policy)
+			c, _ := u.client(t, nil)
+			start := time.Now()
+			failed, example := load(c, u.URL, goroutines, calls)
+			requests, unsigned := u.requests.Load(), u.unsigned.Load()
+			ratio := float64(requests) / float64(calls)
+			t.Logf("%d calls, %d at once: %.4f upstream requests per call, %d unsigned, %d failed, %.0f calls/s",
+				calls, goroutines, ratio, unsigned, failed, float64(calls)/time.Since(start).Seconds())
+			if failed > 0 {
+				t.Errorf("%d of %d calls failed, one with: %s", failed, calls, example)
+			}
+			if warm := float64(requests-int64(goroutines)) / float64(calls); mode.most > 0 && warm > mode.most {
+				t.Errorf("%.4f upstream requests per call, want at most %.2f", warm, mode.most)
+			}
+		})
+	}
+}
+
+// Nonces that live shorter than a crowd takes to be served: 128 callers at a server that needs 1 ms for each, one after the other.
+func TestCrowdedServer(t *testing.T) {
+	u := newUpstream(t, digestauth.NoncePolicy{Lifetime: 50 * time.Millisecond})
+	var one sync.Mutex
+	inner := u.Config.Handler
+	u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
+		time.Sleep(time.Millisecond)
+		inner.ServeHTTP(w, r)
+	})
+	c, _ := u.client(t, nil)
+	const calls = 600
+	failed, example := load(c, u.URL, 128, calls)
+	t.Logf("%.2f upstream requests per call", float64(u.requests.Load())/calls)
+	if failed > 0 {
+		t.Errorf("%d of %d calls failed, one with: %s", failed, calls, example)
+	}
+}

@@ -1,0 +1,60 @@
+package digestauth
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+const redacted = "REDACTED"
+
+// A Secret is a string that prints as REDACTED: through every verb of fmt, through log/slog, and as JSON, YAML or
+// text. Only [Secret.Reveal] gives it away. The zero Secret is empty. Secrets are compared with [Secret.Equal]; == does not compile.
+type Secret struct {
+	_ [0]func() // not comparable: == would compare addresses
+
+	// A pointer, since fmt calls no methods on what it finds in unexported fields or under %p: there it prints an address.
+	p *string
+}
+
+// NewSecret returns a Secret that holds s.
+func NewSecret(s string) Secret { return Secret{p: &s} }
+
+// Reveal returns the string that s holds.
+func (s Secret) Reveal() string {
+	if s.p == nil {
+		return ""
+	}
+	return *s.p
+}
+
+// IsZero reports whether s holds the empty string.
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
+
+// Equal reports whether s and t hold the same string, in a time that depends on their lengths alone.
+func (s Secret) Equal(t Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
+}
+
+// String returns REDACTED.
+func (s Secret) String() string { return redacted }
+
+// Format prints REDACTED, whatever the verb and its flags.
+func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// LogValue returns REDACTED.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText returns REDACTED. The encoders of JSON, YAML and XML call it.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// UnmarshalText sets s to text. It refuses the word REDACTED, which is what a Secret becomes when it is written out.
+func (s *Secret) UnmarshalText(text []byte) error {
+	if string(text) == redacted {
+		return errors.New("digestauth: " + redacted + " is a secret that was written out, not the secret itself")
+	}
+	*s = NewSecret(string(text))
+	return nil
+}
