@@ -1,0 +1,68 @@
+# demo, test, bench, fuzz and run need Go alone. check also needs git, and Node 20 or
+# later for the contract linter.
+
+STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+REDOCLY      = $(NPX) --package=@redocly/cli@2.77.0 -- redocly
+
+NPX      ?= npx --yes
+CONFIG   ?= cmd/atlas-gateway/atlas-gateway.yaml
+BENCH    ?= .
+FUZZTIME ?= 30s
+
+export REDOCLY_TELEMETRY = off
+export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race bench fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## export a snapshot through the gateway, on this machine alone; KEEP=1 stays up
+	@bin/demo
+
+test: ## run every test
+	go test ./...
+
+build: ## build the programs into bin/
+	@mkdir -p bin
+	go build -o bin/ ./cmd/...
+
+run: build ## serve with CONFIG=FILE; by default the example, with the key pair in the environment
+	@exec bin/atlas-gateway serve $(CONFIG)
+
+generate: ## make gen/ anew from the contract
+	go generate ./...
+
+check: gofmt vet staticcheck generated contract ## run what reads the code: the next five
+
+gofmt: ## fail where gofmt would change a file
+	@files=$$(gofmt -l .) && if [ -n "$$files" ]; then echo "gofmt -w $$files"; exit 1; fi
+
+vet: ## run go vet
+	go vet ./...
+
+staticcheck: ## run staticcheck, at the version in tools/go.mod
+	$(STATICCHECK) ./...
+
+generated: generate ## fail where gen/ differs from what the contract makes (git add it first)
+	@git --no-pager diff --text --stat --exit-code -- gen
+	@untracked=$$(git ls-files --others --exclude-standard -- gen) && if [ -n "$$untracked" ]; then echo "not in git: $$untracked"; exit 1; fi
+
+contract: ## lint api/openapi.yaml
+	$(REDOCLY) lint --config api/redocly.yaml api/openapi.yaml
+
+race: ## run every test with the race detector, which needs a C compiler
+	go test -race ./...
+
+bench: ## run the benchmarks, or those that match BENCH=
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz: ## run each fuzz target for FUZZTIME= (30s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+	done
+
+clean: ## remove bin/
+	rm -rf bin
