@@ -34,6 +34,7 @@ var (
 	errMediaType    = kind{"unsupported_media_type", 415, "UNSUPPORTED_MEDIA_TYPE"}
 	errForbidden    = kind{"forbidden", 403, "USER_UNAUTHORIZED"}
 	errInternal     = kind{"internal", 500, "UNEXPECTED_ERROR"}
+	errRateLimited  = kind{"rate_limited", 429, "RATE_LIMITED_TOKEN_BUCKET"}
 	errNoCredential = kind{"no_credential", 502, "UNEXPECTED_ERROR"}
 	errCredential   = kind{"upstream_credential", 502, "UNEXPECTED_ERROR"}
 	errUnreachable  = kind{"upstream_unreachable", 502, "UNEXPECTED_ERROR"}
@@ -132,9 +133,12 @@ func refuseInvalid(invalid *contract.Invalid) *refusal {
 		fallthrough
 	default:
 		if first.Field == "" {
-			first.Field = "The body"
+			first.Field, r.parameters = "The body", nil
 		}
-		r.detail = fmt.Sprintf("%s %s.", first.Field, first.Description)
+		r.detail = fmt.Sprintf("%s %s", first.Field, first.Description)
+		if !strings.HasSuffix(r.detail, "?") {
+			r.detail += "."
+		}
 	}
 	return r
 }

@@ -153,7 +153,7 @@ func (g *Gateway) forward(x *exchange) error {
 	if response.StatusCode == http.StatusUnauthorized {
 		cause := transport.Explain(response)
 		if cause == nil {
-			cause = fmt.Errorf("Atlas answered 401 %s", response.Header.Get("X-Error-Code"))
+			cause = fmt.Errorf("answered 401 %s", response.Header.Get("X-Error-Code"))
 		}
 		return refuse(errCredential, cause, "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
 	}
@@ -235,7 +235,11 @@ func (g *Gateway) classifyTransport(ctx context.Context, creates bool, err error
 	case errors.As(err, &challenge):
 		return refuse(errCredential, err, "The upstream asks for a kind of authentication that the gateway does not use.")
 	case errors.As(err, &probe):
-		r := refuse(errUnreachable, err, "Atlas answered %d before the request was sent. It was not carried out.", probe.Status)
+		k := errUnreachable
+		if probe.Status == http.StatusTooManyRequests {
+			k = errRateLimited
+		}
+		r := refuse(k, err, "Atlas answered %d before the request was sent. It was not carried out.", probe.Status)
 		if after := probe.Header.Get("Retry-After"); after != "" {
 			r.header = map[string]string{"Retry-After": after}
 		}

@@ -173,7 +173,8 @@ func TestErrorsAreAtlas(t *testing.T) {
 		{v2Exports, `{"snapshotId":"` + snapshot + `"}`, "MISSING_ATTRIBUTE", "The required attribute exportBucketId was not specified.", `["exportBucketId"]`},
 		{v2Exports, strings.Replace(export, snapshot, "x", 1), "INVALID_ATTRIBUTE", "Invalid attribute snapshotId specified.", `["snapshotId"]`},
 		{v2Buckets, `{"cloudProvider":"IBM"}`, "INVALID_ENUM_VALUE", `/cloudProvider is "IBM"; expected one of AWS, AZURE, GCP.`, `["/cloudProvider"]`},
-		{v2Exports, `{`, "INVALID_JSON", "The body is not valid JSON at line 1, column 2: the text ends early.", `[""]`},
+		{v2Exports, `{`, "INVALID_JSON", "The body is not valid JSON at line 1, column 2: the text ends early.", ``},
+		{v2Exports + "?prety=true", export, "INVALID_QUERY_PARAMETER", "prety is not a parameter of createBackupExport; did you mean pretty?", `["prety"]`},
 		{v2Exports + "?pretty=1", export, "INVALID_QUERY_PARAMETER", `pretty is "1"; expected true or false.`, `["pretty"]`},
 		{strings.Replace(v2Exports, "orders", "-", 1), export, "INVALID_PATH_PARAMETER", `clusterName is "-"; expected a cluster name of letters, digits and hyphens that starts with a letter or digit.`, `["clusterName"]`},
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"atlas-export-gateway/sim"
 )
 
 const challenge = `Digest realm="MMS Public API", domain="", nonce="abcdefghijklmnopqrstuvwxyz012345", algorithm=MD5, qop="auth", stale=false`
@@ -368,4 +370,30 @@ func waitFor(t testing.TB, what string, condition func() bool) {
 		}
 	}
 	t.Fatalf("waited in vain for %s", what)
+}
+
+// A create whose way is not clear, because Atlas does not even ask for a credential, is
+// not sent; a rate limit there is the caller's to wait for.
+func TestAtlasDoesNotAskForACredential(t *testing.T) {
+	for _, test := range []struct {
+		fault  sim.Fault
+		status int
+		kind   string
+		after  string
+	}{
+		{sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 7, BeforeAuthentication: true}, 429, "rate_limited", "7"},
+		{sim.Fault{Kind: sim.FaultUnavailable, RetryAfter: 9, BeforeAuthentication: true}, 502, "upstream_unreachable", "9"},
+	} {
+		atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{test.fault}})
+		g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey)
+		got := send(t, "POST", g.url+v2Exports, map[string]string{"Accept": latest, "Content-Type": "application/json"}, export)
+		if got.status != test.status || got.header.Get("Gateway-Error") != test.kind || got.header.Get("Retry-After") != test.after || !strings.Contains(got.body, "It was not carried out.") {
+			t.Errorf("%s: %d %v %s", test.fault.Kind, got.status, got.header, got.body)
+		}
+		for _, r := range atlas.Requests(0) {
+			if r.Body != "" {
+				t.Errorf("%s: Atlas received %q", test.fault.Kind, r.Body)
+			}
+		}
+	}
 }

@@ -1267,7 +1267,7 @@ type ClientInterface interface {
 	// ListBackupExports List the export jobs of a cluster
 	//
 	// Every export job of the cluster that Atlas still remembers, newest first,
-	// one page at a time. Needs the role Project Read Only.
+	// one page at a time. Needs the role Project Backup Manager.
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports (the `ListBackupExports` operationId).
 	ListBackupExports(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupExportsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1301,7 +1301,7 @@ type ClientInterface interface {
 	// GetBackupExport Read an export job
 	//
 	// The job as it stands: its state, how far it has come, and where it writes.
-	// Needs the role Project Read Only.
+	// Needs the role Project Backup Manager.
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId} (the `GetBackupExport` operationId).
 	GetBackupExport(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *GetBackupExportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1619,7 +1619,7 @@ func (c *Client) UpdateBackupExportBucket(ctx context.Context, groupID GroupID, 
 // ListBackupExports List the export jobs of a cluster
 //
 // Every export job of the cluster that Atlas still remembers, newest first,
-// one page at a time. Needs the role Project Read Only.
+// one page at a time. Needs the role Project Backup Manager.
 //
 // Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports (the `ListBackupExports` operationId).
 func (c *Client) ListBackupExports(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupExportsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1683,7 +1683,7 @@ func (c *Client) CreateBackupExport(ctx context.Context, groupID GroupID, cluste
 // GetBackupExport Read an export job
 //
 // The job as it stands: its state, how far it has come, and where it writes.
-// Needs the role Project Read Only.
+// Needs the role Project Backup Manager.
 //
 // Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId} (the `GetBackupExport` operationId).
 func (c *Client) GetBackupExport(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *GetBackupExportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3494,7 +3494,7 @@ type ClientWithResponsesInterface interface {
 	// ListBackupExportsWithResponse List the export jobs of a cluster
 	//
 	// Every export job of the cluster that Atlas still remembers, newest first,
-	// one page at a time. Needs the role Project Read Only.
+	// one page at a time. Needs the role Project Backup Manager.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3530,7 +3530,7 @@ type ClientWithResponsesInterface interface {
 	// GetBackupExportWithResponse Read an export job
 	//
 	// The job as it stands: its state, how far it has come, and where it writes.
-	// Needs the role Project Read Only.
+	// Needs the role Project Backup Manager.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4515,7 +4515,7 @@ func (c *ClientWithResponses) UpdateBackupExportBucketWithResponse(ctx context.C
 // ListBackupExportsWithResponse List the export jobs of a cluster
 //
 // Every export job of the cluster that Atlas still remembers, newest first,
-// one page at a time. Needs the role Project Read Only.
+// one page at a time. Needs the role Project Backup Manager.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4569,7 +4569,7 @@ func (c *ClientWithResponses) CreateBackupExportWithResponse(ctx context.Context
 // GetBackupExportWithResponse Read an export job
 //
 // The job as it stands: its state, how far it has come, and where it writes.
-// Needs the role Project Read Only.
+// Needs the role Project Backup Manager.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -24,7 +24,7 @@ func (m *Match) Check(v *Version, body []byte) error {
 	case v.request != nil:
 		checkJSON(&found, v.request, body)
 	case len(body) > 0:
-		found.add("", "INVALID_ATTRIBUTE", "%s takes no content", m.Operation.ID)
+		found.add("", "VALIDATION_ERROR", "must be empty: %s takes none", m.Operation.ID)
 	}
 	return found.err()
 }
