@@ -3,6 +3,7 @@ package digestauth
 import (
 	"crypto/rand"
 	"encoding/hex"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 )
@@ -50,8 +51,15 @@ type NoncePolicy struct {
 	Rising bool
 	// Refuse is the share of good nonces that is refused all the same, 0 to 1. Such a nonce stays refused.
 	Refuse float64
-	// Rand returns numbers from 0 to 1 (exclusive), independent and evenly spread, for Refuse. Required if Refuse > 0.
+	// Rand returns numbers from 0 to 1 (exclusive), independent and evenly spread, for Refuse. Nil means math/rand/v2's.
 	Rand func() float64
+}
+
+func (p *NoncePolicy) random() float64 {
+	if p.Rand == nil {
+		return mathrand.Float64()
+	}
+	return p.Rand()
 }
 
 // Nonces issues a server's nonces and remembers their counts, in memory. Whoever asks is issued one, so that a flood of
@@ -128,7 +136,7 @@ func (n *Nonces) Check(nonce string, nc uint32) NonceVerdict {
 		return NonceReplayed
 	case v.refused:
 		return NonceRefused
-	case p.Refuse > 0 && p.Rand() < p.Refuse:
+	case p.Refuse > 0 && p.random() < p.Refuse:
 		v.refused = true
 		return NonceRefused
 	}

@@ -575,6 +575,58 @@ func TestHungRequest(t *testing.T) {
 	})
 }
 
+// After a refusal few requests go at once; with successes, as many again as callers want.
+func TestCrowdReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var inFlight, most int
+		refused := false
+		tr, err := digestauth.NewTransport(digestauth.Config{
+			Origin: "https://cloud.mongodb.com", Credential: source(goodKey), Base: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+				mu.Lock()
+				inFlight++
+				most = max(most, inFlight)
+				if !refused && r.Header.Get("Authorization") != "" {
+					r.Header.Del("Authorization")
+					refused = true
+				}
+				mu.Unlock()
+				time.Sleep(10 * time.Millisecond)
+				mu.Lock()
+				inFlight--
+				mu.Unlock()
+				return answer(r), nil
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd := func(calls int) int {
+			most = 0
+			var wg sync.WaitGroup
+			for range 64 {
+				wg.Go(func() {
+					for range calls {
+						req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://cloud.mongodb.com/", nil)
+						if resp, err := tr.RoundTrip(req); err != nil || resp.StatusCode != 200 {
+							t.Error(resp, err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			return most
+		}
+		if n := crowd(1); n > 16 {
+			t.Errorf("%d requests in flight after a refusal", n)
+		}
+		crowd(20)
+		if n := crowd(1); n != 64 {
+			t.Errorf("%d of 64 requests in flight when all is well again", n)
+		}
+	})
+}
+
 // A request that has to wait with the nonce of its own 401 gets no staler one instead.
 func TestRetryKeepsItsNonce(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{Uses: 1})
