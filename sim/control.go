@@ -54,7 +54,7 @@ func (s *Server) endpoints() []endpoint {
 			err := s.SetFaults(nil)
 			return s.Faults(), err
 		}},
-		{"GET /clock", func(*http.Request) (any, error) { return s.time(), nil }},
+		{"GET /clock", func(*http.Request) (any, error) { return s.clockState(), nil }},
 		{"POST /clock/advance", func(r *http.Request) (any, error) {
 			advance, err := readJSON[struct {
 				By Duration `json:"by"`
@@ -66,7 +66,7 @@ func (s *Server) endpoints() []endpoint {
 				return nil, errors.New("the clock does not go back")
 			}
 			s.Advance(advance.By.std())
-			return s.time(), nil
+			return s.clockState(), nil
 		}},
 		{"GET /jobs", func(*http.Request) (any, error) { return s.Jobs(), nil }},
 		{"POST /jobs/outcomes", func(r *http.Request) (any, error) {
@@ -121,7 +121,7 @@ func (s *Server) changeSettings(r *http.Request, settings Settings) (Settings, e
 	return s.Settings(), err
 }
 
-func (s *Server) time() any {
+func (s *Server) clockState() any {
 	return struct {
 		Now time.Time `json:"now"`
 	}{s.Now()}

@@ -31,6 +31,14 @@ func TestRateLimit(t *testing.T) {
 	check(t, "Retry-After", a.header.Get("Retry-After"), "1")
 	atlas.Advance(time.Second)
 	check(t, "in time", c.do("GET", v2+buckets, "").status, 200)
+	if err := atlas.SetSettings(sim.Settings{RateLimit: sim.RateLimit{Capacity: 5}}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "another capacity", c.do("GET", v2+buckets, "").header.Get("RateLimit-Remaining"), "4")
+	if err := atlas.SetSettings(sim.Settings{RateLimit: sim.RateLimit{Capacity: 5}, ParallelExports: true}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "another setting", c.do("GET", v2+buckets, "").header.Get("RateLimit-Remaining"), "3")
 	if err := atlas.SetSettings(sim.Settings{RateLimit: sim.RateLimit{Off: true}}); err != nil {
 		t.Fatal(err)
 	}

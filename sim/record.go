@@ -332,7 +332,12 @@ func cutRequest(r *http.Request, whole bool) []byte {
 	raw := bytes.Clone(c.read[:end])
 	// What follows belongs to the next request: a client may send ahead, and net/http
 	// itself reads a byte ahead.
-	c.read = append(c.read[:0], c.read[end:]...)
+	rest := c.read[end:]
+	if cap(c.read) > 64<<10 {
+		c.read = bytes.Clone(rest) // a large request is not worth its memory for ever
+	} else {
+		c.read = append(c.read[:0], rest...)
+	}
 	return raw
 }
 

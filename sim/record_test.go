@@ -193,6 +193,41 @@ func TestCountsOnlyAndReset(t *testing.T) {
 	check(t, "seq goes on", atlas.Requests(0)[0].Seq, int64(3))
 }
 
+// Where logging begins in the middle of a request, that one is logged without its bytes.
+func TestLoggingBeginsInTheMiddle(t *testing.T) {
+	atlas := start(t, sim.Config{Settings: sim.Settings{CountsOnly: true}})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(atlas.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(conn, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+	reader := bufio.NewReader(conn)
+	if line, err := reader.ReadString('\n'); !strings.Contains(line, "100 Continue") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	reader.ReadString('\n')
+	if err := atlas.SetSettings(sim.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "one\r\n\r\n23"+"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+	for range 2 {
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+	}
+	requests := waitFor(t, atlas, 2)
+	check(t, "the first", []string{requests[0].Target, requests[0].Body, string(requests[0].Raw)}, []string{"/a", "one\r\n\r\n23", ""})
+	// Where the second begins was not to be known if it came in the same packet.
+	check(t, "the second", requests[1].Target, "/b")
+	if raw := string(requests[1].Raw); raw != "" && raw != "GET /b HTTP/1.1\r\nHost: x\r\n\r\n" {
+		t.Errorf("raw: %q", raw)
+	}
+}
+
 // The API may be served by another server; then the log has no bytes.
 func TestForeignListener(t *testing.T) {
 	atlas, err := sim.New(sim.Config{Now: stopped})

@@ -46,10 +46,39 @@ func TestRestart(t *testing.T) {
 	check(t, "still one at a time", c.do("POST", v2+events, exportOf(sim.EventsSnapshot, bucket)).status, 409)
 	second.Advance(12 * time.Minute)
 	check(t, "it ends", c.read(v2+events, running)["state"], any("Successful"))
+	second.Advance(time.Hour) // and nothing happens
+	at = second.Now()
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "the time once more", start(t, cfg).Now(), at)
 
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("beside the state file there are %v, %v", entries, err)
+	}
+}
+
+// The clock is kept as well, and a file is made even if nothing happened.
+func TestRestartOfAnEmptyOne(t *testing.T) {
+	cfg := sim.Config{Now: stopped, StateFile: filepath.Join(t.TempDir(), "state.json")}
+	for i := range 3 {
+		atlas, err := sim.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, "the time", atlas.Now(), now.Add(time.Duration(i)*time.Hour))
+		if i > 0 {
+			atlas.Advance(time.Hour)
+		} else {
+			cfg.Now = func() time.Time { return now.Add(time.Hour) }
+		}
+		if err := atlas.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(cfg.StateFile); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
