@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"atlas-export-gateway/internal/outbound"
 )
 
 // Config says what a [Transport] signs, for whom and within which bounds. Origin and Credential are required.
@@ -58,7 +59,7 @@ type Config struct {
 // A Transport is an http.RoundTripper that sends requests to one origin, signed with one credential. Its zero value is of no
 // use; see [NewTransport]. It may be used from several goroutines.
 type Transport struct {
-	origin        origin
+	origin        outbound.Origin
 	realm         string
 	base          http.RoundTripper
 	authenticated func(*http.Response) bool
@@ -69,9 +70,9 @@ type Transport struct {
 
 // NewTransport checks c and builds a Transport from it. It sends nothing and does not call c.Credential.
 func NewTransport(c Config) (*Transport, error) {
-	o, err := parseOrigin(c.Origin)
+	o, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("digestauth: %w", err)
 	}
 	if c.Credential == nil {
 		return nil, errors.New("digestauth: there is no source of the credential")
@@ -122,6 +123,13 @@ func defaultBase() *http.Transport {
 	}
 }
 
+// An OriginError says that a request was for another origin than the credential, and that nothing of it was sent. A client
+// that follows a redirect to elsewhere gets it.
+type OriginError = outbound.OriginError
+
+// ErrBodyTooLarge says that a request's content exceeds [Config.MaxBody] and has no GetBody. Nothing was sent.
+var ErrBodyTooLarge = outbound.ErrBodyTooLarge
+
 // A ProbeError says that the server did not ask for a credential when it should have. Before content is sent without
 // knowing a nonce, the server is asked for one by the same request without content; this is its answer, other than 401.
 // It is not the outcome of the request, which was not sent: to send it again is safe.
@@ -147,11 +155,11 @@ func (e *ProbeError) Error() string {
 // context, of the request's Body and of Config.Credential; all others are Base's. Nothing of req is changed, but its Body is read and
 // closed. The Request of the response is req, which holds no credential.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := t.origin.check(req); err != nil {
-		closeBody(req)
+	if err := t.origin.Check(req); err != nil {
+		outbound.CloseBody(req)
 		return nil, err
 	}
-	content, err := takeContent(req, t.maxBody)
+	content, err := outbound.TakeContent(req, t.maxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +168,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	for retries := 0; ; {
-		signed := turn.nonce != nil
-		out, err := t.outbound(req, content, turn)
+		authorized := turn.nonce != nil
+		out, err := signed(req, content, turn)
 		if err != nil {
 			t.pool.abandoned(turn, nil)
 			return nil, err
@@ -174,15 +182,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Request = req
 
 		switch {
-		case signed && (resp.StatusCode != http.StatusUnauthorized || t.admitted(resp)):
+		case authorized && (resp.StatusCode != http.StatusUnauthorized || t.admitted(resp)):
 			t.pool.accepted(turn, following(turn.nonce, resp.Header))
 			return resp, nil
 		case resp.StatusCode != http.StatusUnauthorized:
 			t.pool.abandoned(turn, nil)
-			if content.open == nil {
+			if content.Open == nil {
 				return resp, nil
 			}
-			discard(resp)
+			outbound.Discard(resp)
 			return nil, &ProbeError{Status: resp.StatusCode, Header: resp.Header}
 		}
 		challenge, err := ChooseChallenge(resp.Header, t.realm)
@@ -191,12 +199,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil // for Explain
 		}
 		n := newNonce(challenge)
-		if signed && retries == t.maxRetries {
+		if authorized && retries == t.maxRetries {
 			t.pool.abandoned(turn, n)
 			return resp, nil
 		}
-		discard(resp)
-		if signed {
+		outbound.Discard(resp)
+		if authorized {
 			retries++
 			turn, err = t.pool.refused(req.Context(), turn, n)
 		} else {
@@ -234,44 +242,26 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// outbound returns what is sent in req's place on this turn.
-func (t *Transport) outbound(req *http.Request, content content, turn turn) (*http.Request, error) {
-	out := req.WithContext(req.Context())
-	out.Header = req.Header.Clone()
-	if out.Header == nil {
-		out.Header = make(http.Header, 1)
-	}
-	out.GetBody = nil
-	out.Body, out.ContentLength = nil, 0
-	forbidReplay(out)
+// signed returns what is sent in req's place on this turn.
+func signed(req *http.Request, content outbound.Content, turn turn) (*http.Request, error) {
 	if turn.nonce == nil {
+		out, err := outbound.Request(req, outbound.Content{})
+		if err != nil {
+			return nil, err
+		}
 		delete(out.Header, "Authorization")
-		if content.open != nil {
+		if content.Open != nil {
 			withoutContent(out)
 		}
 		return out, nil
 	}
-	if content.open != nil {
-		body, err := content.open()
-		if err != nil {
-			return nil, fmt.Errorf("digestauth: reading the content again: %w", err)
-		}
-		out.Body, out.ContentLength = body, content.length
+	out, err := outbound.Request(req, content)
+	if err != nil {
+		return nil, err
 	}
 	// net/http writes the same string into the request line.
 	out.Header["Authorization"] = []string{turn.key.sign(turn.nonce, cmp.Or(req.Method, http.MethodGet), req.URL.RequestURI())}
 	return out, nil
-}
-
-// forbidReplay hides from net/http the fields that it takes for leave to repeat a POST or DELETE after a connection was reset,
-// even one without content. It looks for them in this spelling; to the server, case doesn't matter (RFC 9110, section 5.1).
-func forbidReplay(out *http.Request) {
-	for _, name := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if v, ok := out.Header[name]; ok {
-			delete(out.Header, name)
-			out.Header[strings.ToLower(name)] = v
-		}
-	}
 }
 
 // withoutContent makes out a question for a challenge: the fields that speak of its content go, but for the media type, and so does
@@ -305,10 +295,4 @@ func following(n *nonce, h http.Header) *nonce {
 		}
 	}
 	return n
-}
-
-// discard reads the rest of a response, within reason, and closes it, so that its connection can be used again.
-func discard(resp *http.Response) {
-	io.CopyN(io.Discard, resp.Body, 64<<10)
-	resp.Body.Close()
 }
