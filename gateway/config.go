@@ -66,19 +66,23 @@ type Upstream struct {
 	Credentials []CredentialSource `yaml:"credentials"`
 }
 
-// CredentialSource says where an API key of Atlas is kept: both halves in files, or both
-// in the environment. It is read when first used and whenever Atlas refuses the key.
+// CredentialSource says where a credential for Atlas is kept: an API key (public and
+// private key) or a service account (client id and client secret), both halves in files or
+// both in the environment. It is read when first used and whenever Atlas refuses it.
 type CredentialSource struct {
-	// Groups are the ids of the groups that the key is for, with * as in path.Match.
+	// Groups are the ids of the groups that the credential is for, with * as in path.Match.
 	// Default all.
 	Groups []string `yaml:"groups"`
-	// PublicKeyFile and PrivateKeyFile are files that hold a key each and nothing else
-	// but white space around it.
-	PublicKeyFile  string `yaml:"public_key_file"`
-	PrivateKeyFile string `yaml:"private_key_file"`
-	// PublicKeyEnv and PrivateKeyEnv are names of environment variables.
-	PublicKeyEnv  string `yaml:"public_key_env"`
-	PrivateKeyEnv string `yaml:"private_key_env"`
+	// Files hold one half each, and nothing else but white space around it.
+	PublicKeyFile    string `yaml:"public_key_file"`
+	PrivateKeyFile   string `yaml:"private_key_file"`
+	ClientIDFile     string `yaml:"client_id_file"`
+	ClientSecretFile string `yaml:"client_secret_file"`
+	// Env are names of environment variables.
+	PublicKeyEnv    string `yaml:"public_key_env"`
+	PrivateKeyEnv   string `yaml:"private_key_env"`
+	ClientIDEnv     string `yaml:"client_id_env"`
+	ClientSecretEnv string `yaml:"client_secret_env"`
 }
 
 // Callers are those who may use the gateway.
@@ -332,25 +336,27 @@ func (c *Config) check(environ []string) error {
 }
 
 func (s CredentialSource) check(at string, environ []string, refuse func(string, string, ...any)) {
-	files, variables := s.PublicKeyFile != "" || s.PrivateKeyFile != "", s.PublicKeyEnv != "" || s.PrivateKeyEnv != ""
-	switch {
-	case files == variables:
-		refuse(at, "expected public_key_file with private_key_file, or public_key_env with private_key_env")
-	case files && (s.PublicKeyFile == "" || s.PrivateKeyFile == ""):
-		refuse(at, "expected both public_key_file and private_key_file")
-	case variables && (s.PublicKeyEnv == "" || s.PrivateKeyEnv == ""):
-		refuse(at, "expected both public_key_env and private_key_env")
-	}
-	for key, file := range map[string]string{"public_key_file": s.PublicKeyFile, "private_key_file": s.PrivateKeyFile} {
-		if file != "" {
-			if _, err := readKey(file); err != nil {
-				refuse(at+"."+key, "%w", err)
-			}
+	var given []credentialPair
+	for _, pair := range s.pairs() {
+		if pair.name != "" || pair.secret != "" {
+			given = append(given, pair)
 		}
 	}
-	for key, name := range map[string]string{"public_key_env": s.PublicKeyEnv, "private_key_env": s.PrivateKeyEnv} {
-		if name != "" && lookup(environ, name) == "" {
-			refuse(at+"."+key, "the environment variable %s is not set", name)
+	switch {
+	case len(given) != 1:
+		refuse(at, "expected one pair of public_key_file and private_key_file, public_key_env and private_key_env, client_id_file and client_secret_file, or client_id_env and client_secret_env")
+	case given[0].name == "" || given[0].secret == "":
+		refuse(at, "expected both %s and %s", given[0].nameKey, given[0].secretKey)
+	default:
+		pair := given[0]
+		for key, half := range map[string]string{pair.nameKey: pair.name, pair.secretKey: pair.secret} {
+			if pair.env && lookup(environ, half) == "" {
+				refuse(at+"."+key, "the environment variable %s is not set", half)
+			} else if !pair.env {
+				if _, err := readKey(half); err != nil {
+					refuse(at+"."+key, "%w", err)
+				}
+			}
 		}
 	}
 	for i, group := range s.Groups {

@@ -13,16 +13,23 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"strings"
+	"strconv"
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/serviceaccount"
 )
 
 // upstream is Atlas by one credential.
 type upstream struct {
 	groups    []string // patterns
-	transport *digestauth.Transport
+	transport signer
+}
+
+// signer is a transport that signs what it sends, and says why a 401 came back.
+type signer interface {
+	http.RoundTripper
+	Explain(*http.Response) error
 }
 
 // answer is what Atlas answered, in full.
@@ -60,20 +67,40 @@ func (g *Gateway) connect() error {
 		DisableCompression: true,
 	}
 	for i, source := range g.config.Upstream.Credentials {
-		transport, err := digestauth.NewTransport(digestauth.Config{
-			Origin:        g.base.String(),
-			Realm:         g.config.Upstream.Realm,
-			Base:          g.metrics.countUpstream(connections),
-			Credential:    source.read,
-			Authenticated: authenticated,
-			MaxBody:       int64(g.config.Limits.RequestBody),
-		})
+		transport, err := g.signer(source, g.metrics.countUpstream(connections))
 		if err != nil {
 			return fmt.Errorf("upstream.credentials[%d]: %w", i, err)
 		}
 		g.upstreams = append(g.upstreams, upstream{groups: source.Groups, transport: transport})
 	}
 	return nil
+}
+
+// signer returns the transport for a credential: Digest for an API key, a bearer token for
+// a service account.
+func (g *Gateway) signer(source CredentialSource, base http.RoundTripper) (signer, error) {
+	pair := source.pair()
+	if pair.account {
+		return serviceaccount.NewTransport(serviceaccount.Config{
+			Origin: g.base.String(),
+			Base:   base,
+			Credential: func(context.Context) (serviceaccount.Credential, error) {
+				id, secret, err := pair.read()
+				return serviceaccount.Credential{ClientID: id, ClientSecret: secret}, err
+			},
+			Authenticated: authenticated,
+		})
+	}
+	return digestauth.NewTransport(digestauth.Config{
+		Origin: g.base.String(),
+		Realm:  g.config.Upstream.Realm,
+		Base:   base,
+		Credential: func(context.Context) (digestauth.Credential, error) {
+			public, private, err := pair.read()
+			return digestauth.Credential{Username: public, Password: private}, err
+		},
+		Authenticated: authenticated,
+	})
 }
 
 // authenticated tells Atlas's 401s that are about what a good key may do from those that
@@ -99,32 +126,6 @@ func certificates(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", file)
 	}
 	return pool, nil
-}
-
-// read reads the API key.
-func (s CredentialSource) read(context.Context) (digestauth.Credential, error) {
-	if s.PublicKeyEnv != "" {
-		return digestauth.Credential{Username: os.Getenv(s.PublicKeyEnv), Password: digestauth.NewSecret(os.Getenv(s.PrivateKeyEnv))}, nil
-	}
-	public, err := readKey(s.PublicKeyFile)
-	if err != nil {
-		return digestauth.Credential{}, err
-	}
-	private, err := readKey(s.PrivateKeyFile)
-	return digestauth.Credential{Username: public, Password: digestauth.NewSecret(private)}, err
-}
-
-// readKey reads a file that holds one half of a key. Its errors hold the file's name alone.
-func readKey(file string) (string, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	key := strings.TrimSpace(string(content))
-	if key == "" || strings.ContainsAny(key, " \t\r\n\x00") {
-		return "", fmt.Errorf("%s must hold a key and nothing else", file)
-	}
-	return key, nil
 }
 
 // forward sends the request to Atlas: the validated bytes, the resolved version, and a
@@ -169,7 +170,7 @@ func (g *Gateway) forward(x *exchange) error {
 }
 
 // transport returns the transport of the first credential that is for the group.
-func (g *Gateway) transport(group string) *digestauth.Transport {
+func (g *Gateway) transport(group string) signer {
 	for _, u := range g.upstreams {
 		for _, pattern := range u.groups {
 			if matched, _ := path.Match(pattern, group); matched {
@@ -228,23 +229,37 @@ func (g *Gateway) classifyTransport(ctx context.Context, creates bool, err error
 		credential *digestauth.CredentialError
 		challenge  *digestauth.ChallengeError
 		probe      *digestauth.ProbeError
+		account    *serviceaccount.CredentialError
+		token      *serviceaccount.TokenError
 	)
 	switch {
-	case errors.As(err, &credential):
+	case errors.As(err, &credential), errors.As(err, &account):
 		return refuse(errCredential, err, "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
 	case errors.As(err, &challenge):
 		return refuse(errCredential, err, "The upstream asks for a kind of authentication that the gateway does not use.")
 	case errors.As(err, &probe):
-		k := errUnreachable
-		if probe.Status == http.StatusTooManyRequests {
-			k = errRateLimited
+		return refuseUnsent(err, probe.Status, probe.Header.Get("Retry-After"))
+	case errors.As(err, &token):
+		after := ""
+		if token.RetryAfter > 0 {
+			after = strconv.Itoa(int((token.RetryAfter + time.Second - 1) / time.Second))
 		}
-		r := refuse(k, err, "Atlas answered %d before the request was sent. It was not carried out.", probe.Status)
-		if after := probe.Header.Get("Retry-After"); after != "" {
-			r.header = map[string]string{"Retry-After": after}
-		}
-		return r
+		return refuseUnsent(err, token.Status, after)
 	default:
 		return classifyForward(ctx, creates, err)
 	}
+}
+
+// refuseUnsent words why a request was not even sent: Atlas gave neither challenge nor
+// token for it.
+func refuseUnsent(cause error, status int, retryAfter string) *refusal {
+	k := errUnreachable
+	if status == http.StatusTooManyRequests {
+		k = errRateLimited
+	}
+	r := refuse(k, cause, "Atlas did not let the gateway sign the request. It was not carried out.")
+	if retryAfter != "" {
+		r.header = map[string]string{"Retry-After": retryAfter}
+	}
+	return r
 }

@@ -75,7 +75,7 @@ func start(t testing.TB, upstream, publicKey, private string, settings ...string
 		}
 		return file
 	}
-	file := write("gateway.yaml", fmt.Sprintf(`
+	r := startWith(t, fmt.Sprintf(`
 callers: {anonymous: true}
 upstream:
   base_url: %s
@@ -83,6 +83,21 @@ upstream:
     - public_key_file: %s
       private_key_file: %s
 `, upstream, write("public", publicKey+"\n"), write("private", private+"\n"))+strings.Join(settings, "\n"))
+	t.Cleanup(func() {
+		if strings.Contains(r.logs.String(), private) {
+			t.Error("the private key is in the log")
+		}
+	})
+	return r
+}
+
+// startWith serves a gateway with a configuration. It stops with the test.
+func startWith(t testing.TB, yaml string) *running {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	config, err := gateway.LoadConfig(file, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
 	if err != nil {
 		t.Fatal(err)
@@ -108,9 +123,6 @@ upstream:
 			}
 		case <-time.After(10 * time.Second):
 			t.Error("the gateway did not stop")
-		}
-		if strings.Contains(r.logs.String(), private) {
-			t.Error("the private key is in the log")
 		}
 	})
 	return r

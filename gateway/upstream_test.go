@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -370,6 +372,41 @@ func waitFor(t testing.TB, what string, condition func() bool) {
 		}
 	}
 	t.Fatalf("waited in vain for %s", what)
+}
+
+// A service account signs with one token, and its secret rotates in its file without a
+// restart.
+func TestServiceAccountUpstream(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	dir := t.TempDir()
+	id, secret := filepath.Join(dir, "id"), filepath.Join(dir, "secret")
+	write := func(file, content string) {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(id, sim.ClientID)
+	write(secret, "canary-wrong-secret")
+	g := startWith(t, "callers: {anonymous: true}\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{client_id_file: "+id+", client_secret_file: "+secret+"}]\n")
+	accept := map[string]string{"Accept": latest}
+	for range 3 {
+		got := send(t, "GET", g.url+v2Exports, accept, "")
+		if got.status != 502 || got.header.Get("Gateway-Error") != "upstream_credential" {
+			t.Errorf("with a wrong secret: %d %s", got.status, got.body)
+		}
+	}
+	write(secret, sim.ClientSecret+"\n")
+	for range 3 {
+		if got := send(t, "GET", g.url+v2Exports, accept, ""); got.status != 200 {
+			t.Errorf("with the right secret: %d %s", got.status, got.body)
+		}
+	}
+	if n := atlas.Counts(); n.ByOperation["token"] != 2 || n.Requests != 5 {
+		t.Errorf("Atlas received %+v", n)
+	}
+	if strings.Contains(g.logs.String(), "canary") || strings.Contains(g.logs.String(), sim.ClientSecret) {
+		t.Error("the client secret is in the log")
+	}
 }
 
 // A create whose way is not clear, because Atlas does not even ask for a credential, is

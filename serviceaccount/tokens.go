@@ -1,0 +1,236 @@
+package serviceaccount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"atlas-export-gateway/internal/outbound"
+)
+
+// token is one access token.
+type token struct {
+	authorization []string // the Authorization field's values
+	renew         time.Time
+	expires       time.Time
+}
+
+// fetch is a token on its way. Its fields are set before done is closed.
+type fetch struct {
+	done  chan struct{}
+	token *token
+	err   error
+}
+
+// tokens keeps the one token that all requests share.
+type tokens struct {
+	url     string
+	base    http.RoundTripper
+	source  func(context.Context) (Credential, error)
+	now     func() time.Time
+	holdBad time.Duration
+	timeout time.Duration
+
+	mu       sync.Mutex
+	current  *token
+	fetching *fetch
+	calls    []time.Time // of the last token calls, a ring as long as a minute allows
+	next     int         // in calls
+	failures int         // in a row
+	failed   *TokenError // the last failure
+	retry    time.Time   // when to try after it
+	tried    Credential  // last
+	badUntil time.Time
+}
+
+// get returns a token other than the refused one, waiting for it no longer than ctx.
+func (t *tokens) get(ctx context.Context, refused *token) (*token, error) {
+	for {
+		token, coming, err := t.take(refused)
+		switch {
+		case err == errHeld:
+			if err := t.stillBad(ctx); err != nil {
+				return nil, err
+			}
+		case token != nil || err != nil:
+			return token, err
+		default:
+			select {
+			case <-coming.done:
+				if coming.err != nil {
+					return nil, coming.err
+				}
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	}
+}
+
+// errHeld says that the credential was refused, and is not tried again yet.
+var errHeld = errors.New("held")
+
+// take returns the current token if it is good, and else the fetch that brings the next.
+// A token that is due for renewal is still good while another is fetched.
+func (t *tokens) take(refused *token) (*token, *fetch, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if refused != nil && t.current == refused {
+		t.current = nil
+	}
+	now := t.now()
+	good := t.current != nil && now.Before(t.current.expires)
+	if t.fetching == nil && (!good || now.After(t.current.renew)) {
+		if err := t.mayFetch(now); err == nil {
+			t.fetch(now)
+		} else if !good {
+			return nil, nil, err
+		}
+	}
+	if good {
+		return t.current, nil, nil
+	}
+	return nil, t.fetching, nil
+}
+
+// stillBad returns an error unless the credential that was refused has been replaced, in
+// which case it is held back no longer.
+func (t *tokens) stillBad(ctx context.Context) error {
+	credential, err := t.source(ctx)
+	if err != nil {
+		return &CredentialError{Source: err}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if credential.Equal(t.tried) {
+		return &CredentialError{}
+	}
+	t.badUntil = time.Time{}
+	return nil
+}
+
+// condemn holds the credential back: Atlas refused two tokens in a row, of which this is
+// the second.
+func (t *tokens) condemn(second *token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current == second {
+		t.current = nil
+		t.badUntil = t.now().Add(t.holdBad)
+	}
+}
+
+// mayFetch returns why no token may be asked for now.
+func (t *tokens) mayFetch(now time.Time) error {
+	if now.Before(t.badUntil) {
+		return errHeld
+	}
+	if now.Before(t.retry) {
+		return &TokenError{Status: t.failed.Status, RetryAfter: t.retry.Sub(now), Cause: t.failed.Cause}
+	}
+	if oldest := t.calls[t.next]; !oldest.IsZero() && now.Sub(oldest) < time.Minute {
+		return &TokenError{Status: http.StatusTooManyRequests, RetryAfter: time.Minute - now.Sub(oldest), Cause: errors.New("as many tokens were asked for as a minute allows")}
+	}
+	return nil
+}
+
+// fetch starts fetching a token, for every request that waits for one: it is not bound to
+// the request that began it.
+func (t *tokens) fetch(now time.Time) {
+	f := &fetch{done: make(chan struct{})}
+	t.fetching = f
+	t.calls[t.next] = now
+	t.next = (t.next + 1) % len(t.calls)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
+		defer cancel()
+		credential, err := t.source(ctx)
+		if err != nil {
+			err = &CredentialError{Source: err}
+		} else {
+			f.token, err = t.request(ctx, credential)
+		}
+		f.err = err
+		t.mu.Lock()
+		t.conclude(credential, f)
+		t.mu.Unlock()
+		close(f.done)
+	}()
+}
+
+// conclude notes how a fetch ended.
+func (t *tokens) conclude(credential Credential, f *fetch) {
+	t.fetching = nil
+	now := t.now()
+	var refused *CredentialError
+	switch failed := (*TokenError)(nil); {
+	case f.err == nil:
+		t.current, t.failures, t.tried = f.token, 0, credential
+	case errors.As(f.err, &refused) && refused.Source == nil:
+		t.tried, t.badUntil = credential, now.Add(t.holdBad)
+	case errors.As(f.err, &failed):
+		// 1 s, 2 s, 4 s, then 8 s: a short failure is over soon, and a long one costs less than
+		// the tokens that a minute allows.
+		wait := time.Second << min(t.failures, 3)
+		t.failures++
+		t.failed, t.retry = failed, now.Add(max(wait, failed.RetryAfter))
+	}
+}
+
+// request asks for a token (RFC 6749, section 4.4.2).
+func (t *tokens) request(ctx context.Context, credential Credential) (*token, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader("grant_type=client_credentials"))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(credential.ClientID, credential.ClientSecret.Reveal())
+	began := t.now()
+	response, err := t.base.RoundTrip(request)
+	if err != nil {
+		return nil, &TokenError{Cause: err}
+	}
+	defer outbound.Discard(response)
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized:
+		return nil, &CredentialError{}
+	default:
+		return nil, &TokenError{Status: response.StatusCode, RetryAfter: retryAfter(response), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
+	}
+	var content struct {
+		AccessToken string `json:"access_token"`
+		TokenType   string `json:"token_type"`
+		ExpiresIn   int64  `json:"expires_in"`
+	}
+	// The decoder's errors may quote the answer, and with it a token.
+	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&content) != nil || content.AccessToken == "" || !strings.EqualFold(content.TokenType, "Bearer") ||
+		strings.ContainsFunc(content.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, &TokenError{Status: response.StatusCode, Cause: errors.New("the token endpoint's answer holds no bearer token")}
+	}
+	lifetime := time.Duration(max(content.ExpiresIn, 1)) * time.Second
+	return &token{
+		authorization: []string{"Bearer " + content.AccessToken},
+		// At 75 to 90 % of its life, so that several gateways don't ask at the same time.
+		renew: began.Add(lifetime*3/4 + rand.N(lifetime*3/20)),
+		// Early enough for a request that is about to leave.
+		expires: began.Add(lifetime - min(lifetime/10, 10*time.Second)),
+	}, nil
+}
+
+// retryAfter reads the seconds of a Retry-After field.
+func retryAfter(response *http.Response) time.Duration {
+	var seconds int
+	if _, err := fmt.Sscanf(response.Header.Get("Retry-After"), "%d", &seconds); err != nil || seconds < 0 || seconds > 3600 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}

@@ -1,0 +1,190 @@
+// Package serviceaccount signs requests with the bearer tokens of an Atlas service account.
+//
+// The gateway uses its [Transport] for credentials that are service accounts, as it uses
+// digestauth's for API keys. However many requests are under way, they share one token,
+// which is fetched once (RFC 6749, section 4.4), renewed before it expires, and replaced
+// when Atlas refuses it.
+//
+// The package refuses to send anything to another origin than the account's, and to ask
+// for more tokens than Atlas allows.
+package serviceaccount
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/internal/outbound"
+)
+
+// Credential is a service account's, as Atlas shows it once when the account is made.
+type Credential struct {
+	ClientID     string
+	ClientSecret digestauth.Secret
+}
+
+// Equal reports whether two credentials are the same.
+func (c Credential) Equal(d Credential) bool {
+	return c.ClientID == d.ClientID && c.ClientSecret.Equal(d.ClientSecret)
+}
+
+// Config says what a [Transport] signs, for whom and within which bounds. Origin and
+// Credential are required.
+type Config struct {
+	// Origin is the scheme, host and port that the account is of, such as
+	// "https://cloud.mongodb.com": tokens are fetched from it and sent to no other.
+	Origin string
+	// Credential returns the current credential. It is called before each token is
+	// fetched, and by every request while the credential is held to be bad; a different
+	// one than before is tried at once. Its errors must not hold the secret.
+	Credential func(context.Context) (Credential, error)
+	// Base sends the requests. Required.
+	Base http.RoundTripper
+	// Authenticated, if not nil, reports whether a 401 nevertheless answers an
+	// authenticated request, such as Atlas's NOT_IN_GROUP. Such a response is returned as
+	// it is. The function may look at the status and header only.
+	Authenticated func(*http.Response) bool
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+	// TokensPerMinute bounds how often a token is asked for. 0 means 10, Atlas's own limit.
+	TokensPerMinute int
+	// HoldBad is for how long a credential that was refused is not tried again. 0 means 30 s.
+	HoldBad time.Duration
+	// FetchTimeout bounds the fetching of one token. 0 means 15 s.
+	FetchTimeout time.Duration
+	// MaxBody is, in bytes, the largest content that is kept for a second sending if the
+	// request has no GetBody. 0 means 1 MiB.
+	MaxBody int64
+}
+
+// Transport is an http.RoundTripper that sends requests to one origin with the token of
+// one service account. It may be used from several goroutines.
+type Transport struct {
+	origin        outbound.Origin
+	base          http.RoundTripper
+	authenticated func(*http.Response) bool
+	maxBody       int64
+	tokens        tokens
+}
+
+// CredentialError says that Atlas does not accept the credential, or that it could not be
+// read. Nothing was sent with it, or what was sent was refused.
+type CredentialError struct {
+	// Source is the error of Config.Credential, if that is why.
+	Source error
+}
+
+func (e *CredentialError) Error() string {
+	if e.Source != nil {
+		return "serviceaccount: the credential can't be read: " + e.Source.Error()
+	}
+	return "serviceaccount: the credential was refused"
+}
+
+func (e *CredentialError) Unwrap() error { return e.Source }
+
+// TokenError says that no token could be fetched for another reason than the credential.
+// The request was not sent.
+type TokenError struct {
+	// Status is that of the token endpoint's answer; 0 where there was none.
+	Status int
+	// RetryAfter is when another token may be asked for; zero for at once.
+	RetryAfter time.Duration
+	// Cause is what went wrong.
+	Cause error
+}
+
+func (e *TokenError) Error() string {
+	return "serviceaccount: no token: " + e.Cause.Error()
+}
+
+func (e *TokenError) Unwrap() error { return e.Cause }
+
+// NewTransport checks c and builds a Transport from it. It sends nothing and does not call
+// c.Credential.
+func NewTransport(c Config) (*Transport, error) {
+	origin, err := outbound.ParseOrigin(c.Origin)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("serviceaccount: %w", err)
+	case c.Credential == nil || c.Base == nil:
+		return nil, errors.New("serviceaccount: Credential and Base are required")
+	case c.TokensPerMinute < 0 || c.HoldBad < 0 || c.FetchTimeout < 0 || c.MaxBody < 0:
+		return nil, errors.New("serviceaccount: a bound is negative")
+	}
+	t := &Transport{
+		origin:        origin,
+		base:          c.Base,
+		authenticated: c.Authenticated,
+		maxBody:       cmp.Or(c.MaxBody, 1<<20),
+		tokens: tokens{
+			url:     origin.String() + "/api/oauth/token",
+			base:    c.Base,
+			source:  c.Credential,
+			now:     c.Now,
+			calls:   make([]time.Time, cmp.Or(c.TokensPerMinute, 10)),
+			holdBad: cmp.Or(c.HoldBad, 30*time.Second),
+			timeout: cmp.Or(c.FetchTimeout, 15*time.Second),
+		},
+	}
+	if t.tokens.now == nil {
+		t.tokens.now = time.Now
+	}
+	return t, nil
+}
+
+// RoundTrip sends req with a token, and returns the response to it. A token that Atlas
+// refuses is replaced and the request sent once more; a second 401 is returned, its
+// content unread. The errors of the package are *[outbound.OriginError],
+// *[CredentialError], *[TokenError] and [outbound.ErrBodyTooLarge]; all others are Base's or the
+// context's. req is not changed, except that its Body is read and closed.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.origin.Check(req); err != nil {
+		outbound.CloseBody(req)
+		return nil, err
+	}
+	content, err := outbound.TakeContent(req, t.maxBody)
+	if err != nil {
+		return nil, err
+	}
+	var refused *token
+	for {
+		token, err := t.tokens.get(req.Context(), refused)
+		if err != nil {
+			return nil, err
+		}
+		out, err := outbound.Request(req, content)
+		if err != nil {
+			return nil, err
+		}
+		out.Header["Authorization"] = token.authorization
+		response, err := t.base.RoundTrip(out)
+		if err != nil {
+			return nil, err
+		}
+		response.Request = req
+		switch {
+		case response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response):
+			return response, nil
+		case refused != nil:
+			t.tokens.condemn(token)
+			return response, nil
+		}
+		refused = token
+		outbound.Discard(response)
+	}
+}
+
+// Explain says why RoundTrip returned a 401: a *[CredentialError] if two tokens were
+// refused. It returns nil for other statuses and for a 401 that Config.Authenticated
+// vouches for.
+func (t *Transport) Explain(response *http.Response) error {
+	if response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response) {
+		return nil
+	}
+	return &CredentialError{}
+}
