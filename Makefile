@@ -13,10 +13,10 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race bench fuzz clean
+.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race bench digest-report fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## export a snapshot through the gateway, on this machine alone; KEEP=1 stays up
 	@bin/demo
@@ -41,6 +41,7 @@ gofmt: ## fail where gofmt would change a file
 
 vet: ## run go vet
 	go vet ./...
+	cd compat && go vet ./...
 
 staticcheck: ## run staticcheck, at the version in tools/go.mod
 	$(STATICCHECK) ./...
@@ -57,6 +58,10 @@ race: ## run every test with the race detector, which needs a C compiler
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# QUICK=1 makes a tenth of the calls.
+digest-report: ## compare three digest transports in each nonce mode; QUICK=1 is the small run
+	cd compat && go run ./digestreport $(if $(QUICK),-calls 20000 -others 2000)
 
 fuzz: ## run each fuzz target for FUZZTIME= (30s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | while read -r package target; do \

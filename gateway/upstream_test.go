@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -432,5 +433,45 @@ func TestAtlasDoesNotAskForACredential(t *testing.T) {
 				t.Errorf("%s: Atlas received %q", test.fault.Kind, r.Body)
 			}
 		}
+	}
+}
+
+// A wrong key under 64 callers does not hammer Atlas, says so in the log and nothing of it
+// to callers; the right one, put into its file, serves the next request.
+func TestWrongKeyIsReplacedInItsFile(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	dir := t.TempDir()
+	public, private := filepath.Join(dir, "public"), filepath.Join(dir, "private")
+	write := func(file, content string) {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(public, sim.PublicKey)
+	write(private, "canary-wrong-key")
+	g := startWith(t, "callers: {anonymous: true}\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_file: "+public+", private_key_file: "+private+"}]\n")
+	accept := map[string]string{"Accept": latest}
+	var group sync.WaitGroup
+	for range 64 {
+		group.Go(func() {
+			for range 5 {
+				got := send(t, "GET", g.url+v2Exports, accept, "")
+				if got.status != 502 || got.header.Get("Gateway-Error") != "upstream_credential" || strings.Contains(got.body, sim.PublicKey) {
+					t.Errorf("with a wrong key: %d %s", got.status, got.body)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := atlas.Counts().Requests; n > 10 {
+		t.Errorf("Atlas received %d requests with a wrong key", n)
+	}
+	write(private, sim.PrivateKey)
+	if got := send(t, "GET", g.url+v2Exports, accept, ""); got.status != 200 {
+		t.Errorf("with the right key: %d %s", got.status, got.body)
+	}
+	logs := g.logs.String()
+	if !strings.Contains(logs, "credential") || strings.Contains(logs, "canary") || strings.Contains(logs, sim.PrivateKey) {
+		t.Errorf("logs: %.2000s", logs)
 	}
 }
