@@ -29,8 +29,7 @@ func BenchmarkProxy(b *testing.B) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		h := w.Header()
-		// The gateway's first request asks for the challenge; it is the one without Content-Type
-		// or credential but with the version that only the gateway sends.
+		// The gateway's probe: its User-Agent and no credential.
 		if r.Header.Get("User-Agent") == "atlas-export-gateway" && r.Header.Get("Authorization") == "" {
 			h["Www-Authenticate"] = []string{challenge}
 			h["Content-Type"] = []string{"application/json"}

@@ -29,10 +29,12 @@ type Config struct {
 	Callers    Callers    `yaml:"callers"`
 	Limits     Limits     `yaml:"limits"`
 	Timeouts   Timeouts   `yaml:"timeouts"`
-	Answers    Answers    `yaml:"answers"`
+	Responses  Responses  `yaml:"responses"`
 	Log        Log        `yaml:"log"`
 
-	errorf func(path, format string, args ...any) error // locates an error in the file
+	// By LoadConfig: where the credentials' variables are, and what locates an error.
+	environ []string
+	errorf  func(path, format string, args ...any) error
 }
 
 // Listener is where callers reach the gateway.
@@ -98,8 +100,8 @@ type Limits struct {
 	RequestHeader int `yaml:"request_header"`
 	// RequestBody bounds a request's content, in bytes. Default 256 KiB.
 	RequestBody int `yaml:"request_body"`
-	// AnswerBody bounds an answer's content, in bytes. Default 8 MiB.
-	AnswerBody int `yaml:"answer_body"`
+	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
+	ResponseBody int `yaml:"response_body"`
 	// InFlight bounds the requests being served at a time; more are answered 503.
 	// Default 512.
 	InFlight int `yaml:"in_flight"`
@@ -122,12 +124,12 @@ type Timeouts struct {
 	Shutdown time.Duration `yaml:"shutdown"`
 }
 
-// Answers say how strictly Atlas's answers are held to the contract.
-type Answers struct {
-	// Check is off; report, which counts and logs violations of a share of the answers;
+// Responses say how strictly Atlas's responses are held to the contract.
+type Responses struct {
+	// Check is off; report, which counts and logs violations of a share of the responses;
 	// or enforce, which answers 502 to every violation. Default report.
 	Check string `yaml:"check"`
-	// Sample is which share of the answers report checks: one in Sample. Default 100.
+	// Sample is which share of the responses report checks: one in Sample. Default 100.
 	Sample int `yaml:"sample"`
 }
 
@@ -149,9 +151,7 @@ const EnvironmentPrefix = "ATLAS_GATEWAY_"
 // and the environment; the key pair is then expected in MONGODB_ATLAS_PUBLIC_API_KEY and
 // MONGODB_ATLAS_PRIVATE_API_KEY. An error names file, line and key, or the variable.
 func LoadConfig(file string, environ []string) (Config, error) {
-	c := Config{errorf: func(path, format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{path}, args...)...)
-	}}
+	c := Config{environ: append([]string{}, environ...)}
 	if file == "" {
 		c.Upstream.Credentials = []CredentialSource{{PublicKeyEnv: "MONGODB_ATLAS_PUBLIC_API_KEY", PrivateKeyEnv: "MONGODB_ATLAS_PRIVATE_API_KEY"}}
 	} else {
@@ -169,7 +169,7 @@ func LoadConfig(file string, environ []string) (Config, error) {
 		return c, err
 	}
 	c.fill()
-	return c, c.check(environ)
+	return c, c.check()
 }
 
 // override takes settings from the environment.
@@ -184,11 +184,7 @@ func (c *Config) override(environ []string) error {
 		}
 		setting, ok := settings[name]
 		if !ok {
-			hint := ""
-			if near := nearest.Name(name, slices.Sorted(maps.Keys(settings))); near != "" {
-				hint = "; did you mean " + near + "?"
-			}
-			errs = append(errs, fmt.Errorf("environment: %s is not a setting%s", name, hint))
+			errs = append(errs, fmt.Errorf("environment: %s is not a setting%s", name, nearest.Hint(name, slices.Sorted(maps.Keys(settings)))))
 			continue
 		}
 		if err := set(setting, text); err != nil {
@@ -241,13 +237,21 @@ func set(setting reflect.Value, text string) error {
 
 // fill puts the defaults where nothing is set.
 func (c *Config) fill() {
+	if c.environ == nil {
+		c.environ = os.Environ()
+	}
+	if c.errorf == nil {
+		c.errorf = func(path, format string, args ...any) error {
+			return fmt.Errorf("%s: "+format, append([]any{path}, args...)...)
+		}
+	}
 	fill(&c.Listener.Address, "127.0.0.1:8080")
 	fill(&c.Management.Address, "127.0.0.1:9090")
 	fill(&c.Upstream.BaseURL, "https://cloud.mongodb.com")
 	fill(&c.Upstream.MaxConnections, 256)
 	fill(&c.Limits.RequestHeader, 16<<10)
 	fill(&c.Limits.RequestBody, 256<<10)
-	fill(&c.Limits.AnswerBody, 8<<20)
+	fill(&c.Limits.ResponseBody, 8<<20)
 	fill(&c.Limits.InFlight, 512)
 	fill(&c.Timeouts.Header, 5*time.Second)
 	fill(&c.Timeouts.Request, 15*time.Second)
@@ -255,8 +259,8 @@ func (c *Config) fill() {
 	fill(&c.Timeouts.Idle, 120*time.Second)
 	fill(&c.Timeouts.Drain, 3*time.Second)
 	fill(&c.Timeouts.Shutdown, 75*time.Second)
-	fill(&c.Answers.Check, "report")
-	fill(&c.Answers.Sample, 100)
+	fill(&c.Responses.Check, "report")
+	fill(&c.Responses.Sample, 100)
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")
 	for i := range c.Upstream.Credentials {
@@ -272,8 +276,11 @@ func fill[T comparable](setting *T, value T) {
 	}
 }
 
+// refuser notes that the setting at a path is refused.
+type refuser func(path, format string, args ...any)
+
 // check refuses settings that can't be meant, all at once.
-func (c *Config) check(environ []string) error {
+func (c *Config) check() error {
 	var errs []error
 	refuse := func(path, format string, args ...any) { errs = append(errs, c.errorf(path, format, args...)) }
 
@@ -296,7 +303,7 @@ func (c *Config) check(environ []string) error {
 		refuse("upstream.credentials", "is required: the API key that signs what is forwarded")
 	}
 	for i, source := range c.Upstream.Credentials {
-		source.check(fmt.Sprintf("upstream.credentials[%d]", i), environ, refuse)
+		source.check(fmt.Sprintf("upstream.credentials[%d]", i), c.environ, refuse)
 	}
 	switch {
 	case !c.Callers.Anonymous:
@@ -308,9 +315,9 @@ func (c *Config) check(environ []string) error {
 		"upstream.max_connections": c.Upstream.MaxConnections,
 		"limits.request_header":    c.Limits.RequestHeader,
 		"limits.request_body":      c.Limits.RequestBody,
-		"limits.answer_body":       c.Limits.AnswerBody,
+		"limits.response_body":     c.Limits.ResponseBody,
 		"limits.in_flight":         c.Limits.InFlight,
-		"answers.sample":           c.Answers.Sample,
+		"responses.sample":         c.Responses.Sample,
 	} {
 		if value < 1 {
 			refuse(path, "is %d; expected at least 1", value)
@@ -328,14 +335,14 @@ func (c *Config) check(environ []string) error {
 			refuse(path, "is %s; expected a time ahead", value)
 		}
 	}
-	oneOf(c.Answers.Check, "answers.check", refuse, "off", "report", "enforce")
+	oneOf(c.Responses.Check, "responses.check", refuse, "off", "report", "enforce")
 	oneOf(c.Log.Level, "log.level", refuse, "debug", "info", "warn", "error")
 	oneOf(c.Log.Format, "log.format", refuse, "json", "text")
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
 
-func (s CredentialSource) check(at string, environ []string, refuse func(string, string, ...any)) {
+func (s CredentialSource) check(at string, environ []string, refuse refuser) {
 	var given []credentialPair
 	for _, pair := range s.pairs() {
 		if pair.name != "" || pair.secret != "" {
@@ -366,17 +373,13 @@ func (s CredentialSource) check(at string, environ []string, refuse func(string,
 	}
 }
 
-func oneOf(value, path string, refuse func(string, string, ...any), allowed ...string) {
+func oneOf(value, path string, refuse refuser, allowed ...string) {
 	if !slices.Contains(allowed, value) {
-		hint := ""
-		if near := nearest.Name(value, allowed); near != "" {
-			hint = "; did you mean " + near + "?"
-		}
-		refuse(path, "is %q; expected one of %s%s", value, strings.Join(allowed, ", "), hint)
+		refuse(path, "is %q; expected one of %s%s", value, strings.Join(allowed, ", "), nearest.Hint(value, allowed))
 	}
 }
 
-func address(value, path string, refuse func(string, string, ...any)) {
+func address(value, path string, refuse refuser) {
 	if _, port, err := net.SplitHostPort(value); err != nil {
 		refuse(path, "is %q; expected host:port", value)
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {

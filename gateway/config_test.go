@@ -22,11 +22,11 @@ func TestLoadConfig(t *testing.T) {
 		Upstream: gateway.Upstream{BaseURL: "https://cloud.mongodb.com", MaxConnections: 256, Credentials: []gateway.CredentialSource{
 			{Groups: []string{"*"}, PublicKeyFile: "testdata/config/key", PrivateKeyFile: "testdata/config/key"},
 		}},
-		Callers:  gateway.Callers{Anonymous: true},
-		Limits:   gateway.Limits{RequestHeader: 16 << 10, RequestBody: 256 << 10, AnswerBody: 8 << 20, InFlight: 512},
-		Timeouts: gateway.Timeouts{Header: 5 * time.Second, Request: 15 * time.Second, Upstream: time.Minute, Idle: 2 * time.Minute, Drain: 3 * time.Second, Shutdown: 75 * time.Second},
-		Answers:  gateway.Answers{Check: "report", Sample: 100},
-		Log:      gateway.Log{Level: "info", Format: "json"},
+		Callers:   gateway.Callers{Anonymous: true},
+		Limits:    gateway.Limits{RequestHeader: 16 << 10, RequestBody: 256 << 10, ResponseBody: 8 << 20, InFlight: 512},
+		Timeouts:  gateway.Timeouts{Header: 5 * time.Second, Request: 15 * time.Second, Upstream: time.Minute, Idle: 2 * time.Minute, Drain: 3 * time.Second, Shutdown: 75 * time.Second},
+		Responses: gateway.Responses{Check: "report", Sample: 100},
+		Log:       gateway.Log{Level: "info", Format: "json"},
 	}
 	most := gateway.Config{
 		Listener:   gateway.Listener{Address: "[::1]:0", PublicURL: "https://exports.internal.example"},
@@ -35,11 +35,11 @@ func TestLoadConfig(t *testing.T) {
 			{Groups: []string{"64f0c1a2b3d4e5f607182930", "65*"}, PublicKeyFile: "testdata/config/key", PrivateKeyFile: "testdata/config/key"},
 			{Groups: []string{"*"}, PublicKeyEnv: "PUBLIC", PrivateKeyEnv: "PRIVATE"},
 		}},
-		Callers:  gateway.Callers{Anonymous: true},
-		Limits:   gateway.Limits{RequestHeader: 1, RequestBody: 1, AnswerBody: 1, InFlight: 1},
-		Timeouts: gateway.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
-		Answers:  gateway.Answers{Check: "enforce", Sample: 1},
-		Log:      gateway.Log{Level: "debug", Format: "text"},
+		Callers:   gateway.Callers{Anonymous: true},
+		Limits:    gateway.Limits{RequestHeader: 1, RequestBody: 1, ResponseBody: 1, InFlight: 1},
+		Timeouts:  gateway.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
+		Responses: gateway.Responses{Check: "enforce", Sample: 1},
+		Log:       gateway.Log{Level: "debug", Format: "text"},
 	}
 	overridden := least
 	overridden.Listener.Address = "127.0.0.1:1"
@@ -105,7 +105,7 @@ callers:
 		{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
 		{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s"},
 		{"a time without a unit", "callers:", "timeouts: {idle: soon}\ncallers:", ":6: timeouts.idle: not a duration"},
-		{"a bad mode", "callers:", "answers: {check: enforced}\ncallers:", `:6: answers.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
+		{"a bad mode", "callers:", "responses: {check: enforced}\ncallers:", `:6: responses.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
 		{"a bad level", "callers:", "log: {level: inf}\ncallers:", "did you mean info?"},
 		{"a bad format", "callers:", "log: {format: yaml}\ncallers:", ":6: log.format"},
 		{"a list where a text belongs", "http://127.0.0.1:9", "[a]", ":2: "},

@@ -38,10 +38,10 @@ func (s CredentialSource) pair() credentialPair {
 }
 
 // read reads both halves as they are now. Its errors name files and no content.
-func (p credentialPair) read() (name string, secret digestauth.Secret, err error) {
+func (p credentialPair) read(environ []string) (name string, secret digestauth.Secret, err error) {
 	read := readKey
 	if p.env {
-		read = func(variable string) (string, error) { return os.Getenv(variable), nil }
+		read = func(variable string) (string, error) { return lookup(environ, variable), nil }
 	}
 	if name, err = read(p.name); err != nil {
 		return "", digestauth.Secret{}, err

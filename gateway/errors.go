@@ -2,12 +2,10 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -22,26 +20,27 @@ type kind struct {
 	code   string // errorCode: Atlas's where one fits
 }
 
-// The kinds of refusals. Everything else is errInternal.
+// The kinds of refusals. Everything else is kindInternal.
 var (
-	errTarget       = kind{"invalid_target", 400, "INVALID_PATH_PARAMETER"}
-	errRequest      = kind{"invalid_request", 400, "VALIDATION_ERROR"}
-	errNotFound     = kind{"not_found", 404, "RESOURCE_NOT_FOUND"}
-	errMethod       = kind{"method_not_allowed", 405, "METHOD_NOT_ALLOWED"}
-	errVersion      = kind{"invalid_version", 406, "INVALID_VERSION_DATE"}
-	errSlowRequest  = kind{"request_timeout", 408, "REQUEST_TIMEOUT"}
-	errTooLarge     = kind{"request_too_large", 413, "REQUEST_TOO_LARGE"}
-	errMediaType    = kind{"unsupported_media_type", 415, "UNSUPPORTED_MEDIA_TYPE"}
-	errForbidden    = kind{"forbidden", 403, "USER_UNAUTHORIZED"}
-	errInternal     = kind{"internal", 500, "UNEXPECTED_ERROR"}
-	errRateLimited  = kind{"rate_limited", 429, "RATE_LIMITED_TOKEN_BUCKET"}
-	errNoCredential = kind{"no_credential", 502, "UNEXPECTED_ERROR"}
-	errCredential   = kind{"upstream_credential", 502, "UNEXPECTED_ERROR"}
-	errUnreachable  = kind{"upstream_unreachable", 502, "UNEXPECTED_ERROR"}
-	errAnswer       = kind{"upstream_answer", 502, "UNEXPECTED_ERROR"}
-	errOverloaded   = kind{"overloaded", 503, "SERVICE_UNAVAILABLE"}
-	errUpstreamSlow = kind{"upstream_timeout", 504, "UNEXPECTED_ERROR"}
-	errCallerIsGone = kind{"caller_gone", 499, "UNEXPECTED_ERROR"} // nobody reads it; for the record
+	kindTarget          = kind{"invalid_target", 400, "INVALID_PATH_PARAMETER"}
+	kindRequest         = kind{"invalid_request", 400, "VALIDATION_ERROR"}
+	kindNotFound        = kind{"not_found", 404, "RESOURCE_NOT_FOUND"}
+	kindMethod          = kind{"method_not_allowed", 405, "METHOD_NOT_ALLOWED"}
+	kindVersion         = kind{"invalid_version", 406, "INVALID_VERSION_DATE"}
+	kindRequestTimeout  = kind{"request_timeout", 408, "REQUEST_TIMEOUT"}
+	kindTooLarge        = kind{"request_too_large", 413, "REQUEST_TOO_LARGE"}
+	kindMediaType       = kind{"unsupported_media_type", 415, "UNSUPPORTED_MEDIA_TYPE"}
+	kindForbidden       = kind{"forbidden", 403, "USER_UNAUTHORIZED"}
+	kindInternal        = kind{"internal", 500, "UNEXPECTED_ERROR"}
+	kindRateLimited     = kind{"rate_limited", 429, "RATE_LIMITED_TOKEN_BUCKET"}
+	kindNoCredential    = kind{"no_credential", 502, "UNEXPECTED_ERROR"}
+	kindCredential      = kind{"upstream_credential", 502, "UNEXPECTED_ERROR"}
+	kindUnreachable     = kind{"upstream_unreachable", 502, "UNEXPECTED_ERROR"}
+	kindUnsigned        = kind{"upstream_unsigned", 502, "UNEXPECTED_ERROR"}
+	kindResponse        = kind{"upstream_response", 502, "UNEXPECTED_ERROR"}
+	kindOverloaded      = kind{"overloaded", 503, "SERVICE_UNAVAILABLE"}
+	kindUpstreamTimeout = kind{"upstream_timeout", 504, "UNEXPECTED_ERROR"}
+	kindCallerGone      = kind{"caller_gone", 499, "UNEXPECTED_ERROR"} // nobody reads it; for the record
 )
 
 // refusal is an error with what to tell the caller, and the cause for the log.
@@ -77,87 +76,71 @@ func classify(err error) *refusal {
 		method    *contract.MethodError
 		version   *contract.VersionError
 		mediaType *contract.MediaTypeError
-		invalid   *contract.Invalid
+		invalid   *contract.ValidationError
 		tooLarge  *http.MaxBytesError
 	)
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &target):
-		return refuse(errTarget, err, "%s", target.Detail)
+		return refuse(kindTarget, err, "%s", target.Detail)
 	case errors.Is(err, contract.ErrNotFound):
-		return refuse(errNotFound, err, "The gateway serves the snapshot export API alone, and this path is not part of it.")
+		return refuse(kindNotFound, err, "The gateway serves the snapshot export API alone, and this path is not part of it.")
 	case errors.As(err, &method):
-		r := refuse(errMethod, err, "The path does not support the method; it supports %s.", method.Allow)
+		r := refuse(kindMethod, err, "The path does not support the method; it supports %s.", method.Allow)
 		r.header = map[string]string{"Allow": method.Allow}
 		return r
 	case errors.As(err, &version):
-		return refuse(errVersion, err, "Invalid accept header or version date. %s", version.Detail)
+		return refuse(kindVersion, err, "Invalid accept header or version date. %s", version.Detail)
 	case errors.As(err, &mediaType):
-		return refuse(errMediaType, err, "%s", mediaType.Detail)
+		return refuse(kindMediaType, err, "%s", mediaType.Detail)
 	case errors.As(err, &invalid):
 		return refuseInvalid(invalid)
 	case errors.As(err, &tooLarge):
-		return refuse(errTooLarge, err, "The request's content is larger than %d bytes.", tooLarge.Limit)
+		return refuse(kindTooLarge, err, "The request's content is larger than %d bytes.", tooLarge.Limit)
 	default:
-		return refuse(errInternal, err, "Unexpected error.")
+		return refuse(kindInternal, err, "Unexpected error.")
 	}
 }
 
 // refuseInvalid words violations as Atlas words them where it has the words: for one
 // violation its errorCode and sentence, for several VALIDATION_ERROR, and always each on
 // its own in badRequestDetail.
-func refuseInvalid(invalid *contract.Invalid) *refusal {
-	r := &refusal{kind: errRequest, cause: invalid, fields: invalid.Violations}
-	for _, v := range invalid.Violations {
-		r.parameters = append(r.parameters, v.Field)
+func refuseInvalid(invalid *contract.ValidationError) *refusal {
+	r := &refusal{kind: kindRequest, cause: invalid, fields: invalid.Violations}
+	places := make([]string, len(invalid.Violations))
+	for i, v := range invalid.Violations {
+		places[i] = v.Field
+		if v.Field == "" {
+			places[i] = "the body"
+		} else {
+			r.parameters = append(r.parameters, v.Field)
+		}
 	}
-	first := invalid.Violations[0]
 	if invalid.Total > 1 {
 		more := ""
 		if left := invalid.Total - len(invalid.Violations); left > 0 {
 			more = fmt.Sprintf(" and %d more", left)
 		}
-		r.detail = fmt.Sprintf("The request breaks the contract in %d places: %s%s.", invalid.Total, strings.Join(r.parameters, ", "), more)
+		r.detail = fmt.Sprintf("The request breaks the contract in %d places: %s%s.", invalid.Total, strings.Join(places, ", "), more)
 		return r
 	}
-	r.code = first.Code
-	switch attribute := strings.TrimPrefix(first.Field, "/"); first.Code {
-	case "MISSING_ATTRIBUTE":
+	v := invalid.Violations[0]
+	r.code = v.Code
+	switch attribute := strings.TrimPrefix(v.Field, "/"); {
+	case v.Code == "MISSING_ATTRIBUTE":
 		r.detail, r.parameters = fmt.Sprintf("The required attribute %s was not specified.", attribute), []string{attribute}
-	case "INVALID_ATTRIBUTE":
-		if attribute != "" {
-			r.detail, r.parameters = fmt.Sprintf("Invalid attribute %s specified.", attribute), []string{attribute}
-			break
-		}
-		fallthrough
+	case v.Code == "INVALID_ATTRIBUTE":
+		r.detail, r.parameters = fmt.Sprintf("Invalid attribute %s specified.", attribute), []string{attribute}
+	case v.Field == "":
+		r.detail = "The body " + v.Description + "."
 	default:
-		if first.Field == "" {
-			first.Field, r.parameters = "The body", nil
-		}
-		r.detail = fmt.Sprintf("%s %s", first.Field, first.Description)
+		r.detail = v.Field + " " + v.Description
 		if !strings.HasSuffix(r.detail, "?") {
 			r.detail += "."
 		}
 	}
 	return r
-}
-
-// classifyForward words what can go wrong between the gateway and Atlas. A create whose
-// outcome is unknown says so: repeating it may start a second export.
-func classifyForward(ctx context.Context, creates bool, err error) *refusal {
-	outcome := ""
-	if creates {
-		outcome = " It is not known whether it was carried out: look before you repeat it."
-	}
-	switch {
-	case errors.Is(context.Cause(ctx), errUpstreamTimeout):
-		return refuse(errUpstreamSlow, err, "Atlas did not answer in time.%s", outcome)
-	case errors.Is(err, context.Canceled):
-		return refuse(errCallerIsGone, err, "The caller is gone.")
-	default:
-		return refuse(errUnreachable, err, "Atlas could not be reached, or ended the connection before it answered.%s", outcome)
-	}
 }
 
 // apiError is Atlas's form of an error. Official clients insist on application/json and
@@ -190,8 +173,7 @@ func writeError(w http.ResponseWriter, r *http.Request, e *refusal) {
 		}
 	}
 	var body any = content
-	query, _ := url.ParseQuery(r.URL.RawQuery)
-	if query.Get("envelope") == "true" {
+	if asksFor(r.URL.RawQuery, "envelope") {
 		body = struct {
 			Status  int      `json:"status"`
 			Content apiError `json:"content"`
@@ -200,7 +182,7 @@ func writeError(w http.ResponseWriter, r *http.Request, e *refusal) {
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
-	if query.Get("pretty") == "true" {
+	if asksFor(r.URL.RawQuery, "pretty") {
 		encoder.SetIndent("", "  ")
 	}
 	if err := encoder.Encode(body); err != nil {

@@ -2,13 +2,13 @@
 // every request against the contract, and only then forwards it to Atlas, signed with a
 // credential that no caller sees.
 //
-// ServeHTTP below is the path of a request; each of its steps has a file of its own.
-// cmd/atlas-gateway runs the package as a program; a Go program may run a Gateway itself
-// as an http.Handler.
+// Gateway.serve below is the path of a request; each of its larger steps has a file of its
+// own. cmd/atlas-gateway runs the package as a program; a Go program may run a Gateway
+// itself as an http.Handler.
 //
 // The gateway refuses, itself and before Atlas hears of it, what the contract does not
-// allow. It adds nothing to a request and follows no redirect. It never sends a create
-// twice.
+// allow. It builds each outbound request anew, follows no redirect, and never repeats a
+// create that may have been carried out.
 package gateway
 
 import (
@@ -35,14 +35,19 @@ type Gateway struct {
 	log       *slog.Logger
 	metrics   *metrics
 	inFlight  chan struct{}
-	sampled   atomic.Uint64 // answers seen by the check, to pick one in so many
+	sampled   atomic.Uint64 // responses seen by the check, to pick one in so many
 	draining  atomic.Bool
 	ids       requestIDs
 }
 
-// New builds a Gateway from a configuration that LoadConfig returned. It refuses a
-// contract that does not compile and credentials that can't be read.
+// New builds a Gateway. It fills in the defaults of the configuration and checks it as
+// LoadConfig does. Where listener.public_url is not set, links are rewritten once Serve
+// knows its address, and not without Serve.
 func New(config Config, log *slog.Logger) (*Gateway, error) {
+	config.fill()
+	if err := config.check(); err != nil {
+		return nil, err
+	}
 	doc, err := api.Load()
 	if err != nil {
 		return nil, err
@@ -76,13 +81,14 @@ type exchange struct {
 	id    string
 	start time.Time
 
-	match   contract.Match    // by match
-	caller  string            // by authenticate
-	version *contract.Version // by version
-	body    []byte            // by read
-	answer  answer            // by forward
+	match    contract.Match    // by match
+	caller   string            // by authenticate
+	version  *contract.Version // by version
+	body     []byte            // by read
+	valid    bool              // by validate: the parameters may be logged
+	response response          // by forward
 
-	status  int      // answered, by relay or refuse
+	status  int      // answered, by relay or ServeHTTP
 	refusal *refusal // why the gateway refused
 }
 
@@ -102,7 +108,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serve(x *exchange) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = refuse(errInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.")
+			err = refuse(kindInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.")
 		}
 	}()
 	leave, err := g.admit(x)
@@ -145,7 +151,7 @@ func (g *Gateway) admit(x *exchange) (leave func(), err error) {
 	case g.inFlight <- struct{}{}:
 		return g.leave, nil
 	default:
-		r := refuse(errOverloaded, nil, "The gateway is serving as many requests as it may; try again.")
+		r := refuse(kindOverloaded, nil, "The gateway is serving as many requests as it may; try again.")
 		r.header = map[string]string{"Retry-After": "1"}
 		return nil, r
 	}
@@ -178,14 +184,16 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 
 // validate checks parameters and body; the error names every violation.
 func (g *Gateway) validate(x *exchange) error {
-	return x.match.Check(x.version, x.body)
+	err := x.match.Check(x.version, x.body)
+	x.valid = err == nil
+	return err
 }
 
 // authorize decides whether the caller may do this. There are no grants yet: a caller
 // that is known may do what the contract allows.
 func (g *Gateway) authorize(x *exchange) error {
 	if x.caller == "" {
-		return refuse(errForbidden, nil, "The caller may not do this.")
+		return refuse(kindForbidden, nil, "The caller may not do this.")
 	}
 	return nil
 }

@@ -18,10 +18,9 @@ import (
 
 // The media types that operations answer with and, without the charset, are forwarded as.
 const (
-	plain    = "application/json"
-	of2023   = "application/vnd.atlas.2023-01-01+json"
-	of2024   = "application/vnd.atlas.2024-05-30+json"
-	notGiven = "-"
+	plain  = "application/json"
+	of2023 = "application/vnd.atlas.2023-01-01+json"
+	of2024 = "application/vnd.atlas.2024-05-30+json"
 )
 
 // generated is what all answers of the generated client have.
@@ -46,7 +45,7 @@ func ptr[T any](value T) *T { return &value }
 func TestOperations(t *testing.T) {
 	now := time.Date(2026, 8, 10, 3, 28, 25, 0, time.UTC)
 	atlas := sim.Start(t, sim.Config{Now: func() time.Time { return now }, ExportDir: t.TempDir()})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "answers: {check: enforce}")
+	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "responses: {check: enforce}")
 	client := func(accept string) *gen.ClientWithResponses {
 		c, err := gen.NewClientWithResponses(g.url, gen.WithRequestEditorFn(accepting(accept)))
 		if err != nil {
@@ -177,7 +176,7 @@ func TestOperations(t *testing.T) {
 			do: func() (generated, error) {
 				return v2.CreateBackupExportWithResponse(ctx, group, "orders", nil, gen.ExportJobRequest{SnapshotID: snapshot, ExportBucketID: ids["B1"]})
 			},
-			status:   409,
+			status: 409, body: `{"error":409,"errorCode":"EXPORT_ALREADY_IN_PROGRESS","reason":"Conflict","detail":"An export of snapshot <SNAP> is already in progress.","parameters":["<SNAP>"]}`,
 			upstream: "POST /api/atlas/v2/groups/<G>/clusters/orders/backup/exports", version: of2023,
 			content: `{"snapshotId":"<SNAP>","exportBucketId":"<B1>"}`,
 		},
@@ -300,16 +299,34 @@ func TestOperations(t *testing.T) {
 			if diff := cmp.Diff(want, any(got)); diff != "" {
 				t.Errorf("%d %s: answer:\n%s", i, test.operation, diff)
 			}
-			typed, err := json.Marshal(reflect.ValueOf(answer).Elem().FieldByName("JSON200").Interface())
+			member := "JSON200"
+			if test.status != 200 {
+				member = "JSONDefault"
+			}
+			typed, err := json.Marshal(reflect.ValueOf(answer).Elem().FieldByName(member).Interface())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, parse(t, string(typed))); diff != "" {
 				t.Errorf("%d %s: the client reads:\n%s", i, test.operation, diff)
 			}
-			if want := test.version + ";charset=utf-8"; answer.ContentType() != want && answer.ContentType() != plain {
-				t.Errorf("%d %s: Content-Type %s, want %s", i, test.operation, answer.ContentType(), want)
+			contentType := test.version
+			switch {
+			case test.status != 200:
+				contentType = plain
+			case contentType != plain:
+				contentType += ";charset=utf-8"
 			}
+			if answer.ContentType() != contentType {
+				t.Errorf("%d %s: Content-Type %s, want %s", i, test.operation, answer.ContentType(), contentType)
+			}
+		}
+		// The fields that Atlas sets: on every response, and on that of a deprecated version.
+		header := reflect.ValueOf(answer).Elem().FieldByName("HTTPResponse").Interface().(*http.Response).Header
+		deprecated := test.version == of2023 && strings.HasSuffix(test.operation, "xportBucket") && test.operation != "deleteExportBucket"
+		if header.Get("RateLimit-Limit") != "1200" || header.Get("RateLimit-Remaining") == "" || header.Get("X-MongoDB-Service-Version") == "" ||
+			(header.Get("Deprecation") == "Mon, 5 Aug 2024 00:00:00 GMT") != deprecated || (header.Get("Sunset") == "Thu, 1 Jul 2027 00:00:00 GMT") != deprecated {
+			t.Errorf("%d %s: header %v", i, test.operation, header)
 		}
 		// What Atlas received: one signed request, and a challenge before the very first.
 		requests := atlas.Requests(0)
@@ -383,6 +400,37 @@ func parse(t testing.TB, text string) any {
 		t.Fatalf("%v in %s", err, text)
 	}
 	return value
+}
+
+// Envelope and pretty work for the generated client: a single result stands under content,
+// a list gains a status, and both are indented.
+func TestEnvelopeAndPretty(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "responses: {check: enforce}")
+	client, err := gen.NewClientWithResponses(g.url, gen.WithRequestEditorFn(accepting(latest)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := client.ListBackupExportsWithResponse(t.Context(), group, "orders", &gen.ListBackupExportsParams{Envelope: ptr(true), Pretty: ptr(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := g.url + v2Exports + "?includeCount=true&pageNum=1&itemsPerPage=100&pretty=true&envelope=true"
+	got := parse(t, string(list.Body)).(map[string]any)
+	if link := got["links"].([]any)[0].(map[string]any)["href"].(string); !strings.HasPrefix(link, g.url+v2Exports+"?") || !strings.Contains(link, "pretty=true") {
+		t.Errorf("self is %s, want %s", link, self)
+	}
+	if got["status"] != 200.0 || got["totalCount"] != 0.0 || !strings.Contains(string(list.Body), "\n") {
+		t.Errorf("a list: %s", list.Body)
+	}
+	missing, err := client.GetBackupExportWithResponse(t.Context(), group, "orders", jobID, &gen.GetBackupExportParams{Envelope: ptr(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = parse(t, string(missing.Body)).(map[string]any)
+	if content, ok := got["content"].(map[string]any); !ok || got["status"] != 404.0 || content["error"] != 404.0 {
+		t.Errorf("an error: %s", missing.Body)
+	}
 }
 
 // The curl examples of Atlas's documents, as curl sends them, work through the gateway.

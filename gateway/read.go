@@ -35,11 +35,11 @@ func (g *Gateway) read(x *exchange) error {
 	case err == nil, errors.As(err, &tooLarge):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(errSlowRequest, err, "The request did not arrive within %s.", g.config.Timeouts.Request)
+		return refuse(kindRequestTimeout, err, "The request did not arrive within %s.", g.config.Timeouts.Request)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return refuse(errCallerIsGone, err, "The request ended early.")
+		return refuse(kindCallerGone, err, "The request ended early.")
 	default:
-		return refuse(errRequest, fmt.Errorf("reading the content: %w", err), "The request's content can't be read.")
+		return refuse(kindRequest, fmt.Errorf("reading the content: %w", err), "The request's content can't be read.")
 	}
 }
 

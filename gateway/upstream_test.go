@@ -97,18 +97,18 @@ func TestUpstreamAnswersThatAreNotRelayed(t *testing.T) {
 		name, answer, kind, detail string
 		status                     int
 	}{
-		{"a redirect", fmt.Sprintf("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://%s/\r\nContent-Length: 0\r\n\r\n", second.Addr()), "upstream_answer", "redirects are not followed", 502},
-		{"HTML", "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", "upstream_answer", "answered 503 without JSON. The request may have been carried out", 502},
-		{"no content type", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "upstream_answer", "without JSON", 502},
-		{"broken JSON", jsonAnswer(200, `{"id":`), "upstream_answer", "JSON that is broken", 502},
-		{"a truncated body", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{}", "upstream_unreachable", "not known whether it was carried out", 502},
-		{"truncated chunks", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "upstream_unreachable", "not known whether it was carried out", 502},
-		{"a declared size beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{}", "upstream_answer", "larger than", 502},
-		{"chunks beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1800\r\n\"" + strings.Repeat("a", 0x17ff) + "\r\n", "upstream_answer", "larger than", 502},
-		{"an encoding", jsonAnswer(200, "{}", "Content-Encoding: gzip"), "upstream_answer", "encoding", 502},
+		{"a redirect", fmt.Sprintf("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://%s/\r\nContent-Length: 0\r\n\r\n", second.Addr()), "upstream_response", "redirects are not followed. It is not known whether the request was carried out", 502},
+		{"HTML", "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", "upstream_response", "answered 503 without JSON. It is not known whether the request was carried out", 502},
+		{"no content type", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "upstream_response", "without JSON", 502},
+		{"broken JSON", jsonAnswer(200, `{"id":`), "upstream_response", "JSON that is broken", 502},
+		{"a truncated body", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{}", "upstream_unreachable", "not known whether the request was carried out", 502},
+		{"truncated chunks", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "upstream_unreachable", "not known whether the request was carried out", 502},
+		{"a declared size beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{}", "upstream_response", "larger than 4096 bytes. It is not known whether the request was carried out", 502},
+		{"chunks beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1800\r\n\"" + strings.Repeat("a", 0x17ff) + "\r\n", "upstream_response", "larger than 4096 bytes. It is not known whether the request was carried out", 502},
+		{"an encoding", jsonAnswer(200, "{}", "Content-Encoding: gzip"), "upstream_response", "encoding", 502},
 		{"huge header fields", jsonAnswer(200, "{}", "X: "+strings.Repeat("a", 1<<17)), "upstream_unreachable", "", 502},
 		{"not HTTP", "SSH-2.0-OpenSSH\r\n", "upstream_unreachable", "", 502},
-		{"nothing", "", "upstream_unreachable", "not known whether it was carried out", 502},
+		{"nothing", "", "upstream_unreachable", "not known whether the request was carried out", 502},
 		{"a 401 without a challenge", jsonAnswer(401, `{"error":401,"errorCode":"UNEXPECTED_ERROR"}`, "Set-Cookie: a=b", "Server: secret"), "upstream_credential", "credential", 502},
 		{"Basic alone", jsonAnswer(401, `{"error":401,"errorCode":"UNEXPECTED_ERROR"}`, `WWW-Authenticate: Basic realm="x"`), "upstream_credential", "credential", 502},
 		{"the key is not of the group", jsonAnswer(401, `{"error":401,"errorCode":"NOT_IN_GROUP"}`, "WWW-Authenticate: "+challenge, "X-Error-Code: NOT_IN_GROUP"), "upstream_credential", "credential", 502},
@@ -117,8 +117,8 @@ func TestUpstreamAnswersThatAreNotRelayed(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			upstream := startRaw(t, answering(test.answer))
-			g := start(t, upstream.url, "public", privateKey, "limits: {answer_body: 4096}")
-			got := send(t, "POST", g.url+v2Exports, map[string]string{"Accept": latest, "Content-Type": "application/json"}, `{"snapshotId":"`+snapshot+`","exportBucketId":"`+bucketID+`"}`)
+			g := start(t, upstream.url, "public", privateKey, "limits: {response_body: 4096}")
+			got := send(t, "POST", g.url+v2Exports, map[string]string{"Accept": latest, "Content-Type": "application/json"}, export)
 			if got.status != test.status || got.header.Get("Gateway-Error") != test.kind || !strings.Contains(got.body, test.detail) {
 				t.Errorf("got %d %s %s", got.status, got.header.Get("Gateway-Error"), got.body)
 			}
@@ -224,26 +224,26 @@ func TestAnswersAreChecked(t *testing.T) {
 	upstream := startRaw(t, answering(jsonAnswer(200, bad)))
 	url := v2Exports + "/" + jobID
 
-	enforce := start(t, upstream.url, "public", privateKey, "answers: {check: enforce}")
+	enforce := start(t, upstream.url, "public", privateKey, "responses: {check: enforce}")
 	got := send(t, "GET", enforce.url+url, map[string]string{"Accept": latest}, "")
-	if got.status != 502 || got.header.Get("Gateway-Error") != "upstream_answer" || strings.Contains(got.body, "secret") {
+	if got.status != 502 || got.header.Get("Gateway-Error") != "upstream_response" || strings.Contains(got.body, "secret") {
 		t.Errorf("enforce: %d %s", got.status, got.body)
 	}
 
-	report := start(t, upstream.url, "public", privateKey, "answers: {check: report, sample: 1}")
+	report := start(t, upstream.url, "public", privateKey, "responses: {check: report, sample: 1}")
 	got = send(t, "GET", report.url+url, map[string]string{"Accept": latest}, "")
 	if got.status != 200 || got.body != bad {
 		t.Errorf("report: %d %s", got.status, got.body)
 	}
-	if logs := report.logs.String(); !strings.Contains(logs, "answer breaks the contract") || strings.Contains(logs, "secret") {
+	if logs := report.logs.String(); !strings.Contains(logs, "response breaks the contract") || strings.Contains(logs, "secret") {
 		t.Errorf("report: logs %s", logs)
 	}
 	metrics := send(t, "GET", report.management+"/metrics", nil, "").body
-	if !strings.Contains(metrics, `atlas_gateway_answer_violations_total{operation="getBackupExport"} 1`) {
+	if !strings.Contains(metrics, `atlas_gateway_response_violations_total{operation="getBackupExport"} 1`) {
 		t.Error("report: the violation was not counted")
 	}
 
-	off := start(t, upstream.url, "public", privateKey, "answers: {check: off}")
+	off := start(t, upstream.url, "public", privateKey, "responses: {check: off}")
 	if got = send(t, "GET", off.url+url, map[string]string{"Accept": latest}, ""); got.status != 200 {
 		t.Errorf("off: %d %s", got.status, got.body)
 	}
@@ -257,8 +257,8 @@ func TestCreateIsNeverReplayed(t *testing.T) {
 	})
 	g := start(t, upstream.url, "public", privateKey)
 	header := map[string]string{"Accept": latest, "Content-Type": "application/json", "Idempotency-Key": "1", "X-Idempotency-Key": "1"}
-	got := send(t, "POST", g.url+v2Exports, header, `{"snapshotId":"`+snapshot+`","exportBucketId":"`+bucketID+`"}`)
-	if got.status != 502 || !strings.Contains(got.body, "not known whether it was carried out") {
+	got := send(t, "POST", g.url+v2Exports, header, export)
+	if got.status != 502 || !strings.Contains(got.body, "not known whether the request was carried out") {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 	if n := upstream.signed.Load(); n != 1 {
@@ -279,8 +279,7 @@ func TestCreateOutlivesItsCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := `{"snapshotId":"` + snapshot + `","exportBucketId":"` + bucketID + `"}`
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: gateway\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", v2Exports, latest, len(body), body)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: gateway\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", v2Exports, latest, len(export), export)
 	<-arrived
 	conn.Close()
 	time.Sleep(50 * time.Millisecond) // for the server to notice
@@ -420,7 +419,7 @@ func TestAtlasDoesNotAskForACredential(t *testing.T) {
 		after  string
 	}{
 		{sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 7, BeforeAuthentication: true}, 429, "rate_limited", "7"},
-		{sim.Fault{Kind: sim.FaultUnavailable, RetryAfter: 9, BeforeAuthentication: true}, 502, "upstream_unreachable", "9"},
+		{sim.Fault{Kind: sim.FaultUnavailable, RetryAfter: 9, BeforeAuthentication: true}, 502, "upstream_unsigned", "9"},
 	} {
 		atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{test.fault}})
 		g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey)

@@ -16,7 +16,7 @@ const maxDepth = 32
 // Check decides whether the parameters and the body are what the version of the
 // matched operation allows. The body is nil where there is none. Nothing is changed,
 // no default filled in: the very bytes that were checked may be sent on. The error is
-// an Invalid with every violation.
+// an ValidationError with every violation.
 func (m *Match) Check(v *Version, body []byte) error {
 	var found violations
 	m.checkParameters(&found)
@@ -29,12 +29,12 @@ func (m *Match) Check(v *Version, body []byte) error {
 	return found.err()
 }
 
-// CheckAnswer decides whether an answer's body is what the version promises for the
+// CheckResponse decides whether a response's body is what the version promises for the
 // status. Enveloped says that the request asked for an envelope, so that the promised
-// result stands under content. The error is an Invalid.
-func (v *Version) CheckAnswer(status int, body []byte, enveloped bool) error {
+// result stands under content. The error is an ValidationError.
+func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 	var found violations
-	schema, known := v.answers[status]
+	schema, known := v.responses[status]
 	if !known {
 		schema = v.failure
 	}

@@ -1,7 +1,7 @@
 // Package contract decides whether a request is one that the contract allows, from
 // the raw request target to the last byte of the body, and whether an answer is.
 //
-// The gateway calls it for every request, the command line for a dry run. It works
+// The gateway calls it for every request. It works
 // in three steps: Match finds the operation that a method and a request target name,
 // Resolve the version of it that Accept asks for, and Check reads parameters and body
 // strictly and names every violation at once. It never changes what it checks. What
@@ -13,7 +13,6 @@ package contract
 import (
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,17 +51,17 @@ type Version struct {
 	// MediaType is what to put into Accept for exactly this version, and what its
 	// content is sent as.
 	MediaType string
-	// Sunset is the day from which Atlas may refuse the version, as YYYY-MM-DD; empty
-	// while none is announced.
-	Sunset string
 
-	request *openapi3.Schema // nil where a request has no content
-	answers map[int]*openapi3.Schema
-	failure *openapi3.Schema // of every other status
+	request   *openapi3.Schema // nil where a request has no content
+	responses map[int]*openapi3.Schema
+	failure   *openapi3.Schema // of every other status
 }
 
 // HasBody reports whether a request of this version carries content.
 func (v *Version) HasBody() bool { return v.request != nil }
+
+// maxQuery is how many query parameters an operation may declare.
+const maxQuery = 8
 
 // Operations returns the operations of the contract in the order of their ids.
 func (c *Contract) Operations() []*Operation { return c.operations }
@@ -112,6 +111,9 @@ func compile(method, path string, item *openapi3.PathItem, operation *openapi3.O
 		}
 	}
 	o.names = slices.Sorted(maps.Keys(o.query))
+	if len(o.names) > maxQuery {
+		return nil, fmt.Errorf("more than %d query parameters", maxQuery)
+	}
 	for _, s := range o.segments {
 		if name, ok := parameterName(s); ok {
 			if byName[name] == nil {
@@ -134,7 +136,7 @@ func (o *Operation) compileVersions(operation *openapi3.Operation) error {
 		v := versions[mediaType]
 		if v == nil {
 			date, _ := versionDate(mediaType)
-			v = &Version{Date: date, MediaType: mediaType, answers: map[int]*openapi3.Schema{}}
+			v = &Version{Date: date, MediaType: mediaType, responses: map[int]*openapi3.Schema{}}
 			versions[mediaType] = v
 		}
 		return v
@@ -149,9 +151,7 @@ func (o *Operation) compileVersions(operation *openapi3.Operation) error {
 		if code, err := strconv.Atoi(status); err == nil && code < 300 {
 			success[code] = response.Value.Content
 			for mediaType, content := range response.Value.Content {
-				v := version(mediaType)
-				v.answers[code] = simplify(content.Schema.Value)
-				v.Sunset, _ = content.Extensions["x-sunset"].(string)
+				version(mediaType).responses[code] = simplify(content.Schema.Value)
 			}
 		}
 	}
@@ -163,20 +163,19 @@ func (o *Operation) compileVersions(operation *openapi3.Operation) error {
 	if len(versions) == 0 {
 		version("application/json")
 	}
+	var failure *openapi3.Schema
+	if response := operation.Responses.Default(); response != nil && response.Value.Content["application/json"] != nil {
+		failure = simplify(response.Value.Content["application/json"].Schema.Value)
+	}
 	for _, v := range versions {
 		for code, content := range success {
 			if len(content) == 0 {
-				v.answers[code] = nil
+				v.responses[code] = nil
 			}
 		}
-		for status, response := range operation.Responses.Map() {
-			content := response.Value.Content["application/json"]
-			if code, err := strconv.Atoi(status); content != nil && (err != nil || code >= 400) {
-				v.failure = simplify(content.Schema.Value)
-			}
-		}
-		if o.Method == http.MethodPost && v.request == nil {
-			return fmt.Errorf("version %s answers and does not ask", v.MediaType)
+		v.failure = failure
+		if operation.RequestBody != nil && v.request == nil {
+			return fmt.Errorf("version %s has a response and no request body; declare both", v.MediaType)
 		}
 	}
 	o.Versions = slices.SortedFunc(maps.Values(versions), func(a, b *Version) int { return strings.Compare(a.Date, b.Date) })

@@ -64,22 +64,7 @@ type segment struct {
 // add enters an operation into the tree.
 func (s *segment) add(o *Operation) error {
 	for _, name := range o.segments {
-		next := s.parameter
-		if _, ok := parameterName(name); !ok {
-			next = s.literals[name]
-		}
-		if next == nil {
-			next = &segment{}
-			if _, ok := parameterName(name); ok {
-				s.parameter = next
-			} else {
-				if s.literals == nil {
-					s.literals = map[string]*segment{}
-				}
-				s.literals[name] = next
-			}
-		}
-		s = next
+		s = s.child(name)
 	}
 	if s.operations == nil {
 		s.operations = map[string]*Operation{}
@@ -95,6 +80,23 @@ func (s *segment) add(o *Operation) error {
 	slices.Sort(methods)
 	s.allow = strings.Join(methods, ", ")
 	return nil
+}
+
+// child returns the node for a documented segment below s, and makes it where it is missing.
+func (s *segment) child(name string) *segment {
+	if _, ok := parameterName(name); ok {
+		if s.parameter == nil {
+			s.parameter = &segment{}
+		}
+		return s.parameter
+	}
+	if s.literals == nil {
+		s.literals = map[string]*segment{}
+	}
+	if s.literals[name] == nil {
+		s.literals[name] = &segment{}
+	}
+	return s.literals[name]
 }
 
 // Match finds the operation for a method and a request target in origin form (RFC

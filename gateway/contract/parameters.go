@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,30 +83,28 @@ func (m *Match) checkParameters(violations *violations) {
 			violations.add(p.name, "INVALID_PATH_PARAMETER", "is %s; expected %s", quote(value), p.expected)
 		}
 	}
-	var seen [8]string
+	var seen [maxQuery]string
 	n := 0
-	for rest := m.Query; rest != ""; {
-		var pair string
-		pair, rest, _ = strings.Cut(rest, "&")
+	if m.Query == "" {
+		return
+	}
+	for pair := range strings.SplitSeq(m.Query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		p := m.Operation.query[name]
 		switch {
-		case pair == "":
-			violations.add("query", "INVALID_QUERY_PARAMETER", "holds an empty pair (&&)")
+		case name == "":
+			violations.add("query", "INVALID_QUERY_PARAMETER", "holds a pair without a name")
 		case p == nil:
 			violations.add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
-		case contains(seen[:n], name):
+		case slices.Contains(seen[:n], name):
 			violations.add(name, "INVALID_QUERY_PARAMETER", "is given more than once")
 		case !p.allows(value):
 			violations.add(name, "INVALID_QUERY_PARAMETER", "is %s; expected %s", quote(value), p.expected)
 		}
-		if p != nil && n < len(seen) {
+		if p != nil && !slices.Contains(seen[:n], name) {
 			seen[n] = name
 			n++
 		}
-	}
-	if strings.HasSuffix(m.Query, "&") {
-		violations.add("query", "INVALID_QUERY_PARAMETER", "ends in &")
 	}
 }
 
@@ -114,17 +113,8 @@ func (o *Operation) unknownParameter(name string) string {
 	if plain, err := url.QueryUnescape(name); err == nil && plain != name && o.query[plain] != nil {
 		return fmt.Sprintf("is not a parameter of %s; write %s without escapes", o.ID, plain)
 	}
-	if near := nearest.Name(name, o.names); near != "" {
-		return fmt.Sprintf("is not a parameter of %s; did you mean %s?", o.ID, near)
+	if hint := nearest.Hint(name, o.names); hint != "" {
+		return fmt.Sprintf("is not a parameter of %s%s", o.ID, hint)
 	}
 	return fmt.Sprintf("is not a parameter of %s; it takes %s", o.ID, strings.Join(o.names, ", "))
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,8 @@ package contract
 
 import (
 	"fmt"
+	"iter"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -39,59 +41,82 @@ func (o *Operation) Resolve(accept []string) (*Version, error) {
 		}
 		return newest, nil
 	}
-	for _, value := range accept {
-		for member := range strings.SplitSeq(value, ",") {
-			mediaType, _, _ := strings.Cut(member, ";")
-			mediaType = strings.TrimSpace(mediaType)
-			date, ok := versionDate(mediaType)
-			if !ok {
-				if strings.HasPrefix(strings.ToLower(mediaType), vendorPrefix) {
-					return nil, &VersionError{fmt.Sprintf("Accept names %s; the operation has stable versions alone. Send Accept: %s.", quote(mediaType), newest.MediaType)}
-				}
-				continue
+	for mediaType := range accepted(accept) {
+		date, ok := versionDate(mediaType)
+		if !ok {
+			if strings.HasPrefix(mediaType, vendorPrefix) {
+				return nil, &VersionError{fmt.Sprintf("Accept names %s; the operation has stable versions alone. Send Accept: %s.", quote(mediaType), newest.MediaType)}
 			}
-			for i := len(o.Versions) - 1; i >= 0; i-- {
-				if o.Versions[i].Date <= date {
-					return o.Versions[i], nil
-				}
-			}
-			return nil, &VersionError{fmt.Sprintf("Accept names the date %s; the first version of the operation is of %s. Send Accept: %s.", date, o.Versions[0].Date, newest.MediaType)}
+			continue
 		}
+		for i := len(o.Versions) - 1; i >= 0; i-- {
+			if o.Versions[i].Date <= date {
+				return o.Versions[i], nil
+			}
+		}
+		return nil, &VersionError{fmt.Sprintf("Accept names the date %s; the first version of the operation is of %s. Send Accept: %s.", date, o.Versions[0].Date, newest.MediaType)}
 	}
 	return nil, &VersionError{"Accept names no version date. Send Accept: " + newest.MediaType + "."}
 }
 
-// versionDate returns the date in a media type of a stable version.
+// versionDate returns the date in a media type of a stable version, in lower case.
 func versionDate(mediaType string) (string, bool) {
-	if len(mediaType) != len(vendorPrefix)+len(time.DateOnly)+len(vendorSuffix) {
+	date, ok := strings.CutPrefix(mediaType, vendorPrefix)
+	if !ok {
 		return "", false
 	}
-	head, date, tail := mediaType[:len(vendorPrefix)], mediaType[len(vendorPrefix):len(mediaType)-len(vendorSuffix)], mediaType[len(mediaType)-len(vendorSuffix):]
-	if !strings.EqualFold(head, vendorPrefix) || !strings.EqualFold(tail, vendorSuffix) {
+	if date, ok = strings.CutSuffix(date, vendorSuffix); !ok {
 		return "", false
 	}
-	if _, err := time.Parse(time.DateOnly, date); err != nil {
-		return "", false
-	}
-	return date, true
+	_, err := time.Parse(time.DateOnly, date)
+	return date, err == nil
 }
 
-// acceptsJSON reports whether application/json is acceptable (RFC 9110, section
-// 12.5.1); an absent field accepts everything.
+// accepted yields the media types of the Accept field values in their order, in lower case
+// and without their parameters; those with the quality 0 are not acceptable (RFC 9110,
+// section 12.4.2).
+func accepted(accept []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, value := range accept {
+			for member := range strings.SplitSeq(value, ",") {
+				mediaType, parameters, _ := strings.Cut(member, ";")
+				if mediaType = strings.ToLower(strings.TrimSpace(mediaType)); mediaType == "" || refused(parameters) {
+					continue
+				}
+				if !yield(mediaType) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// refused reports whether the parameters of a media type set its quality to 0.
+func refused(parameters string) bool {
+	for parameters != "" {
+		var p string
+		p, parameters, _ = strings.Cut(parameters, ";")
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if strings.EqualFold(name, "q") {
+			quality, err := strconv.ParseFloat(value, 64)
+			return err == nil && quality == 0
+		}
+	}
+	return false
+}
+
+// acceptsJSON reports whether JSON, as application/json or as a type of Atlas, is
+// acceptable; an absent or empty field accepts everything.
 func acceptsJSON(accept []string) bool {
-	if len(accept) == 0 {
+	if strings.TrimSpace(strings.Join(accept, "")) == "" {
 		return true
 	}
-	for _, value := range accept {
-		for member := range strings.SplitSeq(value, ",") {
-			mediaType, _, _ := strings.Cut(member, ";")
-			mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-			switch {
-			case mediaType == "", mediaType == "*/*", mediaType == "application/*", mediaType == "application/json":
-				return true
-			case strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, vendorSuffix):
-				return true
-			}
+	for mediaType := range accepted(accept) {
+		switch {
+		case mediaType == "*/*", mediaType == "application/*", mediaType == "application/json":
+			return true
+		case strings.HasPrefix(mediaType, vendorPrefix) && strings.HasSuffix(mediaType, vendorSuffix):
+			return true
 		}
 	}
 	return false

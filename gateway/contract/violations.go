@@ -14,13 +14,13 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// MaxViolations is how many violations an Invalid names; more are counted.
+// MaxViolations is how many violations an ValidationError names; more are counted.
 const MaxViolations = 20
 
 // Violation is one place where a request breaks the contract.
 type Violation struct {
-	// Field is where: a JSON pointer into the body (RFC 6901), "" for the body itself,
-	// or the name of a parameter.
+	// Field is where: a JSON pointer into the body (RFC 6901), "" for the body itself, the
+	// name of a parameter, or "query" for a query that names none.
 	Field string
 	// Description is what was found there, shortened, and what is expected.
 	Description string
@@ -28,8 +28,8 @@ type Violation struct {
 	Code string
 }
 
-// Invalid says that a request, or an answer, breaks the contract.
-type Invalid struct {
+// ValidationError says that a request, or an answer, breaks the contract.
+type ValidationError struct {
 	// Violations are the first MaxViolations violations: parameters, then body.
 	Violations []Violation
 	// Total counts all of them.
@@ -38,11 +38,11 @@ type Invalid struct {
 
 // Error counts the violations. It does not name the places: the name of an unknown member
 // may be anything that was submitted.
-func (e *Invalid) Error() string {
+func (e *ValidationError) Error() string {
 	return fmt.Sprintf("%d violations of the contract", e.Total)
 }
 
-// violations collects what makes an Invalid.
+// violations collects what makes an ValidationError.
 type violations struct {
 	list  []Violation
 	total int
@@ -59,7 +59,7 @@ func (v *violations) err() error {
 	if v.total == 0 {
 		return nil
 	}
-	return &Invalid{Violations: v.list, Total: v.total}
+	return &ValidationError{Violations: v.list, Total: v.total}
 }
 
 // schema appends what kin-openapi found, whose errors are precise and nested: a
@@ -72,6 +72,11 @@ func (v *violations) schema(err error) {
 			v.schema(inner)
 		}
 	case *openapi3.SchemaError:
+		// What is no object has no branch of its own: each would say the same.
+		if _, object := e.Value.(map[string]any); e.SchemaField == "oneOf" && !object {
+			v.add(pointer(e.JSONPointer()), "INVALID_JSON_ATTRIBUTE", "is %s; expected an object", show(e.Value))
+			return
+		}
 		if e.Origin != nil && errors.As(e.Origin, &nested) {
 			v.schema(nested)
 			return
@@ -94,11 +99,7 @@ func (v *violations) keyword(e *openapi3.SchemaError) {
 		v.add(at, "MISSING_ATTRIBUTE", "is required")
 	case "properties":
 		name := unknownMember(e.Reason)
-		hint := ""
-		if near := nearest.Name(name, slices.Collect(maps.Keys(e.Schema.Properties))); near != "" {
-			hint = "; did you mean " + near + "?"
-		}
-		v.add(at+pointer([]string{shorten(name)}), "INVALID_ATTRIBUTE", "is not a known member%s", hint)
+		v.add(at+pointer([]string{shorten(name)}), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, slices.Sorted(maps.Keys(e.Schema.Properties))))
 	case "discriminator":
 		d := e.Schema.Discriminator
 		allowed := strings.Join(slices.Sorted(maps.Keys(d.Mapping)), ", ")

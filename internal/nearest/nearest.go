@@ -28,3 +28,12 @@ func Name(misspelt string, candidates []string) string {
 	}
 	return best
 }
+
+// Hint words Name's guess for the end of an error, "; did you mean NAME?", and is empty
+// without one.
+func Hint(misspelt string, candidates []string) string {
+	if name := Name(misspelt, candidates); name != "" {
+		return "; did you mean " + name + "?"
+	}
+	return ""
+}

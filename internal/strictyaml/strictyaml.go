@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,15 +128,7 @@ func (d *Document) member(member *ast.MappingValueNode, t reflect.Type, path str
 		if field, ok := fields[key]; ok {
 			return d.walk(member.Value, field, inner)
 		}
-		names := make([]string, 0, len(fields))
-		for name := range fields {
-			names = append(names, name)
-		}
-		hint := ""
-		if near := nearest.Name(key, names); near != "" {
-			hint = fmt.Sprintf("; did you mean %s?", near)
-		}
-		return []error{d.Errorf(inner, "unknown key%s", hint)}
+		return []error{d.Errorf(inner, "unknown key%s", nearest.Hint(key, slices.Sorted(maps.Keys(fields))))}
 	}
 	return nil
 }

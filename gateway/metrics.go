@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+
+	"atlas-export-gateway/gateway/contract"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are what the gateway counts, for Prometheus.
+type metrics struct {
+	registry           *prometheus.Registry
+	requests           *prometheus.CounterVec
+	refusals           *prometheus.CounterVec
+	durations          *prometheus.HistogramVec
+	upstream           *prometheus.CounterVec
+	responseViolations *prometheus.CounterVec
+}
+
+func newMetrics(c *contract.Contract) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_requests_total",
+			Help: "Requests of callers, by operation of the contract (none where none was matched) and by the status answered.",
+		}, []string{"operation", "status"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_refusals_total",
+			Help: "Requests that the gateway itself refused, by operation and by the kind in the field Gateway-Error.",
+		}, []string{"operation", "kind"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "atlas_gateway_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its response.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"operation"}),
+		upstream: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_upstream_requests_total",
+			Help: "Requests sent to Atlas, challenges and retries included, by the status answered (error where none was).",
+		}, []string{"status"}),
+		responseViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_response_violations_total",
+			Help: "Responses of Atlas that break the contract, by operation.",
+		}, []string{"operation"}),
+	}
+	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// Every operation is there from the start, so that a rate over it is never without data.
+	for _, operation := range c.Operations() {
+		m.requests.WithLabelValues(operation.ID, "200")
+		m.durations.WithLabelValues(operation.ID)
+		m.responseViolations.WithLabelValues(operation.ID)
+	}
+	return m
+}
+
+// countUpstream counts each request that leaves the gateway.
+func (m *metrics) countUpstream(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		status := "error"
+		if err == nil {
+			status = strconv.Itoa(response.StatusCode)
+		}
+		m.upstream.WithLabelValues(status).Inc()
+		return response, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

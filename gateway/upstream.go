@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"time"
+
+	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/serviceaccount"
+)
+
+// upstream is Atlas by one credential.
+type upstream struct {
+	groups []string // patterns
+	signer signer
+}
+
+// signer is a transport that signs what it sends, and says why a 401 came back.
+type signer interface {
+	http.RoundTripper
+	Explain(*http.Response) error
+}
+
+// connect prepares a signer for each credential. Connections are shared: what is bound to
+// a credential is the nonces and tokens.
+func (g *Gateway) connect() error {
+	roots, err := certificates(g.config.Upstream.CAFile)
+	if err != nil {
+		return err
+	}
+	connections := g.metrics.countUpstream(&http.Transport{
+		// Everything that http.DefaultTransport would take from the environment is left out:
+		// a proxy would see the credential.
+		Proxy:               nil,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		MaxConnsPerHost:     g.config.Upstream.MaxConnections,
+		MaxIdleConns:        g.config.Upstream.MaxConnections,
+		MaxIdleConnsPerHost: g.config.Upstream.MaxConnections,
+		// Less than servers keep them: a create that meets a connection just closed fails, since
+		// it is not sent again.
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		// A compressed response would have to be bounded twice, and is not asked for.
+		DisableCompression: true,
+	})
+	for i, source := range g.config.Upstream.Credentials {
+		signer, err := g.sign(source.pair(), connections)
+		if err != nil {
+			return fmt.Errorf("upstream.credentials[%d]: %w", i, err)
+		}
+		g.upstreams = append(g.upstreams, upstream{groups: source.Groups, signer: signer})
+	}
+	return nil
+}
+
+// sign returns the signer for a credential: Digest for an API key, a bearer token for a
+// service account.
+func (g *Gateway) sign(pair credentialPair, base http.RoundTripper) (signer, error) {
+	if pair.account {
+		return serviceaccount.NewTransport(serviceaccount.Config{
+			Origin: g.base.String(),
+			Base:   base,
+			Credential: func(context.Context) (serviceaccount.Credential, error) {
+				id, secret, err := pair.read(g.config.environ)
+				return serviceaccount.Credential{ClientID: id, ClientSecret: secret}, err
+			},
+			Authenticated: authenticated,
+		})
+	}
+	return digestauth.NewTransport(digestauth.Config{
+		Origin: g.base.String(),
+		Realm:  g.config.Upstream.Realm,
+		Base:   base,
+		Credential: func(context.Context) (digestauth.Credential, error) {
+			public, private, err := pair.read(g.config.environ)
+			return digestauth.Credential{Username: public, Password: private}, err
+		},
+		Authenticated: authenticated,
+	})
+}
+
+// authenticated tells Atlas's 401s that are about what a good credential may do from those
+// that are about the credential.
+func authenticated(response *http.Response) bool {
+	switch response.Header.Get("X-Error-Code") {
+	case "NOT_IN_GROUP", "USER_UNAUTHORIZED":
+		return true
+	}
+	return false
+}
+
+// signerFor returns the signer of the first credential that is for the group, or nil.
+func (g *Gateway) signerFor(group string) signer {
+	for _, u := range g.upstreams {
+		for _, pattern := range u.groups {
+			if matched, _ := path.Match(pattern, group); matched {
+				return u.signer
+			}
+		}
+	}
+	return nil
+}
+
+func certificates(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil // the system's
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.ca_file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", file)
+	}
+	return pool, nil
+}
