@@ -100,11 +100,16 @@ type Limits struct {
 	RequestHeader int `yaml:"request_header"`
 	// RequestBody bounds a request's content, in bytes. Default 256 KiB.
 	RequestBody int `yaml:"request_body"`
+	// RequestValues bounds the JSON values in a request's content: objects, lists, texts,
+	// numbers. Each costs many times its bytes to check. Default 10,000.
+	RequestValues int `yaml:"request_values"`
 	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
-	// InFlight bounds the requests being served at a time; more are answered 503.
-	// Default 512.
+	// InFlight bounds the requests being worked on at a time; more are answered 503. A
+	// request counts from when it has arrived until Atlas's response is checked. Default 512.
 	InFlight int `yaml:"in_flight"`
+	// Connections bounds the connections of callers; more wait. Default 4096.
+	Connections int `yaml:"connections"`
 }
 
 // Timeouts bound how long the parts of a request may take.
@@ -252,7 +257,9 @@ func (c *Config) fill() {
 	fill(&c.Limits.RequestHeader, 16<<10)
 	fill(&c.Limits.RequestBody, 256<<10)
 	fill(&c.Limits.ResponseBody, 8<<20)
+	fill(&c.Limits.RequestValues, 10_000)
 	fill(&c.Limits.InFlight, 512)
+	fill(&c.Limits.Connections, 4096)
 	fill(&c.Timeouts.Header, 5*time.Second)
 	fill(&c.Timeouts.Request, 15*time.Second)
 	fill(&c.Timeouts.Upstream, 60*time.Second)
@@ -317,6 +324,8 @@ func (c *Config) check() error {
 		"limits.request_body":      c.Limits.RequestBody,
 		"limits.response_body":     c.Limits.ResponseBody,
 		"limits.in_flight":         c.Limits.InFlight,
+		"limits.request_values":    c.Limits.RequestValues,
+		"limits.connections":       c.Limits.Connections,
 		"responses.sample":         c.Responses.Sample,
 	} {
 		if value < 1 {
@@ -357,12 +366,8 @@ func (s CredentialSource) check(at string, environ []string, refuse refuser) {
 	default:
 		pair := given[0]
 		for key, half := range map[string]string{pair.nameKey: pair.name, pair.secretKey: pair.secret} {
-			if pair.env && lookup(environ, half) == "" {
-				refuse(at+"."+key, "the environment variable %s is not set", half)
-			} else if !pair.env {
-				if _, err := readKey(half); err != nil {
-					refuse(at+"."+key, "%w", err)
-				}
+			if _, err := pair.readHalf(half, environ); err != nil {
+				refuse(at+"."+key, "%w", err)
 			}
 		}
 	}
@@ -387,13 +392,15 @@ func address(value, path string, refuse refuser) {
 	}
 }
 
-// origin parses a URL that is scheme and host alone.
+// origin parses a URL that is scheme and host alone, and returns it in the one form that
+// Atlas's links have: in lower case, without the scheme's own port. Its errors don't quote
+// what may hold a password.
 func origin(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
 		return nil, errors.New("is not a URL")
-	case u.User != nil: // first, and without the URL: it may hold a password
+	case u.User != nil || strings.Contains(raw, "@"):
 		return nil, errors.New("holds user information; keys belong in files or the environment")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("is %q; expected http:// or https://", raw)
@@ -402,7 +409,12 @@ func origin(raw string) (*url.URL, error) {
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return nil, fmt.Errorf("is %q; expected scheme and host alone", raw)
 	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+	host := strings.ToLower(strings.TrimSuffix(u.Host, ":"))
+	switch u.Scheme + u.Port() {
+	case "http80", "https443":
+		host = strings.TrimSuffix(host, ":"+u.Port())
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}, nil
 }
 
 func loopbackAddress(address string) bool {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-var environ = []string{"PUBLIC=a", "PRIVATE=b"}
+var environ = []string{"PUBLIC=a", "PRIVATE=b", "WORDS=two words"}
 
 func TestLoadConfig(t *testing.T) {
 	least := gateway.Config{
@@ -23,7 +23,7 @@ func TestLoadConfig(t *testing.T) {
 			{Groups: []string{"*"}, PublicKeyFile: "testdata/config/key", PrivateKeyFile: "testdata/config/key"},
 		}},
 		Callers:   gateway.Callers{Anonymous: true},
-		Limits:    gateway.Limits{RequestHeader: 16 << 10, RequestBody: 256 << 10, ResponseBody: 8 << 20, InFlight: 512},
+		Limits:    gateway.Limits{RequestHeader: 16 << 10, RequestBody: 256 << 10, RequestValues: 10_000, ResponseBody: 8 << 20, InFlight: 512, Connections: 4096},
 		Timeouts:  gateway.Timeouts{Header: 5 * time.Second, Request: 15 * time.Second, Upstream: time.Minute, Idle: 2 * time.Minute, Drain: 3 * time.Second, Shutdown: 75 * time.Second},
 		Responses: gateway.Responses{Check: "report", Sample: 100},
 		Log:       gateway.Log{Level: "info", Format: "json"},
@@ -36,7 +36,7 @@ func TestLoadConfig(t *testing.T) {
 			{Groups: []string{"*"}, PublicKeyEnv: "PUBLIC", PrivateKeyEnv: "PRIVATE"},
 		}},
 		Callers:   gateway.Callers{Anonymous: true},
-		Limits:    gateway.Limits{RequestHeader: 1, RequestBody: 1, ResponseBody: 1, InFlight: 1},
+		Limits:    gateway.Limits{RequestHeader: 1, RequestBody: 1, RequestValues: 1, ResponseBody: 1, InFlight: 1, Connections: 1},
 		Timeouts:  gateway.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
 		Responses: gateway.Responses{Check: "enforce", Sample: 1},
 		Log:       gateway.Log{Level: "debug", Format: "text"},
@@ -92,6 +92,9 @@ callers:
 		{"plain http to another host", "http://127.0.0.1:9", "http://cloud.mongodb.com", ":2: upstream.base_url: http is for a loopback address alone; use https"},
 		{"a password in the URL", "http://127.0.0.1:9", "https://user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information; keys belong in files or the environment"},
 		{"a link-local address", "http://127.0.0.1:9", "https://169.254.169.254", ":2: upstream.base_url: a link-local address is never Atlas"},
+		{"a password without a scheme", "http://127.0.0.1:9", "user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
+		{"a password behind slashes", "http://127.0.0.1:9", "https:///user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
+		{"a variable of words", "public_key_file: testdata/config/key\n      private_key_file: testdata/config/key", "public_key_env: PUBLIC\n      private_key_env: WORDS", ":5: upstream.credentials[0].private_key_env: WORDS must hold a key and nothing else"},
 		{"a base path", "http://127.0.0.1:9", "https://cloud.mongodb.com/api", ":2: upstream.base_url: is \"https://cloud.mongodb.com/api\"; expected scheme and host alone"},
 		{"another scheme", "http://127.0.0.1:9", "ftp://127.0.0.1", ":2: upstream.base_url: is \"ftp://127.0.0.1\"; expected http:// or https://"},
 		{"half a key", "      private_key_file: testdata/config/key\n", "", ":4: upstream.credentials[0]: expected both public_key_file and private_key_file"},

@@ -37,28 +37,35 @@ func (s CredentialSource) pair() credentialPair {
 	return credentialPair{}
 }
 
-// read reads both halves as they are now. Its errors name files and no content.
+// read reads both halves as they are now. Its errors name files and variables, and no
+// content.
 func (p credentialPair) read(environ []string) (name string, secret digestauth.Secret, err error) {
-	read := readKey
-	if p.env {
-		read = func(variable string) (string, error) { return lookup(environ, variable), nil }
-	}
-	if name, err = read(p.name); err != nil {
+	if name, err = p.readHalf(p.name, environ); err != nil {
 		return "", digestauth.Secret{}, err
 	}
-	revealed, err := read(p.secret)
+	revealed, err := p.readHalf(p.secret, environ)
 	return name, digestauth.NewSecret(revealed), err
 }
 
-// readKey reads a file that holds one half of a credential.
-func readKey(file string) (string, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
+// readHalf reads one half of a credential from a file or a variable, where it stands alone
+// but for white space around it.
+func (p credentialPair) readHalf(place string, environ []string) (string, error) {
+	var content string
+	if p.env {
+		content = lookup(environ, place)
+		if content == "" {
+			return "", fmt.Errorf("the environment variable %s is not set", place)
+		}
+	} else {
+		bytes, err := os.ReadFile(place)
+		if err != nil {
+			return "", err
+		}
+		content = string(bytes)
 	}
-	key := strings.TrimSpace(string(content))
-	if key == "" || strings.ContainsAny(key, " \t\r\n\x00") {
-		return "", fmt.Errorf("%s must hold a key and nothing else", file)
+	half := strings.TrimSpace(content)
+	if half == "" || strings.ContainsFunc(half, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s must hold a key and nothing else", place)
 	}
-	return key, nil
+	return half, nil
 }

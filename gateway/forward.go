@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,12 +33,7 @@ func (g *Gateway) forward(x *exchange) error {
 	if signer == nil {
 		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
 	}
-	// A create goes on without its caller, so that its outcome is known and logged.
-	ctx := x.in.Context()
-	if x.in.Method == http.MethodPost {
-		ctx = context.WithoutCancel(ctx)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, g.config.Timeouts.Upstream, errUpstreamTimeout)
+	ctx, cancel := context.WithTimeoutCause(x.sending.context(x.in), g.config.Timeouts.Upstream, errUpstreamTimeout)
 	defer cancel()
 
 	began := time.Now()
@@ -57,7 +53,7 @@ func (g *Gateway) forward(x *exchange) error {
 	}
 	x.response.body, err = readResponse(received, g.config.Limits.ResponseBody)
 	if errors.Is(err, errResponseTooLarge) {
-		return refuse(kindResponse, err, "Atlas's response is larger than %d bytes.%s", g.config.Limits.ResponseBody, outcome(x))
+		return refuse(kindResponse, err, "Atlas's response is larger than %d bytes.%s", g.config.Limits.ResponseBody, x.outcome())
 	}
 	if err != nil {
 		return classifyForward(ctx, x, fmt.Errorf("reading the response: %w", err))
@@ -115,6 +111,7 @@ func classifyForward(ctx context.Context, x *exchange, err error) *refusal {
 		challenge *digestauth.ChallengeError
 		probe     *digestauth.ProbeError
 		token     *serviceaccount.TokenError
+		network   *net.OpError
 	)
 	switch {
 	case errors.As(err, &key), errors.As(err, &account):
@@ -130,11 +127,13 @@ func classifyForward(ctx context.Context, x *exchange, err error) *refusal {
 		}
 		return refuseUnsent(err, token.Status, after)
 	case errors.Is(context.Cause(ctx), errUpstreamTimeout):
-		return refuse(kindUpstreamTimeout, err, "Atlas did not answer in time.%s", outcome(x))
+		return refuse(kindUpstreamTimeout, err, "Atlas did not answer in time.%s", x.outcome())
 	case errors.Is(err, context.Canceled):
 		return refuse(kindCallerGone, err, "The caller is gone.")
+	case errors.As(err, &network) && network.Op == "dial":
+		return refuse(kindUnreachable, err, "Atlas could not be reached. The request was not carried out.")
 	default:
-		return refuse(kindUnreachable, err, "Atlas could not be reached, or ended the connection before it answered.%s", outcome(x))
+		return refuse(kindUnreachable, err, "Atlas ended the connection before it answered, or never took the request.%s", x.outcome())
 	}
 }
 

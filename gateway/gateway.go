@@ -60,11 +60,19 @@ func New(config Config, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream.base_url %w", err)
 	}
+	publicURL := ""
+	if config.Listener.PublicURL != "" {
+		public, err := origin(config.Listener.PublicURL)
+		if err != nil {
+			return nil, fmt.Errorf("listener.public_url %w", err)
+		}
+		publicURL = public.String()
+	}
 	g := &Gateway{
 		config:    config,
 		contract:  compiled,
 		base:      base,
-		publicURL: config.Listener.PublicURL,
+		publicURL: publicURL,
 		log:       log,
 		metrics:   newMetrics(compiled),
 		inFlight:  make(chan struct{}, config.Limits.InFlight),
@@ -85,7 +93,9 @@ type exchange struct {
 	caller   string            // by authenticate
 	version  *contract.Version // by version
 	body     []byte            // by read
+	admitted bool              // by admit, until leave
 	valid    bool              // by validate: the parameters may be logged
+	sending  sending           // by forward
 	response response          // by forward
 
 	status  int      // answered, by relay or ServeHTTP
@@ -96,6 +106,11 @@ type exchange struct {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{in: r, out: w, id: g.ids.next(), start: time.Now()}
 	w.Header()["Gateway-Request-Id"] = []string{x.id}
+	// net/http hides a Content-Length beside chunks, which whoever stands before the gateway
+	// may have gone by: nothing behind them is read (RFC 9112, section 6.3).
+	if g.draining.Load() || len(r.TransferEncoding) > 0 {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	defer g.conclude(x)
 	if err := g.serve(x); err != nil {
 		x.refusal = classify(err)
@@ -107,16 +122,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the pipeline. A step that refuses ends it with an error.
 func (g *Gateway) serve(x *exchange) (err error) {
 	defer func() {
+		g.leave(x)
 		if p := recover(); p != nil {
-			err = refuse(kindInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.")
+			err = refuse(kindInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.%s", x.outcome())
 		}
 	}()
-	leave, err := g.admit(x)
-	if err != nil {
-		return err
-	}
-	defer leave()
-
 	if err := g.matchOperation(x); err != nil {
 		return err
 	}
@@ -127,6 +137,9 @@ func (g *Gateway) serve(x *exchange) (err error) {
 		return err
 	}
 	if err := g.read(x); err != nil {
+		return err
+	}
+	if err := g.admit(x); err != nil {
 		return err
 	}
 	if err := g.validate(x); err != nil {
@@ -141,23 +154,32 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	if err := g.check(x); err != nil {
 		return err
 	}
+	g.leave(x)
 	return g.relay(x)
 }
 
-// admit bounds how many requests are served at a time: beyond that, a caller learns at
-// once that it should come back.
-func (g *Gateway) admit(x *exchange) (leave func(), err error) {
+// admit bounds how many requests are being worked on: beyond that, a caller learns at once
+// that it should come back. It stands behind read, and leave before relay, so that callers
+// who are slow to send or to receive take no one's place.
+func (g *Gateway) admit(x *exchange) error {
 	select {
 	case g.inFlight <- struct{}{}:
-		return g.leave, nil
+		x.admitted = true
+		return nil
 	default:
 		r := refuse(kindOverloaded, nil, "The gateway is serving as many requests as it may; try again.")
 		r.header = map[string]string{"Retry-After": "1"}
-		return nil, r
+		return r
 	}
 }
 
-func (g *Gateway) leave() { <-g.inFlight }
+// leave makes room for another request.
+func (g *Gateway) leave(x *exchange) {
+	if x.admitted {
+		x.admitted = false
+		<-g.inFlight
+	}
+}
 
 // matchOperation finds the operation of the contract, in the raw request target.
 func (g *Gateway) matchOperation(x *exchange) (err error) {
@@ -170,6 +192,9 @@ func (g *Gateway) matchOperation(x *exchange) (err error) {
 func (g *Gateway) authenticate(x *exchange) error {
 	if !g.config.Callers.Anonymous {
 		return errors.New("no way of authentication is configured")
+	}
+	if err := fromThisMachine(x.in, g.publicURL); err != nil {
+		return err
 	}
 	x.caller = "anonymous"
 	return nil
@@ -184,7 +209,7 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 
 // validate checks parameters and body; the error names every violation.
 func (g *Gateway) validate(x *exchange) error {
-	err := x.match.Check(x.version, x.body)
+	err := x.match.Check(x.version, x.body, g.config.Limits.RequestValues)
 	x.valid = err == nil
 	return err
 }

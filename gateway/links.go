@@ -15,50 +15,83 @@ func rewriteLinks(body []byte, from, to string) []byte {
 	if to == "" || !bytes.Contains(body, []byte(from)) {
 		return body
 	}
-	var out []byte
-	copied := 0
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(body))
-	for {
-		if decoder.PeekKind() != '"' {
-			if _, err := decoder.ReadToken(); err != nil {
-				break // the end; the body is valid
-			}
-			continue
-		}
-		quoted, err := decoder.ReadValue()
-		if err != nil {
-			break
-		}
-		if !bytes.Contains(quoted, []byte(from)) || !isLink(string(decoder.StackPointer())) {
-			continue
-		}
-		text, err := jsontext.AppendUnquote(nil, quoted)
-		if err != nil {
-			continue
-		}
-		rest, ok := strings.CutPrefix(string(text), from)
-		if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' {
-			continue
-		}
-		start := int(decoder.InputOffset()) - len(quoted)
-		out = append(out, body[copied:start]...)
-		if out, err = jsontext.AppendQuote(out, to+rest); err != nil {
-			return body // the URL is valid UTF-8: it was unquoted from JSON
-		}
-		copied = start + len(quoted)
-	}
-	if copied == 0 {
+	l := &links{decoder: jsontext.NewDecoder(bytes.NewBuffer(body)), body: body, from: from, to: to}
+	link := members{"href": l.href}
+	list := func() { l.each('[', func() { l.object(link) }) }
+	result := members{"links": list}
+	results := func() { l.each('[', func() { l.object(result) }) }
+	content := members{"links": list, "results": results}
+	l.object(members{"links": list, "results": results, "content": func() { l.object(content) }})
+	if l.copied == 0 {
 		return body
 	}
-	return append(out, body[copied:]...)
+	return append(l.out, body[l.copied:]...)
 }
 
-// isLink reports whether a JSON pointer is that of a link's href. The pointer of a member's
-// name ends in that name, so that a name which looks like a URL is no link.
-func isLink(pointer string) bool {
-	segments := strings.Split(strings.TrimPrefix(pointer, "/content"), "/")
-	if len(segments) == 6 && segments[1] == "results" {
-		segments = segments[2:]
+// links walks a body, which is valid JSON, along the places that links have, and skips the
+// rest without looking.
+type links struct {
+	decoder  *jsontext.Decoder
+	body     []byte
+	from, to string
+	out      []byte // what is rewritten
+	copied   int    // how much of the body is in it
+}
+
+// members says what to do with the values of an object's members, by their names.
+type members map[string]func()
+
+// object visits the named members of an object, and skips another value.
+func (l *links) object(visit members) {
+	l.each('{', func() {
+		name, err := l.decoder.ReadToken()
+		if err != nil {
+			return
+		}
+		if member := visit[name.String()]; member != nil {
+			member()
+		} else {
+			l.decoder.SkipValue()
+		}
+	})
+}
+
+// each calls f for every element, or member, of a value of a kind, and skips another value.
+func (l *links) each(kind jsontext.Kind, f func()) {
+	if l.decoder.PeekKind() != kind {
+		l.decoder.SkipValue()
+		return
 	}
-	return len(segments) == 4 && segments[1] == "links" && segments[3] == "href"
+	l.decoder.ReadToken()
+	for {
+		switch l.decoder.PeekKind() {
+		case '}', ']':
+			l.decoder.ReadToken()
+			return
+		case jsontext.KindInvalid: // the end
+			return
+		}
+		f()
+	}
+}
+
+// href rewrites a URL that begins with the origin, and ends there or goes on with a path or
+// query.
+func (l *links) href() {
+	quoted, err := l.decoder.ReadValue()
+	if err != nil {
+		return
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted)
+	if err != nil {
+		return // no string
+	}
+	rest, ok := strings.CutPrefix(string(text), l.from)
+	if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' {
+		return
+	}
+	start := int(l.decoder.InputOffset()) - len(quoted)
+	l.out = append(l.out, l.body[l.copied:start]...)
+	l.out, _ = jsontext.AppendQuote(l.out, l.to+rest) // valid UTF-8, as it was unquoted from JSON
+	l.copied = start + len(quoted)
 }

@@ -1,14 +1,19 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 
 	"atlas-export-gateway/gateway/contract"
 )
+
+// identity is the one Content-Encoding that is none.
+var identity = []string{"identity"}
 
 // read takes the request's content, once and bounded. What can be refused by the header
 // alone is refused before anything is read.
@@ -17,7 +22,7 @@ func (g *Gateway) read(x *exchange) error {
 	if in.ContentLength == 0 || in.Body == nil || in.Body == http.NoBody {
 		return nil
 	}
-	if encoding := in.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+	if encoding := in.Header["Content-Encoding"]; len(encoding) > 0 && !slices.Equal(encoding, identity) {
 		return &contract.MediaTypeError{Detail: "Content-Encoding is not supported; send the content as it is."}
 	}
 	if x.version.HasBody() {
@@ -43,10 +48,17 @@ func (g *Gateway) read(x *exchange) error {
 	}
 }
 
-// readContent reads content of a known length, or of -1 for an unknown one, to its end.
+// readContent reads content of a known length, or of -1 for an unknown one, to its end. The
+// memory grows with what arrives, not with what was announced.
 func readContent(content io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(content)
+	const atOnce = 8 << 10
+	if length < 0 || length > atOnce {
+		var buffer bytes.Buffer
+		n, err := buffer.ReadFrom(content)
+		if err == nil && n < length {
+			err = io.ErrUnexpectedEOF
+		}
+		return buffer.Bytes(), err
 	}
 	body := make([]byte, length)
 	n, err := io.ReadFull(content, body)

@@ -16,7 +16,7 @@ const export = `{"snapshotId":"` + snapshot + `","exportBucketId":"` + bucketID 
 
 // request writes a request as bytes; the connection is closed after the answer.
 func request(line, body string, fields ...string) string {
-	head := line + " HTTP/1.1\r\nHost: gateway.internal\r\nConnection: close\r\n"
+	head := line + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 	for _, field := range fields {
 		head += field + "\r\n"
 	}
@@ -85,7 +85,7 @@ func TestInvalidRequestsNeverReachTheUpstream(t *testing.T) {
 		{"an escape in a parameter", request(get+"?%zz", "", accept), 400, "invalid_request"},
 		{"a semicolon in a parameter", request(get+"?pageNum=3;x", "", accept), 400, "invalid_request"},
 		{"a bad id", request("GET "+strings.Replace(v2Exports, group, group[1:], 1), "", accept), 400, "invalid_request"},
-		{"two lengths", "POST " + v2Exports + " HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400, ""},
+		{"two lengths", "POST " + v2Exports + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400, ""},
 		{"no host", "GET " + v2Exports + " HTTP/1.1\r\n\r\n", 400, ""},
 		{"a websocket", request("GET /ws", "", "Upgrade: websocket", "Connection: Upgrade"), 404, "not_found"},
 	}
@@ -303,7 +303,7 @@ func TestSlowBody(t *testing.T) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", v2Exports, latest)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", v2Exports, latest)
 	answer, _ := io.ReadAll(conn)
 	if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || upstream.total.Load() != 0 {
 		t.Errorf("%s, upstream %d", answer, upstream.total.Load())
@@ -319,7 +319,7 @@ func TestContentIsNotAskedFor(t *testing.T) {
 		"of no version":    "Content-Type: application/json\r\nContent-Length: 10",
 		"in some encoding": "Accept: " + latest + "\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 10",
 	} {
-		answer := raw(t, g.address, "POST "+v2Exports+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\n"+fields+"\r\n\r\n")
+		answer := raw(t, g.address, "POST "+v2Exports+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n"+fields+"\r\n\r\n")
 		if !strings.HasPrefix(answer, "HTTP/1.1 4") {
 			t.Errorf("%s: %s", name, answer)
 		}

@@ -14,19 +14,18 @@ import (
 // the contract as far as responses.check asks.
 func (g *Gateway) check(x *exchange) error {
 	r := &x.response
-	unknown := ""
-	if r.status < 400 || r.status >= 500 {
-		unknown = outcome(x)
-	}
+	unknown := x.outcome()
 	switch {
+	case r.status < 200 || r.status > 599:
+		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered with a status that HTTP does not have.%s", unknown)
 	case r.status >= 300 && r.status < 400:
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas redirected the request; redirects are not followed.%s", unknown)
 	case r.status == http.StatusNoContent && len(r.body) == 0:
 		return nil
 	case r.header.Get("Content-Encoding") != "":
-		return refuse(kindResponse, fmt.Errorf("Content-Encoding %q", r.header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.%s", unknown)
+		return refuse(kindResponse, fmt.Errorf("Content-Encoding %.40q", r.header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.%s", unknown)
 	case !isJSON(r.header.Get("Content-Type")):
-		return refuse(kindResponse, fmt.Errorf("status %d, Content-Type %q", r.status, r.header.Get("Content-Type")), "Atlas answered %d without JSON.%s", r.status, unknown)
+		return refuse(kindResponse, fmt.Errorf("status %d, Content-Type %.40q", r.status, r.header.Get("Content-Type")), "Atlas answered %d without JSON.%s", r.status, unknown)
 	case !jsontext.Value(r.body).IsValid():
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered %d with JSON that is broken.%s", r.status, unknown)
 	}
@@ -45,15 +44,6 @@ func (g *Gateway) check(x *exchange) error {
 	g.log.LogAttrs(x.in.Context(), slog.LevelWarn, "response breaks the contract",
 		slog.String("id", x.id), slog.String("operation", x.match.Operation.ID), slog.Int("status", r.status), slog.Any("violations", err))
 	return nil
-}
-
-// outcome words, for the caller of a create, that its outcome is not known: repeating it
-// may start a second export.
-func outcome(x *exchange) string {
-	if x.in.Method != http.MethodPost {
-		return ""
-	}
-	return " It is not known whether the request was carried out: look before you repeat it."
 }
 
 // isJSON reports whether a media type is one that official clients take for JSON.
@@ -85,7 +75,7 @@ func (g *Gateway) relay(x *exchange) error {
 	header := x.out.Header()
 	for _, name := range relayed {
 		if values := x.response.header[name]; len(values) > 0 {
-			header[name] = values
+			header[name] = values[:1] // the one that was checked
 		}
 	}
 	x.status = x.response.status

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
 // Serve answers callers on one listener and operators on another until the context ends.
@@ -36,7 +37,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		DisableGeneralOptionsHandler: true,
 	}
 	operators := &http.Server{
-		Handler:           g.Management(),
+		Handler:           onlyHere(management.Addr(), g.Management()),
 		ReadHeaderTimeout: t.Header,
 		ReadTimeout:       t.Request,
 		WriteTimeout:      30 * time.Second,
@@ -45,6 +46,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ErrorLog:          serverLog,
 	}
 	failed := make(chan error, 2)
+	callers = netutil.LimitListener(callers, g.config.Limits.Connections)
 	go func() { failed <- public.Serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
 	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", g.base.String(), "public_url", g.publicURL)
@@ -54,9 +56,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		return errors.Join(err, public.Close(), operators.Close())
 	case <-ctx.Done():
 	}
-	g.log.Info("draining", "for", t.Drain)
-	g.draining.Store(true)
-	public.SetKeepAlivesEnabled(false) // each answer asks its caller to close
+	g.log.Info("draining", "seconds", t.Drain.Seconds())
+	g.draining.Store(true) // each response asks its caller to close
 	time.Sleep(t.Drain)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()
@@ -81,6 +82,20 @@ func (g *Gateway) Management() http.Handler {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// onlyHere refuses what comes from pages of other sites, if the address is a loopback one.
+func onlyHere(address net.Addr, next http.Handler) http.Handler {
+	if !loopbackAddress(address.String()) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := fromThisMachine(r, ""); err != nil {
+			writeError(w, r, classify(err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // logWriter turns the lines of net/http's own log, such as failed handshakes, into records.

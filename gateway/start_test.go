@@ -91,14 +91,17 @@ upstream:
 	return r
 }
 
-// startWith serves a gateway with a configuration. It stops with the test.
-func startWith(t testing.TB, yaml string) *running {
+// startWith serves a gateway with a configuration and an environment. It stops with the test.
+func startWith(t testing.TB, yaml string, environ ...string) *running {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config, err := gateway.LoadConfig(file, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	if !strings.Contains(yaml, "drain:") {
+		environ = append(environ, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms")
+	}
+	config, err := gateway.LoadConfig(file, environ)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,18 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path"
+	"syscall"
 	"time"
 
 	"atlas-export-gateway/digestauth"
@@ -34,11 +38,11 @@ func (g *Gateway) connect() error {
 	if err != nil {
 		return err
 	}
-	connections := g.metrics.countUpstream(&http.Transport{
+	connections := noteSending(nameErrors(g.metrics.countUpstream(&http.Transport{
 		// Everything that http.DefaultTransport would take from the environment is left out:
 		// a proxy would see the credential.
 		Proxy:               nil,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, Control: refuseLinkLocal}).DialContext,
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: 10 * time.Second,
 		MaxConnsPerHost:     g.config.Upstream.MaxConnections,
@@ -50,7 +54,7 @@ func (g *Gateway) connect() error {
 		MaxResponseHeaderBytes: 64 << 10,
 		// A compressed response would have to be bounded twice, and is not asked for.
 		DisableCompression: true,
-	})
+	})))
 	for i, source := range g.config.Upstream.Credentials {
 		signer, err := g.sign(source.pair(), connections)
 		if err != nil {
@@ -95,6 +99,37 @@ func authenticated(response *http.Response) bool {
 		return true
 	}
 	return false
+}
+
+// nameErrors puts the errorCode of a 401 into X-Error-Code where Atlas does not: authenticated
+// may look at the header only.
+func nameErrors(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		received, err := next.RoundTrip(r)
+		if err != nil || received.StatusCode != http.StatusUnauthorized || received.Header.Get("X-Error-Code") != "" {
+			return received, err
+		}
+		body, err := io.ReadAll(io.LimitReader(received.Body, 64<<10))
+		received.Body.Close()
+		received.Body = io.NopCloser(bytes.NewReader(body))
+		if err != nil {
+			return received, nil // what there is of it is of no use, and never relayed
+		}
+		var content struct{ ErrorCode string }
+		if json.Unmarshal(body, &content) == nil && content.ErrorCode != "" {
+			received.Header.Set("X-Error-Code", content.ErrorCode)
+		}
+		return received, nil
+	})
+}
+
+// refuseLinkLocal keeps the credential from what a name may resolve to besides Atlas: the
+// metadata services of clouds live on link-local addresses.
+func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
+	if host, _, err := net.SplitHostPort(address); err != nil || linkLocal(host) {
+		return fmt.Errorf("%s is a link-local address", address)
+	}
+	return nil
 }
 
 // signerFor returns the signer of the first credential that is for the group, or nil.

@@ -205,6 +205,10 @@ func TestLinksAreRewritten(t *testing.T) {
 		{"not in custom data", `{"customData":[{"key":"UP/a","value":"UP/b"}],"links":[]}`, `{"customData":[{"key":"UP/a","value":"UP/b"}],"links":[]}`},
 		{"not in other members", `{"links":[{"rel":"UP/a"}],"href":"UP/b","x":{"links":[{"href":"UP/c"}]}}`, `{"links":[{"rel":"UP/a"}],"href":"UP/b","x":{"links":[{"href":"UP/c"}]}}`},
 		{"not in names", `{"links":[{"UP/href":"x","href":{"UP":1}}]}`, `{"links":[{"UP/href":"x","href":{"UP":1}}]}`},
+		{"not in members with longer names", `{"contents":{"links":[{"href":"UP/a"}]},"contentX":{"links":[{"href":"UP/a"}]},"linksX":[{"href":"UP/b"}]}`, `{"contents":{"links":[{"href":"UP/a"}]},"contentX":{"links":[{"href":"UP/a"}]},"linksX":[{"href":"UP/b"}]}`},
+		{"in the list of an envelope", `{"content":{"results":[{"links":[{"href":"UP/a"}]}],"links":[{"href":"UP/b"}]}}`, `{"content":{"results":[{"links":[{"href":"GW/a"}]}],"links":[{"href":"GW/b"}]}}`},
+		{"not what is no list, object or text", `{"links":{"href":"UP/a"},"results":{"links":[]},"content":["UP/b"],"x":"UP"}`, `{"links":{"href":"UP/a"},"results":{"links":[]},"content":["UP/b"],"x":"UP"}`},
+		{"not what is no text", `{"links":[{"href":7},{"href":["UP/a"]},"UP/b",{"href":"UP/c"}]}`, `{"links":[{"href":7},{"href":["UP/a"]},"UP/b",{"href":"GW/c"}]}`},
 		{"not in the middle", `{"links":[{"href":"x?UP/a"}]}`, `{"links":[{"href":"x?UP/a"}]}`},
 		{"not for a longer host", `{"links":[{"href":"UP0/a"},{"href":"UP.evil/a"},{"href":"UP@evil/a"}]}`, `{"links":[{"href":"UP0/a"},{"href":"UP.evil/a"},{"href":"UP@evil/a"}]}`},
 	}
@@ -279,7 +283,7 @@ func TestCreateOutlivesItsCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: gateway\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", v2Exports, latest, len(export), export)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", v2Exports, latest, len(export), export)
 	<-arrived
 	conn.Close()
 	time.Sleep(50 * time.Millisecond) // for the server to notice

@@ -2,8 +2,7 @@
 // and the strict server interface. Everything in it but this file is generated:
 // change api/openapi.yaml or oapi-codegen.yaml and run go generate ./...
 //
-// The client package stands on it, and the simulated Atlas implements it. Used bare,
-// the generated client sets no Accept, puts a path parameter into the URL as it
+// The simulated Atlas implements it. Used bare, the generated client sets no Accept, puts a path parameter into the URL as it
 // comes, and loses the status of an answer whose JSON does not parse.
 package gen
 

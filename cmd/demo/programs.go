@@ -100,7 +100,7 @@ upstream:
       public_key_file: %q
       private_key_file: %q
 callers: {anonymous: true}
-answers: {check: enforce}
+responses: {check: enforce}
 timeouts: {drain: 1ms}
 `, w.api, sim.GroupID, public, private)
 	return file, errors.Join(

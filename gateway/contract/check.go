@@ -5,6 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"atlas-export-gateway/internal/nearest"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,16 +18,17 @@ import (
 // maxDepth is how deep a body may nest; the contract's deepest schema nests three.
 const maxDepth = 32
 
-// Check decides whether the parameters and the body are what the version of the
-// matched operation allows. The body is nil where there is none. Nothing is changed,
-// no default filled in: the very bytes that were checked may be sent on. The error is
-// an ValidationError with every violation.
-func (m *Match) Check(v *Version, body []byte) error {
+// Check decides whether the parameters and the body are what the version of the matched
+// operation allows. The body is nil where there is none; of more than maxValues JSON values
+// it is refused, since each costs many times its bytes. Nothing is changed, no default
+// filled in: the very bytes that were checked may be sent on. The error is a
+// ValidationError with every violation.
+func (m *Match) Check(v *Version, body []byte, maxValues int) error {
 	var found violations
 	m.checkParameters(&found)
 	switch {
 	case v.request != nil:
-		checkJSON(&found, v.request, body)
+		checkJSON(&found, v.request, body, maxValues)
 	case len(body) > 0:
 		found.add("", "VALIDATION_ERROR", "must be empty: %s takes none", m.Operation.ID)
 	}
@@ -31,7 +37,7 @@ func (m *Match) Check(v *Version, body []byte) error {
 
 // CheckResponse decides whether a response's body is what the version promises for the
 // status. Enveloped says that the request asked for an envelope, so that the promised
-// result stands under content. The error is an ValidationError.
+// result stands under content. The error is a ValidationError.
 func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 	var found violations
 	schema, known := v.responses[status]
@@ -44,7 +50,7 @@ func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 		}
 		return found.err()
 	}
-	value, err := decode(body)
+	value, err := decode(body, len(body))
 	if err != nil {
 		found.add(err.field, "INVALID_JSON", "%s", err.reason)
 		return found.err()
@@ -59,12 +65,12 @@ func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 	return found.err()
 }
 
-func checkJSON(found *violations, schema *openapi3.Schema, body []byte) {
+func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValues int) {
 	if len(body) == 0 {
 		found.add("", "INVALID_JSON", "is empty; expected %s", expectation(schema))
 		return
 	}
-	value, err := decode(body)
+	value, err := decode(body, maxValues)
 	if err != nil {
 		found.add(err.field, "INVALID_JSON", "%s", err.reason)
 		return
@@ -72,12 +78,65 @@ func checkJSON(found *violations, schema *openapi3.Schema, body []byte) {
 	visit(found, schema, value)
 }
 
-// visit checks a value against a schema: quickly, and in full where that fails.
-func visit(found *violations, schema *openapi3.Schema, value any) {
+// visit appends what kin-openapi has against a value. It looks quickly whether there is
+// anything, and goes into the parts of what fails itself: kin-openapi would make an error
+// for each violation before the first could be counted.
+func visit(found *violations, schema *openapi3.Schema, value any, path ...string) {
 	if schema.VisitJSON(value, openapi3.FailFast()) == nil {
 		return
 	}
-	found.schema(schema.VisitJSON(value, openapi3.MultiErrors(), openapi3.DisableSchemaErrorDetails()))
+	before := found.total
+	switch v := value.(type) {
+	case []any:
+		if schema.Type.Is("array") && schema.Items != nil {
+			for i, element := range v {
+				visit(found, schema.Items.Value, element, append(path, strconv.Itoa(i))...)
+			}
+		}
+	case map[string]any:
+		if branch := branch(schema, v); branch != nil {
+			visit(found, branch, value, path...)
+		} else if schema.Type.Is("object") {
+			visitMembers(found, schema, v, path)
+		}
+	}
+	if found.total == before {
+		found.schema(path, schema.VisitJSON(value, openapi3.MultiErrors(), openapi3.DisableSchemaErrorDetails()))
+	}
+	if found.total == before {
+		found.add(pointer(path), "VALIDATION_ERROR", "does not match the contract")
+	}
+}
+
+// branch returns the schema that an object's discriminator chooses, or nil.
+func branch(schema *openapi3.Schema, object map[string]any) *openapi3.Schema {
+	if schema.Discriminator == nil {
+		return nil
+	}
+	name, _ := object[schema.Discriminator.PropertyName].(string)
+	mapped := schema.Discriminator.Mapping[name].Ref
+	for _, ref := range schema.OneOf {
+		if ref.Ref == mapped && mapped != "" {
+			return ref.Value
+		}
+	}
+	return nil
+}
+
+func visitMembers(found *violations, schema *openapi3.Schema, object map[string]any, path []string) {
+	closed := schema.AdditionalProperties.Has != nil && !*schema.AdditionalProperties.Has
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if property := schema.Properties[name]; property != nil {
+			visit(found, property.Value, object[name], append(path, name)...)
+		} else if closed && found.more() {
+			found.add(pointer(append(path, name)), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, slices.Sorted(maps.Keys(schema.Properties))))
+		}
+	}
+	for _, name := range schema.Required {
+		if _, ok := object[name]; !ok && found.more() {
+			found.add(pointer(append(path, name)), "MISSING_ATTRIBUTE", "is required")
+		}
+	}
 }
 
 // syntaxError is where and why a text is not the one strict JSON value that it should be.
@@ -85,27 +144,38 @@ type syntaxError struct{ field, reason string }
 
 var (
 	errDepth    = errors.New("nests too deep")
+	errValues   = errors.New("holds too many values")
+	errNumber   = errors.New("a number is too large")
 	errTrailing = errors.New("something follows the JSON value")
 )
 
+// decoding is a strict reader of JSON and how many values it may still read.
+type decoding struct {
+	*jsontext.Decoder
+	left int
+}
+
 // decode reads one JSON value (RFC 8259) strictly: valid UTF-8, no lone surrogates, no
 // byte order mark, no repeated member, nothing behind it.
-func decode(body []byte) (any, *syntaxError) {
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(body))
-	value, err := decodeValue(decoder)
+func decode(body []byte, maxValues int) (any, *syntaxError) {
+	decoder := &decoding{jsontext.NewDecoder(bytes.NewBuffer(body)), maxValues}
+	value, err := decoder.value()
 	if err == nil {
 		if _, err = decoder.ReadToken(); err == io.EOF {
 			return value, nil
 		}
 		err = errTrailing
 	}
-	return nil, explain(decoder, body, err)
+	return nil, explain(decoder.Decoder, body, maxValues, err)
 }
 
-func decodeValue(decoder *jsontext.Decoder) (any, error) {
+func (decoder *decoding) value() (any, error) {
 	token, err := decoder.ReadToken()
 	if err != nil {
 		return nil, err
+	}
+	if decoder.left--; decoder.left < 0 {
+		return nil, errValues
 	}
 	switch token.Kind() {
 	case 'n':
@@ -115,14 +185,18 @@ func decodeValue(decoder *jsontext.Decoder) (any, error) {
 	case '"':
 		return token.String(), nil
 	case '0':
-		return token.Float() // an error where the number exceeds a float64
+		number, err := token.Float()
+		if err != nil {
+			return nil, errNumber
+		}
+		return number, nil
 	case '[':
 		if decoder.StackDepth() > maxDepth {
 			return nil, errDepth
 		}
 		list := []any{}
 		for decoder.PeekKind() != ']' {
-			element, err := decodeValue(decoder)
+			element, err := decoder.value()
 			if err != nil {
 				return nil, err
 			}
@@ -141,7 +215,7 @@ func decodeValue(decoder *jsontext.Decoder) (any, error) {
 				return nil, err
 			}
 			key := name.String() // the token is invalid after the next read
-			if object[key], err = decodeValue(decoder); err != nil {
+			if object[key], err = decoder.value(); err != nil {
 				return nil, err
 			}
 		}
@@ -151,17 +225,19 @@ func decodeValue(decoder *jsontext.Decoder) (any, error) {
 }
 
 // explain words a decoding error with the line and column where it was noticed.
-func explain(decoder *jsontext.Decoder, body []byte, err error) *syntaxError {
+func explain(decoder *jsontext.Decoder, body []byte, maxValues int, err error) *syntaxError {
 	offset, field, reason := decoder.InputOffset(), "", err.Error()
 	var syntactic *jsontext.SyntacticError
 	switch {
 	case errors.As(err, &syntactic):
-		offset, field, reason = syntactic.ByteOffset, string(syntactic.JSONPointer), syntactic.Err.Error()
+		offset, field, reason = syntactic.ByteOffset, pointer(slices.Collect(syntactic.JSONPointer.Tokens())), syntactic.Err.Error()
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			reason = "the text ends early"
 		}
 	case errors.Is(err, errDepth):
 		reason = fmt.Sprintf("nests deeper than %d", maxDepth)
+	case errors.Is(err, errValues):
+		reason = fmt.Sprintf("holds more than %d values", maxValues)
 	}
 	before := body[:min(int(offset), len(body))]
 	line := bytes.Count(before, []byte("\n")) + 1

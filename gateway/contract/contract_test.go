@@ -2,7 +2,9 @@ package contract_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -203,7 +205,7 @@ func check(t testing.TB, c *contract.Contract, method, target, accept, body stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = m.Check(v, []byte(body))
+	err = m.Check(v, []byte(body), 1000)
 	if err == nil {
 		return nil
 	}
@@ -364,7 +366,7 @@ func TestViolationsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var invalid *contract.ValidationError
-	if err := m.Check(v, []byte(body)); !errors.As(err, &invalid) {
+	if err := m.Check(v, []byte(body), 1000); !errors.As(err, &invalid) {
 		t.Fatal(err)
 	}
 	if len(invalid.Violations) != contract.MaxViolations || invalid.Total != 100 {
@@ -449,10 +451,67 @@ func BenchmarkCheck(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := m.Check(v, body); err != nil {
+				if err := m.Check(v, body, 1000); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// Whatever a body of 256 KiB holds, checking it allocates a small multiple of its size,
+// and what is said about it is short.
+func TestCheckIsBounded(t *testing.T) {
+	c := compiled(t)
+	const size = 256 << 10
+	fill := func(head, unit, tail string) string {
+		return head + strings.Repeat(unit, (size-len(head)-len(tail))/len(unit)) + tail
+	}
+	unknown := func() string {
+		var b strings.Builder
+		for i := 0; b.Len() < size-20; i++ {
+			fmt.Fprintf(&b, `,"m%d":1`, i)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
+	open := validExport[:len(validExport)-1]
+	for name, request := range map[string]struct{ target, body string }{
+		"numbers in custom data": {exports, fill(open+`,"customData":[1`, ",1", "]}")},
+		"objects in custom data": {exports, fill(open+`,"customData":[{}`, ",{}", "]}")},
+		"v1.0 custom data":       {strings.Replace(exports, "v2", "v1.0", 1), fill(open+`,"customData":[{}`, ",{}", "]}")},
+		"numbers in links":       {buckets, fill(aws[:len(aws)-1]+`,"links":[1`, ",1", "]}")},
+		"a list of numbers":      {exports, fill("[1", ",1", "]")},
+		"unknown members":        {exports, unknown()},
+		"a long name":            {exports, fill(`{"`, "\u2028", `":{`)},
+		"a long number":          {exports, fill(`{"snapshotId":1`, "0", "}")},
+		"a long text":            {exports, fill(`{"snapshotId":"`, "\u2028", `"}`)},
+	} {
+		m, err := c.Match("POST", request.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := m.Operation.Resolve([]string{latest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err = m.Check(v, []byte(request.body), 10_000)
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16*size {
+			t.Errorf("%s: %d KiB allocated for %d KiB", name, allocated>>10, len(request.body)>>10)
+		}
+		var invalid *contract.ValidationError
+		if !errors.As(err, &invalid) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		said := 0
+		for _, violation := range invalid.Violations {
+			said += len(violation.Field) + len(violation.Description)
+		}
+		if said > 8<<10 {
+			t.Errorf("%s: %d bytes are said about it", name, said)
+		}
 	}
 }

@@ -95,7 +95,9 @@ func (m *Match) checkParameters(violations *violations) {
 		case name == "":
 			violations.add("query", "INVALID_QUERY_PARAMETER", "holds a pair without a name")
 		case p == nil:
-			violations.add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
+			if violations.more() {
+				violations.add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
+			}
 		case slices.Contains(seen[:n], name):
 			violations.add(name, "INVALID_QUERY_PARAMETER", "is given more than once")
 		case !p.allows(value):

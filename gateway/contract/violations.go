@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,12 +8,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"atlas-export-gateway/internal/nearest"
-
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// MaxViolations is how many violations an ValidationError names; more are counted.
+// MaxViolations is how many violations a ValidationError names; more are counted.
 const MaxViolations = 20
 
 // Violation is one place where a request breaks the contract.
@@ -42,7 +39,7 @@ func (e *ValidationError) Error() string {
 	return fmt.Sprintf("%d violations of the contract", e.Total)
 }
 
-// violations collects what makes an ValidationError.
+// violations collects what makes a ValidationError.
 type violations struct {
 	list  []Violation
 	total int
@@ -62,44 +59,33 @@ func (v *violations) err() error {
 	return &ValidationError{Violations: v.list, Total: v.total}
 }
 
-// schema appends what kin-openapi found, whose errors are precise and nested: a
-// MultiError in the Origin of a SchemaError for oneOf or allOf.
-func (v *violations) schema(err error) {
-	var nested openapi3.MultiError
+// more reports whether another violation would be named, and counts it if not.
+func (v *violations) more() bool {
+	if v.total < MaxViolations {
+		return true
+	}
+	v.total++
+	return false
+}
+
+// schema appends what kin-openapi found in a value that stands at a path.
+func (v *violations) schema(path []string, err error) {
 	switch e := err.(type) {
 	case openapi3.MultiError:
 		for _, inner := range e {
-			v.schema(inner)
+			v.schema(path, inner)
 		}
 	case *openapi3.SchemaError:
-		// What is no object has no branch of its own: each would say the same.
-		if _, object := e.Value.(map[string]any); e.SchemaField == "oneOf" && !object {
-			v.add(pointer(e.JSONPointer()), "INVALID_JSON_ATTRIBUTE", "is %s; expected an object", show(e.Value))
-			return
+		if v.more() {
+			v.keyword(pointer(append(path, e.JSONPointer()...)), e)
 		}
-		if e.Origin != nil && errors.As(e.Origin, &nested) {
-			v.schema(nested)
-			return
-		}
-		v.keyword(e)
-	default:
-		v.add("", "VALIDATION_ERROR", "does not match the contract")
 	}
 }
 
-// keyword words the failure of one keyword of a schema.
-func (v *violations) keyword(e *openapi3.SchemaError) {
-	at := pointer(e.JSONPointer())
-	if v.total >= MaxViolations {
-		v.total++
-		return
-	}
+// keyword words the failure of one keyword of a schema. Those of objects are worded where
+// their members are visited.
+func (v *violations) keyword(at string, e *openapi3.SchemaError) {
 	switch e.SchemaField {
-	case "required":
-		v.add(at, "MISSING_ATTRIBUTE", "is required")
-	case "properties":
-		name := unknownMember(e.Reason)
-		v.add(at+pointer([]string{shorten(name)}), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, slices.Sorted(maps.Keys(e.Schema.Properties))))
 	case "discriminator":
 		d := e.Schema.Discriminator
 		allowed := strings.Join(slices.Sorted(maps.Keys(d.Mapping)), ", ")
@@ -115,21 +101,13 @@ func (v *violations) keyword(e *openapi3.SchemaError) {
 			values[i] = fmt.Sprint(value)
 		}
 		v.add(at, "INVALID_ENUM_VALUE", "is %s; expected %s", show(e.Value), strings.Join(values, ", "))
+	case "oneOf":
+		v.add(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected an object", show(e.Value))
 	case "type", "nullable":
 		v.add(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
 	default:
 		v.add(at, "INVALID_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
 	}
-}
-
-// unknownMember takes the member's name out of kin-openapi's reason, `property "x" is
-// unsupported`, which is the one place where it is given.
-func unknownMember(reason string) string {
-	quoted := strings.TrimSuffix(strings.TrimPrefix(reason, "property "), " is unsupported")
-	if name, err := strconv.Unquote(quoted); err == nil {
-		return name
-	}
-	return quoted
 }
 
 // expectation words what a schema allows.
@@ -197,12 +175,12 @@ func shorten(text string) string {
 	return text[:end] + "..."
 }
 
-// pointer writes reference tokens as a JSON pointer (RFC 6901, section 3).
+// pointer writes reference tokens, shortened, as a JSON pointer (RFC 6901, section 3).
 func pointer(tokens []string) string {
 	var b strings.Builder
 	for _, token := range tokens {
 		b.WriteByte('/')
-		b.WriteString(escapePointer.Replace(token))
+		b.WriteString(escapePointer.Replace(shorten(token)))
 	}
 	return b.String()
 }
