@@ -33,7 +33,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal kills
-	os.Exit(run(ctx, os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
 // The exit statuses.
@@ -97,7 +97,7 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	faults := flags.String("faults", "", "JSON `file` in the form of PUT /faults on the control listener")
 	certificate := flags.String("tls-cert", "", "PEM `file` of the certificate that the API is served with")
 	key := flags.String("tls-key", "", "PEM `file` of the certificate's key")
-	if err := flags.Parse(args[1:]); err != nil {
+	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(stderr, "atlas-sim runs a simulated MongoDB Atlas.")
 			flags.SetOutput(stderr)

@@ -50,7 +50,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-export-dir", filepath.Join(dir, "none")}, 2, "the export directory"},
 	} {
 		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"atlas-sim"}, test.args...), nil, strings.NewReader(""), &stdout, &stderr)
+		status := run(t.Context(), test.args, nil, strings.NewReader(""), &stdout, &stderr)
 		if status != test.status || !strings.Contains(stderr.String(), test.want) || stdout.Len() > 0 {
 			t.Errorf("%v: status %d, want %d\nstdout: %s\nstderr: %s", test.args, status, test.status, &stdout, &stderr)
 		}
@@ -64,7 +64,7 @@ func start(t *testing.T, args ...string) (addresses ready, stop func() int) {
 	reader, writer := io.Pipe()
 	status := make(chan int, 1)
 	go func() {
-		status <- run(ctx, append([]string{"atlas-sim", "-listen", "127.0.0.1:0", "-control", "127.0.0.1:0"}, args...), nil, strings.NewReader(""), writer, t.Output())
+		status <- run(ctx, append([]string{"-listen", "127.0.0.1:0", "-control", "127.0.0.1:0"}, args...), nil, strings.NewReader(""), writer, t.Output())
 		writer.Close()
 	}()
 	line, err := bufio.NewReader(reader).ReadString('\n')
@@ -128,7 +128,7 @@ func TestRun(t *testing.T) {
 	// A port that is taken is no mistake of the command line.
 	addresses, stop = start(t)
 	var stderr bytes.Buffer
-	status := run(t.Context(), []string{"atlas-sim", "-control", "127.0.0.1:0", "-listen", strings.TrimPrefix(addresses.API, "http://")}, nil, strings.NewReader(""), io.Discard, &stderr)
+	status := run(t.Context(), []string{"-control", "127.0.0.1:0", "-listen", strings.TrimPrefix(addresses.API, "http://")}, nil, strings.NewReader(""), io.Discard, &stderr)
 	if status != 1 || !strings.Contains(stderr.String(), "address already in use") {
 		t.Errorf("exit status %d: %s", status, &stderr)
 	}
