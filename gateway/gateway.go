@@ -27,17 +27,18 @@ import (
 
 // Gateway is an http.Handler that validates and forwards. It is safe for concurrent use.
 type Gateway struct {
-	config    Config
-	contract  *contract.Contract
-	base      *url.URL // of Atlas
-	publicURL string
-	upstreams []upstream
-	log       *slog.Logger
-	metrics   *metrics
-	inFlight  chan struct{}
-	sampled   atomic.Uint64 // responses seen by the check, to pick one in so many
-	draining  atomic.Bool
-	ids       requestIDs
+	config      Config
+	contract    *contract.Contract
+	base        *url.URL // of Atlas
+	publicURL   string
+	upstreams   []upstream
+	connections *http.Transport // to Atlas
+	log         *slog.Logger
+	metrics     *metrics
+	inFlight    chan struct{}
+	sampled     atomic.Uint64 // responses seen by the check, to pick one in so many
+	draining    atomic.Bool
+	ids         requestIDs
 }
 
 // New builds a Gateway. It fills in the defaults of the configuration and checks it as

@@ -23,6 +23,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	if g.publicURL == "" {
 		g.publicURL = "http://" + callers.Addr().String()
 	}
+	defer g.connections.CloseIdleConnections()
 	t := g.config.Timeouts
 	serverLog := log.New(logWriter{g.log}, "", 0)
 	public := &http.Server{

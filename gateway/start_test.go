@@ -16,7 +16,20 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway"
+
+	"go.uber.org/goleak"
 )
+
+// No test leaves a goroutine behind, on either side of the gateway.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections() // the generated client's
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // The ids of the simulation's default seed, which are those of the contract's examples.
 const (

@@ -38,7 +38,7 @@ func (g *Gateway) connect() error {
 	if err != nil {
 		return err
 	}
-	connections := noteSending(nameErrors(g.metrics.countUpstream(&http.Transport{
+	g.connections = &http.Transport{
 		// Everything that http.DefaultTransport would take from the environment is left out:
 		// a proxy would see the credential.
 		Proxy:               nil,
@@ -54,9 +54,10 @@ func (g *Gateway) connect() error {
 		MaxResponseHeaderBytes: 64 << 10,
 		// A compressed response would have to be bounded twice, and is not asked for.
 		DisableCompression: true,
-	})))
+	}
+	base := noteSending(nameErrors(g.metrics.countUpstream(g.connections)))
 	for i, source := range g.config.Upstream.Credentials {
-		signer, err := g.sign(source.pair(), connections)
+		signer, err := g.sign(source.pair(), base)
 		if err != nil {
 			return fmt.Errorf("upstream.credentials[%d]: %w", i, err)
 		}
