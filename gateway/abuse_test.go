@@ -83,6 +83,11 @@ func TestPagesOfOtherSites(t *testing.T) {
 		}
 	}
 	management := strings.TrimPrefix(g.management, "http://")
+	for _, fields := range []string{"Host: localhost\r\nOrigin: null", "Host: :9090"} {
+		if answer := raw(t, management, "GET /metrics HTTP/1.1\r\nConnection: close\r\n"+fields+"\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 403 ") {
+			t.Errorf("management: %q: %.200s", fields, answer)
+		}
+	}
 	if answer := raw(t, management, "GET /metrics HTTP/1.1\r\nConnection: close\r\nHost: evil.example\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 403 ") {
 		t.Errorf("management: %.200s", answer)
 	}
@@ -262,5 +267,48 @@ func TestManyValues(t *testing.T) {
 	}
 	if n := upstream.total.Load(); n != 0 {
 		t.Errorf("the upstream got %d requests", n)
+	}
+}
+
+// A create that meets no listener, with a nonce at hand, was not carried out.
+func TestOutcomeOfACreateWithoutConnection(t *testing.T) {
+	upstream := startRaw(t, answering(jsonAnswer(200, job)))
+	g := start(t, upstream.url, "public", privateKey)
+	header := map[string]string{"Accept": latest, "Content-Type": "application/json"}
+	if got := send(t, "GET", g.url+v2Exports+"/"+jobID, header, ""); got.status != 200 {
+		t.Fatal(got)
+	}
+	upstream.close()
+	got := send(t, "POST", g.url+v2Exports, header, export)
+	if got.status != 502 || !strings.Contains(got.body, "The request was not carried out.") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// More connections than limits.connections wait for one to end.
+func TestConnectionsAreBounded(t *testing.T) {
+	g := start(t, "http://127.0.0.1:9", "public", privateKey, "limits: {connections: 1}")
+	first, err := net.Dial("tcp", g.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(first, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if _, err := bufio.NewReader(first).ReadByte(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := net.Dial("tcp", g.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	fmt.Fprintf(second, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	second.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := second.Read(make([]byte, 1)); err == nil {
+		t.Errorf("the second connection was served %d bytes beside the first", n)
+	}
+	first.Close()
+	second.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := second.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the second connection was not served after the first: %v", err)
 	}
 }

@@ -15,12 +15,12 @@ func fromThisMachine(r *http.Request, publicURL string) error {
 	if err != nil {
 		return err
 	}
-	if host := hostname(r.Host); r.Host != "" && !loopback(host) && host != public.Hostname() {
+	if host := hostname(r.Host); r.Host != "" && !loopback(host) && (host == "" || host != public.Hostname()) {
 		return refuse(kindForeign, nil, "The Host is not one of this gateway's; use localhost, a loopback address, or the host of listener.public_url.")
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		from, err := url.Parse(origin)
-		if err != nil || !loopback(from.Hostname()) && from.Host != public.Host {
+		if err != nil || !loopback(from.Hostname()) && (from.Host == "" || from.Host != public.Host) {
 			return refuse(kindForeign, nil, "The Origin is not this gateway's; pages of other sites may not use it.")
 		}
 	}

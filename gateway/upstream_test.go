@@ -23,6 +23,7 @@ const challenge = `Digest realm="MMS Public API", domain="", nonce="abcdefghijkl
 // what is signed with the given bytes, after which it closes the connection.
 type rawUpstream struct {
 	url    string
+	close  func()       // closes the listener
 	signed atomic.Int64 // requests with a credential
 	total  atomic.Int64
 }
@@ -59,7 +60,8 @@ func startRaw(t testing.TB, answer func(conn net.Conn, request *http.Request)) *
 			}()
 		}
 	}()
-	t.Cleanup(func() { l.Close() })
+	u.close = func() { l.Close() }
+	t.Cleanup(u.close)
 	return u
 }
 
@@ -147,7 +149,7 @@ func TestRelay(t *testing.T) {
 	upstream := startRaw(t, answering(jsonAnswer(404, notFound,
 		"X-Error-Code: SNAPSHOT_NOT_FOUND", "RateLimit-Limit: 1200", "RateLimit-Remaining: 7", "Retry-After: 3",
 		"X-MongoDB-Service-Version: gitHash=1", "Deprecation: Mon, 5 Aug 2024 00:00:00 GMT", "Sunset: Thu, 1 Jul 2027 00:00:00 GMT",
-		"Set-Cookie: session=1", "Server: mdbws", "X-Frame-Options: DENY", "Strict-Transport-Security: max-age=1", "Location: /x")))
+		"X-Error-Code: A_SECOND", "Content-Type: text/html", "Set-Cookie: session=1", "Server: mdbws", "X-Frame-Options: DENY", "Strict-Transport-Security: max-age=1", "Location: /x")))
 	g := start(t, upstream.url, "public", privateKey)
 	got := send(t, "GET", g.url+v2Exports+"/"+jobID, map[string]string{"Accept": latest}, "")
 	if got.status != 404 || got.body != notFound {
@@ -158,8 +160,8 @@ func TestRelay(t *testing.T) {
 		"Retry-After": "3", "X-Mongodb-Service-Version": "gitHash=1", "Deprecation": "Mon, 5 Aug 2024 00:00:00 GMT", "Sunset": "Thu, 1 Jul 2027 00:00:00 GMT",
 	}
 	for name, value := range allowed {
-		if got.header.Get(name) != value {
-			t.Errorf("%s: %q, want %q", name, got.header.Get(name), value)
+		if values := got.header[name]; len(values) != 1 || values[0] != value {
+			t.Errorf("%s: %q, want %q", name, values, value)
 		}
 	}
 	for name := range got.header {
@@ -221,7 +223,22 @@ func TestLinksAreRewritten(t *testing.T) {
 	}
 }
 
-// In mode enforce an answer that breaks the contract is a 502; in mode report it passes,
+// The public URL and the upstream's may be spelt in any way that names the same origin.
+func TestLinksOfAnOriginInOtherWords(t *testing.T) {
+	var answer atomic.Value
+	upstream := startRaw(t, func(conn net.Conn, _ *http.Request) {
+		io.WriteString(conn, jsonAnswer(200, answer.Load().(string)))
+	})
+	answer.Store(`{"results":[],"links":[{"href":"` + strings.Replace(upstream.url, "127.0.0.1", "localhost", 1) + `/a"}]}`)
+	g := startWith(t, "listener: {public_url: 'HTTP://GW.Internal:80/'}\ncallers: {anonymous: true}\nupstream:\n  base_url: "+strings.Replace(upstream.url, "127.0.0.1", "LocalHost", 1)+
+		"/\n  credentials: [{public_key_file: testdata/config/key, private_key_file: testdata/config/key}]\n")
+	got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, "")
+	if want := `{"results":[],"links":[{"href":"http://gw.internal/a"}]}`; got.body != want {
+		t.Errorf("got %d %s, want %s", got.status, got.body, want)
+	}
+}
+
+// In mode enforce a response that breaks the contract is a 502; in mode report it passes,
 // is counted and logged, and its values are not.
 func TestAnswersAreChecked(t *testing.T) {
 	const bad = `{"id":"secret value","state":7}`
@@ -344,7 +361,7 @@ func TestDrain(t *testing.T) {
 		<-proceed
 		io.WriteString(conn, jsonAnswer(200, job))
 	})
-	g := start(t, upstream.url, "public", privateKey)
+	g := start(t, upstream.url, "public", privateKey, "timeouts: {drain: 300ms}")
 	if got := send(t, "GET", g.management+"/readyz", nil, ""); got.status != 200 {
 		t.Errorf("readyz: %d", got.status)
 	}
@@ -358,6 +375,9 @@ func TestDrain(t *testing.T) {
 	<-arrived
 	g.stop()
 	waitFor(t, "readyz to say no", func() bool { return send(t, "GET", g.management+"/readyz", nil, "").status == 503 })
+	if answer := raw(t, g.address, "GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n"); !strings.Contains(answer, "\r\nConnection: close\r\n") {
+		t.Errorf("while draining: %s", answer)
+	}
 	close(proceed)
 	if got := <-under; got.status != 200 {
 		t.Errorf("the request under way: %d %s", got.status, got.body)
