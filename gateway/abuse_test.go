@@ -212,7 +212,11 @@ func TestOutcomeOfACreate(t *testing.T) {
 		"no challenge":     {sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultReset, BeforeAuthentication: true}}}).URL(), not},
 		"a slow challenge": {sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(time.Second), BeforeAuthentication: true}}}).URL(), not},
 	} {
-		g := start(t, test.url, "public", privateKey, "timeouts: {upstream: 300ms}")
+		timeout := "20s"
+		if name == "a slow challenge" {
+			timeout = "100ms"
+		}
+		g := start(t, test.url, "public", privateKey, "timeouts: {upstream: "+timeout+"}")
 		header := map[string]string{"Accept": latest, "Content-Type": "application/json"}
 		got := send(t, "POST", g.url+v2Exports, header, export)
 		if got.status < 502 || !strings.Contains(got.body, test.want) {
