@@ -35,16 +35,19 @@ import (
 type mode struct {
 	name   string
 	nonces sim.Nonces
+	forget int // how often the server forgets all nonces, as a restart does
 	most   float64
 }
 
 var modes = []mode{
-	{"reusable", sim.Nonces{}, 1},
-	{"100 uses", sim.Nonces{Uses: 100}, 1.05},
-	{"50 ms lifetime", sim.Nonces{Lifetime: sim.Duration(50 * time.Millisecond)}, 0},
-	{"nc must rise", sim.Nonces{Rising: true}, 1},
-	{"single use", sim.Nonces{Uses: 1}, 2},
-	{"5 % refused", sim.Nonces{Refuse: 0.05}, 1.07},
+	{"reusable", sim.Nonces{}, 0, 1},
+	{"reusable, forgotten", sim.Nonces{}, 10, 0},
+	{"100 uses", sim.Nonces{Uses: 100}, 0, 1.05},
+	{"50 ms lifetime", sim.Nonces{Lifetime: sim.Duration(50 * time.Millisecond)}, 0, 0},
+	{"nc must rise", sim.Nonces{Rising: true}, 0, 1},
+	{"nc must rise, forgotten", sim.Nonces{Rising: true}, 10, 0},
+	{"single use", sim.Nonces{Uses: 1}, 0, 2},
+	{"5 % refused", sim.Nonces{Refuse: 0.05}, 0, 1.07},
 }
 
 // library is a transport under test.
@@ -156,7 +159,14 @@ func measure(ctx context.Context, m mode, l library, calls, callers int) (row, e
 	var group sync.WaitGroup
 	for range callers {
 		group.Go(func() {
-			for next.Add(1) <= int64(calls) && ctx.Err() == nil {
+			for ctx.Err() == nil {
+				n := next.Add(1)
+				if n > int64(calls) {
+					return
+				}
+				if m.forget > 0 && n%int64(calls/(m.forget+1)+1) == 0 {
+					atlas.ForgetNonces()
+				}
 				status, err := call(ctx, client, url)
 				if err != nil || status != http.StatusOK {
 					failed.Add(1)
