@@ -30,6 +30,7 @@ var (
 	kindRequestTimeout  = kind{"request_timeout", 408, "REQUEST_TIMEOUT"}
 	kindTooLarge        = kind{"request_too_large", 413, "REQUEST_TOO_LARGE"}
 	kindMediaType       = kind{"unsupported_media_type", 415, "UNSUPPORTED_MEDIA_TYPE"}
+	kindUnauthorized    = kind{"unauthorized", 401, "UNEXPECTED_ERROR"}
 	kindForeign         = kind{"foreign_site", 403, "USER_UNAUTHORIZED"}
 	kindForbidden       = kind{"forbidden", 403, "USER_UNAUTHORIZED"}
 	kindInternal        = kind{"internal", 500, "UNEXPECTED_ERROR"}

@@ -197,6 +197,9 @@ func (g *Gateway) authenticate(x *exchange) error {
 	if err := fromThisMachine(x.in, g.publicURL); err != nil {
 		return err
 	}
+	if firstLeg(x.in) {
+		return challenge()
+	}
 	x.caller = "anonymous"
 	return nil
 }
