@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,8 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"atlas-export-gateway/api"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/strictyaml"
 )
@@ -41,9 +46,16 @@ type Config struct {
 type Listener struct {
 	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:8080.
 	Address string `yaml:"address"`
-	// PublicURL is the base URL that callers use, which the links of answers are
-	// rewritten to. Default http:// and the address that was bound.
+	// PublicURL is the base URL that callers use, which the links of responses are
+	// rewritten to. Default http:// or https:// and the address that was bound.
 	PublicURL string `yaml:"public_url"`
+	// TLSCertFile and TLSKeyFile are the PEM files of the certificate chain and its key. They
+	// are read again when they change. Without them the listener speaks plain HTTP.
+	TLSCertFile string `yaml:"tls_cert_file"`
+	TLSKeyFile  string `yaml:"tls_key_file"`
+	// AllowPlainHTTP lets the listener speak plain HTTP off loopback, where whoever is on the
+	// way reads every request. For a listener behind a proxy that ends TLS.
+	AllowPlainHTTP bool `yaml:"allow_plain_http"`
 }
 
 // Management is where operators reach the gateway: /healthz, /readyz and /metrics.
@@ -89,9 +101,29 @@ type CredentialSource struct {
 
 // Callers are those who may use the gateway.
 type Callers struct {
-	// Anonymous lets everyone who reaches the listener use the gateway, without a key.
-	// It is allowed on a loopback address alone.
-	Anonymous bool `yaml:"anonymous"`
+	// Anonymous lets everyone who reaches the listener use the gateway without a key, for
+	// everything. It is allowed on a loopback address alone. Callers of the list may
+	// still show a key, which must then be right.
+	Anonymous        bool `yaml:"anonymous"`
+	callers.Settings `yaml:",inline"`
+	// List has an entry for each caller that has keys of the gateway.
+	List []Caller `yaml:"list"`
+}
+
+// Caller is one who may use the gateway, with its keys and what it may do. Without grants it
+// may do nothing.
+type Caller struct {
+	callers.Entry `yaml:",inline"`
+	Grants        []policy.Grant `yaml:"grants"`
+}
+
+// config returns what the package callers wants to know.
+func (c Callers) config() callers.Config {
+	config := callers.Config{Settings: c.Settings}
+	for _, caller := range c.List {
+		config.List = append(config.List, caller.Entry)
+	}
+	return config
 }
 
 // Limits bound what one request may cost.
@@ -203,9 +235,12 @@ func (c *Config) override(environ []string) error {
 func scalars(v reflect.Value, prefix string, into map[string]reflect.Value) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		name := prefix + strings.ToUpper(field.Tag.Get("yaml"))
+		key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		name := prefix + strings.ToUpper(key)
 		switch {
 		case !field.IsExported() || field.Type.Kind() == reflect.Slice:
+		case options == "inline":
+			scalars(v.Field(i), prefix, into)
 		case field.Type.Kind() == reflect.Struct:
 			scalars(v.Field(i), name+"_", into)
 		default:
@@ -312,11 +347,26 @@ func (c *Config) check() error {
 	for i, source := range c.Upstream.Credentials {
 		source.check(fmt.Sprintf("upstream.credentials[%d]", i), c.environ, refuse)
 	}
+	here := loopbackAddress(c.Listener.Address)
+	if c.Listener.TLSCertFile != "" || c.Listener.TLSKeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(c.Listener.TLSCertFile, c.Listener.TLSKeyFile); err != nil {
+			refuse("listener.tls_cert_file", "with tls_key_file: %w", err)
+		}
+	} else if !here && !c.Listener.AllowPlainHTTP {
+		refuse("listener.address", "is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS")
+	}
 	switch {
-	case !c.Callers.Anonymous:
-		refuse("callers", "is required: set callers.anonymous to true to let everyone on a loopback listener in")
-	case !loopbackAddress(c.Listener.Address):
+	case !c.Callers.Anonymous && len(c.Callers.List) == 0:
+		refuse("callers", "is required: list callers, or set callers.anonymous to true to let everyone on a loopback listener in")
+	case c.Callers.Anonymous && !here:
 		refuse("callers.anonymous", "is for a listener on a loopback address alone, such as 127.0.0.1:8080")
+	}
+	c.Callers.config().Check(here, func(path, format string, args ...any) { refuse("callers."+path, format, args...) })
+	for i, caller := range c.Callers.List {
+		if caller.Name == anonymous {
+			refuse(fmt.Sprintf("callers.list[%d].name", i), "%s is whoever calls without a key", anonymous)
+		}
+		policy.Compile(caller.Name, fmt.Sprintf("callers.list[%d].grants", i), caller.Grants, operationIDs(), refuse)
 	}
 	for path, value := range map[string]int{
 		"upstream.max_connections": c.Upstream.MaxConnections,
@@ -441,3 +491,18 @@ func lookup(environ []string, name string) string {
 	}
 	return ""
 }
+
+// operationIDs are the names of the contract's operations, for grants.
+var operationIDs = sync.OnceValue(func() (ids []string) {
+	doc, err := api.Load()
+	if err != nil {
+		return nil // New says so
+	}
+	for _, item := range doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			ids = append(ids, operation.OperationID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+})

@@ -12,7 +12,6 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -22,7 +21,9 @@ import (
 	"time"
 
 	"atlas-export-gateway/api"
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/gateway/policy"
 )
 
 // Gateway is an http.Handler that validates and forwards. It is safe for concurrent use.
@@ -31,6 +32,8 @@ type Gateway struct {
 	contract    *contract.Contract
 	base        *url.URL // of Atlas
 	publicURL   string
+	callers     *callers.Authenticator
+	policies    map[string]*policy.Policy // by caller
 	upstreams   []upstream
 	connections *http.Transport // to Atlas
 	log         *slog.Logger
@@ -78,6 +81,15 @@ func New(config Config, log *slog.Logger) (*Gateway, error) {
 		metrics:   newMetrics(compiled),
 		inFlight:  make(chan struct{}, config.Limits.InFlight),
 		ids:       newRequestIDs(),
+	}
+	g.policies = map[string]*policy.Policy{}
+	for _, caller := range config.Callers.List {
+		g.policies[caller.Name] = policy.Compile(caller.Name, "", caller.Grants, operationIDs(), func(string, string, ...any) {})
+	}
+	// A key is made up where one process alone, on loopback, signs nonces and tokens.
+	g.callers, err = callers.New(config.Callers.config(), callers.Options{KeyMadeUp: loopbackAddress(config.Listener.Address)})
+	if err != nil {
+		return nil, err
 	}
 	return g, g.connect()
 }
@@ -128,6 +140,9 @@ func (g *Gateway) serve(x *exchange) (err error) {
 			err = refuse(kindInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.%s", x.outcome())
 		}
 	}()
+	if own := g.ownEndpoint(x.in); own != nil {
+		return own(x)
+	}
 	if err := g.matchOperation(x); err != nil {
 		return err
 	}
@@ -188,22 +203,6 @@ func (g *Gateway) matchOperation(x *exchange) (err error) {
 	return err
 }
 
-// authenticate finds out who calls, before a byte of the body is read. Anonymous callers
-// on a loopback listener are the only ones yet, as the configuration made sure.
-func (g *Gateway) authenticate(x *exchange) error {
-	if !g.config.Callers.Anonymous {
-		return errors.New("no way of authentication is configured")
-	}
-	if err := fromThisMachine(x.in, g.publicURL); err != nil {
-		return err
-	}
-	if firstLeg(x.in) {
-		return challenge()
-	}
-	x.caller = "anonymous"
-	return nil
-}
-
 // resolveVersion resolves Accept to the version that the request is checked against and
 // forwarded as.
 func (g *Gateway) resolveVersion(x *exchange) (err error) {
@@ -216,13 +215,4 @@ func (g *Gateway) validate(x *exchange) error {
 	err := x.match.Check(x.version, x.body, g.config.Limits.RequestValues)
 	x.valid = err == nil
 	return err
-}
-
-// authorize decides whether the caller may do this. There are no grants yet: a caller
-// that is known may do what the contract allows.
-func (g *Gateway) authorize(x *exchange) error {
-	if x.caller == "" {
-		return refuse(kindForbidden, nil, "The caller may not do this.")
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/contract"
 )
 
@@ -63,6 +64,8 @@ func (g *Gateway) conclude(x *exchange) {
 		// Causes below 500 may quote the request, whose values are not ours to keep.
 		if invalid := (*contract.ValidationError)(nil); errors.As(r.cause, &invalid) {
 			attributes = append(attributes, slog.Int("violations", invalid.Total))
+		} else if refused := (*callers.Refusal)(nil); errors.As(r.cause, &refused) {
+			attributes = append(attributes, slog.String("reason", string(refused.Reason)))
 		} else if r.cause != nil && r.status >= 500 {
 			attributes = append(attributes, slog.String("cause", r.cause.Error()))
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -20,8 +21,12 @@ import (
 // timeouts.shutdown. Both listeners are closed when it returns. The error is nil after a
 // shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
+	secure := g.config.Listener.TLSCertFile != ""
 	if g.publicURL == "" {
 		g.publicURL = "http://" + callers.Addr().String()
+		if secure {
+			g.publicURL = "https://" + callers.Addr().String()
+		}
 	}
 	defer g.connections.CloseIdleConnections()
 	t := g.config.Timeouts
@@ -48,6 +53,10 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	failed := make(chan error, 2)
 	callers = netutil.LimitListener(callers, g.config.Limits.Connections)
+	if secure {
+		files := &certificateFiles{cert: g.config.Listener.TLSCertFile, key: g.config.Listener.TLSKeyFile, log: g.log}
+		callers = tls.NewListener(callers, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: files.get})
+	}
 	go func() { failed <- public.Serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
 	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", g.base.String(), "public_url", g.publicURL)

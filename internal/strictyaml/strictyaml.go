@@ -95,6 +95,11 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 				return []error{d.Errorf(path, "not a duration; write it as 500ms, 10s or 1m30s")}
 			}
 		}
+	case *ast.NullNode:
+		// A key whose entries were all taken away must not mean what a missing one does.
+		if t.Kind() == reflect.Slice {
+			return []error{d.Errorf(path, "has no value; leave the key out, or write a list")}
+		}
 	case *ast.AnchorNode:
 		return d.walk(n.Value, t, path)
 	case *ast.SequenceNode:

@@ -62,6 +62,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a bad duration", "server:\n  timeout: soon", "f.yaml:2: server.timeout: not a duration"},
 		{"bad syntax", "server: [", "f.yaml:1: "},
 		{"a tab", "server:\n\tlisten: a", "f.yaml:2: "},
+		{"a list without a value", "server: {}\npeers:", "f.yaml:2: peers: has no value; leave the key out, or write a list"},
+		{"a list that is null", "peers: ~", "f.yaml:1: peers: has no value"},
 		{"a second document", "server: {}\n---\nserver: {}", "f.yaml:3: a second document"},
 	}
 	for _, test := range tests {

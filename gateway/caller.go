@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/policy"
+)
+
+// anonymous is who calls without a key, where the configuration lets everyone in.
+const anonymous = "anonymous"
+
+// authenticate finds out who calls, before a byte of the body is read.
+func (g *Gateway) authenticate(x *exchange) error {
+	// Where there are no keys to check, whatever an anonymous caller shows is as good as none.
+	if g.config.Callers.Anonymous && (len(g.config.Callers.List) == 0 || x.in.Header["Authorization"] == nil) {
+		if err := fromThisMachine(x.in, g.publicURL); err != nil {
+			return err
+		}
+		if !firstLeg(x.in) {
+			x.caller = anonymous
+			return nil
+		}
+	}
+	caller, err := g.callers.Authenticate(x.in)
+	var refused *callers.Refusal
+	switch {
+	case errors.As(err, &refused):
+		r := refuse(kindUnauthorized, err, "You are not authorized for this resource.")
+		if x.in.ContentLength == 0 && refused.Reason == callers.NoCredential {
+			r.detail += " A client that authenticates by Digest sends its content in answer to this challenge."
+		}
+		if len(refused.Challenge) > 0 {
+			r.header = map[string]string{"WWW-Authenticate": refused.Challenge[0]}
+		}
+		return r
+	case err != nil:
+		return err
+	}
+	x.caller = caller.Name
+	return nil
+}
+
+// firstLeg reports whether a request may be the first leg of a client that authenticates by
+// Digest and waits with its content for the challenge, as curl --digest does: it announces
+// no content where there should be some, and bears no credential.
+func firstLeg(r *http.Request) bool {
+	return (r.Method == http.MethodPost || r.Method == http.MethodPatch) && r.ContentLength == 0 && r.Header["Authorization"] == nil
+}
+
+// authorize decides whether the caller may do this, by what is in the request alone: a
+// refusal does not tell whether the thing exists.
+func (g *Gateway) authorize(x *exchange) error {
+	if x.caller == anonymous {
+		return nil
+	}
+	request := policy.Request{
+		Operation:    x.match.Operation.ID,
+		Group:        x.match.Parameter("groupId"),
+		Cluster:      x.match.Parameter("clusterName"),
+		ExportBucket: x.match.Parameter("exportBucketId"),
+	}
+	if x.in.Method == http.MethodPost {
+		request.ExportBucket, request.CloudProvider, request.BucketName = policy.FromBody(request.Operation, x.body)
+	}
+	if err := g.policies[x.caller].Allow(request); err != nil {
+		return refuse(kindForbidden, err, "%s.", err)
+	}
+	return nil
+}
+
+// Explain says, for each grant of a caller, whether it allows a request, or why not. It
+// refuses a caller that the configuration does not have.
+func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Explanation, error) {
+	p, ok := g.policies[caller]
+	if !ok {
+		return nil, fmt.Errorf("no caller of the configuration has the name %q", caller)
+	}
+	return p.Explain(request), nil
+}
+
+// ownEndpoint returns what serves the two paths that are the gateway's own, where service
+// accounts of the gateway exchange their secret for a token; nil for all others.
+func (g *Gateway) ownEndpoint(r *http.Request) func(*exchange) error {
+	if len(g.config.Callers.List) == 0 {
+		return nil
+	}
+	switch r.RequestURI {
+	case "/api/oauth/token":
+		return func(x *exchange) error { return g.serveOwn(x, g.callers.ServeToken) }
+	case "/api/oauth/revoke":
+		return func(x *exchange) error { return g.serveOwn(x, g.callers.ServeRevoke) }
+	}
+	return nil
+}
+
+// serveOwn lets an endpoint of the package callers answer, and notes for the record how.
+func (g *Gateway) serveOwn(x *exchange, serve func(http.ResponseWriter, *http.Request) (callers.Caller, error)) error {
+	if x.in.Method != http.MethodPost {
+		r := refuse(kindMethod, nil, "The path does not support the method; it supports POST.")
+		r.header = map[string]string{"Allow": http.MethodPost}
+		return r
+	}
+	w := &statusWriter{ResponseWriter: x.out}
+	caller, err := serve(w, x.in)
+	x.caller, x.status = caller.Name, w.status
+	if err != nil {
+		x.refusal = refuse(kind{"oauth", w.status, ""}, err, "")
+	}
+	return nil
+}
+
+// statusWriter remembers the status that was written.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}

@@ -1,0 +1,14 @@
+package callers
+
+// Remembered returns how many nonces and revoked tokens a knows.
+func (a *Authenticator) Remembered() (nonces, revoked int) {
+	return len(a.memory.counts.windows.values), len(a.memory.revoked.ids.values)
+}
+
+// Bound makes a remember no more than so many nonces and revoked tokens. Call it before a is used.
+func (a *Authenticator) Bound(nonces, revoked int) {
+	a.memory.counts.max, a.memory.revoked.max = nonces, revoked
+}
+
+// MaxForm bounds the forms of the token endpoint.
+const MaxForm = maxForm

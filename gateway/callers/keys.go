@@ -1,0 +1,91 @@
+package callers
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+
+	"atlas-export-gateway/digestauth"
+)
+
+// signingKey holds what is derived from one key of the signing_key_file, so that a signature of
+// one kind is worth nothing as the other.
+type signingKey struct {
+	id            string // names the key in tokens; the same whether it is current or previous
+	nonces, token digestauth.Secret
+}
+
+func newSigningKey(key []byte) signingKey {
+	derive := func(purpose string) []byte { return mac(key, []byte("atlas-export-gateway "+purpose)) }
+	return signingKey{
+		id:     hex.EncodeToString(derive("id")[:8]),
+		nonces: digestauth.NewSecret(string(derive("nonces"))),
+		token:  digestauth.NewSecret(string(derive("tokens"))),
+	}
+}
+
+func mac(key, message []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(message)
+	return h.Sum(nil)
+}
+
+// Issued is a new key. Its secret is shown once, to whoever hands it to the caller; the rest
+// is for the gateway to keep.
+type Issued struct {
+	// ID is the public key or client id; empty for a token.
+	ID string
+	// Secret is the private key, client secret or token, of 130 random bits.
+	Secret digestauth.Secret
+	// HA1File is the content of the file that Entry names, for a key pair; it is a secret too.
+	HA1File digestauth.Secret
+	// Entry is what to add to the configuration.
+	Entry Entry
+}
+
+// NewKeyPair makes a key pair for a caller and a realm ([DefaultRealm] when empty), whose
+// HA1File is to be stored in the file of that name.
+func NewKeyPair(caller, realm, ha1File string) Issued {
+	fill(&realm, DefaultRealm)
+	i := Issued{ID: "agw" + strings.ToLower(rand.Text()[:12]), Secret: digestauth.NewSecret(rand.Text())}
+	var content strings.Builder
+	for _, algorithm := range []string{digestauth.MD5, digestauth.SHA256} {
+		ha1, err := digestauth.HA1(algorithm, i.ID, realm, i.Secret)
+		if err != nil {
+			panic(err) // both are supported
+		}
+		content.WriteString(algorithm + ":" + ha1.Reveal() + "\n")
+	}
+	i.HA1File = digestauth.NewSecret(content.String())
+	i.Entry = Entry{Name: caller, KeyPairs: []KeyPair{{PublicKey: i.ID, HA1File: ha1File}}}
+	return i
+}
+
+// NewServiceAccount makes a service account for a caller.
+func NewServiceAccount(caller string) Issued {
+	i := Issued{ID: "agw_id_" + strings.ToLower(rand.Text()[:20]), Secret: digestauth.NewSecret("agw_sk_" + rand.Text())}
+	i.Entry = Entry{Name: caller, ServiceAccounts: []ServiceAccount{{ClientID: i.ID, SecretSHA256: hexHash(i.Secret)}}}
+	return i
+}
+
+// NewToken makes a static bearer token for a caller.
+func NewToken(caller string) Issued {
+	i := Issued{Secret: digestauth.NewSecret("agw_st_" + rand.Text())}
+	i.Entry = Entry{Name: caller, Tokens: []Token{{SHA256: hexHash(i.Secret)}}}
+	return i
+}
+
+// NewSigningKey makes a line for a signing_key_file.
+func NewSigningKey() digestauth.Secret {
+	key := make([]byte, minKey)
+	rand.Read(key) // never fails
+	return digestauth.NewSecret(base64.StdEncoding.EncodeToString(key) + "\n")
+}
+
+func hexHash(s digestauth.Secret) string {
+	h := hashOf(s.Reveal())
+	return hex.EncodeToString(h[:])
+}

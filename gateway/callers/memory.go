@@ -1,0 +1,140 @@
+package callers
+
+import (
+	"crypto/rand"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// memory is what outlives a configuration.
+type memory struct {
+	counts  counts
+	revoked revoked
+	refused *refused
+	madeUp  signingKey
+}
+
+// remember takes over the memory of the Authenticator before, or starts a new one.
+func (a *Authenticator) remember(previous *Authenticator) {
+	var before granted
+	if previous != nil && previous.settings.Attempts == a.settings.Attempts {
+		before = previous.granted
+	}
+	if previous != nil {
+		a.memory = previous.memory
+	} else {
+		key := make([]byte, minKey)
+		rand.Read(key) // never fails
+		a.memory = &memory{counts: counts{max: maxNonces}, revoked: revoked{max: maxRevoked}, madeUp: newSigningKey(key), refused: &refused{seed: maphash.MakeSeed()}}
+	}
+	perClient, overall := a.settings.Attempts.PerClient, a.settings.Attempts.Overall
+	a.granted = granted{byClient: map[hash]*rate.Limiter{}, overall: before.overall}
+	if a.granted.overall == nil {
+		a.granted.overall = perMinute(overall)
+	}
+	for id := range a.directory.accounts {
+		if a.granted.byClient[id] = before.byClient[id]; a.granted.byClient[id] == nil {
+			a.granted.byClient[id] = perMinute(perClient)
+		}
+	}
+	a.memory.refused.limit(a.settings.Attempts)
+}
+
+func perMinute(n int) *rate.Limiter { return rate.NewLimiter(rate.Limit(n)/60, n) }
+
+// granted are the limits of requests with a right client secret.
+type granted struct {
+	byClient map[hash]*rate.Limiter
+	overall  *rate.Limiter
+}
+
+// refused are the limits of requests with a wrong client secret or an unknown client id. A client
+// id's limiter is found by a hash that nobody outside can predict; some share one. Known ids and
+// others have the same, so that limits don't tell which are known, and what strangers try takes
+// no memory.
+type refused struct {
+	seed maphash.Seed
+
+	mu       sync.Mutex
+	attempts Attempts
+	overall  *rate.Limiter
+	byClient [256]*rate.Limiter
+}
+
+func (r *refused) limit(attempts Attempts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attempts == attempts {
+		return
+	}
+	r.attempts, r.overall = attempts, perMinute(attempts.Overall)
+	for i := range r.byClient {
+		r.byClient[i] = perMinute(attempts.PerClient)
+	}
+}
+
+// take counts a request and returns how long to wait before the next one, 0 if it may be
+// answered.
+func (r *refused) take(clientID string, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return take(now, r.byClient[maphash.String(r.seed, clientID)%uint64(len(r.byClient))], r.overall)
+}
+
+func (g granted) take(client hash, now time.Time) time.Duration {
+	return take(now, g.byClient[client], g.overall)
+}
+
+// take takes a token from each limiter, or else returns the wait until it could.
+func take(now time.Time, limiters ...*rate.Limiter) time.Duration {
+	var wait time.Duration
+	var taken []*rate.Reservation
+	for _, l := range limiters {
+		reservation := l.ReserveN(now, 1)
+		wait = max(wait, reservation.DelayFrom(now))
+		taken = append(taken, reservation)
+	}
+	if wait > 0 {
+		for _, reservation := range taken {
+			reservation.CancelAt(now)
+		}
+	}
+	return wait
+}
+
+// maxRevoked bounds the revoked tokens that are remembered, of some 150 bytes each. The limits of
+// the token endpoint let far fewer be issued in the default lifetime.
+const maxRevoked = 1 << 16
+
+// revoked remembers the ids of revoked tokens until they expire.
+type revoked struct {
+	max int // tokens remembered
+
+	mu  sync.Mutex
+	ids aging[string, struct{}]
+}
+
+func (r *revoked) has(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.ids.values[id]
+	return ok
+}
+
+// add returns false when there is no room: to forget another would make that one good again.
+func (r *revoked) add(id string, expiry, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ids.dropUntil(now.UnixMilli())
+	if _, ok := r.ids.values[id]; ok {
+		return true
+	}
+	if len(r.ids.order) >= r.max {
+		return false
+	}
+	r.ids.add(id, struct{}{}, expiry.UnixMilli())
+	return true
+}

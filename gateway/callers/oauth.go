@@ -1,0 +1,219 @@
+package callers
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// issuer is who our access tokens name as theirs.
+const issuer = "atlas-export-gateway"
+
+// maxForm bounds the forms of the token endpoint, in bytes. A token is about 300 long.
+const maxForm = 8 << 10
+
+// ServeToken answers POST /api/oauth/token: a service account, known by Basic, is given an access
+// token (RFC 6749, section 4.4). Refused requests are answered too; the error is a *[Refusal] for
+// the log. The Caller is the service account's where its secret was right.
+func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Caller, error) {
+	account, ok, err := a.client(w, r)
+	if !ok {
+		return Caller{}, err
+	}
+	caller := account.caller
+	caller.Form = ClientSecret
+	if wait := a.granted.take(account.id, a.now()); wait > 0 {
+		return caller, tooMany(w, wait)
+	}
+	form, err := readForm(w, r)
+	if err != nil {
+		return caller, err
+	}
+	if form.Get("grant_type") != "client_credentials" {
+		return caller, oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "The grant type is not client_credentials.", InvalidRequest)
+	}
+	token, err := a.issueToken(caller.Key)
+	if err != nil {
+		return caller, oauthError(w, http.StatusInternalServerError, "server_error", "Unexpected error.", Unavailable)
+	}
+	writeJSON(w, http.StatusOK, struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+		TokenType   string `json:"token_type"`
+	}{token, int(a.settings.TokenLifetime / time.Second), "Bearer"})
+	return caller, nil
+}
+
+// ServeRevoke answers POST /api/oauth/revoke: an access token of the service account that asks,
+// which is known as by [Authenticator.ServeToken], is accepted no more by this process (RFC 7009).
+// The answer is 200 also for what is no such token.
+func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Caller, error) {
+	account, ok, err := a.client(w, r)
+	if !ok {
+		return Caller{}, err
+	}
+	caller := account.caller
+	caller.Form = ClientSecret
+	form, err := readForm(w, r)
+	if err != nil {
+		return caller, err
+	}
+	if form.Get("token") == "" {
+		return caller, oauthError(w, http.StatusBadRequest, "invalid_request", "The token is missing.", InvalidRequest)
+	}
+	claims, reason, _ := a.verify(form.Get("token"))
+	if reason == "" && claims.Subject == caller.Key && !a.memory.revoked.add(claims.ID, claims.ExpiresAt.Time, a.now()) {
+		w.Header().Set("Retry-After", "60")
+		return caller, oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "Too many tokens were revoked.", Unavailable)
+	}
+	w.WriteHeader(http.StatusOK)
+	return caller, nil
+}
+
+// client returns the service account that sent r, going by its header alone. Otherwise it has
+// answered.
+func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceAccount, bool, error) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return serviceAccount{}, false, oauthError(w, http.StatusMethodNotAllowed, "invalid_request", "The method is not POST.", InvalidRequest)
+	}
+	reason := WrongCredential
+	clientID, secret, ok := r.BasicAuth()
+	switch fields := len(r.Header["Authorization"]); {
+	case fields == 0:
+		reason = NoCredential
+	case fields > 1 || !ok:
+		reason = Malformed
+	case !a.allowBasic(r):
+		reason = NotPrivate
+	}
+	// RFC 6749, section 2.3.1: both are form-encoded; ours look the same.
+	for _, s := range []*string{&clientID, &secret} {
+		if decoded, err := url.QueryUnescape(*s); err == nil {
+			*s = decoded
+		}
+	}
+	id := hashOf(clientID)
+	account, known := a.directory.accounts[id]
+	right := equal(account.secret, hashOf(secret))
+	if right && known && equal(account.id, id) && reason == WrongCredential {
+		return account, true, nil
+	}
+	if wait := a.memory.refused.take(clientID, a.now()); wait > 0 {
+		return account, false, tooMany(w, wait)
+	}
+	// RFC 6749, section 5.2.
+	w.Header().Set("WWW-Authenticate", `Basic realm="`+a.settings.Realm+`"`)
+	return account, false, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
+}
+
+// account returns the service account of a client id.
+func (d *directory) account(clientID string) (serviceAccount, bool) {
+	account, ok := d.accounts[hashOf(clientID)]
+	return account, ok
+}
+
+// readForm reads the content, which is a form without repeated parameters. Otherwise it has
+// answered.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	refuse := func(status int, description string) (url.Values, error) {
+		return nil, oauthError(w, status, "invalid_request", description, InvalidRequest)
+	}
+	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded") {
+		return refuse(http.StatusBadRequest, "The content is not a form.")
+	}
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, "The content is too large.")
+	case err != nil:
+		return refuse(http.StatusBadRequest, "The content did not arrive.")
+	}
+	form, err := url.ParseQuery(string(content))
+	if err != nil {
+		return refuse(http.StatusBadRequest, "The content is not a form.")
+	}
+	for _, values := range form {
+		if len(values) > 1 { // RFC 6749, section 3.2
+			return refuse(http.StatusBadRequest, "A parameter is repeated.")
+		}
+	}
+	return form, nil
+}
+
+func tooMany(w http.ResponseWriter, wait time.Duration) error {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	return oauthError(w, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.", TooMany)
+}
+
+// oauthError answers in the form of RFC 6749, section 5.2, which is not Atlas's other form, and
+// returns the Refusal.
+func oauthError(w http.ResponseWriter, status int, code, description string, reason Reason) error {
+	writeJSON(w, status, struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{code, description})
+	return &Refusal{Reason: reason, detail: code + ": " + description}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	content, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // structs of strings and numbers always encode
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(content)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(content)
+}
+
+func (a *Authenticator) issueToken(clientID string) (string, error) {
+	now := a.now()
+	key := &a.directory.keys[0]
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		ID:        rand.Text(),
+		Issuer:    issuer,
+		Subject:   clientID,
+		IssuedAt:  jwt.NewNumericDate(now),
+		ExpiresAt: jwt.NewNumericDate(now.Add(a.settings.TokenLifetime)),
+	})
+	token.Header["kid"] = key.id
+	return token.SignedString([]byte(key.token.Reveal()))
+}
+
+// verify returns the claims of an access token of ours that is still good, or else why it is
+// not. The parser's own errors may quote the token.
+func (a *Authenticator) verify(token string) (claims jwt.RegisteredClaims, reason Reason, detail string) {
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(), jwt.WithIssuer(issuer), jwt.WithTimeFunc(a.now))
+	_, err := parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+		for i := range a.directory.keys {
+			if key := &a.directory.keys[i]; t.Header["kid"] == key.id {
+				return []byte(key.token.Reveal()), nil
+			}
+		}
+		return nil, errors.New("no such key")
+	})
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return claims, TokenExpired, "the access token has expired"
+	case err != nil || claims.ID == "":
+		return claims, WrongCredential, "the token is neither a caller's nor one that was issued here"
+	case a.memory.revoked.has(claims.ID):
+		return claims, TokenRevoked, "the access token was revoked"
+	}
+	return claims, "", ""
+}

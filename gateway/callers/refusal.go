@@ -1,0 +1,81 @@
+package callers
+
+import "atlas-export-gateway/digestauth"
+
+// A Reason is why a request was not let in, as one word for logs and metrics.
+type Reason string
+
+// The reasons.
+const (
+	// NoCredential: the request has no Authorization field, as many clients' first leg.
+	NoCredential Reason = "no_credential"
+	// Malformed: there are several fields, or one that is no credential.
+	Malformed Reason = "malformed"
+	// Mismatched: a Digest credential for another realm, request target or algorithm.
+	Mismatched Reason = "mismatched"
+	// WrongCredential: nobody has the key, or the secret is wrong. Which of the two is not told.
+	WrongCredential Reason = "wrong_credential"
+	// NotPrivate: a secret that came over a connection that others can listen to.
+	NotPrivate Reason = "not_private"
+	// NonceUnknown: a nonce that was not signed with one of our keys, or that is too old to be
+	// remembered.
+	NonceUnknown Reason = "nonce_unknown"
+	// NonceExpired: a nonce beyond its lifetime.
+	NonceExpired Reason = "nonce_expired"
+	// Replayed: a count of a nonce that was used before, or is too far behind to tell.
+	Replayed Reason = "replayed"
+	// TokenExpired: an access token of ours beyond its lifetime.
+	TokenExpired Reason = "token_expired"
+	// TokenRevoked: an access token of ours that was revoked here.
+	TokenRevoked Reason = "token_revoked"
+	// TooMany: more requests to the token endpoint than a minute allows.
+	TooMany Reason = "too_many"
+	// InvalidRequest: the token endpoint's form is wrong.
+	InvalidRequest Reason = "invalid_request"
+	// Unavailable: no more revocations can be remembered.
+	Unavailable Reason = "unavailable"
+)
+
+// A Refusal is the error of a request that is not let in. It holds nothing that the client
+// sent, and can be logged as it is.
+type Refusal struct {
+	// Challenge has the WWW-Authenticate values of the 401 that answers. Atlas's clients read the
+	// first alone, so there is one. Empty from the token endpoint, which has answered already.
+	Challenge []string
+	Reason    Reason
+
+	detail string
+}
+
+// Error says why, in one sentence.
+func (r *Refusal) Error() string { return "callers: " + r.detail }
+
+// challenge refuses with a Digest challenge in the form of Atlas's, whatever was sent. stale
+// is false in each that was recorded.
+func (a *Authenticator) challenge(reason Reason, detail string) (Caller, error) {
+	c := digestauth.Challenge{Realm: a.settings.Realm, Nonce: a.issueNonce(), Algorithm: a.settings.DigestAlgorithm}
+	return Caller{}, &Refusal{Challenge: []string{c.String()}, Reason: reason, detail: detail}
+}
+
+// refuseBearer refuses as RFC 6750, section 3.1 has it.
+func refuseBearer(reason Reason, detail string) (Caller, error) {
+	return Caller{}, &Refusal{Challenge: []string{`Bearer error="invalid_token"`}, Reason: reason, detail: detail}
+}
+
+func reasonOf(e *digestauth.VerifyError) Reason {
+	switch {
+	case e.Reason == digestauth.NoCredential:
+		return NoCredential
+	case e.Reason == digestauth.Malformed:
+		return Malformed
+	case e.Reason == digestauth.Mismatched:
+		return Mismatched
+	case e.Reason == digestauth.WrongCredential:
+		return WrongCredential
+	case e.Nonce == digestauth.NonceExpired:
+		return NonceExpired
+	case e.Nonce == digestauth.NonceReplayed:
+		return Replayed
+	}
+	return NonceUnknown
+}

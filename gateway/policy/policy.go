@@ -1,0 +1,369 @@
+// Package policy decides which caller may do what. The gateway calls it for every request
+// that is valid, before anything is forwarded.
+//
+// A caller has grants, and may do what at least one of them allows as a whole; parts of
+// several don't add up. Without a grant everything is refused. In the configuration:
+//
+//	grants:
+//	  - operations: [export]                  # required
+//	    groups: [64f0c1a2b3d4e5f607182930]    # required
+//	    clusters: ["analytics-*"]
+//	    export_buckets: [65a9d3e1f20b4c7788990011]
+//	  - operations: [listExportBuckets, createExportBucket]
+//	    groups: ["*"]
+//	    cloud_providers: [AWS]
+//	    bucket_names: ["acme-exports-*"]
+//
+// Operations are named by operationId, where a name of v2 stands for its twin of v1.0 too
+// and a name such as v1GetExportBucket for v1.0 alone, or by a set: read lists and gets
+// export jobs and export buckets, export also creates jobs, manage is everything, and so
+// is "*". An operation that the package does not know belongs to manage alone, and every
+// list of a grant restricts it.
+//
+// The other lists hold patterns as in [path.Match]: * stands for any number of characters,
+// ? for one, [a-f] for one of several, \ takes the meaning from the next; upper and lower
+// case differ. No pattern matches an empty value or one with a slash. A list that is left
+// out restricts nothing; groups and operations can't be left out. What a list restricts:
+//
+//	groups           every operation
+//	clusters         those with a cluster in their path
+//	export_buckets   creating a job, and getting, updating and deleting a bucket
+//	cloud_providers  creating a bucket; its entries are AWS, AZURE and GCP
+//	bucket_names     creating a bucket
+//
+// What is read is not filtered: listing buckets or clusters shows all of the group, and an
+// export job shows the id of its bucket. A container of Azure goes by its name alone,
+// whatever its storage account.
+package policy
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"atlas-export-gateway/internal/nearest"
+)
+
+// Grant is something that a caller may do, as the configuration writes it; the package
+// comment says what the lists mean.
+type Grant struct {
+	// Operations are operationIds, or the sets read, export and manage, or "*". Required.
+	Operations []string `yaml:"operations"`
+	// Groups are patterns of group ids; "*" is any. Required.
+	Groups []string `yaml:"groups"`
+	// Clusters are patterns of cluster names. Default any.
+	Clusters []string `yaml:"clusters"`
+	// ExportBuckets are patterns of export bucket ids. Default any.
+	ExportBuckets []string `yaml:"export_buckets"`
+	// CloudProviders are AWS, AZURE and GCP. Default any.
+	CloudProviders []string `yaml:"cloud_providers"`
+	// BucketNames are patterns of names of buckets and Azure containers. Default any.
+	BucketNames []string `yaml:"bucket_names"`
+}
+
+// Request is what a caller wants to do. What an operation does not have stays empty.
+type Request struct {
+	// Operation is the operationId as matched, such as v1CreateBackupExport.
+	Operation string
+	// Group and Cluster are groupId and clusterName of the path.
+	Group, Cluster string
+	// ExportBucket is exportBucketId, of the path or of the body.
+	ExportBucket string
+	// CloudProvider and BucketName are of the body of createExportBucket; see FromBody.
+	CloudProvider, BucketName string
+}
+
+// part is a list of a grant and what it restricts in a request.
+type part int
+
+const (
+	operations part = iota
+	groups
+	clusters
+	exportBuckets
+	cloudProviders
+	bucketNames
+)
+
+// keys are the parts' names in the configuration.
+var keys = [...]string{"operations", "groups", "clusters", "export_buckets", "cloud_providers", "bucket_names"}
+
+func (g *Grant) list(p part) []string {
+	switch p {
+	case operations:
+		return g.Operations
+	case groups:
+		return g.Groups
+	case clusters:
+		return g.Clusters
+	case exportBuckets:
+		return g.ExportBuckets
+	case cloudProviders:
+		return g.CloudProviders
+	default:
+		return g.BucketNames
+	}
+}
+
+func (r *Request) value(p part) string {
+	switch p {
+	case operations:
+		return r.Operation
+	case groups:
+		return r.Group
+	case clusters:
+		return r.Cluster
+	case exportBuckets:
+		return r.ExportBucket
+	case cloudProviders:
+		return r.CloudProvider
+	default:
+		return r.BucketName
+	}
+}
+
+// The sets of operations, and the name of all operations.
+const (
+	read   = "read"
+	export = "export"
+	manage = "manage"
+	all    = "*"
+)
+
+var providers = []string{"AWS", "AZURE", "GCP"}
+
+// operation is what the policy knows of an operation and its twin of v1.0.
+type operation struct {
+	set   string // the least set that it belongs to
+	parts []part // what restricts it, apart from operations
+}
+
+var known = map[string]operation{
+	"listBackupExports":        {read, []part{groups, clusters}},
+	"getBackupExport":          {read, []part{groups, clusters}},
+	"createBackupExport":       {export, []part{groups, clusters, exportBuckets}},
+	"listExportBuckets":        {read, []part{groups}},
+	"getExportBucket":          {read, []part{groups, exportBuckets}},
+	"createExportBucket":       {manage, []part{groups, cloudProviders, bucketNames}},
+	"updateBackupExportBucket": {manage, []part{groups, exportBuckets}},
+	"deleteExportBucket":       {manage, []part{groups, exportBuckets}},
+	"listClusters":             {manage, []part{groups}},
+	"getBackupSchedule":        {manage, []part{groups, clusters}},
+}
+
+func describe(id string) operation {
+	if o, ok := known[twin(id)]; ok {
+		return o
+	}
+	return operation{manage, []part{groups, clusters, exportBuckets, cloudProviders, bucketNames}}
+}
+
+// twin returns the name in v2 of an operation of either generation.
+func twin(id string) string {
+	if name, ok := strings.CutPrefix(id, "v1"); ok && name != "" && 'A' <= name[0] && name[0] <= 'Z' {
+		return strings.ToLower(name[:1]) + name[1:]
+	}
+	return id
+}
+
+// covers reports whether a name in a grant stands for an operation.
+func covers(name, id string) bool {
+	switch set := describe(id).set; name {
+	case all, manage:
+		return true
+	case export:
+		return set == read || set == export
+	case read:
+		return set == read
+	}
+	return name == id || name == twin(id)
+}
+
+// matches returns the first pattern that a value matches. A class such as [^a] of path.Match
+// matches a slash; here nothing does.
+func matches(patterns []string, value string) (string, bool) {
+	if value == "" || strings.Contains(value, "/") {
+		return "", false
+	}
+	for _, pattern := range patterns {
+		if ok, _ := path.Match(pattern, value); ok {
+			return pattern, true
+		}
+	}
+	return "", false
+}
+
+// Policy is what one caller may do. It is immutable and safe for concurrent use. A nil
+// Policy allows nothing.
+type Policy struct {
+	caller string
+	grants []Grant
+	rules  map[string]rule // by operationId
+}
+
+// rule is what concerns one operation.
+type rule struct {
+	parts  []part
+	grants []*Grant // those that name the operation
+}
+
+// refusedBy returns the first part of a grant that does not allow the request.
+func (r *rule) refusedBy(g *Grant, request *Request) (p part, refused bool) {
+	for _, p := range r.parts {
+		if list := g.list(p); list != nil {
+			if _, ok := matches(list, request.value(p)); !ok {
+				return p, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// Compile prepares the grants of the caller of that name. At is where the grants stand in
+// the configuration, such as callers.keys[2].grants, and operationIDs are all operations of
+// the contract. Each mistake is handed to refuse with its path; after one, the Policy is
+// nil.
+func Compile(caller, at string, grants []Grant, operationIDs []string, refuse func(path, format string, args ...any)) *Policy {
+	p := &Policy{caller: caller, rules: map[string]rule{}}
+	refused := false
+	for i, g := range grants {
+		p.grants = append(p.grants, g.clone())
+		p.grants[i].check(fmt.Sprintf("%s[%d]", at, i), operationIDs, func(path, format string, args ...any) {
+			refused = true
+			refuse(path, format, args...)
+		})
+	}
+	if refused {
+		return nil
+	}
+	for _, id := range operationIDs {
+		r := rule{parts: describe(id).parts}
+		for i := range p.grants {
+			if g := &p.grants[i]; g.covers(id) {
+				r.grants = append(r.grants, g)
+			}
+		}
+		p.rules[id] = r
+	}
+	return p
+}
+
+func (g *Grant) clone() Grant {
+	return Grant{
+		Operations:     slices.Clone(g.Operations),
+		Groups:         slices.Clone(g.Groups),
+		Clusters:       slices.Clone(g.Clusters),
+		ExportBuckets:  slices.Clone(g.ExportBuckets),
+		CloudProviders: slices.Clone(g.CloudProviders),
+		BucketNames:    slices.Clone(g.BucketNames),
+	}
+}
+
+func (g *Grant) covers(id string) bool {
+	return slices.ContainsFunc(g.Operations, func(name string) bool { return covers(name, id) })
+}
+
+// check hands what can't be meant to refuse.
+func (g *Grant) check(at string, operationIDs []string, refuse func(path, format string, args ...any)) {
+	restricted := map[part]bool{operations: true} // the parts that matter to the operations
+	for _, id := range operationIDs {
+		if g.covers(id) {
+			for _, p := range describe(id).parts {
+				restricted[p] = true
+			}
+		}
+	}
+	unknown := false
+	for i, name := range g.Operations {
+		names := append([]string{read, export, manage, all}, operationIDs...)
+		if !slices.Contains(names, name) {
+			unknown = true
+			refuse(fmt.Sprintf("%s.operations[%d]", at, i), "%q is not an operationId, read, export, manage or *%s", name, nearest.Hint(name, names))
+		}
+	}
+	for p, key := range keys {
+		list := g.list(part(p))
+		switch {
+		case len(list) == 0 && part(p) <= groups:
+			refuse(at+"."+key, `is required; write ["*"] to allow all`)
+		case len(list) == 0 && list != nil:
+			refuse(at+"."+key, "is empty, which allows none; leave it out to allow any")
+		case len(list) > 0 && !restricted[part(p)] && !unknown && len(g.Operations) > 0 && !slices.Contains(list, all):
+			refuse(at+"."+key, "restricts none of the operations that the grant names")
+		}
+		if part(p) == operations {
+			continue
+		}
+		for i, pattern := range list {
+			if problem := part(p).problem(pattern); problem != "" {
+				refuse(fmt.Sprintf("%s.%s[%d]", at, key, i), "%q %s", pattern, problem)
+			}
+		}
+	}
+}
+
+// problem says what is wrong with a pattern, and nothing where it is good.
+func (p part) problem(pattern string) string {
+	_, err := path.Match(pattern, "")
+	switch {
+	case pattern == "":
+		return "is not a pattern"
+	case err != nil:
+		return "is not a pattern; a class such as [a-f] ends in ], and \\ stands before a character"
+	case strings.Contains(pattern, "/"):
+		return "holds a slash, and would match nothing"
+	case p == cloudProviders && pattern != all && !slices.Contains(providers, pattern):
+		return "is not AWS, AZURE or GCP" + nearest.Hint(pattern, providers)
+	case (p == groups || p == exportBuckets) && !strings.ContainsAny(pattern, `*?[\`) && !isID(pattern):
+		return "is not an id, 24 hexadecimal digits in lower case, and would match nothing"
+	}
+	return ""
+}
+
+func isID(s string) bool {
+	return len(s) == 24 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// Allow decides about a request; the error is a *Refusal.
+func (p *Policy) Allow(request Request) error {
+	if p == nil {
+		return &Refusal{Request: request, Part: keys[operations]}
+	}
+	r := p.rules[request.Operation]
+	for _, g := range r.grants {
+		if _, refused := r.refusedBy(g, &request); !refused {
+			return nil
+		}
+	}
+	return p.refusal(request, &r)
+}
+
+// refusal names the part at which the grants that come closest fail, and what they allow
+// there.
+func (p *Policy) refusal(request Request, r *rule) *Refusal {
+	closest := operations
+	for _, g := range r.grants {
+		at, _ := r.refusedBy(g, &request)
+		closest = max(closest, at)
+	}
+	var allowed []string
+	add := func(g *Grant) {
+		for _, entry := range g.list(closest) {
+			if !slices.Contains(allowed, entry) {
+				allowed = append(allowed, entry)
+			}
+		}
+	}
+	if closest == operations {
+		for i := range p.grants {
+			add(&p.grants[i])
+		}
+	}
+	for _, g := range r.grants {
+		if at, _ := r.refusedBy(g, &request); at == closest {
+			add(g)
+		}
+	}
+	return &Refusal{Caller: p.caller, Request: request, Part: keys[closest], Allowed: allowed}
+}

@@ -1,0 +1,157 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Refusal is the error that no grant of a caller allows a request. It tells of the request
+// and of the caller's own grants, and nothing of what exists, so that the caller may read
+// it.
+type Refusal struct {
+	// Caller is the caller's name.
+	Caller string
+	// Request is what was refused.
+	Request Request
+	// Part is the key of the list in which the entry is missing: that of the grants which
+	// come closest, in the order operations, groups, clusters, export_buckets,
+	// cloud_providers, bucket_names.
+	Part string
+	// Allowed are the entries that those grants have in that list.
+	Allowed []string
+}
+
+// maxEntries is how many entries of a list an error repeats.
+const maxEntries = 8
+
+func (r *Refusal) Error() string {
+	p := part(slices.Index(keys[:], r.Part))
+	var b strings.Builder
+	fmt.Fprintf(&b, "no grant of caller %s allows %s", legible(r.Caller), legible(r.Request.Operation))
+	if p >= groups {
+		preposition := " in "
+		if p >= clusters && slices.Contains(describe(r.Request.Operation).parts, clusters) {
+			b.WriteString(" on cluster " + legible(r.Request.Cluster))
+			preposition = " of "
+		}
+		b.WriteString(preposition + "group " + legible(r.Request.Group))
+	}
+	if p >= exportBuckets {
+		b.WriteString(" with " + strings.TrimSuffix(words(r.Part), "s") + " " + legible(r.Request.value(p)))
+	}
+	if len(r.Allowed) == 0 {
+		b.WriteString("; it has no grants")
+	} else {
+		b.WriteString("; its grants allow " + words(r.Part) + " " + entries(r.Allowed))
+	}
+	return b.String()
+}
+
+// Explanation is what one grant says to a request.
+type Explanation struct {
+	// Grant is the grant's place in the caller's list, from 0.
+	Grant int
+	// Allows reports whether the grant allows the request, which is then allowed.
+	Allows bool
+	// Lines are the grant's lists that matter to the operation; where the grant does not
+	// name it, operations alone.
+	Lines []Line
+}
+
+// Line is what one list of a grant says to a request.
+type Line struct {
+	// Part is the list's key.
+	Part string
+	// Value is what the request has there; empty where it has nothing.
+	Value string
+	// Allows reports whether the list allows the value.
+	Allows bool
+	// By is the list's entry that does. It is empty where the list was left out.
+	By string
+	// Entries are the entries of the list.
+	Entries []string
+}
+
+// Explain says of each grant which part of it allows the request, or why it does not.
+// The request is allowed where one grant allows it.
+func (p *Policy) Explain(request Request) []Explanation {
+	if p == nil {
+		return nil
+	}
+	r, exists := p.rules[request.Operation]
+	explanations := make([]Explanation, len(p.grants))
+	for i := range p.grants {
+		g, e := &p.grants[i], &explanations[i]
+		line := Line{Part: keys[operations], Value: request.Operation, Entries: slices.Clone(g.Operations)}
+		if at := slices.IndexFunc(g.Operations, func(name string) bool { return covers(name, request.Operation) }); exists && at >= 0 {
+			line.Allows, line.By = true, g.Operations[at]
+		}
+		*e = Explanation{Grant: i, Allows: line.Allows, Lines: []Line{line}}
+		if !line.Allows {
+			continue
+		}
+		for _, p := range r.parts {
+			list := g.list(p)
+			line := Line{Part: keys[p], Value: request.value(p), Allows: list == nil, Entries: slices.Clone(list)}
+			if list != nil {
+				line.By, line.Allows = matches(list, line.Value)
+			}
+			e.Allows = e.Allows && line.Allows
+			e.Lines = append(e.Lines, line)
+		}
+	}
+	return explanations
+}
+
+// String writes the explanation for an operator, one line for the grant and one for each
+// of its lists, indented.
+func (e Explanation) String() string {
+	verdict := "does not allow it"
+	if e.Allows {
+		verdict = "allows it"
+	}
+	text := fmt.Sprintf("grants[%d] %s", e.Grant, verdict)
+	for _, line := range e.Lines {
+		text += "\n  " + line.String()
+	}
+	return text
+}
+
+// String writes the line without the grant.
+func (l Line) String() string {
+	switch {
+	case l.Allows && l.By == "":
+		return fmt.Sprintf("yes %s: any", l.Part)
+	case l.Allows:
+		return fmt.Sprintf("yes %s: %s by %s", l.Part, legible(l.Value), legible(l.By))
+	case l.Value == "":
+		return fmt.Sprintf("no  %s: none is given, and it must be in %s", l.Part, entries(l.Entries))
+	default:
+		return fmt.Sprintf("no  %s: %s is not in %s", l.Part, legible(l.Value), entries(l.Entries))
+	}
+}
+
+func words(key string) string { return strings.ReplaceAll(key, "_", " ") }
+
+// entries lists the first entries of a list.
+func entries(list []string) string {
+	var texts []string
+	for _, entry := range list[:min(len(list), maxEntries)] {
+		texts = append(texts, legible(entry))
+	}
+	text := strings.Join(texts, ", ")
+	if more := len(list) - maxEntries; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// legible quotes a text that is not plain, so that it can't be taken for the words around
+// it or end a line of the log.
+func legible(text string) string {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`",;`, r) }) {
+		return fmt.Sprintf("%+q", text)
+	}
+	return text
+}
