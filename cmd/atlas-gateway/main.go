@@ -3,7 +3,11 @@
 //
 //	atlas-gateway serve [CONFIG]    serve until SIGTERM or SIGINT
 //	atlas-gateway check [CONFIG]    say whether the configuration is good, and stop
+//	atlas-gateway keys new ...      make a key for a caller, and the entry to paste
+//	atlas-gateway explain ...       say which grant allows a caller something, or why none does
 //	atlas-gateway version           print the version
+//
+// keys new and explain list their flags with -h.
 //
 // CONFIG is a YAML file (see atlas-gateway.yaml beside this file). Environment variables
 // override it: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address. Without CONFIG the
@@ -14,7 +18,7 @@
 // logs to standard error. A second signal ends it at once.
 //
 // Exit status: 0 after a clean end, 1 when serving failed, 2 for a wrong command line,
-// 3 for a configuration that was refused.
+// 3 for a configuration that was refused, 4 for a request that explain finds no grant for.
 package main
 
 import (
@@ -39,10 +43,14 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 	exitConfig = 3
+	exitDenied = 4
 )
 
 const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway check [CONFIG]
+       atlas-gateway keys new -caller NAME [-kind pair|account|token] [-ha1-file FILE]
+       atlas-gateway keys signing-key FILE
+       atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
        atlas-gateway version
 
 serve runs the gateway until SIGTERM or SIGINT; check says whether a configuration is
@@ -64,7 +72,14 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 		return exitOK
 	case err != nil:
 		return exitUsage
-	case flags.NArg() > 2 || flags.NArg() == 2 && flags.Arg(0) == "version":
+	}
+	switch flags.Arg(0) {
+	case "keys":
+		return keys(flags.Args()[1:], stdout, stderr)
+	case "explain":
+		return explain(flags.Args()[1:], env, stdout, stderr)
+	}
+	if flags.NArg() > 2 || flags.NArg() == 2 && flags.Arg(0) == "version" {
 		return misused(stderr, "too many arguments")
 	}
 	switch command, file := flags.Arg(0), flags.Arg(1); command {

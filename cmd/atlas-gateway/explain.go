@@ -1,0 +1,58 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/policy"
+)
+
+// explain says for each grant of a caller whether it allows a request, or why not.
+func explain(args, env []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("atlas-gateway explain", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	caller := flags.String("caller", "", "the `name` of the caller; required")
+	var request policy.Request
+	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required")
+	flags.StringVar(&request.Group, "group", "", "the `id` of the group (project); required")
+	flags.StringVar(&request.Cluster, "cluster", "", "the `name` of the cluster")
+	flags.StringVar(&request.ExportBucket, "export-bucket", "", "the `id` of the export bucket")
+	flags.StringVar(&request.CloudProvider, "cloud-provider", "", "AWS, AZURE or GCP, of a bucket to create")
+	flags.StringVar(&request.BucketName, "bucket-name", "", "the `name` of a bucket to create")
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp:
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case *caller == "" || request.Operation == "" || request.Group == "" || flags.NArg() > 1:
+		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
+	}
+	config, err := gateway.LoadConfig(flags.Arg(0), env)
+	var g *gateway.Gateway
+	if err == nil {
+		g, err = gateway.New(config, slog.New(slog.DiscardHandler))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitConfig
+	}
+	explanations, err := g.Explain(*caller, request)
+	if err != nil {
+		fmt.Fprintln(stderr, "atlas-gateway: explain:", err)
+		return exitUsage
+	}
+	status := exitDenied
+	for _, explanation := range explanations {
+		fmt.Fprintln(stdout, explanation)
+		if explanation.Allows {
+			status = exitOK
+		}
+	}
+	if status == exitDenied {
+		fmt.Fprintf(stdout, "no grant of %s allows %s\n", *caller, request.Operation)
+	}
+	return status
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"atlas-export-gateway/gateway/callers"
+
+	"github.com/goccy/go-yaml"
+)
+
+// keys makes keys. Secrets are printed once and kept nowhere, but for what Digest needs,
+// which goes into a file that must not exist yet.
+func keys(args []string, stdout, stderr io.Writer) int {
+	switch {
+	case len(args) == 2 && args[0] == "signing-key":
+		if err := create(args[1], callers.NewSigningKey().Reveal()); err != nil {
+			fmt.Fprintln(stderr, "atlas-gateway:", err)
+			return exitFailed
+		}
+		fmt.Fprintf(stdout, "%s holds a new signing key; name it in callers.signing_key_file\n", args[1])
+		return exitOK
+	case len(args) > 0 && args[0] == "new":
+		return newKey(args[1:], stdout, stderr)
+	default:
+		return misused(stderr, "expected keys new or keys signing-key FILE")
+	}
+}
+
+func newKey(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("atlas-gateway keys new", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	caller := flags.String("caller", "", "the `name` of the caller; required")
+	kind := flags.String("kind", "pair", "what to make: pair, for HTTP Digest and Basic; account, for /api/oauth/token; or token, a static bearer token")
+	file := flags.String("ha1-file", "", "the `file` to write what the gateway needs of a pair; default NAME.ha1")
+	realm := flags.String("realm", callers.DefaultRealm, "the `realm` of a pair, as in callers.realm")
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp:
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case *caller == "" || flags.NArg() > 0:
+		return misused(stderr, "keys new: -caller is required, and nothing beside the flags")
+	}
+	if *file == "" {
+		*file = *caller + ".ha1"
+	}
+	path, err := filepath.Abs(*file)
+	if err != nil {
+		fmt.Fprintln(stderr, "atlas-gateway:", err)
+		return exitFailed
+	}
+	var (
+		made      callers.Issued
+		id, named string
+	)
+	switch *kind {
+	case "pair":
+		made, id, named = callers.NewKeyPair(*caller, *realm, path), "public key", "private key"
+		if err := create(path, made.HA1File.Reveal()); err != nil {
+			fmt.Fprintln(stderr, "atlas-gateway:", err)
+			return exitFailed
+		}
+	case "account":
+		made, id, named = callers.NewServiceAccount(*caller), "client id", "client secret"
+	case "token":
+		made, named = callers.NewToken(*caller), "token"
+	default:
+		return misused(stderr, fmt.Sprintf("keys new: -kind is %q; expected pair, account or token", *kind))
+	}
+	entry, err := yaml.Marshal([]callers.Entry{made.Entry})
+	if err != nil {
+		panic(err) // a struct of strings always encodes
+	}
+	fmt.Fprintln(stdout, "For the caller, shown this once:")
+	if id != "" {
+		fmt.Fprintf(stdout, "  %s: %s\n", id, made.ID)
+	}
+	fmt.Fprintf(stdout, "  %s: %s\n\nFor callers.list in the configuration, with grants of your choice:\n%s", named, made.Secret.Reveal(), entry)
+	fmt.Fprintln(stdout, `  grants:
+  - operations: [export]
+    groups: ["*"]`)
+	return exitOK
+}
+
+// create writes a secret into a new file that only its owner can read.
+func create(path, content string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
