@@ -192,6 +192,7 @@ upstream:
 }
 
 func TestExitStatus(t *testing.T) {
+	keyPair := []string{"MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}
 	for _, test := range []struct {
 		args []string
 		env  []string
@@ -205,6 +206,13 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"check"}, nil, exitConfig},
 		{[]string{"serve"}, nil, exitConfig},
 		{[]string{"check", "none.yaml"}, nil, exitConfig},
+		{[]string{"keys"}, nil, exitUsage},
+		{[]string{"keys", "new", "-caller", "a", "-kind", "key"}, nil, exitUsage},
+		{[]string{"keys", "signing-key", "testdata"}, nil, exitFailed},
+		{[]string{"explain", "-caller", "a"}, nil, exitUsage},
+		{[]string{"explain", "-caller", "a", "-operation", "b", "-group", "c", "none.yaml"}, nil, exitConfig},
+		{[]string{"explain", "-caller", "a", "-operation", "listExportBuckets", "-group", "64f0c1a2b3d4e5f607182930", "testdata/granted.yaml"}, keyPair, exitOK},
+		{[]string{"explain", "-caller", "a", "-operation", "createExportBucket", "-group", "64f0c1a2b3d4e5f607182930", "testdata/granted.yaml"}, keyPair, exitDenied},
 		// 192.0.2.0/24 is for documentation (RFC 5737): no address of this machine.
 		{[]string{"serve"}, []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS=true", "ATLAS_GATEWAY_MANAGEMENT_ADDRESS=192.0.2.1:1", "ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:0", "MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}, exitFailed},
 	} {
