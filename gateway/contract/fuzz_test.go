@@ -1,0 +1,179 @@
+package contract_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"atlas-export-gateway/api"
+	"atlas-export-gateway/gateway/contract"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// A target that matches is one that every reader of URLs reads in the same way: nothing in
+// its path is unescaped, cleaned or cut, and what is forwarded differs from it in a trailing
+// slash at most.
+func FuzzMatch(f *testing.F) {
+	c := compiled(f)
+	for _, target := range []string{
+		exports, exports + "/", exports + "?pageNum=1", exports + "/" + job, buckets + "/" + bucket, strings.Replace(exports, "v2", "v1.0", 1) + "/",
+		exports + "//", exports + "%2f", exports + "/..", "http://evil" + exports, "//evil", exports + "#x", exports + "?#", "*", "",
+	} {
+		f.Add("GET", target)
+	}
+	f.Fuzz(func(t *testing.T, method, target string) {
+		m, err := c.Match(method, target)
+		if err != nil {
+			var targetError *contract.TargetError
+			var methodError *contract.MethodError
+			if !errors.As(err, &targetError) && !errors.As(err, &methodError) && !errors.Is(err, contract.ErrNotFound) {
+				t.Fatalf("%q: %T", target, err)
+			}
+			return
+		}
+		path, query, _ := strings.Cut(target, "?")
+		if strings.TrimSuffix(m.Path, "/") != strings.TrimSuffix(path, "/") || m.Query != query {
+			t.Errorf("%q is forwarded as %q and %q", target, m.Path, m.Query)
+		}
+		parsed, err := url.ParseRequestURI(m.Path)
+		if err != nil || parsed.Path != m.Path || parsed.Host != "" || parsed.EscapedPath() != m.Path || strings.Contains(m.Path, "//") || strings.Contains(m.Path, "/.") {
+			t.Errorf("%q: net/url reads %+v (%v)", m.Path, parsed, err)
+		}
+	})
+}
+
+// A query that passes holds each parameter once, known, and in the one form that it is read
+// back in.
+func FuzzQuery(f *testing.F) {
+	c := compiled(f)
+	for _, query := range []string{"", "pageNum=1", "pageNum=1&itemsPerPage=500&includeCount=true&envelope=false&pretty=true", "pageNum=010", "pretty=True", "%70retty=true", "pretty=true&pretty=true", "a=b;c=d", "&", "=", "+", "pretty=true#"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		m, err := c.Match("GET", exports+"?"+query)
+		if err != nil {
+			return
+		}
+		v, err := m.Operation.Resolve([]string{latest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Check(v, nil, 10) != nil {
+			return
+		}
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatalf("%q passed; net/url says %v", query, err)
+		}
+		for name, list := range values {
+			if len(list) != 1 {
+				t.Errorf("%q passed with %d of %s", query, len(list), name)
+			}
+		}
+		if values.Encode() != sorted(query) {
+			t.Errorf("%q passed; it is read as %q", query, values.Encode())
+		}
+	})
+}
+
+func sorted(query string) string {
+	values, _ := url.ParseQuery(query)
+	var names []string
+	for name := range values {
+		names = append(names, name)
+	}
+	pairs := strings.Split(query, "&")
+	if query == "" {
+		return ""
+	}
+	ordered := url.Values{}
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		ordered.Add(name, value)
+	}
+	if len(names) != len(ordered) {
+		return "different names"
+	}
+	return ordered.Encode()
+}
+
+// A body that passes is one that encoding/json and kin-openapi accept as well, to the last
+// byte, and whatever is refused is refused with violations that are short and valid UTF-8.
+func FuzzBody(f *testing.F) {
+	c := compiled(f)
+	doc, err := api.Load()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, body := range []string{validExport, aws, azure, `{}`, `null`, `[]`, `{"snapshotId":1e999}`, `{"a":{"a":{"a":[]}}}`, `{"a":1,"a":2}`, "\ufeff{}", `{"snapshotId":"\ud800"}`, validExport + " \n", validExport + "{}", `{"customData":[{"key":null}]}`} {
+		f.Add(body, true)
+		f.Add(body, false)
+	}
+	f.Fuzz(func(t *testing.T, body string, exporting bool) {
+		target, path := buckets, "/api/atlas/v2/groups/{groupId}/backup/exportBuckets"
+		mediaType := "application/vnd.atlas.2024-05-30+json"
+		if exporting {
+			target, path, mediaType = exports, "/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports", "application/vnd.atlas.2023-01-01+json"
+		}
+		m, err := c.Match("POST", target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := m.Operation.Resolve([]string{latest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = m.Check(v, []byte(body), 1000)
+		if err != nil {
+			var invalid *contract.ValidationError
+			if !errors.As(err, &invalid) || invalid.Total < 1 || len(invalid.Violations) < 1 || len(invalid.Violations) > contract.MaxViolations {
+				t.Fatalf("%q: %#v", body, err)
+			}
+			for _, violation := range invalid.Violations {
+				if len(violation.Description) > 1000 || len(violation.Field) > 4000 || !utf8.ValidString(violation.Description) || violation.Code == "" {
+					t.Errorf("%q: %+v", body, violation)
+				}
+			}
+			return
+		}
+		decoder := json.NewDecoder(bytes.NewReader([]byte(body)))
+		var value any
+		if err := decoder.Decode(&value); err != nil || !json.Valid([]byte(body)) || !utf8.ValidString(body) {
+			t.Fatalf("%q passed; encoding/json says %v", body, err)
+		}
+		schema := doc.Paths.Value(path).Post.RequestBody.Value.Content[mediaType].Schema.Value
+		if err := schema.VisitJSON(value, openapi3.MultiErrors()); err != nil {
+			t.Fatalf("%q passed; kin-openapi says %v", body, err)
+		}
+	})
+}
+
+// Accept resolves to a version that the operation has and that is not younger than a date
+// which stands in the field.
+func FuzzAccept(f *testing.F) {
+	c := compiled(f)
+	m, err := c.Match("POST", buckets)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, accept := range []string{latest, "application/vnd.atlas.2023-01-01+json", "*/*", "application/vnd.atlas.preview+json", latest + ";q=0", "a, " + latest, "APPLICATION/VND.ATLAS.2024-05-30+JSON;charset=utf-8"} {
+		f.Add(accept)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		v, err := m.Operation.Resolve([]string{accept})
+		var refused *contract.VersionError
+		switch {
+		case err != nil:
+			if !errors.As(err, &refused) || len(refused.Detail) > 500 || !utf8.ValidString(refused.Detail) {
+				t.Errorf("%q: %v", accept, err)
+			}
+		case !strings.Contains(strings.ToLower(accept), "application/vnd.atlas.") || v.Date != "2023-01-01" && v.Date != "2024-05-30":
+			t.Errorf("%q resolved to %s", accept, v.Date)
+		}
+	})
+}
