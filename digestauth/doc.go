@@ -1,7 +1,7 @@
 // Package digestauth is HTTP Digest access authentication, RFC 7616, for both ends of the gateway.
 //
-// The gateway signs what it sends with a [Transport]. The simulated Atlas
-// challenges its callers with a [Challenge], checks the answers with a [Verifier] and keeps its nonces in [Nonces].
+// The gateway signs what it sends with a [Transport]. The gateway and the simulated
+// Atlas challenge their callers with a [Challenge] and check the answers with a [Verifier]; the latter keeps its nonces in [Nonces].
 // A [Secret] holds what none of them may print.
 //
 // The Transport costs one upstream request per call once it is warm. It keeps a pool of nonces with at most one

@@ -3,10 +3,13 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/internal/nearest"
 )
 
 // anonymous is who calls without a key, where the configuration lets everyone in.
@@ -29,7 +32,7 @@ func (g *Gateway) authenticate(x *exchange) error {
 	switch {
 	case errors.As(err, &refused):
 		r := refuse(kindUnauthorized, err, "You are not authorized for this resource.")
-		if x.in.ContentLength == 0 && refused.Reason == callers.NoCredential {
+		if firstLeg(x.in) {
 			r.detail += " A client that authenticates by Digest sends its content in answer to this challenge."
 		}
 		if len(refused.Challenge) > 0 {
@@ -66,17 +69,21 @@ func (g *Gateway) authorize(x *exchange) error {
 		request.ExportBucket, request.CloudProvider, request.BucketName = policy.FromBody(request.Operation, x.body)
 	}
 	if err := g.policies[x.caller].Allow(request); err != nil {
-		return refuse(kindForbidden, err, "%s.", err)
+		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)
 	}
 	return nil
 }
 
 // Explain says, for each grant of a caller, whether it allows a request, or why not. It
-// refuses a caller that the configuration does not have.
+// refuses a caller that the configuration does not have, and an operation that the contract
+// does not have.
 func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Explanation, error) {
 	p, ok := g.policies[caller]
 	if !ok {
-		return nil, fmt.Errorf("no caller of the configuration has the name %q", caller)
+		return nil, fmt.Errorf("no caller of the configuration has the name %q%s", caller, nearest.Hint(caller, slices.Sorted(maps.Keys(g.policies))))
+	}
+	if ids := operationIDs(); !slices.Contains(ids, request.Operation) {
+		return nil, fmt.Errorf("the contract has no operation %q%s", request.Operation, nearest.Hint(request.Operation, ids))
 	}
 	return p.Explain(request), nil
 }

@@ -51,7 +51,7 @@ type refusal struct {
 	detail     string
 	parameters []string
 	fields     []contract.Violation
-	header     map[string]string // Allow, Retry-After
+	header     map[string]string // Allow, Retry-After, WWW-Authenticate
 	cause      error
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/gateway/policy"
 )
 
 // conclude completes the one record of a request, and counts it.
@@ -66,6 +67,8 @@ func (g *Gateway) conclude(x *exchange) {
 			attributes = append(attributes, slog.Int("violations", invalid.Total))
 		} else if refused := (*callers.Refusal)(nil); errors.As(r.cause, &refused) {
 			attributes = append(attributes, slog.String("reason", string(refused.Reason)))
+		} else if denied := (*policy.Refusal)(nil); errors.As(r.cause, &denied) {
+			attributes = append(attributes, slog.String("missing", denied.Part))
 		} else if r.cause != nil && r.status >= 500 {
 			attributes = append(attributes, slog.String("cause", r.cause.Error()))
 		}

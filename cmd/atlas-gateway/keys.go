@@ -45,6 +45,12 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	case *caller == "" || flags.NArg() > 0:
 		return misused(stderr, "keys new: -caller is required, and nothing beside the flags")
 	}
+	var wrong error
+	named := callers.Config{List: []callers.Entry{{Name: *caller, Tokens: callers.NewToken(*caller).Entry.Tokens}}}
+	named.Check(true, func(path, format string, args ...any) { wrong = fmt.Errorf("-caller: "+format, args...) })
+	if wrong != nil {
+		return misused(stderr, "keys new: "+wrong.Error())
+	}
 	if *file == "" {
 		*file = *caller + ".ha1"
 	}
@@ -54,20 +60,20 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	var (
-		made      callers.Issued
-		id, named string
+		made       callers.Issued
+		id, secret string
 	)
 	switch *kind {
 	case "pair":
-		made, id, named = callers.NewKeyPair(*caller, *realm, path), "public key", "private key"
+		made, id, secret = callers.NewKeyPair(*caller, *realm, path), "public key", "private key"
 		if err := create(path, made.HA1File.Reveal()); err != nil {
 			fmt.Fprintln(stderr, "atlas-gateway:", err)
 			return exitFailed
 		}
 	case "account":
-		made, id, named = callers.NewServiceAccount(*caller), "client id", "client secret"
+		made, id, secret = callers.NewServiceAccount(*caller), "client id", "client secret"
 	case "token":
-		made, named = callers.NewToken(*caller), "token"
+		made, secret = callers.NewToken(*caller), "token"
 	default:
 		return misused(stderr, fmt.Sprintf("keys new: -kind is %q; expected pair, account or token", *kind))
 	}
@@ -79,7 +85,7 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	if id != "" {
 		fmt.Fprintf(stdout, "  %s: %s\n", id, made.ID)
 	}
-	fmt.Fprintf(stdout, "  %s: %s\n\nFor callers.list in the configuration, with grants of your choice:\n%s", named, made.Secret.Reveal(), entry)
+	fmt.Fprintf(stdout, "  %s: %s\n\nFor callers.list in the configuration, with grants of your choice:\n%s", secret, made.Secret.Reveal(), entry)
 	fmt.Fprintln(stdout, `  grants:
   - operations: [export]
     groups: ["*"]`)

@@ -4,6 +4,7 @@
 //	atlas-gateway serve [CONFIG]    serve until SIGTERM or SIGINT
 //	atlas-gateway check [CONFIG]    say whether the configuration is good, and stop
 //	atlas-gateway keys new ...      make a key for a caller, and the entry to paste
+//	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does
 //	atlas-gateway version           print the version
 //
@@ -138,8 +139,12 @@ func serve(ctx context.Context, file string, env []string, stdout, stderr io.Wri
 		fmt.Fprintln(stderr, "atlas-gateway: management.address:", err)
 		return exitFailed
 	}
+	scheme := "http://"
+	if config.Listener.TLSCertFile != "" {
+		scheme = "https://"
+	}
 	json.NewEncoder(stdout).Encode(map[string]string{
-		"listener":   "http://" + callers.Addr().String(),
+		"listener":   scheme + callers.Addr().String(),
 		"management": "http://" + management.Addr().String(),
 	})
 	if err := g.Serve(ctx, callers, management); err != nil {

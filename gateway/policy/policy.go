@@ -221,7 +221,7 @@ func (r *rule) refusedBy(g *Grant, request *Request) (p part, refused bool) {
 }
 
 // Compile prepares the grants of the caller of that name. At is where the grants stand in
-// the configuration, such as callers.keys[2].grants, and operationIDs are all operations of
+// the configuration, such as callers.list[2].grants, and operationIDs are all operations of
 // the contract. Each mistake is handed to refuse with its path; after one, the Policy is
 // nil.
 func Compile(caller, at string, grants []Grant, operationIDs []string, refuse func(path, format string, args ...any)) *Policy {
