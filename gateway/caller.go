@@ -23,7 +23,7 @@ func (g *Gateway) authenticate(x *exchange) error {
 			return err
 		}
 		if !firstLeg(x.in) {
-			x.caller = anonymous
+			x.caller.Name = anonymous
 			return nil
 		}
 	}
@@ -42,7 +42,7 @@ func (g *Gateway) authenticate(x *exchange) error {
 	case err != nil:
 		return err
 	}
-	x.caller = caller.Name
+	x.caller = caller
 	return nil
 }
 
@@ -56,7 +56,7 @@ func firstLeg(r *http.Request) bool {
 // authorize decides whether the caller may do this, by what is in the request alone: a
 // refusal does not tell whether the thing exists.
 func (g *Gateway) authorize(x *exchange) error {
-	if x.caller == anonymous {
+	if x.caller.Name == anonymous {
 		return nil
 	}
 	request := policy.Request{
@@ -68,7 +68,7 @@ func (g *Gateway) authorize(x *exchange) error {
 	if x.in.Method == http.MethodPost {
 		request.ExportBucket, request.CloudProvider, request.BucketName = policy.FromBody(request.Operation, x.body)
 	}
-	if err := g.policies[x.caller].Allow(request); err != nil {
+	if err := g.policies[x.caller.Name].Allow(request); err != nil {
 		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)
 	}
 	return nil
@@ -112,7 +112,7 @@ func (g *Gateway) serveOwn(x *exchange, serve func(http.ResponseWriter, *http.Re
 	}
 	w := &statusWriter{ResponseWriter: x.out}
 	caller, err := serve(w, x.in)
-	x.caller, x.status = caller.Name, w.status
+	x.caller, x.status = caller, w.status
 	if err != nil {
 		x.refusal = refuse(kind{"oauth", w.status, ""}, err, "")
 	}

@@ -339,10 +339,31 @@ func TestListenerTLS(t *testing.T) {
 		t.Error("a certificate without its key was used")
 	}
 	write(keyFile, "PRIVATE KEY", key(secondKey))
+	time.Sleep(1100 * time.Millisecond) // a pair that did not fit is tried again after a second
 	if !get().Equal(second) {
 		t.Error("another certificate than the second")
 	}
 	if answer := raw(t, g.address, request("GET /", "")); strings.HasPrefix(answer, "HTTP/1.1 200") {
 		t.Errorf("plain HTTP: %s", answer)
+	}
+}
+
+// A refusal is not held back by content that was announced and does not come, and the
+// record of a request names the key that was shown.
+func TestRefusalDoesNotWaitForContent(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	nightly := issue(t, "nightly", everything)
+	g := startFor(t, atlas, "timeouts: {request: 30s}\n", nightly)
+	for _, line := range []string{"POST " + v2Exports, "POST /nothing"} {
+		answer := raw(t, g.address, line+" HTTP/1.1\r\nHost: localhost\r\nAccept: "+latest+"\r\nContent-Type: application/json\r\nContent-Length: 100\r\nAuthorization: Bearer wrong\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 40") {
+			t.Errorf("%s: %q", line, answer)
+		}
+	}
+	if got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest, "Authorization": "Bearer " + nightly.token.Secret.Reveal()}, ""); got.status != 200 {
+		t.Fatal(got)
+	}
+	if logs := g.logs.String(); !strings.Contains(logs, `"caller":"nightly","key":"`) {
+		t.Errorf("logs: %s", logs)
 	}
 }

@@ -9,42 +9,49 @@ import (
 )
 
 // certificateFiles is the listener's certificate, which is read again when one of its files
-// changes. A pair that does not fit, as while the files are being replaced, is logged, and
-// the last good one stays.
+// changes. A pair that does not fit, as while the files are being replaced, is logged and
+// tried again a second later; the last good one stays.
 type certificateFiles struct {
 	cert, key string
 	log       *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	changed [2]time.Time // of the files that current, or the last failure, was read from
+	read    [2]state  // of the files that current was read from
+	failed  time.Time // when the files were last tried in vain
+}
+
+// state is what tells that a file has changed.
+type state struct {
+	modified time.Time
+	size     int64
 }
 
 // get is for tls.Config.GetCertificate.
 func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	changed := [2]time.Time{modified(c.cert), modified(c.key)}
-	if c.current != nil && changed == c.changed {
+	now := [2]state{stateOf(c.cert), stateOf(c.key)}
+	if c.current != nil && (now == c.read || time.Since(c.failed) < time.Second) {
 		return c.current, nil
 	}
-	c.changed = changed
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
 	switch {
 	case err == nil:
-		c.current = &pair
+		c.current, c.read = &pair, now
 	case c.current == nil:
-		return nil, err
+		return nil, unnamed(err)
 	default:
-		c.log.Error("the certificate can't be read; the last one stays", "cause", err.Error())
+		c.failed = time.Now()
+		c.log.Error("the certificate can't be read; the last one stays", "cause", unnamed(err).Error())
 	}
 	return c.current, nil
 }
 
-func modified(file string) time.Time {
+func stateOf(file string) state {
 	info, err := os.Stat(file)
 	if err != nil {
-		return time.Time{}
+		return state{}
 	}
-	return info.ModTime()
+	return state{info.ModTime(), info.Size()}
 }

@@ -350,7 +350,7 @@ func (c *Config) check() error {
 	here := loopbackAddress(c.Listener.Address)
 	if c.Listener.TLSCertFile != "" || c.Listener.TLSKeyFile != "" {
 		if _, err := tls.LoadX509KeyPair(c.Listener.TLSCertFile, c.Listener.TLSKeyFile); err != nil {
-			refuse("listener.tls_cert_file", "with tls_key_file: %w", err)
+			refuse("listener.tls_cert_file", "with tls_key_file: %w", unnamed(err))
 		}
 	} else if !here && !c.Listener.AllowPlainHTTP {
 		refuse("listener.address", "is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS")

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"atlas-export-gateway/digestauth"
@@ -37,8 +40,7 @@ func (s CredentialSource) pair() credentialPair {
 	return credentialPair{}
 }
 
-// read reads both halves as they are now. Its errors name files and variables, and no
-// content.
+// read reads both halves as they are now. Its errors hold neither.
 func (p credentialPair) read(environ []string) (name string, secret digestauth.Secret, err error) {
 	if name, err = p.readHalf(p.name, environ); err != nil {
 		return "", digestauth.Secret{}, err
@@ -52,6 +54,9 @@ func (p credentialPair) read(environ []string) (name string, secret digestauth.S
 func (p credentialPair) readHalf(place string, environ []string) (string, error) {
 	var content string
 	if p.env {
+		if !variableName.MatchString(place) {
+			return "", errors.New("expected the name of an environment variable, not a key")
+		}
 		content = lookup(environ, place)
 		if content == "" {
 			return "", fmt.Errorf("the environment variable %s is not set", place)
@@ -59,13 +64,26 @@ func (p credentialPair) readHalf(place string, environ []string) (string, error)
 	} else {
 		bytes, err := os.ReadFile(place)
 		if err != nil {
-			return "", err
+			return "", unnamed(err)
 		}
 		content = string(bytes)
 	}
 	half := strings.TrimSpace(content)
 	if half == "" || strings.ContainsFunc(half, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s must hold a key and nothing else", place)
+		return "", errors.New("the file or variable must hold a key and nothing else")
 	}
 	return half, nil
+}
+
+// variableName is what the names of environment variables look like, and keys do not.
+var variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+
+// unnamed takes the file's name out of an error: whoever puts a secret where its file's name
+// belongs should not find it in a log. The error's own place says which setting it is.
+func unnamed(err error) error {
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		return fmt.Errorf("the file can't be read: %w", named.Err)
+	}
+	return err
 }

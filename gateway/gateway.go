@@ -87,7 +87,11 @@ func New(config Config, log *slog.Logger) (*Gateway, error) {
 		g.policies[caller.Name] = policy.Compile(caller.Name, "", caller.Grants, operationIDs(), func(string, string, ...any) {})
 	}
 	// A key is made up where one process alone, on loopback, signs nonces and tokens.
-	g.callers, err = callers.New(config.Callers.config(), callers.Options{KeyMadeUp: loopbackAddress(config.Listener.Address)})
+	g.callers, err = callers.New(config.Callers.config(), callers.Options{
+		KeyMadeUp: loopbackAddress(config.Listener.Address),
+		// Who allows plain HTTP off loopback says that TLS ends before the gateway.
+		AllowBasic: func(r *http.Request) bool { return config.Listener.AllowPlainHTTP || callers.Private(r) },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +107,7 @@ type exchange struct {
 	start time.Time
 
 	match    contract.Match    // by match
-	caller   string            // by authenticate
+	caller   callers.Caller    // by authenticate
 	version  *contract.Version // by version
 	body     []byte            // by read
 	admitted bool              // by admit, until leave
@@ -128,6 +132,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := g.serve(x); err != nil {
 		x.refusal = classify(err)
 		x.status = x.refusal.status
+		if r.ContentLength > 0 && x.body == nil {
+			// net/http reads content that was announced before it sends the refusal, for the next
+			// request's sake: not for longer than content that is on its way needs.
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
+		}
 		writeError(w, r, x.refusal)
 	}
 }

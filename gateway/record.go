@@ -42,8 +42,11 @@ func (g *Gateway) conclude(x *exchange) {
 		slog.Int("status", x.status),
 		slog.Float64("duration_seconds", duration.Seconds()),
 	)
-	if x.caller != "" {
-		attributes = append(attributes, slog.String("caller", x.caller))
+	if x.caller.Name != "" {
+		attributes = append(attributes, slog.String("caller", x.caller.Name))
+	}
+	if x.caller.Key != "" {
+		attributes = append(attributes, slog.String("key", x.caller.Key), slog.Any("form", x.caller.Form))
 	}
 	if x.version != nil && x.version.Date != "" {
 		attributes = append(attributes, slog.String("version", x.version.Date))

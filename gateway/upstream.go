@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -151,11 +152,11 @@ func certificates(file string) (*x509.CertPool, error) {
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("upstream.ca_file: %w", err)
+		return nil, fmt.Errorf("upstream.ca_file: %w", unnamed(err))
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", file)
+		return nil, errors.New("upstream.ca_file: the file holds no PEM certificate")
 	}
 	return pool, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"atlas-export-gateway/gateway/callers"
 
@@ -81,14 +82,20 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		panic(err) // a struct of strings always encodes
 	}
-	fmt.Fprintln(stdout, "For the caller, shown this once:")
+	var out strings.Builder
+	fmt.Fprintln(&out, "For the caller, shown this once:")
 	if id != "" {
-		fmt.Fprintf(stdout, "  %s: %s\n", id, made.ID)
+		fmt.Fprintf(&out, "  %s: %s\n", id, made.ID)
 	}
-	fmt.Fprintf(stdout, "  %s: %s\n\nFor callers.list in the configuration, with grants of your choice:\n%s", secret, made.Secret.Reveal(), entry)
-	fmt.Fprintln(stdout, `  grants:
-  - operations: [export]
-    groups: ["*"]`)
+	fmt.Fprintf(&out, "  %s: %s\n\nFor callers.list in the configuration, with the groups (projects) of your choice:\n%s", secret, made.Secret.Reveal(), entry)
+	fmt.Fprintln(&out, "  grants:\n  - operations: [export]\n    groups: [] # ids; [\"*\"] is any")
+	if _, err := io.WriteString(stdout, out.String()); err != nil {
+		if *kind == "pair" {
+			os.Remove(path) // of no use without the private key
+		}
+		fmt.Fprintln(stderr, "atlas-gateway: the key could not be shown, and is void:", err)
+		return exitFailed
+	}
 	return exitOK
 }
 

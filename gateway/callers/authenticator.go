@@ -65,6 +65,7 @@ type Authenticator struct {
 	directory  directory
 	memory     *memory
 	granted    granted
+	revoking   granted
 	allowBasic func(*http.Request) bool
 	now        func() time.Time
 }

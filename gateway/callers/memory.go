@@ -40,6 +40,11 @@ func (a *Authenticator) remember(previous *Authenticator) {
 			a.granted.byClient[id] = perMinute(perClient)
 		}
 	}
+	// Revoking has limits of its own, so that issuing never stands in its way.
+	a.revoking = granted{byClient: map[hash]*rate.Limiter{}, overall: perMinute(overall)}
+	for id := range a.directory.accounts {
+		a.revoking.byClient[id] = perMinute(perClient)
+	}
 	a.memory.refused.limit(a.settings.Attempts)
 }
 

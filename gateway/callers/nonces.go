@@ -22,8 +22,10 @@ const (
 	nonceSize   = 24
 )
 
-// nonceAhead is by how much the clock of another process that issued a nonce may be ahead.
-const nonceAhead = time.Minute
+// nonceAhead is by how much the clock of another process that issued a nonce may be ahead. It
+// is also for how long the nonces issued here can be refused once those of such a process fill
+// the memory.
+const nonceAhead = 5 * time.Second
 
 func (a *Authenticator) issueNonce() string {
 	var n nonce

@@ -63,6 +63,9 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	}
 	caller := account.caller
 	caller.Form = ClientSecret
+	if wait := a.revoking.take(account.id, a.now()); wait > 0 {
+		return caller, tooMany(w, wait)
+	}
 	form, err := readForm(w, r)
 	if err != nil {
 		return caller, err

@@ -14,9 +14,8 @@ import (
 // bucketName. They are empty for every other operation, and where the body is not what
 // validation lets through.
 //
-// An Azure container is named by serviceUrl and, if the caller likes, by bucketName, and no
-// recording shows which one Atlas goes by. So the name is the container's where bucketName
-// is missing or the same, and else both with a slash between, which no pattern matches.
+// The name of an Azure container is unique within its account alone, and no pattern can
+// speak of accounts yet: its name is ACCOUNT/CONTAINER, which no pattern matches.
 func FromBody(operation string, body []byte) (exportBucket, provider, bucketName string) {
 	switch twin(operation) {
 	case "createBackupExport":
@@ -26,21 +25,18 @@ func FromBody(operation string, body []byte) (exportBucket, provider, bucketName
 		found := texts(body, "cloudProvider", "bucketName", "serviceUrl")
 		provider, bucketName = found[0], found[1]
 		if serviceURL := found[2]; serviceURL != "" {
-			bucketName = azureName(bucketName, serviceURL)
+			bucketName = azureName(serviceURL)
 		}
 	}
 	return "", provider, bucketName
 }
 
-// azureName returns the name that the container of https://ACCOUNT.blob.core.windows.net/CONTAINER
-// goes by.
-func azureName(bucketName, serviceURL string) string {
+// azureName returns ACCOUNT/CONTAINER of https://ACCOUNT.blob.core.windows.net/CONTAINER.
+func azureName(serviceURL string) string {
 	_, location, _ := strings.Cut(serviceURL, "://")
-	_, container, _ := strings.Cut(location, "/")
-	if bucketName == "" || bucketName == container {
-		return container
-	}
-	return bucketName + "/" + container
+	host, container, _ := strings.Cut(location, "/")
+	account, _, _ := strings.Cut(host, ".")
+	return account + "/" + container
 }
 
 // texts reads top-level members of an object. It finds nothing where the body is not one

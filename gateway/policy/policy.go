@@ -32,8 +32,8 @@
 //	bucket_names     creating a bucket
 //
 // What is read is not filtered: listing buckets or clusters shows all of the group, and an
-// export job shows the id of its bucket. A container of Azure goes by its name alone,
-// whatever its storage account.
+// export job shows the id of its bucket. A grant with
+// bucket_names allows no container of Azure, whose name says nothing of its account.
 package policy
 
 import (
@@ -58,7 +58,8 @@ type Grant struct {
 	ExportBuckets []string `yaml:"export_buckets"`
 	// CloudProviders are AWS, AZURE and GCP. Default any.
 	CloudProviders []string `yaml:"cloud_providers"`
-	// BucketNames are patterns of names of buckets and Azure containers. Default any.
+	// BucketNames are patterns of names of buckets; with them, no Azure container is allowed.
+	// Default any.
 	BucketNames []string `yaml:"bucket_names"`
 }
 

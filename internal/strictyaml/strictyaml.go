@@ -1,7 +1,7 @@
 // Package strictyaml reads configuration files so that a mistake in one is an error
 // that names the file, the line and the key. The gateway reads its configuration with
 // it, the simulation its seed. It refuses unknown and repeated keys, values of another
-// type, and a second document in the file.
+// type, anchors, aliases and tags, and a second document in the file.
 package strictyaml
 
 import (
@@ -52,10 +52,20 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 	if err := errors.Join(doc.walk(bodies[0], reflect.TypeOf(into), "")...); err != nil {
 		return nil, err
 	}
-	if err := yaml.UnmarshalWithOptions(data, into, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
+	if err := decode(data, into); err != nil && !errors.Is(err, io.EOF) {
 		return nil, located(name, err)
 	}
 	return doc, nil
+}
+
+// decode keeps a panic of the library, which has some, from ending the program.
+func decode(data []byte, into any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the document can't be decoded: %v", p)
+		}
+	}()
+	return yaml.UnmarshalWithOptions(data, into, yaml.Strict())
 }
 
 // Errorf returns an error about the value at a path such as "upstream.groups[2].name",
@@ -100,8 +110,9 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 		if t.Kind() == reflect.Slice {
 			return []error{d.Errorf(path, "has no value; leave the key out, or write a list")}
 		}
-	case *ast.AnchorNode:
-		return d.walk(n.Value, t, path)
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		// None is needed, and each can make a value another than it looks.
+		return []error{d.Errorf(path, "anchors, aliases and tags are not accepted; write the value out")}
 	case *ast.SequenceNode:
 		for i, value := range n.Values {
 			element := fmt.Sprintf("%s[%d]", path, i)

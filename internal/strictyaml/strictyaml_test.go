@@ -64,6 +64,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a tab", "server:\n\tlisten: a", "f.yaml:2: "},
 		{"a list without a value", "server: {}\npeers:", "f.yaml:2: peers: has no value; leave the key out, or write a list"},
 		{"a list that is null", "peers: ~", "f.yaml:1: peers: has no value"},
+		{"a tag", "peers: !!null ''", "f.yaml:1: peers: anchors, aliases and tags are not accepted"},
+		{"a tag without a value", "peers: !!seq", "f.yaml:1: peers: has no value"},
+		{"an anchor", "server: &s {listen: a}", "f.yaml:1: server: anchors"},
+		{"an alias", "labels: {a: &n b}\npeers: *n", "f.yaml:2: peers: anchors"},
+		{"a merge", "server: {listen: a}\npeers:\n- <<: *x", "f.yaml:3"},
 		{"a second document", "server: {}\n---\nserver: {}", "f.yaml:3: a second document"},
 	}
 	for _, test := range tests {
