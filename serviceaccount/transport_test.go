@@ -127,7 +127,7 @@ func TestTokenIsRenewed(t *testing.T) {
 	expect(t, client, atlas.URL()+buckets, 200)
 	wait(t, func() bool { return tokenCalls(atlas) == 2 })
 	expect(t, client, atlas.URL()+buckets, 200) // the renewal failed, the old token is good
-	wait(t, func() bool { // it is tried again after a while
+	wait(t, func() bool {                       // it is tried again after a while
 		c.advance(200 * time.Millisecond)
 		expect(t, client, atlas.URL()+buckets, 200)
 		return tokenCalls(atlas) == 3
