@@ -97,6 +97,7 @@ func (t *teller) tell(ctx context.Context) error {
 	s.line("")
 	s.line("%s", s.paint(bold, fmt.Sprintf("Done in %.1f s", time.Since(began).Seconds())))
 	s.table(
+		[2]string{"the job", fmt.Sprintf("%s is %s, and .complete is written", t.job.ID, t.job.State)},
 		[2]string{"calls", fmt.Sprintf("%d: %d forwarded, 1 refused", t.calls, forwarded)},
 		[2]string{"Atlas saw", fmt.Sprintf("%d requests: %d signed, %d without a credential, to be challenged", counts.Requests, counts.Requests-counts.Challenges, counts.Challenges)},
 		[2]string{"without it", fmt.Sprintf("%d requests, from a client that is challenged on every call", 2*forwarded)},
