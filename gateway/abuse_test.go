@@ -153,15 +153,12 @@ func TestLinksAreRewrittenInTime(t *testing.T) {
 	})
 	g := start(t, upstream.url, "public", privateKey)
 	name := strings.Repeat("n", 4000)
-	body := `{"results":[],"x":` + strings.Repeat(`{"`+name+`":`, 30) + `["` + upstream.url + `"` + strings.Repeat(`,"`+upstream.url+`"`, 20_000) + `]` + strings.Repeat("}", 31)
+	const names = 100 // with which it took longer than send waits
+	body := `{"results":[],"x":` + strings.Repeat(`{"`+name+`":`, names) + `["` + upstream.url + `"` + strings.Repeat(`,"`+upstream.url+`"`, 20_000) + `]` + strings.Repeat("}", names+1)
 	hostile.Store(body)
-	began := time.Now()
 	got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, "")
 	if got.status != 200 || got.body != body {
 		t.Errorf("%d, %d bytes", got.status, len(got.body))
-	}
-	if took := time.Since(began); took > 5*time.Second { // it took minutes
-		t.Errorf("it took %s", took)
 	}
 }
 
