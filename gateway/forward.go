@@ -47,7 +47,7 @@ func (g *Gateway) forward(x *exchange) error {
 	if received.StatusCode == http.StatusUnauthorized {
 		cause := signer.Explain(received)
 		if cause == nil {
-			cause = fmt.Errorf("answered 401 %s", received.Header.Get("X-Error-Code"))
+			cause = fmt.Errorf("answered 401 %.40q", received.Header.Get("X-Error-Code"))
 		}
 		return refuseCredential(cause)
 	}

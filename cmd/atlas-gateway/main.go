@@ -28,11 +28,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"atlas-export-gateway/gateway"
@@ -123,7 +125,10 @@ func serve(ctx context.Context, file string, env []string, stdout, stderr io.Wri
 		fmt.Fprintln(stderr, err)
 		return exitConfig
 	}
-	g, err := gateway.New(config, logger(config.Log, stderr))
+	records := logger(config.Log, stderr)
+	log.SetFlags(0)
+	log.SetOutput(strayLog{records})
+	g, err := gateway.New(config, records)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitConfig
@@ -164,6 +169,17 @@ func logger(config gateway.Log, stderr io.Writer) *slog.Logger {
 		return slog.New(slog.NewTextHandler(stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(stderr, options))
+}
+
+// strayLog makes records of what libraries write to the standard logger, up to the first
+// quotation mark: net/http quotes what an upstream sent unasked, which may repeat what the
+// gateway sent.
+type strayLog struct{ records *slog.Logger }
+
+func (s strayLog) Write(line []byte) (int, error) {
+	message, _, _ := strings.Cut(strings.TrimSpace(string(line)), `"`)
+	s.records.Warn("library", "message", message)
+	return len(line), nil
 }
 
 // version is the module's version, or the commit that was built.

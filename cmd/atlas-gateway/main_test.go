@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -188,6 +189,62 @@ upstream:
 	p.stop(t)
 	if len(asked) > 0 {
 		t.Error("the proxy was asked")
+	}
+}
+
+// What an upstream sends unasked is a record like any other, and does not repeat what the
+// gateway sent.
+func TestServeLogsStrayBytes(t *testing.T) {
+	upstream, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upstream.Close()
+	stray := make(chan struct{}, 1)
+	go func() {
+		for {
+			conn, err := upstream.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				reader := bufio.NewReader(conn)
+				for {
+					r, err := http.ReadRequest(reader)
+					if err != nil {
+						return
+					}
+					if r.Header.Get("Authorization") == "" {
+						fmt.Fprint(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"canary-nonce\", algorithm=MD5, qop=\"auth\"\r\nContent-Length: 0\r\n\r\n")
+						continue
+					}
+					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"results\":[]}")
+					time.Sleep(100 * time.Millisecond) // the connection is idle
+					fmt.Fprintf(conn, "HTTP/1.1 500 you sent %s\r\n\r\n", r.Header.Get("Authorization"))
+					stray <- struct{}{}
+				}
+			}()
+		}
+	}()
+	p := serveProcess(t, `
+upstream:
+  base_url: http://`+upstream.Addr().String()+`
+  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
+`, "PUBLIC=canary-public", "PRIVATE=b")
+	if status, body := get(t, p.Listener+buckets); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	<-stray
+	time.Sleep(100 * time.Millisecond) // for the gateway to read it
+	p.stop(t)
+	if logs := p.stderr.String(); !strings.Contains(logs, `"msg":"library"`) || strings.Contains(logs, "canary") {
+		t.Errorf("logs: %s", logs)
+	}
+	for line := range strings.Lines(p.stderr.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not a record: %s", line)
+		}
 	}
 }
 
