@@ -114,19 +114,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			perCall := float64(r.upstream) / float64(r.calls)
 			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%.4f\t%d\t%.0f\t\n", m.name, l.name, r.calls, r.failed, r.unauthorized, perCall, r.challenges, float64(r.elapsed.Microseconds())/float64(r.calls))
 			if l.name == libraries[0].name {
-				// The first nonce of each of the callers is what having that many at a time costs.
-				perCall -= float64(*callers) / float64(r.calls)
-				// So is one for each of them whenever the server forgets all.
-				most := m.most
-				if m.forget > 0 {
-					most += float64(m.forget**callers) / float64(r.calls)
-				}
 				if r.failed > 0 {
 					fmt.Fprintf(stderr, "digestreport: %s: %d calls failed\n", m.name, r.failed)
 					ok = false
 				}
-				if most > 0 && perCall > most {
-					fmt.Fprintf(stderr, "digestreport: %s: %.4f upstream requests per call, at most %.3f allowed\n", m.name, perCall, most)
+				// Beside that, having so many calls at a time costs each of them its first nonce, and
+				// another whenever the server forgets all.
+				allowed := int64(m.most*float64(r.calls)) + int64((m.forget+1)**callers)
+				if m.most > 0 && r.upstream > allowed {
+					fmt.Fprintf(stderr, "digestreport: %s: %d upstream requests, at most %d allowed\n", m.name, r.upstream, allowed)
 					ok = false
 				}
 			}
