@@ -55,6 +55,9 @@ func TestPagesOfOtherSites(t *testing.T) {
 	upstream := startRaw(t, answering(jsonAnswer(200, job)))
 	g := startWith(t, "listener: {public_url: 'https://exports.internal.example'}\ncallers: {anonymous: true}\nupstream:\n  base_url: "+upstream.url+
 		"\n  credentials: [{public_key_file: testdata/config/key, private_key_file: testdata/config/key}]\n")
+	// The same where other machines are let in.
+	open := startWith(t, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example'}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}\nupstream:\n  base_url: "+upstream.url+
+		"\n  credentials: [{public_key_file: testdata/config/key, private_key_file: testdata/config/key}]\n")
 	line := "GET " + v2Exports + "/" + jobID + " HTTP/1.1\r\nConnection: close\r\nAccept: " + latest + "\r\n"
 	for fields, status := range map[string]int{
 		"Host: localhost:1":                                              200,
@@ -73,13 +76,15 @@ func TestPagesOfOtherSites(t *testing.T) {
 		"Host: evil.example\r\nX-Forwarded-Host: localhost":              403,
 		"Host: evil.example\r\nOrigin: https://exports.internal.example": 403,
 	} {
-		before := upstream.signed.Load()
-		answer := raw(t, g.address, line+fields+"\r\n\r\n")
-		if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", status)) || (upstream.signed.Load() != before) != (status == 200) {
-			t.Errorf("%q: %.200s", fields, answer)
-		}
-		if status == 403 && !strings.Contains(answer, "Gateway-Error: foreign_site") {
-			t.Errorf("%q: %.300s", fields, answer)
+		for _, g := range []*running{g, open} {
+			before := upstream.signed.Load()
+			answer := raw(t, g.address, line+fields+"\r\n\r\n")
+			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", status)) || (upstream.signed.Load() != before) != (status == 200) {
+				t.Errorf("%q: %.200s", fields, answer)
+			}
+			if status == 403 && !strings.Contains(answer, "Gateway-Error: foreign_site") {
+				t.Errorf("%q: %.300s", fields, answer)
+			}
 		}
 	}
 	management := strings.TrimPrefix(g.management, "http://")

@@ -18,8 +18,8 @@ const anonymous = "anonymous"
 // authenticate finds out who calls, before a byte of the body is read.
 func (g *Gateway) authenticate(x *exchange) error {
 	// Where there are no keys to check, whatever an anonymous caller shows is as good as none.
-	if g.config.Callers.Anonymous && (len(g.config.Callers.List) == 0 || x.in.Header["Authorization"] == nil) {
-		if err := fromThisMachine(x.in, g.publicURL); err != nil {
+	if x.config.Callers.Anonymous && (len(x.config.Callers.List) == 0 || x.in.Header["Authorization"] == nil) {
+		if err := refuseForeign(x.in, x.publicURL); err != nil {
 			return err
 		}
 		if !firstLeg(x.in) {
@@ -27,7 +27,7 @@ func (g *Gateway) authenticate(x *exchange) error {
 			return nil
 		}
 	}
-	caller, err := g.callers.Authenticate(x.in)
+	caller, err := x.callers.Authenticate(x.in)
 	var refused *callers.Refusal
 	switch {
 	case errors.As(err, &refused):
@@ -68,7 +68,7 @@ func (g *Gateway) authorize(x *exchange) error {
 	if x.in.Method == http.MethodPost {
 		request.ExportBucket, request.CloudProvider, request.BucketName = policy.FromBody(request.Operation, x.body)
 	}
-	if err := g.policies[x.caller.Name].Allow(request); err != nil {
+	if err := x.policies[x.caller.Name].Allow(request); err != nil {
 		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)
 	}
 	return nil
@@ -78,9 +78,10 @@ func (g *Gateway) authorize(x *exchange) error {
 // refuses a caller that the configuration does not have, and an operation that the contract
 // does not have.
 func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Explanation, error) {
-	p, ok := g.policies[caller]
+	policies := g.settings.Load().policies
+	p, ok := policies[caller]
 	if !ok {
-		return nil, fmt.Errorf("no caller of the configuration has the name %q%s", caller, nearest.Hint(caller, slices.Sorted(maps.Keys(g.policies))))
+		return nil, fmt.Errorf("no caller of the configuration has the name %q%s", caller, nearest.Hint(caller, slices.Sorted(maps.Keys(policies))))
 	}
 	if ids := operationIDs(); !slices.Contains(ids, request.Operation) {
 		return nil, fmt.Errorf("the contract has no operation %q%s", request.Operation, nearest.Hint(request.Operation, ids))
@@ -90,15 +91,15 @@ func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Expla
 
 // ownEndpoint returns what serves the two paths that are the gateway's own, where service
 // accounts of the gateway exchange their secret for a token; nil for all others.
-func (g *Gateway) ownEndpoint(r *http.Request) func(*exchange) error {
-	if len(g.config.Callers.List) == 0 {
+func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
+	if len(x.config.Callers.List) == 0 {
 		return nil
 	}
-	switch r.RequestURI {
+	switch x.in.RequestURI {
 	case "/api/oauth/token":
-		return func(x *exchange) error { return g.serveOwn(x, g.callers.ServeToken) }
+		return func(x *exchange) error { return g.serveOwn(x, x.callers.ServeToken) }
 	case "/api/oauth/revoke":
-		return func(x *exchange) error { return g.serveOwn(x, g.callers.ServeRevoke) }
+		return func(x *exchange) error { return g.serveOwn(x, x.callers.ServeRevoke) }
 	}
 	return nil
 }

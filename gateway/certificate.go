@@ -3,7 +3,6 @@ package gateway
 import (
 	"crypto/tls"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 )
@@ -21,18 +20,12 @@ type certificateFiles struct {
 	failed  time.Time // when the files were last tried in vain
 }
 
-// state is what tells that a file has changed.
-type state struct {
-	modified time.Time
-	size     int64
-}
-
 // get is for tls.Config.GetCertificate.
 func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := [2]state{stateOf(c.cert), stateOf(c.key)}
-	if c.current != nil && (now == c.read || time.Since(c.failed) < time.Second) {
+	if c.current != nil && (now[0].same(c.read[0]) && now[1].same(c.read[1]) || time.Since(c.failed) < time.Second) {
 		return c.current, nil
 	}
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
@@ -46,12 +39,4 @@ func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.log.Error("the certificate can't be read; the last one stays", "cause", unnamed(err).Error())
 	}
 	return c.current, nil
-}
-
-func stateOf(file string) state {
-	info, err := os.Stat(file)
-	if err != nil {
-		return state{}
-	}
-	return state{info.ModTime(), info.Size()}
 }

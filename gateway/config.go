@@ -37,9 +37,11 @@ type Config struct {
 	Responses  Responses  `yaml:"responses"`
 	Log        Log        `yaml:"log"`
 
-	// By LoadConfig: where the credentials' variables are, and what locates an error.
+	// By LoadConfig: where the credentials' variables are, what locates an error, and the files,
+	// as they were just before they were read.
 	environ []string
 	errorf  func(path, format string, args ...any) error
+	read    map[string]state
 }
 
 // Listener is where callers reach the gateway.
@@ -82,7 +84,7 @@ type Upstream struct {
 
 // CredentialSource says where a credential for Atlas is kept: an API key (public and
 // private key) or a service account (client id and client secret), both halves in files or
-// both in the environment. It is read when first used and whenever Atlas refuses it.
+// both in the environment. It is read when first used, when Atlas refuses it and, from files, when they change.
 type CredentialSource struct {
 	// Groups are the ids of the groups that the credential is for, with * as in path.Match.
 	// Default all.
@@ -102,9 +104,13 @@ type CredentialSource struct {
 // Callers are those who may use the gateway.
 type Callers struct {
 	// Anonymous lets everyone who reaches the listener use the gateway without a key, for
-	// everything. It is allowed on a loopback address alone. Callers of the list may
-	// still show a key, which must then be right.
-	Anonymous        bool `yaml:"anonymous"`
+	// everything. Callers of the list may still show a key, which must then be right.
+	Anonymous bool `yaml:"anonymous"`
+	// AllowAnonymousOffLoopback lets Anonymous stand with a listener that is not on loopback, so
+	// that other machines can start exports and delete export buckets without a key. It needs
+	// listener.public_url, whose host requests must then name.
+	AllowAnonymousOffLoopback bool `yaml:"allow_anonymous_off_loopback"`
+
 	callers.Settings `yaml:",inline"`
 	// List has an entry for each caller that has keys of the gateway.
 	List []Caller `yaml:"list"`
@@ -188,10 +194,11 @@ const EnvironmentPrefix = "ATLAS_GATEWAY_"
 // and the environment; the key pair is then expected in MONGODB_ATLAS_PUBLIC_API_KEY and
 // MONGODB_ATLAS_PRIVATE_API_KEY. An error names file, line and key, or the variable.
 func LoadConfig(file string, environ []string) (Config, error) {
-	c := Config{environ: append([]string{}, environ...)}
+	c := Config{environ: append([]string{}, environ...), read: map[string]state{}}
 	if file == "" {
 		c.Upstream.Credentials = []CredentialSource{{PublicKeyEnv: "MONGODB_ATLAS_PUBLIC_API_KEY", PrivateKeyEnv: "MONGODB_ATLAS_PRIVATE_API_KEY"}}
 	} else {
+		c.read[file] = stateOf(file)
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return c, err
@@ -206,7 +213,30 @@ func LoadConfig(file string, environ []string) (Config, error) {
 		return c, err
 	}
 	c.fill()
+	for _, file := range c.files() {
+		c.read[file] = stateOf(file)
+	}
 	return c, c.check()
+}
+
+// files are those that the configuration names, but for the listener's certificate, which is
+// read anew for each connection.
+func (c *Config) files() (files []string) {
+	named := []string{c.Upstream.CAFile, c.Callers.SigningKeyFile}
+	for _, source := range c.Upstream.Credentials {
+		named = append(named, source.PublicKeyFile, source.PrivateKeyFile, source.ClientIDFile, source.ClientSecretFile)
+	}
+	for _, caller := range c.Callers.List {
+		for _, pair := range caller.KeyPairs {
+			named = append(named, pair.HA1File)
+		}
+	}
+	for _, file := range named {
+		if file != "" {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // override takes settings from the environment.
@@ -358,8 +388,10 @@ func (c *Config) check() error {
 	switch {
 	case !c.Callers.Anonymous && len(c.Callers.List) == 0:
 		refuse("callers", "is required: list callers, or set callers.anonymous to true to let everyone on a loopback listener in")
-	case c.Callers.Anonymous && !here:
-		refuse("callers.anonymous", "is for a listener on a loopback address alone, such as 127.0.0.1:8080")
+	case c.Callers.Anonymous && !here && !c.Callers.AllowAnonymousOffLoopback:
+		refuse("callers.anonymous", "is for a listener on a loopback address, such as 127.0.0.1:8080, unless allow_anonymous_off_loopback lets every machine that reaches it do everything")
+	case c.Callers.Anonymous && !here && c.Listener.PublicURL == "":
+		refuse("listener.public_url", "is required with callers.allow_anonymous_off_loopback: requests must name its host")
 	}
 	c.Callers.config().Check(here, func(path, format string, args ...any) { refuse("callers."+path, format, args...) })
 	for i, caller := range c.Callers.List {

@@ -29,16 +29,16 @@ var errUpstreamTimeout = errors.New("Atlas took longer than timeouts.upstream") 
 // forward sends the request to Atlas: the validated bytes, the resolved version, and a
 // header made from nothing.
 func (g *Gateway) forward(x *exchange) error {
-	signer := g.signerFor(x.match.Parameter("groupId"))
+	signer := x.signerFor(x.match.Parameter("groupId"))
 	if signer == nil {
 		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
 	}
-	ctx, cancel := context.WithTimeoutCause(x.sending.context(x.in), g.config.Timeouts.Upstream, errUpstreamTimeout)
+	ctx, cancel := context.WithTimeoutCause(x.sending.context(x.in), x.config.Timeouts.Upstream, errUpstreamTimeout)
 	defer cancel()
 
 	began := time.Now()
 	defer func() { x.response.duration = time.Since(began) }()
-	received, err := signer.RoundTrip(g.outbound(ctx, x))
+	received, err := signer.RoundTrip(x.outbound(ctx))
 	if err != nil {
 		return classifyForward(ctx, x, err)
 	}
@@ -51,9 +51,9 @@ func (g *Gateway) forward(x *exchange) error {
 		}
 		return refuseCredential(cause)
 	}
-	x.response.body, err = readResponse(received, g.config.Limits.ResponseBody)
+	x.response.body, err = readResponse(received, x.config.Limits.ResponseBody)
 	if errors.Is(err, errResponseTooLarge) {
-		return refuse(kindResponse, err, "Atlas's response is larger than %d bytes.%s", g.config.Limits.ResponseBody, x.outcome())
+		return refuse(kindResponse, err, "Atlas's response is larger than %d bytes.%s", x.config.Limits.ResponseBody, x.outcome())
 	}
 	if err != nil {
 		return classifyForward(ctx, x, fmt.Errorf("reading the response: %w", err))
@@ -65,14 +65,14 @@ func (g *Gateway) forward(x *exchange) error {
 var userAgent = []string{"atlas-export-gateway"}
 
 // outbound builds the request that Atlas gets. Nothing of the caller's header is in it.
-func (g *Gateway) outbound(ctx context.Context, x *exchange) *http.Request {
+func (x *exchange) outbound(ctx context.Context) *http.Request {
 	header := make(http.Header, 4)
 	mediaType := []string{x.version.MediaType}
 	header["Accept"] = mediaType
 	header["User-Agent"] = userAgent
 	out := &http.Request{
 		Method:     x.match.Operation.Method, // GET where HEAD came in
-		URL:        &url.URL{Scheme: g.base.Scheme, Host: g.base.Host, Path: x.match.Path, RawQuery: x.match.Query},
+		URL:        &url.URL{Scheme: x.base.Scheme, Host: x.base.Host, Path: x.match.Path, RawQuery: x.match.Query},
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,

@@ -3,7 +3,7 @@
 // credential that no caller sees.
 //
 // Gateway.serve below is the path of a request; each of its larger steps has a file of its
-// own. cmd/atlas-gateway runs the package as a program; a Go program may run a Gateway
+// own, and settings.go what they go by. cmd/atlas-gateway runs the package as a program; a Go program may run a Gateway
 // itself as an http.Handler.
 //
 // The gateway refuses, itself and before Atlas hears of it, what the contract does not
@@ -15,43 +15,34 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/contract"
-	"atlas-export-gateway/gateway/policy"
 )
 
 // Gateway is an http.Handler that validates and forwards. It is safe for concurrent use.
 type Gateway struct {
-	config      Config
-	contract    *contract.Contract
-	base        *url.URL // of Atlas
-	publicURL   string
-	callers     *callers.Authenticator
-	policies    map[string]*policy.Policy // by caller
-	upstreams   []upstream
-	connections *http.Transport // to Atlas
-	log         *slog.Logger
-	metrics     *metrics
-	inFlight    chan struct{}
-	sampled     atomic.Uint64 // responses seen by the check, to pick one in so many
-	draining    atomic.Bool
-	ids         requestIDs
+	contract *contract.Contract
+	log      *slog.Logger
+	metrics  *metrics
+	sampled  atomic.Uint64 // responses seen by the check, to pick one in so many
+	draining atomic.Bool
+	ids      requestIDs
+
+	settings atomic.Pointer[settings] // changed by Reload
+	changing sync.Mutex               // held while settings are
+	ownURL   string                   // of the listener, once Serve knows it
 }
 
 // New builds a Gateway. It fills in the defaults of the configuration and checks it as
 // LoadConfig does. Where listener.public_url is not set, links are rewritten once Serve
 // knows its address, and not without Serve.
 func New(config Config, log *slog.Logger) (*Gateway, error) {
-	config.fill()
-	if err := config.check(); err != nil {
-		return nil, err
-	}
 	doc, err := api.Load()
 	if err != nil {
 		return nil, err
@@ -60,47 +51,20 @@ func New(config Config, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the contract does not compile: %w", err)
 	}
-	base, err := origin(config.Upstream.BaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("upstream.base_url %w", err)
-	}
-	publicURL := ""
-	if config.Listener.PublicURL != "" {
-		public, err := origin(config.Listener.PublicURL)
-		if err != nil {
-			return nil, fmt.Errorf("listener.public_url %w", err)
-		}
-		publicURL = public.String()
-	}
-	g := &Gateway{
-		config:    config,
-		contract:  compiled,
-		base:      base,
-		publicURL: publicURL,
-		log:       log,
-		metrics:   newMetrics(compiled),
-		inFlight:  make(chan struct{}, config.Limits.InFlight),
-		ids:       newRequestIDs(),
-	}
-	g.policies = map[string]*policy.Policy{}
-	for _, caller := range config.Callers.List {
-		g.policies[caller.Name] = policy.Compile(caller.Name, "", caller.Grants, operationIDs(), func(string, string, ...any) {})
-	}
-	// A key is made up where one process alone, on loopback, signs nonces and tokens.
-	g.callers, err = callers.New(config.Callers.config(), callers.Options{
-		KeyMadeUp: loopbackAddress(config.Listener.Address),
-		// Who allows plain HTTP off loopback says that TLS ends before the gateway.
-		AllowBasic: func(r *http.Request) bool { return config.Listener.AllowPlainHTTP || callers.Private(r) },
-	})
+	g := &Gateway{contract: compiled, log: log, metrics: newMetrics(compiled), ids: newRequestIDs()}
+	first, err := g.build(config, nil)
 	if err != nil {
 		return nil, err
 	}
-	return g, g.connect()
+	g.settings.Store(first)
+	return g, nil
 }
 
 // exchange is one request on its way through the steps, each of which adds what it finds
 // out. What came in is never changed.
 type exchange struct {
+	*settings // those in force when it came in
+
 	in    *http.Request
 	out   http.ResponseWriter
 	id    string
@@ -121,7 +85,7 @@ type exchange struct {
 
 // ServeHTTP serves one request of a caller.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{in: r, out: w, id: g.ids.next(), start: time.Now()}
+	x := &exchange{settings: g.settings.Load(), in: r, out: w, id: g.ids.next(), start: time.Now()}
 	w.Header()["Gateway-Request-Id"] = []string{x.id}
 	// net/http hides a Content-Length beside chunks, which whoever stands before the gateway
 	// may have gone by: nothing behind them is read (RFC 9112, section 6.3).
@@ -144,12 +108,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the pipeline. A step that refuses ends it with an error.
 func (g *Gateway) serve(x *exchange) (err error) {
 	defer func() {
-		g.leave(x)
+		x.leave()
 		if p := recover(); p != nil {
 			err = refuse(kindInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Unexpected error.%s", x.outcome())
 		}
 	}()
-	if own := g.ownEndpoint(x.in); own != nil {
+	if own := g.ownEndpoint(x); own != nil {
 		return own(x)
 	}
 	if err := g.matchOperation(x); err != nil {
@@ -179,7 +143,7 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	if err := g.check(x); err != nil {
 		return err
 	}
-	g.leave(x)
+	x.leave()
 	return g.relay(x)
 }
 
@@ -188,7 +152,7 @@ func (g *Gateway) serve(x *exchange) (err error) {
 // who are slow to send or to receive take no one's place.
 func (g *Gateway) admit(x *exchange) error {
 	select {
-	case g.inFlight <- struct{}{}:
+	case x.inFlight <- struct{}{}:
 		x.admitted = true
 		return nil
 	default:
@@ -199,10 +163,10 @@ func (g *Gateway) admit(x *exchange) error {
 }
 
 // leave makes room for another request.
-func (g *Gateway) leave(x *exchange) {
+func (x *exchange) leave() {
 	if x.admitted {
 		x.admitted = false
-		<-g.inFlight
+		<-x.inFlight
 	}
 }
 
@@ -221,7 +185,7 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 
 // validate checks parameters and body; the error names every violation.
 func (g *Gateway) validate(x *exchange) error {
-	err := x.match.Check(x.version, x.body, g.config.Limits.RequestValues)
+	err := x.match.Check(x.version, x.body, x.config.Limits.RequestValues)
 	x.valid = err == nil
 	return err
 }

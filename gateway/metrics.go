@@ -18,6 +18,7 @@ type metrics struct {
 	durations          *prometheus.HistogramVec
 	upstream           *prometheus.CounterVec
 	responseViolations *prometheus.CounterVec
+	reloaded           prometheus.Gauge
 }
 
 func newMetrics(c *contract.Contract) *metrics {
@@ -44,8 +45,13 @@ func newMetrics(c *contract.Contract) *metrics {
 			Name: "atlas_gateway_response_violations_total",
 			Help: "Responses of Atlas that break the contract, by operation.",
 		}, []string{"operation"}),
+		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "atlas_gateway_last_reload_successful",
+			Help: "1 where the configuration in force is the newest, 0 since one was refused.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations,
+	m.reloaded.Set(1)
+	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Every operation is there from the start, so that a rate over it is never without data.
 	for _, operation := range c.Operations() {

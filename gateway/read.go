@@ -30,7 +30,7 @@ func (g *Gateway) read(x *exchange) error {
 			return err
 		}
 	}
-	limit := int64(g.config.Limits.RequestBody)
+	limit := int64(x.config.Limits.RequestBody)
 	if in.ContentLength > limit {
 		return &http.MaxBytesError{Limit: limit}
 	}
@@ -40,7 +40,7 @@ func (g *Gateway) read(x *exchange) error {
 	case err == nil, errors.As(err, &tooLarge):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(kindRequestTimeout, err, "The request did not arrive within %s.", g.config.Timeouts.Request)
+		return refuse(kindRequestTimeout, err, "The request did not arrive within %s.", x.config.Timeouts.Request)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return refuse(kindCallerGone, err, "The request ended early.")
 	default:

@@ -29,8 +29,8 @@ func (g *Gateway) check(x *exchange) error {
 	case !jsontext.Value(r.body).IsValid():
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered %d with JSON that is broken.%s", r.status, unknown)
 	}
-	mode := g.config.Responses.Check
-	if mode == "off" || mode == "report" && g.sampled.Add(1)%uint64(g.config.Responses.Sample) != 0 {
+	mode := x.config.Responses.Check
+	if mode == "off" || mode == "report" && g.sampled.Add(1)%uint64(x.config.Responses.Sample) != 0 {
 		return nil
 	}
 	err := x.version.CheckResponse(r.status, r.body, asksFor(x.match.Query, "envelope"))
@@ -71,7 +71,7 @@ var relayed = []string{
 
 // relay sends Atlas's response to the caller.
 func (g *Gateway) relay(x *exchange) error {
-	body := rewriteLinks(x.response.body, g.base.String(), g.publicURL)
+	body := rewriteLinks(x.response.body, x.base.String(), x.publicURL)
 	header := x.out.Header()
 	for _, name := range relayed {
 		if values := x.response.header[name]; len(values) > 0 {

@@ -21,15 +21,9 @@ import (
 // timeouts.shutdown. Both listeners are closed when it returns. The error is nil after a
 // shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
-	secure := g.config.Listener.TLSCertFile != ""
-	if g.publicURL == "" {
-		g.publicURL = "http://" + callers.Addr().String()
-		if secure {
-			g.publicURL = "https://" + callers.Addr().String()
-		}
-	}
-	defer g.connections.CloseIdleConnections()
-	t := g.config.Timeouts
+	config := g.listen(callers.Addr())
+	defer func() { g.settings.Load().connections.CloseIdleConnections() }()
+	t := config.Timeouts
 	serverLog := log.New(logWriter{g.log}, "", 0)
 	public := &http.Server{
 		Handler:           g,
@@ -37,7 +31,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ReadTimeout:       t.Request,
 		WriteTimeout:      t.Request + t.Upstream + 10*time.Second,
 		IdleTimeout:       t.Idle,
-		MaxHeaderBytes:    g.config.Limits.RequestHeader,
+		MaxHeaderBytes:    config.Limits.RequestHeader,
 		ErrorLog:          serverLog,
 		// OPTIONS * is no operation of the contract.
 		DisableGeneralOptionsHandler: true,
@@ -48,18 +42,18 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ReadTimeout:       t.Request,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       t.Idle,
-		MaxHeaderBytes:    g.config.Limits.RequestHeader,
+		MaxHeaderBytes:    config.Limits.RequestHeader,
 		ErrorLog:          serverLog,
 	}
 	failed := make(chan error, 2)
-	callers = netutil.LimitListener(callers, g.config.Limits.Connections)
-	if secure {
-		files := &certificateFiles{cert: g.config.Listener.TLSCertFile, key: g.config.Listener.TLSKeyFile, log: g.log}
+	callers = netutil.LimitListener(callers, config.Limits.Connections)
+	if config.Listener.TLSCertFile != "" {
+		files := &certificateFiles{cert: config.Listener.TLSCertFile, key: config.Listener.TLSKeyFile, log: g.log}
 		callers = tls.NewListener(callers, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: files.get})
 	}
 	go func() { failed <- public.Serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
-	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", g.base.String(), "public_url", g.publicURL)
+	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicURL)
 
 	select {
 	case err := <-failed:
@@ -76,6 +70,23 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		err = errors.Join(err, public.Close())
 	}
 	return errors.Join(err, operators.Close())
+}
+
+// listen notes the address that callers reach the gateway at, which is the public URL where
+// none is configured.
+func (g *Gateway) listen(address net.Addr) Config {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	s := *g.settings.Load()
+	g.ownURL = "http://" + address.String()
+	if s.config.Listener.TLSCertFile != "" {
+		g.ownURL = "https://" + address.String()
+	}
+	if s.publicURL == "" {
+		s.publicURL = g.ownURL
+	}
+	g.settings.Store(&s)
+	return s.config
 }
 
 // Management answers operators: /healthz while the process lives, /readyz while it wants
@@ -100,7 +111,7 @@ func onlyHere(address net.Addr, next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := fromThisMachine(r, ""); err != nil {
+		if err := refuseForeign(r, ""); err != nil {
 			writeError(w, r, classify(err))
 			return
 		}

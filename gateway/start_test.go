@@ -53,6 +53,8 @@ type running struct {
 	url        string
 	address    string
 	management string
+	file       string // of the configuration
+	hangup     chan os.Signal
 	logs       *lockedBuffer
 	stop       context.CancelFunc
 	stopped    chan error
@@ -118,7 +120,7 @@ func startWith(t testing.TB, yaml string, environ ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{logs: &lockedBuffer{}, stopped: make(chan error, 1)}
+	r := &running{file: file, hangup: make(chan os.Signal), logs: &lockedBuffer{}, stopped: make(chan error, 1)}
 	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(r.logs, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +130,7 @@ func startWith(t testing.TB, yaml string, environ ...string) *running {
 	r.url, r.management = "http://"+r.address, "http://"+management.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
+	go g.Watch(ctx, func() (gateway.Config, error) { return gateway.LoadConfig(file, environ) }, r.hangup)
 	go func() { r.stopped <- g.Serve(ctx, callers, management) }()
 	t.Cleanup(func() {
 		cancel()

@@ -23,6 +23,7 @@ import (
 // upstream is Atlas by one credential.
 type upstream struct {
 	groups []string // patterns
+	pair   credentialPair
 	signer signer
 }
 
@@ -33,22 +34,55 @@ type signer interface {
 }
 
 // connect prepares a signer for each credential. Connections are shared: what is bound to
-// a credential is the nonces and tokens.
-func (g *Gateway) connect() error {
-	roots, err := certificates(g.config.Upstream.CAFile)
+// a credential is the nonces and tokens. A signer of before stays if it would be made again
+// just as it is.
+func (g *Gateway) connect(s, before *settings) error {
+	to := s.config.Upstream
+	roots, err := certificates(to.CAFile)
 	if err != nil {
 		return err
 	}
-	g.connections = &http.Transport{
+	var known []upstream
+	if before != nil && before.reaches(to, roots) {
+		s.connections, known = before.connections, before.upstreams
+	} else {
+		s.connections = newConnections(to.MaxConnections, roots)
+	}
+	base := noteSending(nameErrors(g.metrics.countUpstream(s.connections)))
+	for i, source := range to.Credentials {
+		u := upstream{groups: source.Groups, pair: source.pair()}
+		for _, k := range known {
+			if k.pair == u.pair && s.config.read[u.pair.name].same(before.config.read[u.pair.name]) && s.config.read[u.pair.secret].same(before.config.read[u.pair.secret]) {
+				u.signer = k.signer
+			}
+		}
+		if u.signer == nil {
+			if u.signer, err = s.sign(u.pair, base); err != nil {
+				return fmt.Errorf("upstream.credentials[%d]: %w", i, err)
+			}
+		}
+		s.upstreams = append(s.upstreams, u)
+	}
+	return nil
+}
+
+// reaches reports whether the connections are as they would be made anew.
+func (s *settings) reaches(to Upstream, roots *x509.CertPool) bool {
+	is := s.config.Upstream
+	return is.BaseURL == to.BaseURL && is.Realm == to.Realm && is.MaxConnections == to.MaxConnections && s.connections.TLSClientConfig.RootCAs.Equal(roots)
+}
+
+func newConnections(limit int, roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
 		// Everything that http.DefaultTransport would take from the environment is left out:
 		// a proxy would see the credential.
 		Proxy:               nil,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, Control: refuseLinkLocal}).DialContext,
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: 10 * time.Second,
-		MaxConnsPerHost:     g.config.Upstream.MaxConnections,
-		MaxIdleConns:        g.config.Upstream.MaxConnections,
-		MaxIdleConnsPerHost: g.config.Upstream.MaxConnections,
+		MaxConnsPerHost:     limit,
+		MaxIdleConns:        limit,
+		MaxIdleConnsPerHost: limit,
 		// Less than servers keep them: a create that meets a connection just closed fails, since
 		// it is not sent again.
 		IdleConnTimeout:        30 * time.Second,
@@ -56,37 +90,29 @@ func (g *Gateway) connect() error {
 		// A compressed response would have to be bounded twice, and is not asked for.
 		DisableCompression: true,
 	}
-	base := noteSending(nameErrors(g.metrics.countUpstream(g.connections)))
-	for i, source := range g.config.Upstream.Credentials {
-		signer, err := g.sign(source.pair(), base)
-		if err != nil {
-			return fmt.Errorf("upstream.credentials[%d]: %w", i, err)
-		}
-		g.upstreams = append(g.upstreams, upstream{groups: source.Groups, signer: signer})
-	}
-	return nil
 }
 
 // sign returns the signer for a credential: Digest for an API key, a bearer token for a
 // service account.
-func (g *Gateway) sign(pair credentialPair, base http.RoundTripper) (signer, error) {
+func (s *settings) sign(pair credentialPair, base http.RoundTripper) (signer, error) {
+	environ := s.config.environ
 	if pair.account {
 		return serviceaccount.NewTransport(serviceaccount.Config{
-			Origin: g.base.String(),
+			Origin: s.base.String(),
 			Base:   base,
 			Credential: func(context.Context) (serviceaccount.Credential, error) {
-				id, secret, err := pair.read(g.config.environ)
+				id, secret, err := pair.read(environ)
 				return serviceaccount.Credential{ClientID: id, ClientSecret: secret}, err
 			},
 			Authenticated: authenticated,
 		})
 	}
 	return digestauth.NewTransport(digestauth.Config{
-		Origin: g.base.String(),
-		Realm:  g.config.Upstream.Realm,
+		Origin: s.base.String(),
+		Realm:  s.config.Upstream.Realm,
 		Base:   base,
 		Credential: func(context.Context) (digestauth.Credential, error) {
-			public, private, err := pair.read(g.config.environ)
+			public, private, err := pair.read(environ)
 			return digestauth.Credential{Username: public, Password: private}, err
 		},
 		Authenticated: authenticated,
@@ -135,8 +161,8 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 }
 
 // signerFor returns the signer of the first credential that is for the group, or nil.
-func (g *Gateway) signerFor(group string) signer {
-	for _, u := range g.upstreams {
+func (s *settings) signerFor(group string) signer {
+	for _, u := range s.upstreams {
 		for _, pattern := range u.groups {
 			if matched, _ := path.Match(pattern, group); matched {
 				return u.signer

@@ -16,7 +16,9 @@
 // MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY.
 //
 // serve prints one line of JSON with the addresses that it bound once it is ready, and
-// logs to standard error. A second signal ends it at once.
+// logs to standard error. SIGTERM or SIGINT ends it once the requests under way have ended;
+// a second one ends it at once. At SIGHUP, and when the configuration or a file that it names
+// changes, it reads all of them again; what is wrong is logged, and the old ones stay.
 //
 // Exit status: 0 after a clean end, 1 when serving failed, 2 for a wrong command line,
 // 3 for a configuration that was refused, 4 for a request that explain finds no grant for.
@@ -144,6 +146,9 @@ func serve(ctx context.Context, file string, env []string, stdout, stderr io.Wri
 		fmt.Fprintln(stderr, "atlas-gateway: management.address:", err)
 		return exitFailed
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	scheme := "http://"
 	if config.Listener.TLSCertFile != "" {
 		scheme = "https://"
@@ -152,6 +157,9 @@ func serve(ctx context.Context, file string, env []string, stdout, stderr io.Wri
 		"listener":   scheme + callers.Addr().String(),
 		"management": "http://" + management.Addr().String(),
 	})
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go g.Watch(watching, func() (gateway.Config, error) { return gateway.LoadConfig(file, env) }, hangup)
 	if err := g.Serve(ctx, callers, management); err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway:", err)
 		return exitFailed

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,10 +50,29 @@ const buckets = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/backup/exportBuck
 type process struct {
 	Listener, Management string
 
+	file    string // of the configuration
 	command *exec.Cmd
 	stdout  *bufio.Reader
 	output  strings.Builder
-	stderr  strings.Builder
+	stderr  lockedBuffer
+}
+
+// lockedBuffer is what a process writes and a test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // serveProcess starts the program with a configuration and waits for its ready line.
@@ -72,7 +92,7 @@ log: {level: debug}
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{command: exec.Command(self, "serve", file)}
+	p := &process{file: file, command: exec.Command(self, "serve", file)}
 	p.command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1"), environ...)
 	p.command.Stderr = &p.stderr
 	stdout, err := p.command.StdoutPipe()
@@ -158,6 +178,44 @@ upstream:
 	if !strings.Contains(p.stderr.String(), `"msg":"draining"`) {
 		t.Errorf("no word of draining: %s", &p.stderr)
 	}
+}
+
+// SIGHUP makes the process read its configuration again, and does not end it when that is bad.
+func TestServeReloads(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	p := serveProcess(t, `
+upstream:
+  base_url: `+atlas.URL()+`
+  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
+`, "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey)
+	good, err := os.ReadFile(p.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ config, want string }{
+		{string(good) + "responses: {check: loose}\n", p.file + ":11: responses.check: "},
+		{string(good) + "responses: {check: \"off\"}\n", "the configuration was reloaded"},
+	} {
+		if err := os.WriteFile(p.file, []byte(test.config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			if strings.Contains(p.stderr.String(), test.want) {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if !strings.Contains(p.stderr.String(), test.want) {
+			t.Errorf("the log does not say %q: %s", test.want, &p.stderr)
+		}
+		if status, body := get(t, p.Listener+buckets); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	p.stop(t)
 }
 
 // A proxy in the environment is not used: it would see what goes to Atlas.

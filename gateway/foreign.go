@@ -6,11 +6,11 @@ import (
 	"net/url"
 )
 
-// fromThisMachine refuses what a browser sends for a page of somewhere else. To listen on
-// loopback keeps other machines out, but not the pages that this machine's browsers show: a
-// page may send a request to any address (Origin, Sec-Fetch-Site), and a name that its
-// owner resolves to 127.0.0.1 makes the gateway part of its own site (Host).
-func fromThisMachine(r *http.Request, publicURL string) error {
+// refuseForeign refuses what a browser sends for a page of somewhere else. To listen on
+// loopback, or inside a network, keeps other machines out, but not the pages that browsers
+// show there: a page may send a request to any address (Origin, Sec-Fetch-Site), and a name
+// that its owner resolves to 127.0.0.1 makes the gateway part of its own site (Host).
+func refuseForeign(r *http.Request, publicURL string) error {
 	public, err := url.Parse(publicURL)
 	if err != nil {
 		return err
