@@ -125,6 +125,9 @@ func TestReload(t *testing.T) {
 	}
 	can(nightly, 200)
 	can(weekly, 200)
+	if got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest, "Authorization": "Bearer " + weekly.token.Secret.Reveal()}, ""); !strings.Contains(got.body, `"href":"`+g.url+`/`) {
+		t.Errorf("links after a reload: %s", got.body)
+	}
 	if line := g.rewrite(t, config("limits: {in_flight: 7, request_values: 3}\nlistener: {public_url: 'https://gateway.example.com'}", weekly)); !strings.Contains(line, "reloaded") {
 		t.Error(line)
 	}
@@ -139,6 +142,16 @@ func TestReload(t *testing.T) {
 	}
 	if n := atlas.Counts().Challenges; n != challenges {
 		t.Errorf("%d challenges more, although nothing of Atlas changed", n-challenges)
+	}
+
+	// Another Atlas, and nothing for the one before.
+	before, other := atlas.Counts().Requests, sim.Start(t, sim.Config{})
+	if line := g.rewrite(t, strings.Replace(config("", weekly), atlas.URL(), other.URL(), 1)); !strings.Contains(line, "reloaded") {
+		t.Error(line)
+	}
+	can(weekly, 200)
+	if n := atlas.Counts().Requests - before; n != 0 || other.Counts().Requests != 2 {
+		t.Errorf("%d requests at the old Atlas, %d at the new one", n, other.Counts().Requests)
 	}
 }
 

@@ -68,8 +68,10 @@ func (g *Gateway) build(config Config, before *settings) (*settings, error) {
 	if before != nil {
 		options.Previous = before.callers
 	}
-	s.callers, err = callers.New(config.Callers.config(), options)
-	return s, err
+	if s.callers, err = callers.New(config.Callers.config(), options); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an
