@@ -35,6 +35,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ErrorLog:          serverLog,
 		// OPTIONS * is no operation of the contract.
 		DisableGeneralOptionsHandler: true,
+		// What one connection may hold: this many requests, with so much unread of each.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReceiveBufferPerStream: 64 << 10},
 	}
 	operators := &http.Server{
 		Handler:           onlyHere(management.Addr(), g.Management()),
@@ -47,11 +49,13 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	failed := make(chan error, 2)
 	callers = netutil.LimitListener(callers, config.Limits.Connections)
+	serve := public.Serve
 	if config.Listener.TLSCertFile != "" {
 		files := &certificateFiles{cert: config.Listener.TLSCertFile, key: config.Listener.TLSKeyFile, log: g.log}
-		callers = tls.NewListener(callers, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: files.get})
+		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
+		serve = func(l net.Listener) error { return public.ServeTLS(l, "", "") } // with HTTP/2
 	}
-	go func() { failed <- public.Serve(callers) }()
+	go func() { failed <- serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
 	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicURL)
 
