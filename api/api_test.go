@@ -17,6 +17,7 @@ import (
 var operations = []string{
 	"createBackupExport", "listBackupExports", "getBackupExport",
 	"createExportBucket", "listExportBuckets", "getExportBucket", "deleteExportBucket", "updateBackupExportBucket",
+	"listClusters", "getBackupSchedule",
 	"v1CreateBackupExport", "v1ListBackupExports", "v1GetBackupExport",
 	"v1CreateExportBucket", "v1ListExportBuckets", "v1GetExportBucket", "v1DeleteExportBucket",
 }

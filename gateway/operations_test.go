@@ -45,7 +45,9 @@ func ptr[T any](value T) *T { return &value }
 // back: the status, every field of the answer, and what Atlas received.
 func TestOperations(t *testing.T) {
 	now := time.Date(2026, 8, 10, 3, 28, 25, 0, time.UTC)
-	atlas := sim.Start(t, sim.Config{Now: func() time.Time { return now }, ExportDir: t.TempDir()})
+	seed := sim.DefaultSeed()
+	seed.Groups[0].Clusters[1].PolicyItems = []sim.PolicyItem{{FrequencyType: "daily", FrequencyInterval: 1, RetentionUnit: "days", RetentionValue: 7}}
+	atlas := sim.Start(t, sim.Config{Seed: seed, Now: func() time.Time { return now }, ExportDir: t.TempDir()})
 	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "responses: {check: enforce}")
 	client := func(accept string) *gen.ClientWithResponses {
 		c, err := gen.NewClientWithResponses(g.url, gen.WithRequestEditorFn(accepting(accept)))
@@ -79,6 +81,16 @@ func TestOperations(t *testing.T) {
 	const job = `"id":"<J1>","snapshotId":"<SNAP>","exportBucketId":"<B1>","createdAt":"2026-08-10T03:28:25Z",
 		"customData":[{"key":"exported by","value":"nightly"},{"key":"alone"}],"links":[],
 		"prefix":"exported_snapshots/64f0c0ffb3d4e5f60718292f/<G>/orders/2026-08-10T0327/1786332505"`
+	cluster := func(id, name, clusterType string) string {
+		return `{"id":"` + id + `","groupId":"<G>","name":"` + name + `","clusterType":"` + clusterType + `","stateName":"IDLE","links":[
+			{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters/` + name + `"},
+			{"rel":"https://cloud.mongodb.com/restoreJobs","href":"<GW>/api/atlas/v2/groups/<G>/clusters/` + name + `/backup/restoreJobs"},
+			{"rel":"https://cloud.mongodb.com/snapshots","href":"<GW>/api/atlas/v2/groups/<G>/clusters/` + name + `/backup/snapshots"}]}`
+	}
+	const schedule = `{"clusterId":"64f0c2d1b3d4e5f607182941","clusterName":"events","autoExportEnabled":false,
+		"policies":[{"id":"abd35fa9958bfe45b1586d00","policyItems":[{"id":"abd35fa9958bfe45b1586d01","frequencyType":"daily","frequencyInterval":1,"retentionUnit":"days","retentionValue":7}]}],
+		"useOrgAndGroupNamesInExportPrefix":false,"links":[{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters/events/backup/schedule"},
+		{"rel":"https://cloud.mongodb.com/group","href":"<GW>/api/public/v1.0/groups/<G>"}]}`
 	const awsBucket = `"_id":"<B1>","cloudProvider":"AWS","bucketName":"acme-snapshots","iamRoleId":"<ROLE>"`
 	tests := []struct {
 		operation string
@@ -89,6 +101,7 @@ func TestOperations(t *testing.T) {
 		id        string // what to call the id of the answer
 		upstream  string // method and target that Atlas receives
 		version   string // the media type it is forwarded as and answered with
+		old       bool   // the version is deprecated
 		content   string // JSON that Atlas receives; "" for none
 	}{
 		{
@@ -124,7 +137,7 @@ func TestOperations(t *testing.T) {
 				return r.FromAWSExportBucketRequest(gen.AWSExportBucketRequest{CloudProvider: gen.AWSExportBucketRequestCloudProviderAWS, BucketName: "acme-older", IamRoleID: role})
 			}),
 			status: 200, body: `{"_id":"<B4>","cloudProvider":"AWS","bucketName":"acme-older","iamRoleId":"<ROLE>"}`, id: "B4",
-			upstream: "POST /api/atlas/v2/groups/<G>/backup/exportBuckets", version: of2023,
+			upstream: "POST /api/atlas/v2/groups/<G>/backup/exportBuckets", version: of2023, old: true,
 			content: `{"cloudProvider":"AWS","bucketName":"acme-older","iamRoleId":"<ROLE>"}`,
 		},
 		{
@@ -205,6 +218,41 @@ func TestOperations(t *testing.T) {
 			status: 200, body: `{"results":[{` + job + `,"state":"Successful","finishedAt":"2026-08-10T03:40:25Z","exportStatus":{"exportedCollections":42,"totalCollections":42}}],"totalCount":1,
 				"links":[{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters/orders/backup/exports?includeCount=true&pageNum=1&itemsPerPage=100"}]}`,
 			upstream: "GET /api/atlas/v2/groups/<G>/clusters/orders/backup/exports", version: of2023,
+		},
+		{
+			operation: "listClusters",
+			do: func() (generated, error) {
+				return v2.ListClustersWithResponse(ctx, group, nil)
+			},
+			status: 200, body: `{"results":[` + cluster("64f0c2d1b3d4e5f607182940", "orders", "REPLICASET") + `,` + cluster("64f0c2d1b3d4e5f607182941", "events", "SHARDED") + `],"totalCount":2,
+				"links":[{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters?includeCount=true&includeDeletedWithRetainedBackups=false&pageNum=1&itemsPerPage=100"}]}`,
+			upstream: "GET /api/atlas/v2/groups/<G>/clusters", version: "application/vnd.atlas.2024-08-05+json",
+		},
+		{
+			operation: "listClusters",
+			do: func() (generated, error) {
+				return v2023.ListClustersWithResponse(ctx, group, &gen.ListClustersParams{PageNum: ptr(2), ItemsPerPage: ptr(1), IncludeCount: ptr(false), IncludeDeletedWithRetainedBackups: ptr(true)})
+			},
+			status: 200, body: `{"results":[` + cluster("64f0c2d1b3d4e5f607182941", "events", "SHARDED") + `],"links":[
+				{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters?includeCount=false&includeDeletedWithRetainedBackups=true&pageNum=2&itemsPerPage=1"},
+				{"rel":"previous","href":"<GW>/api/atlas/v2/groups/<G>/clusters?includeCount=false&includeDeletedWithRetainedBackups=true&pageNum=1&itemsPerPage=1"}]}`,
+			upstream: "GET /api/atlas/v2/groups/<G>/clusters?pageNum=2&itemsPerPage=1&includeCount=false&includeDeletedWithRetainedBackups=true", version: "application/vnd.atlas.2023-02-01+json", old: true,
+		},
+		{
+			operation: "getBackupSchedule",
+			do: func() (generated, error) {
+				return v2.GetBackupScheduleWithResponse(ctx, group, "events", nil)
+			},
+			status: 200, body: schedule,
+			upstream: "GET /api/atlas/v2/groups/<G>/clusters/events/backup/schedule", version: "application/vnd.atlas.2024-08-05+json",
+		},
+		{
+			operation: "getBackupSchedule",
+			do: func() (generated, error) {
+				return v2023.GetBackupScheduleWithResponse(ctx, group, "events", nil)
+			},
+			status: 200, body: schedule,
+			upstream: "GET /api/atlas/v2/groups/<G>/clusters/events/backup/schedule", version: of2023, old: true,
 		},
 		{
 			operation: "v1CreateExportBucket",
@@ -324,9 +372,8 @@ func TestOperations(t *testing.T) {
 		}
 		// The fields that Atlas sets: on every response, and on that of a deprecated version.
 		header := reflect.ValueOf(answer).Elem().FieldByName("HTTPResponse").Interface().(*http.Response).Header
-		deprecated := test.version == of2023 && strings.HasSuffix(test.operation, "xportBucket") && test.operation != "deleteExportBucket"
 		if header.Get("RateLimit-Limit") != "1200" || header.Get("RateLimit-Remaining") == "" || header.Get("X-MongoDB-Service-Version") == "" ||
-			(header.Get("Deprecation") == "Mon, 5 Aug 2024 00:00:00 GMT") != deprecated || (header.Get("Sunset") == "Thu, 1 Jul 2027 00:00:00 GMT") != deprecated {
+			(header.Get("Deprecation") == "Mon, 5 Aug 2024 00:00:00 GMT") != test.old || (header.Get("Sunset") == "Thu, 1 Jul 2027 00:00:00 GMT") != test.old {
 			t.Errorf("%d %s: header %v", i, test.operation, header)
 		}
 		// What Atlas received: one signed request, and a challenge before the very first.

@@ -53,8 +53,10 @@ func TestInvalidRequestsNeverReachTheUpstream(t *testing.T) {
 		{"the absolute form", request("POST http://evil.example"+v2Exports, export, accept, content), 400, "invalid_target"},
 		{"a network path", request("GET //evil.example"+v2Exports, "", accept), 400, "invalid_target"},
 		{"other case", request("GET "+strings.ToUpper(v2Exports), "", accept), 404, "not_found"},
-		{"another path", request("GET /api/atlas/v2/groups/"+group+"/clusters", "", accept), 404, "not_found"},
+		{"another path", request("GET "+v2Clusters+"/orders", "", accept), 404, "not_found"},
+		{"clusters in v1.0", request("GET "+strings.Replace(v2Clusters, "v2", "v1.0", 1), "", "Accept: application/json"), 404, "not_found"},
 		{"the root", request("GET /", "", accept), 404, "not_found"},
+		{"a change of a schedule", request("PATCH "+v2Clusters+"/orders/backup/schedule", "{}", accept, content), 405, "method_not_allowed"},
 		{"another method", request("PUT "+v2Exports, export, accept, content), 405, "method_not_allowed"},
 		{"TRACE", request("TRACE "+v2Exports, "", accept), 405, "method_not_allowed"},
 		{"OPTIONS", request("OPTIONS *", "", accept), 400, "invalid_target"},
@@ -83,6 +85,8 @@ func TestInvalidRequestsNeverReachTheUpstream(t *testing.T) {
 		{"null", request(post, `null`, accept, content), 400, "invalid_request"},
 		{"a repeated parameter", request(get+"?pageNum=1&pageNum=2", "", accept), 400, "invalid_request"},
 		{"an unknown parameter", request(get+"?PAGENUM=1", "", accept), 400, "invalid_request"},
+		{"a parameter of another list", request(get+"?includeDeletedWithRetainedBackups=true", "", accept), 400, "invalid_request"},
+		{"a flag in another form", request("GET "+v2Clusters+"?includeDeletedWithRetainedBackups=True", "", accept), 400, "invalid_request"},
 		{"an escape in a parameter", request(get+"?%zz", "", accept), 400, "invalid_request"},
 		{"a semicolon in a parameter", request(get+"?pageNum=3;x", "", accept), 400, "invalid_request"},
 		{"a bad id", request("GET "+strings.Replace(v2Exports, group, group[1:], 1), "", accept), 400, "invalid_request"},
@@ -121,7 +125,11 @@ func TestInvalidRequestsNeverReachTheUpstream(t *testing.T) {
 		if e.Error != test.status || e.ErrorCode == "" || e.Reason == "" || e.Detail == "" {
 			t.Errorf("%s: %+v", test.name, e)
 		}
-		if test.status == 405 && !strings.Contains(head, "Allow: GET, HEAD, POST\r\n") {
+		allow := "Allow: GET, HEAD, POST\r\n"
+		if strings.Contains(test.request, "/schedule ") {
+			allow = "Allow: GET, HEAD\r\n"
+		}
+		if test.status == 405 && !strings.Contains(head, allow) {
 			t.Errorf("%s: no Allow: %s", test.name, head)
 		}
 	}

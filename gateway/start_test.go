@@ -44,6 +44,8 @@ const (
 	v1Buckets = "/api/atlas/v1.0/groups/" + group + "/backup/exportBuckets"
 	v2Buckets = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
 
+	v2Clusters = "/api/atlas/v2/groups/" + group + "/clusters"
+
 	latest     = "application/vnd.atlas.2025-03-12+json"
 	privateKey = "canary-3f1c6b0e-private"
 )

@@ -72,6 +72,54 @@ func (e CloudProvider) Valid() bool {
 	}
 }
 
+// Defines values for ClusterState.
+const (
+	ClusterStateCREATING  ClusterState = "CREATING"
+	ClusterStateDELETING  ClusterState = "DELETING"
+	ClusterStateIDLE      ClusterState = "IDLE"
+	ClusterStateREPAIRING ClusterState = "REPAIRING"
+	ClusterStateUPDATING  ClusterState = "UPDATING"
+)
+
+// Valid indicates whether the value is a known member of the ClusterState enum.
+func (e ClusterState) Valid() bool {
+	switch e {
+	case ClusterStateCREATING:
+		return true
+	case ClusterStateDELETING:
+		return true
+	case ClusterStateIDLE:
+		return true
+	case ClusterStateREPAIRING:
+		return true
+	case ClusterStateUPDATING:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClusterType.
+const (
+	ClusterTypeGEOSHARDED ClusterType = "GEOSHARDED"
+	ClusterTypeREPLICASET ClusterType = "REPLICASET"
+	ClusterTypeSHARDED    ClusterType = "SHARDED"
+)
+
+// Valid indicates whether the value is a known member of the ClusterType enum.
+func (e ClusterType) Valid() bool {
+	switch e {
+	case ClusterTypeGEOSHARDED:
+		return true
+	case ClusterTypeREPLICASET:
+		return true
+	case ClusterTypeSHARDED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ExportJobState.
 const (
 	ExportJobStateCancelled  ExportJobState = "Cancelled"
@@ -195,6 +243,15 @@ type APIError struct {
 	Reason *string `json:"reason,omitempty"`
 }
 
+// AutoExport Where Atlas exports the snapshots of a cluster by itself, and which of them.
+type AutoExport struct {
+	// ExportBucketID The bucket that they are exported to.
+	ExportBucketID *ObjectID `json:"exportBucketId,omitempty"`
+
+	// FrequencyType Which of the scheduled snapshots are exported, such as monthly.
+	FrequencyType *string `json:"frequencyType,omitempty"`
+}
+
 // AzureExportBucketRequest A container of Azure Blob Storage to register.
 type AzureExportBucketRequest struct {
 	// BucketName The name of the container.
@@ -220,6 +277,30 @@ type AzureExportBucketRequest struct {
 // AzureExportBucketRequestCloudProvider Always AZURE.
 type AzureExportBucketRequestCloudProvider string
 
+// BackupSchedule When Atlas takes snapshots of a cluster, and what becomes of them.
+type BackupSchedule struct {
+	// AutoExportEnabled Whether Atlas exports snapshots by itself.
+	AutoExportEnabled *bool `json:"autoExportEnabled,omitempty"`
+
+	// ClusterID The id of the cluster.
+	ClusterID *ObjectID `json:"clusterId,omitempty"`
+
+	// ClusterName The name of the cluster.
+	ClusterName *string `json:"clusterName,omitempty"`
+
+	// Export Where to, and which; absent where none was set.
+	Export *AutoExport `json:"export,omitempty"`
+
+	// Links Related resources.
+	Links *[]Link `json:"links,omitempty"`
+
+	// Policies How often snapshots are taken, and how long they are kept.
+	Policies *[]map[string]interface{} `json:"policies,omitempty"`
+
+	// UseOrgAndGroupNamesInExportPrefix Whether the prefix of exports has names instead of ids.
+	UseOrgAndGroupNamesInExportPrefix *bool `json:"useOrgAndGroupNamesInExportPrefix,omitempty"`
+}
+
 // BadRequestDetail Each violation of the contract on its own.
 type BadRequestDetail struct {
 	// Fields The violations.
@@ -231,6 +312,45 @@ type BucketName = string
 
 // CloudProvider Whose object storage a bucket is.
 type CloudProvider string
+
+// Cluster A cluster, by the members that all versions have in common.
+type Cluster struct {
+	// ClusterType How a cluster spreads its data.
+	ClusterType *ClusterType `json:"clusterType,omitempty"`
+
+	// GroupID The group that the cluster belongs to.
+	GroupID *ObjectID `json:"groupId,omitempty"`
+
+	// ID The id of the cluster.
+	ID *ObjectID `json:"id,omitempty"`
+
+	// Links Related resources.
+	Links *[]Link `json:"links,omitempty"`
+
+	// Name The name of the cluster, unique within its group.
+	Name *string `json:"name,omitempty"`
+
+	// StateName What Atlas is doing to a cluster; IDLE is nothing.
+	StateName *ClusterState `json:"stateName,omitempty"`
+}
+
+// ClusterList One page of clusters.
+type ClusterList struct {
+	// Links This page (self) and its neighbours (next, previous).
+	Links *[]Link `json:"links,omitempty"`
+
+	// Results The clusters of this page.
+	Results []Cluster `json:"results"`
+
+	// TotalCount How many clusters all pages hold; absent with includeCount=false.
+	TotalCount *int `json:"totalCount,omitempty"`
+}
+
+// ClusterState What Atlas is doing to a cluster; IDLE is nothing.
+type ClusterState string
+
+// ClusterType How a cluster spreads its data.
+type ClusterType string
 
 // CustomData One pair that Atlas writes to the file `.complete` beside the export.
 type CustomData struct {
@@ -618,6 +738,9 @@ type GroupID = ObjectID
 // IncludeCount defines model for includeCount.
 type IncludeCount = bool
 
+// IncludeDeletedWithRetainedBackups defines model for includeDeletedWithRetainedBackups.
+type IncludeDeletedWithRetainedBackups = bool
+
 // ItemsPerPage defines model for itemsPerPage.
 type ItemsPerPage = int
 
@@ -834,6 +957,29 @@ type UpdateBackupExportBucketParams struct {
 	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// ListClustersParams defines parameters for ListClusters.
+type ListClustersParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// IncludeDeletedWithRetainedBackups Whether the list has deleted clusters too, as long as backups of them are kept.
+	IncludeDeletedWithRetainedBackups *IncludeDeletedWithRetainedBackups `form:"includeDeletedWithRetainedBackups,omitempty" json:"includeDeletedWithRetainedBackups,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // ListBackupExportsParams defines parameters for ListBackupExports.
 type ListBackupExportsParams struct {
 	// PageNum Which page of the list to answer, counted from 1.
@@ -867,6 +1013,17 @@ type CreateBackupExportParams struct {
 
 // GetBackupExportParams defines parameters for GetBackupExport.
 type GetBackupExportParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetBackupScheduleParams defines parameters for GetBackupSchedule.
+type GetBackupScheduleParams struct {
 	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
 	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
 	// gains the member `status`.
@@ -1264,6 +1421,13 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId} (the `UpdateBackupExportBucket` operationId).
 	UpdateBackupExportBucket(ctx context.Context, groupID GroupID, exportBucketID ExportBucketID, params *UpdateBackupExportBucketParams, body UpdateBackupExportBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListClusters List the clusters of a group
+	//
+	// Every cluster of the group, one page at a time. Needs the role Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
+	ListClusters(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListBackupExports List the export jobs of a cluster
 	//
 	// Every export job of the cluster that Atlas still remembers, newest first,
@@ -1305,6 +1469,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId} (the `GetBackupExport` operationId).
 	GetBackupExport(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *GetBackupExportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBackupSchedule Read the backup schedule of a cluster
+	//
+	// When Atlas takes snapshots of the cluster, how long it keeps them, and whether it
+	// exports them by itself. Needs the role Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `GetBackupSchedule` operationId).
+	GetBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // V1ListExportBuckets List the export buckets of a group (v1.0)
@@ -1616,6 +1788,23 @@ func (c *Client) UpdateBackupExportBucket(ctx context.Context, groupID GroupID, 
 	return c.Client.Do(req)
 }
 
+// ListClusters List the clusters of a group
+//
+// Every cluster of the group, one page at a time. Needs the role Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
+func (c *Client) ListClusters(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListClustersRequest(c.Server, groupID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListBackupExports List the export jobs of a cluster
 //
 // Every export job of the cluster that Atlas still remembers, newest first,
@@ -1688,6 +1877,24 @@ func (c *Client) CreateBackupExport(ctx context.Context, groupID GroupID, cluste
 // Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId} (the `GetBackupExport` operationId).
 func (c *Client) GetBackupExport(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *GetBackupExportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetBackupExportRequest(c.Server, groupID, clusterName, exportID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBackupSchedule Read the backup schedule of a cluster
+//
+// When Atlas takes snapshots of the cluster, how long it keeps them, and whether it
+// exports them by itself. Needs the role Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `GetBackupSchedule` operationId).
+func (c *Client) GetBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBackupScheduleRequest(c.Server, groupID, clusterName, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2977,6 +3184,127 @@ func NewUpdateBackupExportBucketRequestWithBody(server string, groupID GroupID, 
 	return req, nil
 }
 
+// NewListClustersRequest constructs an http.Request for the ListClusters method
+func NewListClustersRequest(server string, groupID GroupID, params *ListClustersParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeDeletedWithRetainedBackups != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeDeletedWithRetainedBackups", *params.IncludeDeletedWithRetainedBackups, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListBackupExportsRequest constructs an http.Request for the ListBackupExports method
 func NewListBackupExportsRequest(server string, groupID GroupID, clusterName ClusterName, params *ListBackupExportsParams) (*http.Request, error) {
 	var err error
@@ -3273,6 +3601,86 @@ func NewGetBackupExportRequest(server string, groupID GroupID, clusterName Clust
 	return req, nil
 }
 
+// NewGetBackupScheduleRequest constructs an http.Request for the GetBackupSchedule method
+func NewGetBackupScheduleRequest(server string, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/schedule", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -3491,6 +3899,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId} (the `UpdateBackupExportBucket` operationId).
 	UpdateBackupExportBucketWithResponse(ctx context.Context, groupID GroupID, exportBucketID ExportBucketID, params *UpdateBackupExportBucketParams, body UpdateBackupExportBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateBackupExportBucketResponse, error)
 
+	// ListClustersWithResponse List the clusters of a group
+	//
+	// Every cluster of the group, one page at a time. Needs the role Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
+	ListClustersWithResponse(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*ListClustersResponse, error)
+
 	// ListBackupExportsWithResponse List the export jobs of a cluster
 	//
 	// Every export job of the cluster that Atlas still remembers, newest first,
@@ -3536,6 +3953,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId} (the `GetBackupExport` operationId).
 	GetBackupExportWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *GetBackupExportParams, reqEditors ...RequestEditorFn) (*GetBackupExportResponse, error)
+
+	// GetBackupScheduleWithResponse Read the backup schedule of a cluster
+	//
+	// When Atlas takes snapshots of the cluster, how long it keeps them, and whether it
+	// exports them by itself. Needs the role Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `GetBackupSchedule` operationId).
+	GetBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*GetBackupScheduleResponse, error)
 }
 
 type V1ListExportBucketsResponse struct {
@@ -4100,6 +4527,54 @@ func (r UpdateBackupExportBucketResponse) ContentType() string {
 	return ""
 }
 
+type ListClustersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListClustersResponse) GetJSON200() *ClusterList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListClustersResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListClustersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListClustersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListClustersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListClustersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListBackupExportsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4238,6 +4713,54 @@ func (r GetBackupExportResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetBackupExportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetBackupScheduleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BackupSchedule
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBackupScheduleResponse) GetJSON200() *BackupSchedule {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetBackupScheduleResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBackupScheduleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBackupScheduleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBackupScheduleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBackupScheduleResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4512,6 +5035,21 @@ func (c *ClientWithResponses) UpdateBackupExportBucketWithResponse(ctx context.C
 	return ParseUpdateBackupExportBucketResponse(rsp)
 }
 
+// ListClustersWithResponse List the clusters of a group
+//
+// Every cluster of the group, one page at a time. Needs the role Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
+func (c *ClientWithResponses) ListClustersWithResponse(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*ListClustersResponse, error) {
+	rsp, err := c.ListClusters(ctx, groupID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListClustersResponse(rsp)
+}
+
 // ListBackupExportsWithResponse List the export jobs of a cluster
 //
 // Every export job of the cluster that Atlas still remembers, newest first,
@@ -4580,6 +5118,22 @@ func (c *ClientWithResponses) GetBackupExportWithResponse(ctx context.Context, g
 		return nil, err
 	}
 	return ParseGetBackupExportResponse(rsp)
+}
+
+// GetBackupScheduleWithResponse Read the backup schedule of a cluster
+//
+// When Atlas takes snapshots of the cluster, how long it keeps them, and whether it
+// exports them by itself. Needs the role Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `GetBackupSchedule` operationId).
+func (c *ClientWithResponses) GetBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*GetBackupScheduleResponse, error) {
+	rsp, err := c.GetBackupSchedule(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBackupScheduleResponse(rsp)
 }
 
 // ParseV1ListExportBucketsResponse parses an HTTP response from a V1ListExportBucketsWithResponse call
@@ -4970,6 +5524,39 @@ func ParseUpdateBackupExportBucketResponse(rsp *http.Response) (*UpdateBackupExp
 	return response, nil
 }
 
+// ParseListClustersResponse parses an HTTP response from a ListClustersWithResponse call
+func ParseListClustersResponse(rsp *http.Response) (*ListClustersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListClustersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListBackupExportsResponse parses an HTTP response from a ListBackupExportsWithResponse call
 func ParseListBackupExportsResponse(rsp *http.Response) (*ListBackupExportsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5069,6 +5656,39 @@ func ParseGetBackupExportResponse(rsp *http.Response) (*GetBackupExportResponse,
 	return response, nil
 }
 
+// ParseGetBackupScheduleResponse parses an HTTP response from a GetBackupScheduleWithResponse call
+func ParseGetBackupScheduleResponse(rsp *http.Response) (*GetBackupScheduleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBackupScheduleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BackupSchedule
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// V1ListExportBuckets List the export buckets of a group (v1.0)
@@ -5121,6 +5741,9 @@ type ServerInterface interface {
 	// UpdateBackupExportBucket Set the private networking of an export bucket
 	// (PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId})
 	UpdateBackupExportBucket(w http.ResponseWriter, r *http.Request, groupID GroupID, exportBucketID ExportBucketID, params UpdateBackupExportBucketParams)
+	// ListClusters List the clusters of a group
+	// (GET /api/atlas/v2/groups/{groupId}/clusters)
+	ListClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListClustersParams)
 	// ListBackupExports List the export jobs of a cluster
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports)
 	ListBackupExports(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupExportsParams)
@@ -5130,6 +5753,9 @@ type ServerInterface interface {
 	// GetBackupExport Read an export job
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId})
 	GetBackupExport(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, exportID ExportID, params GetBackupExportParams)
+	// GetBackupSchedule Read the backup schedule of a cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	GetBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetBackupScheduleParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -6194,6 +6820,113 @@ func (siw *ServerInterfaceWrapper) UpdateBackupExportBucket(w http.ResponseWrite
 	handler.ServeHTTP(w, r)
 }
 
+// ListClusters operation middleware
+func (siw *ServerInterfaceWrapper) ListClusters(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListClustersParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeDeletedWithRetainedBackups" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeDeletedWithRetainedBackups", r.URL.Query(), &params.IncludeDeletedWithRetainedBackups, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeDeletedWithRetainedBackups"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeDeletedWithRetainedBackups", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListClusters(w, r, groupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListBackupExports operation middleware
 func (siw *ServerInterfaceWrapper) ListBackupExports(w http.ResponseWriter, r *http.Request) {
 
@@ -6434,6 +7167,70 @@ func (siw *ServerInterfaceWrapper) GetBackupExport(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// GetBackupSchedule operation middleware
+func (siw *ServerInterfaceWrapper) GetBackupSchedule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetBackupScheduleParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBackupSchedule(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -6566,9 +7363,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.DeleteExportBucket)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.GetExportBucket)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.UpdateBackupExportBucket)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters", wrapper.ListClusters)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports", wrapper.ListBackupExports)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports", wrapper.CreateBackupExport)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId}", wrapper.GetBackupExport)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule", wrapper.GetBackupSchedule)
 
 	return m
 }
@@ -7056,6 +7855,46 @@ func (response UpdateBackupExportBucketdefaultJSONResponse) VisitUpdateBackupExp
 	return err
 }
 
+type ListClustersRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	Params  ListClustersParams
+}
+
+type ListClustersResponseObject interface {
+	VisitListClustersResponse(w http.ResponseWriter) error
+}
+
+type ListClusters200JSONResponse ClusterList
+
+func (response ListClusters200JSONResponse) VisitListClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListClustersdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response ListClustersdefaultJSONResponse) VisitListClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListBackupExportsRequestObject struct {
 	GroupID     GroupID     `json:"groupId"`
 	ClusterName ClusterName `json:"clusterName"`
@@ -7181,6 +8020,47 @@ func (response GetBackupExportdefaultJSONResponse) VisitGetBackupExportResponse(
 	return err
 }
 
+type GetBackupScheduleRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      GetBackupScheduleParams
+}
+
+type GetBackupScheduleResponseObject interface {
+	VisitGetBackupScheduleResponse(w http.ResponseWriter) error
+}
+
+type GetBackupSchedule200JSONResponse BackupSchedule
+
+func (response GetBackupSchedule200JSONResponse) VisitGetBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBackupScheduledefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetBackupScheduledefaultJSONResponse) VisitGetBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// V1ListExportBuckets List the export buckets of a group (v1.0)
@@ -7233,6 +8113,9 @@ type StrictServerInterface interface {
 	// UpdateBackupExportBucket Set the private networking of an export bucket
 	// (PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId})
 	UpdateBackupExportBucket(ctx context.Context, request UpdateBackupExportBucketRequestObject) (UpdateBackupExportBucketResponseObject, error)
+	// ListClusters List the clusters of a group
+	// (GET /api/atlas/v2/groups/{groupId}/clusters)
+	ListClusters(ctx context.Context, request ListClustersRequestObject) (ListClustersResponseObject, error)
 	// ListBackupExports List the export jobs of a cluster
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports)
 	ListBackupExports(ctx context.Context, request ListBackupExportsRequestObject) (ListBackupExportsResponseObject, error)
@@ -7242,6 +8125,9 @@ type StrictServerInterface interface {
 	// GetBackupExport Read an export job
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId})
 	GetBackupExport(ctx context.Context, request GetBackupExportRequestObject) (GetBackupExportResponseObject, error)
+	// GetBackupSchedule Read the backup schedule of a cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	GetBackupSchedule(ctx context.Context, request GetBackupScheduleRequestObject) (GetBackupScheduleResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -7644,6 +8530,33 @@ func (sh *strictHandler) UpdateBackupExportBucket(w http.ResponseWriter, r *http
 	}
 }
 
+// ListClusters operation middleware
+func (sh *strictHandler) ListClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListClustersParams) {
+	var request ListClustersRequestObject
+
+	request.GroupID = groupID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListClusters(ctx, request.(ListClustersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListClusters")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListClustersResponseObject); ok {
+		if err := validResponse.VisitListClustersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListBackupExports operation middleware
 func (sh *strictHandler) ListBackupExports(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupExportsParams) {
 	var request ListBackupExportsRequestObject
@@ -7729,6 +8642,34 @@ func (sh *strictHandler) GetBackupExport(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetBackupExportResponseObject); ok {
 		if err := validResponse.VisitGetBackupExportResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetBackupSchedule operation middleware
+func (sh *strictHandler) GetBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetBackupScheduleParams) {
+	var request GetBackupScheduleRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBackupSchedule(ctx, request.(GetBackupScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBackupSchedule")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetBackupScheduleResponseObject); ok {
+		if err := validResponse.VisitGetBackupScheduleResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

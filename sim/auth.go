@@ -18,7 +18,7 @@ type right int
 
 // The rights, as the documents of the operations name them by role.
 const (
-	read   right = 1 << iota // read jobs and buckets: Project Read Only
+	read   right = 1 << iota // read anything: Project Read Only
 	export                   // create a job: Project Backup Export Operator or Project Atlas Admin
 	manage                   // the rest: Project Backup Manager
 )

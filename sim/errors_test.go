@@ -85,7 +85,16 @@ func TestErrors(t *testing.T) {
 		{"page size 501", "GET", v1 + orders + "?itemsPerPage=501", "", 400, "INVALID_QUERY_PARAMETER", parameters{"itemsPerPage"}},
 		{"count maybe", "GET", v1 + buckets + "?includeCount=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeCount"}},
 
-		{"unknown path", "GET", "/api/atlas/v2/groups/" + sim.GroupID + "/clusters", "", 404, "RESOURCE_NOT_FOUND", nil},
+		{"clusters of an unknown group", "GET", "/api/atlas/v2/groups/" + unknown + "/clusters", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
+		{"schedule of an unknown group", "GET", "/api/atlas/v2/groups/" + unknown + "/clusters/orders/backup/schedule", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
+		{"schedule of an unknown cluster", "GET", v2 + "/clusters/order/backup/schedule", "", 404, "CLUSTER_NOT_FOUND", parameters{"order", sim.GroupID}},
+		{"schedule of another group's cluster", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + "/clusters/orders/backup/schedule", "", 404, "CLUSTER_NOT_FOUND", parameters{"orders", sim.EmptyGroupID}},
+		{"page 0 of clusters", "GET", v2 + "/clusters?pageNum=0", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
+		{"deleted clusters maybe", "GET", v2 + "/clusters?includeDeletedWithRetainedBackups=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeDeletedWithRetainedBackups"}},
+
+		{"unknown path", "GET", v2 + "/clusters/orders", "", 404, "RESOURCE_NOT_FOUND", nil},
+		{"no clusters in v1.0", "GET", v1 + "/clusters", "", 404, "RESOURCE_NOT_FOUND", nil},
+		{"no schedule in v1.0", "GET", v1 + "/clusters/orders/backup/schedule", "", 404, "RESOURCE_NOT_FOUND", nil},
 		{"root", "GET", "/", "", 404, "RESOURCE_NOT_FOUND", nil},
 		{"two slashes at the end", "GET", v2 + buckets + "//", "", 404, "RESOURCE_NOT_FOUND", nil},
 		{"two slashes within", "GET", "/api/atlas/v2//groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},

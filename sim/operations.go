@@ -28,8 +28,12 @@ type version struct {
 var (
 	v20230101 = version{date: "2023-01-01"}
 	v20240530 = version{date: "2024-05-30"}
+	v20240805 = version{date: "2024-08-05"}
 	// All deprecated versions carry the same two dates.
-	v20230101Deprecated = version{date: "2023-01-01", sunset: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)}
+	v20230101Deprecated = version{date: "2023-01-01", sunset: sunset}
+	v20230201Deprecated = version{date: "2023-02-01", sunset: sunset}
+
+	sunset = time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)
 )
 
 // The fields of a deprecated version as recorded; the day has one digit.
@@ -39,10 +43,12 @@ const (
 )
 
 const (
-	v1Buckets = "/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets"
-	v1Exports = "/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports"
-	v2Buckets = "/api/atlas/v2/groups/{groupId}/backup/exportBuckets"
-	v2Exports = "/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports"
+	v1Buckets  = "/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets"
+	v1Exports  = "/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports"
+	v2Buckets  = "/api/atlas/v2/groups/{groupId}/backup/exportBuckets"
+	v2Clusters = "/api/atlas/v2/groups/{groupId}/clusters"
+	v2Exports  = v2Clusters + "/{clusterName}/backup/exports"
+	v2Schedule = v2Clusters + "/{clusterName}/backup/schedule"
 )
 
 // newOperations returns every operation by the pattern it is served at.
@@ -66,6 +72,8 @@ func newOperations() map[string]*operation {
 		"GET " + v2Exports:                          {id: "listBackupExports", right: read, list: true, versions: jobs},
 		"POST " + v2Exports:                         {id: "createBackupExport", right: export, versions: jobs, form: exportForm},
 		"GET " + v2Exports + "/{exportId}":          {id: "getBackupExport", right: read, versions: jobs},
+		"GET " + v2Clusters:                         {id: "listClusters", right: read, list: true, versions: []version{v20230101Deprecated, v20230201Deprecated, v20240805}},
+		"GET " + v2Schedule:                         {id: "getBackupSchedule", right: read, versions: []version{v20230101Deprecated, v20240805}},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 type page struct {
 	num, size int
 	count     bool
+	own       string // the parameters of this list alone, as its links have them: "a=b&"
 }
 
 // newPage reads the three parameters of a list; all are optional.
@@ -69,7 +70,7 @@ func (s *Server) links(x *exchange, p page, total int) *[]gen.Link {
 	}
 	base := s.origin(x) + x.path
 	link := func(rel string, num int) gen.Link {
-		return gen.Link{Rel: &rel, Href: ptr(fmt.Sprintf("%s?%spageNum=%d&itemsPerPage=%d%s", base, lead, num, p.size, tail))}
+		return gen.Link{Rel: &rel, Href: ptr(fmt.Sprintf("%s?%s%spageNum=%d&itemsPerPage=%d%s", base, lead, p.own, num, p.size, tail))}
 	}
 	links := []gen.Link{link("self", p.num)}
 	if _, to := p.bounds(total); to < total {

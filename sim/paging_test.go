@@ -55,6 +55,38 @@ func TestPaging(t *testing.T) {
 	}
 }
 
+// The links of a page of clusters name a parameter more, and each cluster has its own.
+func TestPagesOfClusters(t *testing.T) {
+	atlas := start(t, sim.Config{PublicURL: "https://cloud.mongodb.com"})
+	c := newCaller(t, atlas.URL(), sim.PublicKey)
+	const base = "https://cloud.mongodb.com" + v2 + clusters
+	link := func(rel, lead string, num int, tail string) any {
+		return map[string]any{"rel": rel, "href": fmt.Sprintf("%s?%s&pageNum=%d&itemsPerPage=1%s", base, lead, num, tail)}
+	}
+	const given = "includeCount=false&includeDeletedWithRetainedBackups=true"
+	const defaults = "includeCount=true&includeDeletedWithRetainedBackups=false"
+	for _, test := range []struct {
+		query, name   string
+		status, count any
+		links         []any
+	}{
+		{"?itemsPerPage=1&includeDeletedWithRetainedBackups=true&includeCount=false&pretty=true&envelope=true", "orders", 200.0, nil,
+			[]any{link("self", given, 1, "&pretty=true&envelope=true"), link("next", given, 2, "&pretty=true&envelope=true")}},
+		{"?pageNum=2&itemsPerPage=1", "events", nil, 2.0,
+			[]any{link("self", defaults, 2, ""), link("previous", defaults, 1, "")}},
+	} {
+		list := c.value(c.do("GET", v2+clusters+test.query, ""))
+		results := list["results"].([]any)
+		cluster := results[0].(map[string]any)
+		check(t, test.query, []any{len(results), cluster["name"], list["status"], list["totalCount"], list["links"]}, []any{1, test.name, test.status, test.count, any(test.links)})
+		check(t, "the cluster's own link", cluster["links"].([]any)[0], any(map[string]any{"rel": "self", "href": base + "/" + test.name}))
+	}
+	slash := c.value(c.do("GET", v2+clusters+"/", ""))
+	check(t, "with a slash at the end", slash["results"].([]any)[0].(map[string]any)["links"].([]any)[0], any(map[string]any{"rel": "self", "href": base + "/orders"}))
+	none := c.value(c.do("GET", "/api/atlas/v2/groups/"+sim.EmptyGroupID+clusters, ""))
+	check(t, "no clusters", []any{none["results"], none["totalCount"]}, []any{[]any{}, 0.0})
+}
+
 // The ampersands of links are sent as they are, as Atlas does.
 func TestPlainJSON(t *testing.T) {
 	atlas := start(t, sim.Config{})
@@ -131,6 +163,10 @@ func TestEnvelopeAndPretty(t *testing.T) {
 			check(t, "Content-Length", a.header.Get("Content-Length"), fmt.Sprint(len(test.body)))
 		})
 	}
+	t.Run("schedule", func(t *testing.T) {
+		a := c.value(c.do("GET", v2+schedule+"?envelope=true", ""))
+		check(t, "members", []any{a["status"], a["content"].(map[string]any)["clusterName"]}, []any{200.0, "orders"})
+	})
 	t.Run("delete", func(t *testing.T) {
 		a := c.do("DELETE", v2+buckets+"/"+bucket+"?envelope=true", "")
 		check(t, "status", a.status, 204)

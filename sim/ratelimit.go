@@ -37,8 +37,8 @@ func (l *limits) reset() {
 }
 
 // limit takes one request from the group's token bucket. All operations here belong to
-// one endpoint set and share it. Inferred: requests without a valid credential or a
-// group are not charged to anyone.
+// one endpoint set and share it, but for listing clusters: that it does too is inferred,
+// as is that requests without a valid credential or a group are not charged to anyone.
 func (s *Server) limit(x *exchange, h http.Header) error {
 	setting := s.settings.Load().RateLimit
 	if setting.Off {

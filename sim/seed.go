@@ -72,7 +72,9 @@ type Org struct {
 // Cluster is a replica set or a sharded cluster.
 type Cluster struct {
 	Name     string `yaml:"name"`
-	UniqueID string `yaml:"uniqueId"` // 24 hexadecimal digits, for .complete
+	UniqueID string `yaml:"uniqueId"` // 24 hexadecimal digits; the cluster's id, also in .complete
+	// StateName is IDLE, also when empty, CREATING, UPDATING, DELETING or REPAIRING.
+	StateName string `yaml:"stateName"`
 	// Sharded decides whether jobs have components or an exportStatus.
 	Sharded bool `yaml:"sharded"`
 	// ReplicaSets are their names: one, or one per shard.
@@ -81,9 +83,14 @@ type Cluster struct {
 	Labels    []Label    `yaml:"labels"`
 	Databases []Database `yaml:"databases"`
 	Snapshots []Snapshot `yaml:"snapshots"`
+	// PolicyItems are the rules of the backup schedule. Nil means those of a new cluster.
+	PolicyItems []PolicyItem `yaml:"policyItems"`
 	// AutoExportBucketID, if not empty, is a bucket of the group that can't be deleted
-	// since automatic exports use it.
+	// since automatic exports use it, as the backup schedule says.
 	AutoExportBucketID string `yaml:"autoExportBucketId"`
+	// AutoExportFrequency is which of the snapshots those export: the daily, weekly or
+	// monthly ones. Empty means monthly.
+	AutoExportFrequency string `yaml:"autoExportFrequency"`
 }
 
 // Label is a label of a cluster.
@@ -290,6 +297,10 @@ func (c *checker) cluster(path string, group Group, cluster Cluster) {
 	if n := len(cluster.ReplicaSets); n == 0 || n > 1 && !cluster.Sharded {
 		c.refuse(path+".replicaSets", "there are %d; a replica set has one, a sharded cluster at least one", n)
 	}
+	c.oneOf(path+".stateName", cluster.StateName, "", "IDLE", "CREATING", "UPDATING", "DELETING", "REPAIRING")
+	for i, item := range cluster.PolicyItems {
+		c.oneOf(fmt.Sprintf("%s.policyItems[%d].frequencyType", path, i), item.FrequencyType, "hourly", "daily", "weekly", "monthly", "yearly")
+	}
 	for i, snapshot := range cluster.Snapshots {
 		path := fmt.Sprintf("%s.snapshots[%d]", path, i)
 		c.id(path+".id", snapshot.ID)
@@ -307,6 +318,7 @@ func (c *checker) cluster(path string, group Group, cluster Cluster) {
 	if id := cluster.AutoExportBucketID; id != "" && !slices.ContainsFunc(group.Buckets, func(b Bucket) bool { return b.ID == id }) {
 		c.refuse(path+".autoExportBucketId", "the group has no bucket %s", id)
 	}
+	c.oneOf(path+".autoExportFrequency", cluster.AutoExportFrequency, "", "daily", "weekly", "monthly")
 }
 
 func (c *checker) credential(path, id, idName string, secret digestauth.Secret, secretName string) {

@@ -50,6 +50,13 @@ func TestOwnSeed(t *testing.T) {
 	check(t, "status", c.read(base+"/clusters/c/backup/exports", job["id"].(string))["exportStatus"],
 		any(map[string]any{"exportedCollections": 1.0, "totalCollections": 1.0}))
 	check(t, "bucket in use", c.do("DELETE", base+buckets+"/70f0d3e1f20b4c7788990011", "").status, 400)
+	cluster := c.value(c.do("GET", base+clusters, ""))["results"].([]any)[0].(map[string]any)
+	check(t, "state", cluster["stateName"], any("UPDATING"))
+	schedule := c.value(c.do("GET", base+"/clusters/c/backup/schedule", ""))
+	items := schedule["policies"].([]any)[0].(map[string]any)["policyItems"].([]any)
+	check(t, "policy items", items, []any{map[string]any{"id": items[0].(map[string]any)["id"], "frequencyType": "weekly", "frequencyInterval": 6.0, "retentionUnit": "weeks", "retentionValue": 4.0}})
+	check(t, "automatic export", []any{schedule["autoExportEnabled"], schedule["export"], schedule["useOrgAndGroupNamesInExportPrefix"]},
+		[]any{true, map[string]any{"exportBucketId": "70f0d3e1f20b4c7788990011", "frequencyType": "weekly"}, true})
 	check(t, "the default's key", newCaller(t, atlas.URL(), sim.PublicKey).do("GET", base+buckets, "").status, 401)
 }
 
@@ -73,6 +80,9 @@ func TestBadSeeds(t *testing.T) {
 		"snapshots[0].createdAt: is missing":                                     func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].CreatedAt = time.Time{} },
 		`outcome.state: "Lost" is not one of Successful, Failed, Cancelled`:      func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Outcome.State = "Lost" },
 		"snapshots[1].id: the snapshot " + sim.OrdersSnapshot + " is at":         func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[1].ID = sim.OrdersSnapshot },
+		`clusters[0].stateName: "BUSY" is not one of IDLE, CREATING`:             func(s *sim.Seed) { s.Groups[0].Clusters[0].StateName = "BUSY" },
+		`policyItems[0].frequencyType: "" is not one of hourly, daily`:           func(s *sim.Seed) { s.Groups[0].Clusters[0].PolicyItems = []sim.PolicyItem{{}} },
+		`autoExportFrequency: "often" is not one of daily, weekly, monthly`:      func(s *sim.Seed) { s.Groups[0].Clusters[0].AutoExportFrequency = "often" },
 		"databases[0]: a database needs":                                         func(s *sim.Seed) { s.Groups[0].Clusters[0].Databases[0].Documents = -1 },
 		"autoExportBucketId: the group has no bucket x":                          func(s *sim.Seed) { s.Groups[0].Clusters[0].AutoExportBucketID = "x" },
 		`roles[0].error: "NO" is not one of CANNOT_ASSUME_ROLE, CLOUD`:           func(s *sim.Seed) { s.Groups[0].Roles[0].Error = "NO" },

@@ -33,6 +33,9 @@ const (
 	orders  = "/clusters/orders/backup/exports"
 	events  = "/clusters/events/backup/exports"
 
+	clusters = "/clusters"
+	schedule = "/clusters/orders/backup/schedule"
+
 	latest = "application/vnd.atlas.2025-03-12+json"
 )
 
@@ -163,6 +166,7 @@ func TestOperations(t *testing.T) {
 		plain      = "application/json"
 		v20230101  = "application/vnd.atlas.2023-01-01+json;charset=utf-8"
 		v20240530  = "application/vnd.atlas.2024-05-30+json;charset=utf-8"
+		v20240805  = "application/vnd.atlas.2024-08-05+json;charset=utf-8"
 		project    = sim.GroupID
 		pagesOfV2  = "?includeCount=true&pageNum=1&itemsPerPage=100"
 		pagesOfV1  = "?pageNum=1&itemsPerPage=100"
@@ -272,6 +276,36 @@ func TestOperations(t *testing.T) {
 	check(t, "v1 list jobs", *v1jobs.JSON200, gen.V1ExportJobList{Results: []gen.V1ExportJob{sharded}, TotalCount: ptr(1),
 		Links: &[]gen.Link{{Rel: ptr("self"), Href: ptr(atlas.URL() + v1 + events + pagesOfV1)}}})
 
+	// Clusters, and the schedule of one.
+	cluster := func(id, name string, clusterType gen.ClusterType) gen.Cluster {
+		url := atlas.URL() + v2 + clusters + "/" + name
+		return gen.Cluster{ID: &id, GroupID: ptr(project), Name: &name, ClusterType: &clusterType, StateName: ptr(gen.ClusterStateIDLE), Links: &[]gen.Link{
+			{Rel: ptr("self"), Href: &url},
+			{Rel: ptr("https://cloud.mongodb.com/restoreJobs"), Href: ptr(url + "/backup/restoreJobs")},
+			{Rel: ptr("https://cloud.mongodb.com/snapshots"), Href: ptr(url + "/backup/snapshots")}}}
+	}
+	listed, err := client.ListClustersWithResponse(ctx, project, nil)
+	ok("list clusters", 200, err, listed.HTTPResponse, v20240805)
+	check(t, "list clusters", *listed.JSON200, gen.ClusterList{
+		Results:    []gen.Cluster{cluster("64f0c2d1b3d4e5f607182940", "orders", "REPLICASET"), cluster("64f0c2d1b3d4e5f607182941", "events", "SHARDED")},
+		TotalCount: ptr(2),
+		Links:      &[]gen.Link{{Rel: ptr("self"), Href: ptr(atlas.URL() + v2 + clusters + "?includeCount=true&includeDeletedWithRetainedBackups=false&pageNum=1&itemsPerPage=100")}},
+	})
+	scheduled, err := client.GetBackupScheduleWithResponse(ctx, project, "orders", nil)
+	ok("get schedule", 200, err, scheduled.HTTPResponse, v20240805)
+	check(t, "get schedule", *scheduled.JSON200, gen.BackupSchedule{
+		ClusterID: ptr("64f0c2d1b3d4e5f607182940"), ClusterName: ptr("orders"), AutoExportEnabled: ptr(false), UseOrgAndGroupNamesInExportPrefix: ptr(false),
+		Policies: &[]map[string]any{{"id": "c745b429aed276d751d5ed00", "policyItems": []any{
+			map[string]any{"id": "c745b429aed276d751d5ed01", "frequencyType": "hourly", "frequencyInterval": 6.0, "retentionUnit": "days", "retentionValue": 7.0},
+			map[string]any{"id": "c745b429aed276d751d5ed02", "frequencyType": "daily", "frequencyInterval": 1.0, "retentionUnit": "days", "retentionValue": 7.0},
+			map[string]any{"id": "c745b429aed276d751d5ed03", "frequencyType": "weekly", "frequencyInterval": 6.0, "retentionUnit": "weeks", "retentionValue": 4.0},
+			map[string]any{"id": "c745b429aed276d751d5ed04", "frequencyType": "monthly", "frequencyInterval": 40.0, "retentionUnit": "months", "retentionValue": 12.0},
+			map[string]any{"id": "c745b429aed276d751d5ed05", "frequencyType": "yearly", "frequencyInterval": 12.0, "retentionUnit": "years", "retentionValue": 1.0},
+		}}},
+		Links: &[]gen.Link{{Rel: ptr("self"), Href: ptr(atlas.URL() + v2 + schedule)},
+			{Rel: ptr("https://cloud.mongodb.com/group"), Href: ptr(atlas.URL() + "/api/public/v1.0/groups/" + project)}},
+	})
+
 	// Deletion: not while a job writes to it.
 	inUse, err := client.DeleteExportBucketWithResponse(ctx, project, *wantAWS.ID, nil)
 	ok("delete in use", 400, err, inUse.HTTPResponse, plain)
@@ -288,8 +322,8 @@ func TestOperations(t *testing.T) {
 
 	// Every operation was called, under its own name.
 	counts := atlas.Counts()
-	for _, id := range []string{"createBackupExport", "createExportBucket", "deleteExportBucket", "getBackupExport", "getExportBucket",
-		"listBackupExports", "listExportBuckets", "updateBackupExportBucket", "v1CreateBackupExport", "v1CreateExportBucket", "v1DeleteExportBucket",
+	for _, id := range []string{"createBackupExport", "createExportBucket", "deleteExportBucket", "getBackupExport", "getBackupSchedule", "getExportBucket",
+		"listBackupExports", "listClusters", "listExportBuckets", "updateBackupExportBucket", "v1CreateBackupExport", "v1CreateExportBucket", "v1DeleteExportBucket",
 		"v1GetBackupExport", "v1GetExportBucket", "v1ListBackupExports", "v1ListExportBuckets"} {
 		if counts.ByOperation[id] == 0 {
 			t.Errorf("no request of %s was counted", id)

@@ -28,6 +28,13 @@ func TestVersions(t *testing.T) {
 		{orders, vendor("2022-12-31"), 406, ""},
 		{orders, vendor("2023-01-01"), 200, "2023-01-01"},
 		{orders, vendor("2024-05-30"), 200, "2023-01-01"},
+		{clusters, vendor("2022-12-31"), 406, ""},
+		{clusters, vendor("2023-01-31"), 200, "2023-01-01"},
+		{clusters, vendor("2024-08-04"), 200, "2023-02-01"},
+		{clusters, vendor("2024-08-05"), 200, "2024-08-05"},
+		{schedule, vendor("2022-12-31"), 406, ""},
+		{schedule, vendor("2024-08-04"), 200, "2023-01-01"},
+		{schedule, vendor("2025-03-12"), 200, "2024-08-05"},
 		{buckets, "", 406, ""},
 		{buckets, "*/*", 406, ""},
 		{buckets, "application/json", 406, ""},
@@ -48,7 +55,7 @@ func TestVersions(t *testing.T) {
 			}
 			check(t, "type", a.header.Get("Content-Type"), vendor(test.resolved)+";charset=utf-8")
 			deprecation, sunset := "", ""
-			if test.path == buckets && test.resolved == "2023-01-01" {
+			if test.path != orders && test.resolved < "2024" {
 				deprecation, sunset = "Mon, 5 Aug 2024 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT"
 			}
 			check(t, "Deprecation", a.header.Get("Deprecation"), deprecation)
