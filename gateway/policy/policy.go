@@ -17,8 +17,9 @@
 // Operations are named by operationId, where a name of v2 stands for its twin of v1.0 too
 // and a name such as v1GetExportBucket for v1.0 alone, or by a set: read lists and gets
 // export jobs and export buckets, export also creates jobs, manage is everything, and so
-// is "*". An operation that the package does not know belongs to manage alone, and every
-// list of a grant restricts it.
+// is "*". Listing clusters and reading a backup schedule belong to manage alone: whoever
+// deletes buckets needs them. So does an operation that the package does not know, and
+// every list of a grant restricts it.
 //
 // The other lists hold patterns as in [path.Match]: * stands for any number of characters,
 // ? for one, [a-f] for one of several, \ takes the meaning from the next; upper and lower
@@ -32,8 +33,10 @@
 //	bucket_names     creating a bucket
 //
 // What is read is not filtered: listing buckets or clusters shows all of the group, and an
-// export job shows the id of its bucket. A grant with
-// bucket_names allows no container of Azure, whose name says nothing of its account.
+// export job or a backup schedule shows the id of its bucket. So a grant with clusters
+// lists the others too, with all that Atlas says of them, and reads no schedule but of its
+// own. A grant with bucket_names allows no container of Azure, whose name says nothing of
+// its account.
 package policy
 
 import (

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,15 +40,8 @@ var contractOperations = sync.OnceValue(func() map[string]*contract.Operation {
 	return operations
 })
 
-// ids are the operations of the contract, and two that it may have.
-func ids() []string {
-	all := []string{"listClusters", "getBackupSchedule"}
-	for id := range contractOperations() {
-		all = append(all, id)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
+// ids are the operations of the contract.
+func ids() []string { return slices.Sorted(maps.Keys(contractOperations())) }
 
 func compile(t testing.TB, grants ...policy.Grant) *policy.Policy {
 	t.Helper()
@@ -298,6 +292,10 @@ func TestCompileRefuses(t *testing.T) {
 			at + `.clusters: restricts none of the operations that the grant names`,
 			at + `.export_buckets: restricts none of the operations that the grant names`,
 		}},
+		{"clusters on their list", policy.Grant{Operations: []string{"listClusters"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, []string{
+			at + `.clusters: restricts none of the operations that the grant names`,
+		}},
+		{"clusters on a schedule", policy.Grant{Operations: []string{"listClusters", "getBackupSchedule"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, nil},
 		{"good", policy.Grant{
 			Operations: []string{"*", "v1GetExportBucket"}, Groups: []string{group, "65*"}, Clusters: []string{"a?"}, ExportBuckets: []string{"*"},
 			CloudProviders: []string{"*"}, BucketNames: []string{"[a-f]*"},

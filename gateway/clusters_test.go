@@ -1,0 +1,126 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"atlas-export-gateway/gen"
+	"atlas-export-gateway/sim"
+
+	"github.com/google/go-cmp/cmp"
+	icholy "github.com/icholy/digest"
+)
+
+// What Terraform's provider does when it destroys an export bucket: it deletes the bucket,
+// lists the clusters and reads the schedule of each, until none exports to the bucket. A
+// caller with manage may; one with export may do nothing of it; and one whose grant has
+// clusters sees all of them, and the schedules of those.
+func TestDestroyingABucket(t *testing.T) {
+	const used, unused = "65a9d3e1f20b4c7788990011", "65a9d3e1f20b4c7788990012"
+	seed := sim.DefaultSeed()
+	for _, id := range []string{used, unused} {
+		seed.Groups[0].Buckets = append(seed.Groups[0].Buckets, sim.Bucket{ID: id, CloudProvider: "AWS", BucketName: "acme-" + id, IamRoleID: role})
+	}
+	seed.Groups[0].Clusters[1].AutoExportBucketID = used
+	atlas := sim.Start(t, sim.Config{Seed: seed})
+
+	manager := issue(t, "manager", `[{operations: [manage], groups: [`+group+`]}]`)
+	exporter := issue(t, "exporter", `[{operations: [export], groups: [`+group+`]}]`)
+	narrow := issue(t, "narrow", `[{operations: [manage], groups: [`+group+`], clusters: [orders]}]`)
+	g := startFor(t, atlas, "responses: {check: enforce}\n", manager, exporter, narrow)
+
+	// answers are what the requests say, in the order in which they are made.
+	type answers struct {
+		Delete, List   string
+		Clusters       []string
+		Orders, Events string // their schedules: the bucket that they export to
+	}
+	both := []string{"orders", "events"}
+	const inUse = "400 EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE The export bucket " + used + " is in use and cannot be deleted."
+	forbidden := func(what string) string {
+		return "403 USER_UNAUTHORIZED The caller may not do this: no grant of caller " + what + "."
+	}
+	for _, test := range []struct {
+		who    issued
+		bucket string
+		want   answers
+		heard  []string // by Atlas
+	}{
+		{manager, used, answers{inUse, "200", both, "200 none", "200 " + used},
+			[]string{"deleteExportBucket", "listClusters", "getBackupSchedule", "getBackupSchedule"}},
+		{exporter, unused, answers{
+			forbidden("exporter allows deleteExportBucket; its grants allow operations export"),
+			forbidden("exporter allows listClusters; its grants allow operations export"), nil,
+			forbidden("exporter allows getBackupSchedule; its grants allow operations export"),
+			forbidden("exporter allows getBackupSchedule; its grants allow operations export"),
+		}, nil},
+		{narrow, used, answers{inUse, "200", both, "200 none",
+			forbidden("narrow allows getBackupSchedule on cluster events of group " + group + "; its grants allow clusters orders")},
+			[]string{"deleteExportBucket", "listClusters", "getBackupSchedule"}},
+		{manager, unused, answers{"204", "200", both, "200 none", "200 " + used},
+			[]string{"deleteExportBucket", "listClusters", "getBackupSchedule", "getBackupSchedule"}},
+	} {
+		name := test.who.pair.Entry.Name + " " + test.bucket
+		atlas.Reset()
+		transport := &http.Transport{DisableKeepAlives: true}
+		client, err := gen.NewClientWithResponses(g.url, gen.WithHTTPClient(&http.Client{
+			Transport: &icholy.Transport{Username: test.who.pair.ID, Password: test.who.pair.Secret.Reveal(), Transport: transport}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := func(answer generated, e *gen.Error) string {
+			if e == nil {
+				return fmt.Sprint(answer.StatusCode())
+			}
+			return fmt.Sprint(answer.StatusCode(), " ", e.ErrorCode, " ", *e.Detail)
+		}
+		var got answers
+		deleted, err := client.DeleteExportBucketWithResponse(t.Context(), group, test.bucket, nil, accepting(of2023))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Delete = said(deleted, deleted.JSONDefault)
+		listed, err := client.ListClustersWithResponse(t.Context(), group, nil, accepting(latest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.List = said(listed, listed.JSONDefault)
+		if listed.JSON200 != nil {
+			for _, cluster := range listed.JSON200.Results {
+				got.Clusters = append(got.Clusters, *cluster.Name)
+			}
+		}
+		for cluster, answer := range map[string]*string{"orders": &got.Orders, "events": &got.Events} {
+			read, err := client.GetBackupScheduleWithResponse(t.Context(), group, cluster, nil, accepting(latest))
+			if err != nil {
+				t.Fatal(err)
+			}
+			*answer = said(read, read.JSONDefault)
+			switch schedule := read.JSON200; {
+			case schedule == nil:
+			case schedule.Export == nil:
+				*answer += " none"
+			default:
+				*answer += " " + *schedule.Export.ExportBucketID
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		var heard []string
+		for _, r := range atlas.Requests(0) {
+			if !r.Challenged {
+				heard = append(heard, r.Operation)
+			}
+		}
+		if !slices.Equal(heard, test.heard) {
+			t.Errorf("%s: Atlas heard %q, want %q", name, heard, test.heard)
+		}
+	}
+	if logs := g.logs.String(); !strings.Contains(logs, `"missing":"operations"`) || !strings.Contains(logs, `"missing":"clusters"`) {
+		t.Errorf("logs: %s", logs)
+	}
+}
