@@ -178,7 +178,8 @@ type Responses struct {
 
 // Log says what is logged to standard error.
 type Log struct {
-	// Level is debug, info, warn or error; each request is logged at info. Default info.
+	// Level is debug, info, warn or error; each request is logged at info, or at warn
+	// where the version that it asks for is past its sunset. Default info.
 	Level string `yaml:"level"`
 	// Format is json or text. Default json.
 	Format string `yaml:"format"`

@@ -29,6 +29,7 @@ import (
 type Gateway struct {
 	contract *contract.Contract
 	log      *slog.Logger
+	now      func() time.Time // that sunsets are held against
 	metrics  *metrics
 	sampled  atomic.Uint64 // responses seen by the check, to pick one in so many
 	draining atomic.Bool
@@ -51,7 +52,7 @@ func New(config Config, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the contract does not compile: %w", err)
 	}
-	g := &Gateway{contract: compiled, log: log, metrics: newMetrics(compiled), ids: newRequestIDs()}
+	g := &Gateway{contract: compiled, log: log, now: time.Now, metrics: newMetrics(compiled), ids: newRequestIDs()}
 	first, err := g.build(config, nil)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,12 @@ func (g *Gateway) conclude(x *exchange) {
 	g.metrics.requests.WithLabelValues(operation, strconv.Itoa(x.status)).Inc()
 	g.metrics.durations.WithLabelValues(operation).Observe(duration.Seconds())
 	level := slog.LevelInfo
+	// A version that Atlas may remove any day is still forwarded: whether it is gone, Atlas
+	// decides.
+	sunset := x.version != nil && !x.version.Sunset.IsZero() && !g.now().Before(x.version.Sunset)
+	if sunset {
+		level = slog.LevelWarn
+	}
 	if x.refusal != nil {
 		g.metrics.refusals.WithLabelValues(operation, x.refusal.name).Inc()
 		if x.status >= 500 {
@@ -50,6 +56,9 @@ func (g *Gateway) conclude(x *exchange) {
 	}
 	if x.version != nil && x.version.Date != "" {
 		attributes = append(attributes, slog.String("version", x.version.Date))
+	}
+	if sunset {
+		attributes = append(attributes, slog.String("sunset", x.version.Sunset.Format(time.DateOnly)))
 	}
 	if x.valid {
 		attributes = append(attributes, slog.String("group", x.match.Parameter("groupId")))

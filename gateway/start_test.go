@@ -111,6 +111,12 @@ upstream:
 // startWith serves a gateway with a configuration and an environment. It stops with the test.
 func startWith(t testing.TB, yaml string, environ ...string) *running {
 	t.Helper()
+	return startAt(t, time.Now, yaml, environ...)
+}
+
+// startAt is startWith on a clock of the test's.
+func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string) *running {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
@@ -127,6 +133,7 @@ func startWith(t testing.TB, yaml string, environ ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.SetClock(now)
 	callers, management := listen(t), listen(t)
 	r.address = callers.Addr().String()
 	r.url, r.management = "http://"+r.address, "http://"+management.Addr().String()

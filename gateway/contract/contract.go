@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -51,6 +52,9 @@ type Version struct {
 	// MediaType is what to put into Accept for exactly this version, and what its
 	// content is sent as.
 	MediaType string
+	// Sunset is the day, in UTC, from which on Atlas may remove the version; zero where none
+	// is announced.
+	Sunset time.Time
 
 	request   *openapi3.Schema // nil where a request has no content
 	responses map[int]*openapi3.Schema
@@ -143,7 +147,11 @@ func (o *Operation) compileVersions(operation *openapi3.Operation) error {
 	}
 	if body := operation.RequestBody; body != nil {
 		for mediaType, content := range body.Value.Content {
-			version(mediaType).request = simplify(content.Schema.Value)
+			v := version(mediaType)
+			v.request = simplify(content.Schema.Value)
+			if err := v.readSunset(content); err != nil {
+				return err
+			}
 		}
 	}
 	success := map[int]openapi3.Content{}
@@ -151,7 +159,11 @@ func (o *Operation) compileVersions(operation *openapi3.Operation) error {
 		if code, err := strconv.Atoi(status); err == nil && code < 300 {
 			success[code] = response.Value.Content
 			for mediaType, content := range response.Value.Content {
-				version(mediaType).responses[code] = simplify(content.Schema.Value)
+				v := version(mediaType)
+				v.responses[code] = simplify(content.Schema.Value)
+				if err := v.readSunset(content); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -179,6 +191,25 @@ func (o *Operation) compileVersions(operation *openapi3.Operation) error {
 		}
 	}
 	o.Versions = slices.SortedFunc(maps.Values(versions), func(a, b *Version) int { return strings.Compare(a.Date, b.Date) })
+	return nil
+}
+
+// readSunset reads x-sunset of a version's content. Request and response may both have it,
+// and must then agree.
+func (v *Version) readSunset(content *openapi3.MediaType) error {
+	date, ok := content.Extensions["x-sunset"]
+	if !ok {
+		return nil
+	}
+	text, _ := date.(string)
+	sunset, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return fmt.Errorf("version %s: x-sunset is %v; expected a date such as '2027-07-01'", v.MediaType, date)
+	}
+	if !v.Sunset.IsZero() && v.Sunset != sunset {
+		return fmt.Errorf("version %s has two sunsets, %s and %s", v.MediaType, v.Sunset.Format(time.DateOnly), text)
+	}
+	v.Sunset = sunset
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/gateway/contract"
@@ -171,6 +172,47 @@ func TestResolve(t *testing.T) {
 	}
 	if _, err := resolve("GET", strings.Replace(exports, "v2", "v1.0", 1)); err != nil {
 		t.Errorf("v1.0 without Accept: %v", err)
+	}
+}
+
+// The versions that Atlas has announced to remove, and when.
+func TestSunsets(t *testing.T) {
+	got := map[string]string{}
+	for _, o := range compiled(t).Operations() {
+		for _, v := range o.Versions {
+			if !v.Sunset.IsZero() {
+				got[o.ID+" "+v.Date] = v.Sunset.Format(time.RFC3339)
+			}
+		}
+	}
+	const announced = "2027-07-01T00:00:00Z"
+	want := map[string]string{
+		"createExportBucket 2023-01-01": announced,
+		"getBackupSchedule 2023-01-01":  announced,
+		"getExportBucket 2023-01-01":    announced,
+		"listClusters 2023-01-01":       announced,
+		"listClusters 2023-02-01":       announced,
+		"listExportBuckets 2023-01-01":  announced,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for name, change := range map[string]struct{ old, new, want string }{
+		"another form":     {"x-sunset: '2027-07-01'", "x-sunset: '1 July 2027'", "x-sunset is 1 July 2027; expected a date such as '2027-07-01'"},
+		"a number":         {"x-sunset: '2027-07-01'", "x-sunset: 2027", "x-sunset is 2027; expected a date such as '2027-07-01'"},
+		"two of a version": {"x-sunset: '2027-07-01'\n            schema: {$ref: '#/components/schemas/LegacyExportBucketRequest'}", "x-sunset: '2027-07-02'\n            schema: {$ref: '#/components/schemas/LegacyExportBucketRequest'}", "application/vnd.atlas.2023-01-01+json has two sunsets"},
+	} {
+		document := strings.Replace(string(api.YAML), change.old, change.new, 1)
+		if document == string(api.YAML) {
+			t.Fatalf("%s: nothing was changed", name)
+		}
+		doc, err := api.Parse([]byte(document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := contract.Compile(doc); err == nil || !strings.Contains(err.Error(), change.want) {
+			t.Errorf("%s: %v, want %s", name, err, change.want)
+		}
 	}
 }
 
