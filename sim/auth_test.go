@@ -199,7 +199,9 @@ func TestChallengeSettings(t *testing.T) {
 func TestAccess(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.ReadOnlyPublicKey)
-	check(t, "reading", c.do("GET", v2+buckets, "").status, 200)
+	for _, path := range []string{buckets, clusters, schedule} {
+		check(t, "reading "+path, c.do("GET", v2+path, "").status, 200)
+	}
 	// A client would take a 401 for a challenge, and this one closes its body.
 	c.http.Transport = signing{t, sim.ReadOnlyPublicKey}
 	for _, test := range []struct{ method, path, body, code string }{
