@@ -111,10 +111,10 @@ upstream:
 // startWith serves a gateway with a configuration and an environment. It stops with the test.
 func startWith(t testing.TB, yaml string, environ ...string) *running {
 	t.Helper()
-	return startAt(t, time.Now, yaml, environ...)
+	return startAt(t, nil, yaml, environ...)
 }
 
-// startAt is startWith on a clock of the test's.
+// startAt is startWith on a clock of the test's, if it has one.
 func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string) *running {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
@@ -133,7 +133,9 @@ func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.SetClock(now)
+	if now != nil {
+		g.SetClock(now)
+	}
 	callers, management := listen(t), listen(t)
 	r.address = callers.Addr().String()
 	r.url, r.management = "http://"+r.address, "http://"+management.Addr().String()
