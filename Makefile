@@ -1,5 +1,6 @@
 # demo, test, bench, fuzz and run need Go alone. check also needs git, and Node 20 or
-# later for the contract linter.
+# later for the contract linter; clients needs curl, Node 18.19 or later with npm, and Python
+# with its package requests.
 
 STATICCHECK := go tool -modfile=tools/go.mod staticcheck
 REDOCLY      = $(NPX) --package=@redocly/cli@2.77.0 -- redocly
@@ -13,7 +14,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race bench digest-report fuzz clean
+.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race clients bench digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,7 @@ vet: ## run go vet
 
 staticcheck: ## run staticcheck, at the version in tools/go.mod
 	$(STATICCHECK) ./...
+	cd compat && go tool -modfile=../tools/go.mod staticcheck ./...
 
 generated: generate ## fail where gen/ differs from what the contract makes (git add it first)
 	@git --no-pager diff --text --stat --exit-code -- gen
@@ -55,6 +57,13 @@ contract: ## lint api/openapi.yaml
 
 race: ## run every test with the race detector, which needs a C compiler
 	go test -race ./...
+
+# Where CI is set, a test whose client is missing fails.
+clients: compat/clients/npm/node_modules/.package-lock.json ## run other people's clients against the gateway
+	cd compat && CI=true go test -count=1 ./...
+
+compat/clients/npm/node_modules/.package-lock.json: compat/clients/npm/package-lock.json
+	cd compat/clients/npm && npm ci --ignore-scripts --no-audit --no-fund
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
@@ -69,5 +78,5 @@ fuzz: ## run each fuzz target for FUZZTIME= (30s)
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
-clean: ## remove bin/
-	rm -rf bin
+clean: ## remove bin/ and the npm packages
+	rm -rf bin compat/clients/npm/node_modules

@@ -1,0 +1,345 @@
+// Package clients_test runs the clients that users of Atlas have, unchanged but for base URL
+// and key, against a gateway with listed callers and a simulated Atlas behind it:
+//
+//   - any HTTP client, in clients_test.go: curl (curl_test.go), digest-fetch,
+//     mongodb-atlas-api-client and Python's requests (process_test.go);
+//   - Go's: the transports that Atlas's SDK, CLI and Terraform provider sign with, below the
+//     generated client (generated_test.go), and the legacy client (legacy_test.go).
+//
+// A test whose client is not installed is skipped, and fails where CI is set.
+package clients_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/sim"
+)
+
+// The paths of the simulation's default seed.
+const (
+	v1Exports = "/api/atlas/v1.0/groups/" + sim.GroupID + "/clusters/" + sim.OrdersCluster + "/backup/exports"
+	v2Exports = "/api/atlas/v2/groups/" + sim.GroupID + "/clusters/" + sim.OrdersCluster + "/backup/exports"
+	v1Buckets = "/api/atlas/v1.0/groups/" + sim.GroupID + "/backup/exportBuckets"
+	v2Buckets = "/api/atlas/v2/groups/" + sim.GroupID + "/backup/exportBuckets"
+)
+
+// The media types of requests, and of what is forwarded.
+const (
+	plain  = "application/json"
+	latest = "application/vnd.atlas.2025-03-12+json"
+	of2023 = "application/vnd.atlas.2023-01-01+json"
+	of2024 = "application/vnd.atlas.2024-05-30+json"
+)
+
+// created is when everything happens.
+var created = time.Date(2026, 8, 10, 3, 28, 25, 0, time.UTC)
+
+// running is a gateway that serves on loopback, and the Atlas behind it.
+type running struct {
+	options
+	url   string
+	atlas *sim.Server
+	// nightly may do everything, reader may read.
+	nightly, reader caller
+	caFile          string          // to trust, where the gateway speaks TLS
+	transport       *http.Transport // which trusts it
+	config          gateway.Config
+	stop            func()
+
+	mu   sync.Mutex
+	logs bytes.Buffer
+}
+
+// caller has a key of each kind.
+type caller struct{ pair, account, token callers.Issued }
+
+// Write appends to the gateway's log.
+func (r *running) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.logs.Write(p)
+}
+
+// options are in which way a gateway differs from the default.
+type options struct {
+	algorithm   string // of the challenge
+	tls         bool
+	requestBody int // limits.request_body
+}
+
+// start serves a gateway in front of a simulated Atlas. Both stop with the test.
+func start(t testing.TB, o options) *running {
+	t.Helper()
+	r := newRunning(t, o)
+	g, err := gateway.New(r.config, slog.New(slog.NewJSONHandler(r, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, management := listen(t), listen(t)
+	r.url = "http://" + public.Addr().String()
+	if o.tls {
+		r.url = "https://" + public.Addr().String()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.Serve(ctx, public, management) }()
+	r.stop = sync.OnceFunc(func() {
+		r.transport.CloseIdleConnections() // a server waits 5 s for those that were never used
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Errorf("the gateway stopped with: %v", err)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// newRunning starts a simulated Atlas and configures a gateway for it, which lists two
+// callers with new keys and holds the responses to the contract.
+func newRunning(t testing.TB, o options) *running {
+	t.Helper()
+	r := &running{
+		options:   o,
+		atlas:     sim.Start(t, sim.Config{Now: func() time.Time { return created }}),
+		transport: &http.Transport{MaxIdleConnsPerHost: atATime},
+	}
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	list := func(name, operations string) (caller, gateway.Caller) {
+		file := filepath.Join(dir, name+".ha1")
+		c := caller{callers.NewKeyPair(name, "", file), callers.NewServiceAccount(name), callers.NewToken(name)}
+		write(name+".ha1", []byte(c.pair.HA1File.Reveal()))
+		entry := c.pair.Entry
+		entry.ServiceAccounts, entry.Tokens = c.account.Entry.ServiceAccounts, c.token.Entry.Tokens
+		return c, gateway.Caller{Entry: entry, Grants: []policy.Grant{{Operations: []string{operations}, Groups: []string{"*"}}}}
+	}
+	config := &r.config
+	config.Upstream.BaseURL = r.atlas.URL()
+	config.Upstream.Credentials = []gateway.CredentialSource{{
+		PublicKeyFile:  write("public", []byte(sim.PublicKey)),
+		PrivateKeyFile: write("private", []byte(sim.PrivateKey)),
+	}}
+	config.Callers.DigestAlgorithm = o.algorithm
+	config.Callers.List = make([]gateway.Caller, 2)
+	r.nightly, config.Callers.List[0] = list("nightly", "manage")
+	r.reader, config.Callers.List[1] = list("reader", "read")
+	config.Limits.RequestBody = o.requestBody
+	config.Timeouts.Drain = time.Millisecond
+	config.Responses.Check = "enforce"
+	if o.tls {
+		certificate, key := selfSigned(t)
+		r.caFile = write("tls.crt", certificate)
+		config.Listener.TLSCertFile, config.Listener.TLSKeyFile = r.caFile, write("tls.key", key)
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(certificate)
+		r.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	return r
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// selfSigned makes a certificate for loopback that is its own authority, and its key.
+func selfSigned(t testing.TB) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	template.Subject.CommonName = "gateway"
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// record is what the gateway logs of a request.
+type record struct {
+	Message string       `json:"msg"`
+	Status  int          `json:"status"`
+	Caller  string       `json:"caller"`
+	Form    callers.Form `json:"form"`
+}
+
+// records stops the gateway, so that its log is complete, and returns those of all requests.
+// None of the callers' secrets may be in the log.
+func (r *running) records(t testing.TB) []record {
+	t.Helper()
+	r.stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	logs := r.logs.String()
+	for _, c := range []caller{r.nightly, r.reader} {
+		for _, secret := range []digestauth.Secret{c.pair.Secret, c.account.Secret, c.token.Secret} {
+			if strings.Contains(logs, secret.Reveal()) {
+				t.Error("a caller's secret is in the log")
+			}
+		}
+	}
+	var records []record
+	for line := range strings.Lines(logs) {
+		var next record
+		if err := json.Unmarshal([]byte(line), &next); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		if next.Message == "request" {
+			records = append(records, next)
+		}
+	}
+	return records
+}
+
+// challenged counts the 401s among the records. All others must be nightly's, in the form,
+// or for an access token.
+func challenged(t testing.TB, records []record, form callers.Form) int {
+	t.Helper()
+	n := 0
+	for _, got := range records {
+		want := record{"request", got.Status, "nightly", form}
+		switch {
+		case got.Status == http.StatusUnauthorized:
+			n++
+		case form == callers.AccessToken && got.Form == callers.ClientSecret:
+		case got != want:
+			t.Errorf("the gateway logs %+v, want %+v", got, want)
+		}
+	}
+	return n
+}
+
+// forwarded is what Atlas received: a signed request.
+type forwarded struct {
+	Operation, Request, Accept, ContentType, Body string
+}
+
+// forwards returns what Atlas received since, without the gateway's own first leg, and how
+// far it has come.
+func (r *running) forwards(t testing.TB, since int64) ([]forwarded, int64) {
+	t.Helper()
+	var signed []forwarded
+	for _, request := range r.atlas.Requests(since) {
+		since = request.Seq
+		if request.Challenged {
+			if request.Body != "" {
+				t.Errorf("content was sent unsigned: %s", request.Raw)
+			}
+			continue
+		}
+		if request.Caller != sim.PublicKey {
+			t.Errorf("Atlas received a request of %q: %s", request.Caller, request.Raw)
+		}
+		f := forwarded{Operation: request.Operation, Request: request.Method + " " + request.Target, Body: request.Body}
+		for _, field := range request.Header {
+			switch field.Name {
+			case "Accept":
+				f.Accept = field.Value
+			case "Content-Type":
+				f.ContentType = field.Value
+			}
+		}
+		signed = append(signed, f)
+	}
+	return signed, since
+}
+
+// names holds ids and URLs that are not known before the test, by names that stand for them
+// in a test's table, as <NAME>.
+type names map[string]string
+
+// expand puts what is known in place of the names.
+func (n names) expand(text string) string {
+	for name, value := range n {
+		text = strings.ReplaceAll(text, "<"+name+">", value)
+	}
+	return text
+}
+
+// learn remembers the id of an answer under a name, and the link to the next page as <NEXT>.
+func (n names) learn(name string, answer any) {
+	object, _ := answer.(map[string]any)
+	for _, member := range []string{"_id", "id"} {
+		if id, ok := object[member].(string); ok && name != "" {
+			n[name] = id
+		}
+	}
+	links, _ := object["links"].([]any)
+	for _, link := range links {
+		if link, _ := link.(map[string]any); link["rel"] == "next" {
+			n["NEXT"], _ = link["href"].(string)
+		}
+	}
+}
+
+// parse reads JSON.
+func parse(t testing.TB, text string) any {
+	t.Helper()
+	if text == "" {
+		return nil
+	}
+	var value any
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return value
+}
+
+// require skips the test where a client is missing. Where CI is set, none may be.
+func require(t testing.TB, there bool, what string) {
+	t.Helper()
+	switch {
+	case there:
+	case os.Getenv("CI") == "":
+		t.Skip(what)
+	default:
+		t.Fatal(what)
+	}
+}
