@@ -190,7 +190,7 @@ func TestCurlTokenEndpoint(t *testing.T) {
 	if got := runCurl(t, r, bearer...); got.Status != 200 {
 		t.Errorf("an access token: %+v", got)
 	}
-	if got := runCurl(t, r, "--user", account, "--data-urlencode", "token="+access, r.url+"/api/oauth/revoke"); got.Status != 200 {
+	if got := runCurl(t, r, "--user", account, "--data-urlencode", "token="+access, "--data", "token_type_hint=access_token", r.url+"/api/oauth/revoke"); got.Status != 200 {
 		t.Errorf("the revoke endpoint: %+v", got)
 	}
 	if got := runCurl(t, r, bearer...); got.Status != 401 {

@@ -25,7 +25,7 @@ import (
 )
 
 // What Atlas's SDK, and with it the CLI and Terraform's provider, signs with: this digest
-// transport, or golang.org/x/oauth2 for service accounts.
+// transport or, for service accounts, golang.org/x/oauth2.
 var signers = []struct {
 	name string
 	options
@@ -51,7 +51,7 @@ func digestClient(t testing.TB, r *running, c caller) *http.Client {
 
 func oauthClient(t testing.TB, r *running, c caller) *http.Client {
 	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{Transport: r.transport})
-	config := clientcredentials.Config{ClientID: c.account.ID, ClientSecret: c.account.Secret.Reveal(), TokenURL: r.url + "/api/oauth/token"}
+	config := clientcredentials.Config{ClientID: c.account.ID, ClientSecret: c.account.Secret.Reveal(), TokenURL: r.url + "/api/oauth/token", AuthStyle: oauth2.AuthStyleInHeader}
 	return config.Client(ctx)
 }
 
