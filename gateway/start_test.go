@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/internal/canary"
 
 	"go.uber.org/goleak"
 )
@@ -47,7 +50,7 @@ const (
 	v2Clusters = "/api/atlas/v2/groups/" + group + "/clusters"
 
 	latest     = "application/vnd.atlas.2025-03-12+json"
-	privateKey = "canary-3f1c6b0e-private"
+	privateKey = "c4na7y-3f1c6b0e-private"
 )
 
 // running is a gateway that serves on loopback.
@@ -92,7 +95,7 @@ func start(t testing.TB, upstream, publicKey, private string, settings ...string
 		}
 		return file
 	}
-	r := startWith(t, fmt.Sprintf(`
+	return startWith(t, fmt.Sprintf(`
 callers: {anonymous: true}
 upstream:
   base_url: %s
@@ -100,15 +103,10 @@ upstream:
     - public_key_file: %s
       private_key_file: %s
 `, upstream, write("public", publicKey+"\n"), write("private", private+"\n"))+strings.Join(settings, "\n"))
-	t.Cleanup(func() {
-		if strings.Contains(r.logs.String(), private) {
-			t.Error("the private key is in the log")
-		}
-	})
-	return r
 }
 
-// startWith serves a gateway with a configuration and an environment. It stops with the test.
+// startWith serves a gateway with a configuration and an environment. It stops with the test,
+// and neither its log nor its metrics may then hold a secret: see secretsOf.
 func startWith(t testing.TB, yaml string, environ ...string) *running {
 	t.Helper()
 	return startAt(t, nil, yaml, environ...)
@@ -129,7 +127,8 @@ func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string)
 		t.Fatal(err)
 	}
 	r := &running{file: file, hangup: make(chan os.Signal), logs: &lockedBuffer{}, stopped: make(chan error, 1)}
-	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(r.logs, nil)))
+	keepConfigured(t, config, environ)
+	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +153,76 @@ func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string)
 		case <-time.After(10 * time.Second):
 			t.Error("the gateway did not stop")
 		}
+		keepConfigured(t, config, environ) // files may have changed
+		findSecrets(t, "the log", r.logs.String())
+	})
+	t.Cleanup(func() {
+		if ctx.Err() == nil { // else the test has stopped it
+			if got := send(t, "GET", r.management+"/metrics", nil, ""); got.status != 200 {
+				t.Errorf("metrics: %d %s", got.status, got.body)
+			}
+		}
 	})
 	return r
+}
+
+// secrets are those of each test, by its name: what its gateways are configured with, the
+// keys of its callers, and whatever they sent to be let in. No log, metric or answer may hold
+// any of them.
+var secrets sync.Map
+
+func secretsOf(t testing.TB) *canary.Secrets {
+	test, _, _ := strings.Cut(t.Name(), "/")
+	s, _ := secrets.LoadOrStore(test, new(canary.Secrets))
+	return s.(*canary.Secrets)
+}
+
+// keepSecret adds a secret, but for one that is as short as a word.
+func keepSecret(t testing.TB, name, secret string) {
+	if len(secret) >= 8 {
+		secretsOf(t).Add(name, secret)
+	}
+}
+
+// keepConfigured adds the secrets that a configuration names, as they are now.
+func keepConfigured(t testing.TB, c gateway.Config, environ []string) {
+	keepFile := func(name, file string) {
+		content, _ := os.ReadFile(file) // there may be none
+		for line := range strings.Lines(string(content)) {
+			line = strings.TrimSpace(line)
+			keepSecret(t, name, line)
+			if _, ha1, ok := strings.Cut(line, ":"); ok {
+				keepSecret(t, name, ha1)
+			}
+			if key, err := base64.StdEncoding.DecodeString(line); err == nil {
+				keepSecret(t, name, string(key))
+			}
+		}
+	}
+	for _, credential := range c.Upstream.Credentials {
+		keepFile("Atlas's private key", credential.PrivateKeyFile)
+		keepFile("Atlas's client secret", credential.ClientSecretFile)
+		for _, variable := range environ {
+			if name, value, _ := strings.Cut(variable, "="); name == credential.PrivateKeyEnv || name == credential.ClientSecretEnv {
+				keepSecret(t, "Atlas's secret "+name, value)
+			}
+		}
+	}
+	keepFile("the signing key", c.Callers.SigningKeyFile)
+	keepFile("the listener's key", c.Listener.TLSKeyFile)
+	for _, caller := range c.Callers.List {
+		for _, pair := range caller.KeyPairs {
+			keepFile("HA1 of "+caller.Name, pair.HA1File)
+		}
+	}
+}
+
+// findSecrets fails the test where a text holds one of its secrets.
+func findSecrets(t testing.TB, where, text string) {
+	t.Helper()
+	for _, found := range secretsOf(t).Find(text) {
+		t.Errorf("a secret is in %s: %s", where, found)
+	}
 }
 
 func listen(t testing.TB) net.Listener {
@@ -174,7 +241,8 @@ type response struct {
 	body   string
 }
 
-// send sends a request as it is and reads the answer.
+// send sends a request as it is and reads the answer, which may hold no secret. What it sends
+// as a credential is one from then on, and so is the access token that it gets.
 func send(t testing.TB, method, url string, header map[string]string, body string) response {
 	t.Helper()
 	var content io.Reader
@@ -188,6 +256,7 @@ func send(t testing.TB, method, url string, header map[string]string, body strin
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
+	keepSecret(t, "the Authorization field", request.Header.Get("Authorization"))
 	client := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 		Timeout:       20 * time.Second,
@@ -202,11 +271,20 @@ func send(t testing.TB, method, url string, header map[string]string, body strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	findSecrets(t, "an answer's header", fmt.Sprint(answer.Header))
+	findSecrets(t, "an answer", string(text))
+	if strings.HasSuffix(url, "/api/oauth/token") {
+		var content struct {
+			AccessToken string `json:"access_token"`
+		}
+		json.Unmarshal(text, &content) // where it was refused, there is none
+		keepSecret(t, "an access token", content.AccessToken)
+	}
 	return response{answer.StatusCode, answer.Header, string(text)}
 }
 
 // raw sends bytes over TCP and returns all bytes that come back until the server closes
-// the connection.
+// the connection. None of them may be of a secret.
 func raw(t testing.TB, address, bytes string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -222,5 +300,6 @@ func raw(t testing.TB, address, bytes string) string {
 	if err != nil && len(answer) == 0 {
 		t.Fatalf("no answer: %v", err)
 	}
+	findSecrets(t, "an answer", string(answer))
 	return string(answer)
 }
