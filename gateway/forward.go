@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"atlas-export-gateway/digestauth"
@@ -103,8 +104,20 @@ func readResponse(received *http.Response, limit int) ([]byte, error) {
 	return body, err
 }
 
+// unquoted is an error without what it quotes: net/http's about a broken response quote it,
+// and it may repeat what the gateway sent.
+type unquoted struct{ error }
+
+func (e unquoted) Error() string {
+	text, _, _ := strings.Cut(e.error.Error(), `"`)
+	return strings.TrimSpace(text)
+}
+
+func (e unquoted) Unwrap() error { return e.error }
+
 // classifyForward words what can go wrong between the gateway and Atlas.
 func classifyForward(ctx context.Context, x *exchange, err error) *refusal {
+	err = unquoted{err}
 	var (
 		key       *digestauth.CredentialError
 		account   *serviceaccount.CredentialError
