@@ -75,14 +75,17 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// serveProcess starts the program with a configuration and waits for its ready line.
+// serveProcess starts the program with a configuration, which lets everyone in unless it says
+// who may call, and waits for its ready line.
 func serveProcess(t *testing.T, config string, environ ...string) *process {
 	t.Helper()
+	if !strings.Contains(config, "callers:") {
+		config += "callers: {anonymous: true}\n"
+	}
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(file, []byte(`
 listener: {address: "127.0.0.1:0"}
 management: {address: "127.0.0.1:0"}
-callers: {anonymous: true}
 timeouts: {drain: 10ms}
 log: {level: debug}
 `+config), 0o600); err != nil {
@@ -152,7 +155,7 @@ func get(t *testing.T, url string) (int, string) {
 // The process serves a request, drains at SIGTERM and exits with 0; its key is in none of
 // its output.
 func TestServe(t *testing.T) {
-	const private = "canary-5d0c7a61-private"
+	const private = "c4na7y-5d0c7a61-private"
 	seed := sim.DefaultSeed()
 	for i := range seed.Keys {
 		seed.Keys[i].PrivateKey = digestauth.NewSecret(private)
@@ -274,7 +277,7 @@ func TestServeLogsStrayBytes(t *testing.T) {
 						return
 					}
 					if r.Header.Get("Authorization") == "" {
-						fmt.Fprint(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"canary-nonce\", algorithm=MD5, qop=\"auth\"\r\nContent-Length: 0\r\n\r\n")
+						fmt.Fprint(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"c4na7y-nonce\", algorithm=MD5, qop=\"auth\"\r\nContent-Length: 0\r\n\r\n")
 						continue
 					}
 					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"results\":[]}")
@@ -289,14 +292,14 @@ func TestServeLogsStrayBytes(t *testing.T) {
 upstream:
   base_url: http://`+upstream.Addr().String()+`
   credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
-`, "PUBLIC=canary-public", "PRIVATE=b")
+`, "PUBLIC=c4na7y-public", "PRIVATE=b")
 	if status, body := get(t, p.Listener+buckets); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
 	<-stray
 	time.Sleep(100 * time.Millisecond) // for the gateway to read it
 	p.stop(t)
-	if logs := p.stderr.String(); !strings.Contains(logs, `"msg":"library"`) || strings.Contains(logs, "canary") {
+	if logs := p.stderr.String(); !strings.Contains(logs, `"msg":"library"`) || strings.Contains(logs, "c4na7y") {
 		t.Errorf("logs: %s", logs)
 	}
 	for line := range strings.Lines(p.stderr.String()) {
