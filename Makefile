@@ -14,7 +14,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race clients bench digest-report fuzz clean
+.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race canary clients bench digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,14 @@ clients: compat/clients/npm/node_modules/.package-lock.json ## run other people'
 
 compat/clients/npm/node_modules/.package-lock.json: compat/clients/npm/package-lock.json
 	cd compat/clients/npm && npm ci --ignore-scripts --no-audit --no-fund
+
+# The secrets that tests make up hold c4na7y, here also in hexadecimal digits and in base64;
+# the others are of the simulation.
+CANARY = c4na7y|63346e613779|YzRuYTd5|M0bmE3e|jNG5hN3|51a1a7ed-a71a-5000|mdb_sa_sk_of_the_simulation
+
+canary: ## run every test, and fail where one of their secrets is in the output
+	@out=$$(go test -json ./... 2>&1) || { printf '%s\n' "$$out" | grep '"Action":"fail"'; exit 1; }; \
+	if printf '%s\n' "$$out" | grep -E '$(CANARY)'; then echo 'a secret is in the output of these tests' >&2; exit 1; fi
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -13,7 +13,7 @@ import (
 )
 
 func TestSecretNeverPrints(t *testing.T) {
-	const canary = "canary-7f3a"
+	const canary = "c4na7y-7f3a"
 	s := digestauth.NewSecret(canary)
 	inside := struct {
 		Exported   digestauth.Secret

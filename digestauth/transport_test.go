@@ -35,8 +35,8 @@ func TestNewTransportRefuses(t *testing.T) {
 		"no host":           func(c *digestauth.Config) { c.Origin = "https://:443" },
 		"path":              func(c *digestauth.Config) { c.Origin = "https://cloud.mongodb.com/api" },
 		"query":             func(c *digestauth.Config) { c.Origin = "https://cloud.mongodb.com?" },
-		"user info":         func(c *digestauth.Config) { c.Origin = "https://u:canary@cloud.mongodb.com" },
-		"malformed":         func(c *digestauth.Config) { c.Origin = "https://u:canary@%zz" },
+		"user info":         func(c *digestauth.Config) { c.Origin = "https://u:c4na7y@cloud.mongodb.com" },
+		"malformed":         func(c *digestauth.Config) { c.Origin = "https://u:c4na7y@%zz" },
 		"no credential":     func(c *digestauth.Config) { c.Credential = nil },
 		"negative bound":    func(c *digestauth.Config) { c.MaxBody = -1 },
 		"too few retries":   func(c *digestauth.Config) { c.MaxRetries = 3 },
@@ -44,7 +44,7 @@ func TestNewTransportRefuses(t *testing.T) {
 	} {
 		c := good
 		change(&c)
-		if _, err := digestauth.NewTransport(c); err == nil || strings.Contains(err.Error(), "canary") {
+		if _, err := digestauth.NewTransport(c); err == nil || strings.Contains(err.Error(), "c4na7y") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -707,7 +707,7 @@ func TestAuthenticated401(t *testing.T) {
 // Nothing that this package says or prints holds the secret or what was signed with it.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
-	wrong := digestauth.Credential{Username: goodKey.Username, Password: digestauth.NewSecret("canary-5e7")}
+	wrong := digestauth.Credential{Username: goodKey.Username, Password: digestauth.NewSecret("c4na7y-5e7")}
 	var signed bytes.Buffer
 	var mu sync.Mutex
 	inner := u.Config.Handler
@@ -725,7 +725,7 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		t.Fatal("no error")
 	}
 	said := fmt.Sprintf("%v %+v %#v %v", err, err, errors.Unwrap(err), tr)
-	forbidden := []string{"canary"}
+	forbidden := []string{"c4na7y"}
 	for s := bufio.NewScanner(&signed); s.Scan(); {
 		forbidden = append(forbidden, s.Text())
 	}

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const realm = "MMS Public API"
 
-var goodKey = digestauth.Credential{Username: "abcdefgh", Password: digestauth.NewSecret("c0ffee00-right")}
+var goodKey = digestauth.Credential{Username: "abcdefgh", Password: digestauth.NewSecret("c4na7y-right")}
 
 // upstream is a server that wants a digest credential, on a TCP port of its own.
 type upstream struct {

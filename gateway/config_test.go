@@ -99,10 +99,10 @@ callers:
 		{"an address without a port", "callers:", "listener: {address: localhost}\ncallers:", `:6: listener.address: is "localhost"; expected host:port`},
 		{"a port by name", "callers:", "management: {address: 'localhost:http'}\ncallers:", `:6: management.address: the port is "http"`},
 		{"plain http to another host", "http://127.0.0.1:9", "http://cloud.mongodb.com", ":2: upstream.base_url: http is for a loopback address alone; use https"},
-		{"a password in the URL", "http://127.0.0.1:9", "https://user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information; keys belong in files or the environment"},
+		{"a password in the URL", "http://127.0.0.1:9", "https://user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information; keys belong in files or the environment"},
 		{"a link-local address", "http://127.0.0.1:9", "https://169.254.169.254", ":2: upstream.base_url: a link-local address is never Atlas"},
-		{"a password without a scheme", "http://127.0.0.1:9", "user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
-		{"a password behind slashes", "http://127.0.0.1:9", "https:///user:hunter2@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
+		{"a password without a scheme", "http://127.0.0.1:9", "user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
+		{"a password behind slashes", "http://127.0.0.1:9", "https:///user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
 		{"a variable of words", "public_key_file: testdata/config/key\n      private_key_file: testdata/config/key", "public_key_env: PUBLIC\n      private_key_env: WORDS", ":5: upstream.credentials[0].private_key_env: the file or variable must hold a key and nothing else"},
 		{"a base path", "http://127.0.0.1:9", "https://cloud.mongodb.com/api", ":2: upstream.base_url: is \"https://cloud.mongodb.com/api\"; expected scheme and host alone"},
 		{"another scheme", "http://127.0.0.1:9", "ftp://127.0.0.1", ":2: upstream.base_url: is \"ftp://127.0.0.1\"; expected http:// or https://"},
@@ -112,9 +112,9 @@ callers:
 		{"files and variables", "private_key_file: testdata/config/key", "private_key_env: PRIVATE", ":4: upstream.credentials[0]: expected one pair of public_key_file and private_key_file,"},
 		{"a file that is missing", "private_key_file: testdata/config/key", "private_key_file: testdata/none", ":5: upstream.credentials[0].private_key_file: the file can't be read: no such file or directory"},
 		{"an empty file", "private_key_file: testdata/config/key", "private_key_file: testdata/config/key-empty", ":5: upstream.credentials[0].private_key_file: the file or variable must hold a key and nothing else"},
-		{"a key in place of its file", "private_key_file: testdata/config/key", "private_key_file: hunter2", ":5: upstream.credentials[0].private_key_file: the file can't be read"},
-		{"a key in place of its variable", "public_key_file: testdata/config/key\n      private_key_file: testdata/config/key", "public_key_env: PUBLIC\n      private_key_env: hunter2", ":5: upstream.credentials[0].private_key_env: expected the name of an environment variable, not a key"},
-		{"a key in place of a certificate's", "callers:", "listener: {tls_cert_file: testdata/config/key, tls_key_file: hunter2}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: the file can't be read"},
+		{"a key in place of its file", "private_key_file: testdata/config/key", "private_key_file: c4na7y", ":5: upstream.credentials[0].private_key_file: the file can't be read"},
+		{"a key in place of its variable", "public_key_file: testdata/config/key\n      private_key_file: testdata/config/key", "public_key_env: PUBLIC\n      private_key_env: c4na7y", ":5: upstream.credentials[0].private_key_env: expected the name of an environment variable, not a key"},
+		{"a key in place of a certificate's", "callers:", "listener: {tls_cert_file: testdata/config/key, tls_key_file: c4na7y}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: the file can't be read"},
 		{"a file of words", "private_key_file: testdata/config/key", "private_key_file: testdata/config/key-words", "must hold a key and nothing else"},
 		{"a bad pattern", "- public_key_file", "- groups: ['[']\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"[\" is not a pattern"},
 		{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
@@ -141,7 +141,7 @@ callers:
 			if !strings.HasPrefix(err.Error(), file) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error:\n got %v\nwant %s", err, test.want)
 			}
-			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "two words") {
+			if strings.Contains(err.Error(), "c4na7y") || strings.Contains(err.Error(), "two words") {
 				t.Errorf("the error holds a secret: %v", err)
 			}
 		})

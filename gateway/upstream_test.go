@@ -410,7 +410,7 @@ func TestServiceAccountUpstream(t *testing.T) {
 		}
 	}
 	write(id, sim.ClientID)
-	write(secret, "canary-wrong-secret")
+	write(secret, "c4na7y-wrong-secret")
 	g := startWith(t, "callers: {anonymous: true}\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{client_id_file: "+id+", client_secret_file: "+secret+"}]\n")
 	accept := map[string]string{"Accept": latest}
 	for range 3 {
@@ -428,7 +428,7 @@ func TestServiceAccountUpstream(t *testing.T) {
 	if n := atlas.Counts(); n.ByOperation["token"] != 2 || n.Requests != 5 {
 		t.Errorf("Atlas received %+v", n)
 	}
-	if strings.Contains(g.logs.String(), "canary") || strings.Contains(g.logs.String(), sim.ClientSecret) {
+	if strings.Contains(g.logs.String(), "c4na7y") || strings.Contains(g.logs.String(), sim.ClientSecret) {
 		t.Error("the client secret is in the log")
 	}
 }
@@ -471,7 +471,7 @@ func TestWrongKeyIsReplacedInItsFile(t *testing.T) {
 		}
 	}
 	write(public, sim.PublicKey)
-	write(private, "canary-wrong-key")
+	write(private, "c4na7y-wrong-key")
 	g := startWith(t, "callers: {anonymous: true}\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_file: "+public+", private_key_file: "+private+"}]\n")
 	accept := map[string]string{"Accept": latest}
 	var group sync.WaitGroup
@@ -494,7 +494,7 @@ func TestWrongKeyIsReplacedInItsFile(t *testing.T) {
 		t.Errorf("with the right key: %d %s", got.status, got.body)
 	}
 	logs := g.logs.String()
-	if !strings.Contains(logs, "credential") || strings.Contains(logs, "canary") || strings.Contains(logs, sim.PrivateKey) {
+	if !strings.Contains(logs, "credential") || strings.Contains(logs, "c4na7y") || strings.Contains(logs, sim.PrivateKey) {
 		t.Errorf("logs: %.2000s", logs)
 	}
 }

@@ -185,7 +185,7 @@ func revoke(t *testing.T, atlas *sim.Server) {
 // A wrong secret does not hammer Atlas; the right one in its place is tried at once.
 func TestWrongSecret(t *testing.T) {
 	atlas, client, a, c := setup(t, sim.Config{})
-	a.set("canary-wrong-secret")
+	a.set("c4na7y-wrong-secret")
 	for range 10 {
 		var group sync.WaitGroup
 		for range 64 {
@@ -195,7 +195,7 @@ func TestWrongSecret(t *testing.T) {
 				if !errors.As(err, &credential) {
 					t.Errorf("got %v, want a CredentialError", err)
 				}
-				if strings.Contains(fmt.Sprint(err), "canary") {
+				if strings.Contains(fmt.Sprint(err), "c4na7y") {
 					t.Errorf("the error holds the secret: %v", err)
 				}
 			})
@@ -315,10 +315,10 @@ func TestRefusals(t *testing.T) {
 	for _, config := range []serviceaccount.Config{
 		{},
 		{Origin: atlas.URL()},
-		{Origin: "https://user:canary@cloud.mongodb.com", Base: http.DefaultTransport, Credential: (&account{}).read},
+		{Origin: "https://user:c4na7y@cloud.mongodb.com", Base: http.DefaultTransport, Credential: (&account{}).read},
 		{Origin: atlas.URL(), Base: http.DefaultTransport, Credential: (&account{}).read, MaxBody: -1},
 	} {
-		if _, err := serviceaccount.NewTransport(config); err == nil || strings.Contains(err.Error(), "canary") {
+		if _, err := serviceaccount.NewTransport(config); err == nil || strings.Contains(err.Error(), "c4na7y") {
 			t.Errorf("%+v: %v", config.Origin, err)
 		}
 	}

@@ -72,7 +72,7 @@ func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string) string { return write(t, filepath.Join(dir, name), content) }
 	const hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	canary := "s3cr3t-canary"
+	canary := "c4na7y-s3cr3t"
 	md5 := "MD5:" + hash[:32] + "\n"
 	good := file("good", md5)
 	pair := func(id, ha1 string) []callers.KeyPair { return []callers.KeyPair{{PublicKey: id, HA1File: ha1}} }
