@@ -368,6 +368,8 @@ var policyRows = map[string]struct {
 	"getBackupExport":          {[]string{"clusters"}, "", 200},
 	"createBackupExport":       {[]string{"clusters", "export_buckets"}, `{"snapshotId":"` + snapshot + `","exportBucketId":"BUCKET"}`, 200},
 	"listExportBuckets":        {nil, "", 200},
+	"listClusters":             {nil, "", 200},
+	"getBackupSchedule":        {[]string{"clusters"}, "", 200},
 	"getExportBucket":          {[]string{"export_buckets"}, "", 200},
 	"createExportBucket":       {[]string{"cloud_providers", "bucket_names"}, `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"` + role + `"}`, 200},
 	"updateBackupExportBucket": {[]string{"export_buckets"}, `{"requirePrivateNetworking":true}`, 200},
