@@ -175,14 +175,16 @@ func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
 }
 
 func (a *Authenticator) digest(r *http.Request) (Caller, error) {
-	credential, err := digestauth.Verifier{
+	var p keyPair
+	_, err := digestauth.Verifier{
 		Realm:      a.settings.Realm,
 		Algorithms: []string{a.settings.DigestAlgorithm},
-		HA1: func(username, _ string) (digestauth.Secret, bool) {
-			p, ok := a.directory.pair(username)
+		HA1: func(username, _ string) (known digestauth.Secret, ok bool) {
+			p, ok = a.directory.pair(username)
 			return p.ha1, ok
 		},
-		CheckNonce: a.checkNonce,
+		// Asked only about a response that HA1 has made right.
+		CheckNonce: func(nonce string, nc uint32) digestauth.NonceVerdict { return a.checkNonce(p.id, nonce, nc) },
 	}.Verify(r)
 	var refused *digestauth.VerifyError
 	switch {
@@ -194,7 +196,6 @@ func (a *Authenticator) digest(r *http.Request) (Caller, error) {
 	case err != nil:
 		return a.challenge(Malformed, "the Digest credential can't be verified")
 	}
-	p, _ := a.directory.pair(credential.Username)
 	return p.caller, nil
 }
 

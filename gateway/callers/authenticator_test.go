@@ -309,39 +309,41 @@ func TestReplaysAtOnce(t *testing.T) {
 	}
 }
 
-// Memory is bounded, and what is forgotten can't be replayed. Not over TCP: it takes many requests.
+// reason sends a request past the network, for tests that take many, and says why it is refused.
+func reason(a *callers.Authenticator, f field) callers.Reason {
+	_, err := a.Authenticate(newRequest(f))
+	if refusal, ok := err.(*callers.Refusal); ok {
+		return refusal.Reason
+	}
+	return ""
+}
+
+// issueNonce returns a challenge, as reason sends.
+func issueNonce(t testing.TB, a *callers.Authenticator) *digest.Challenge {
+	t.Helper()
+	_, err := a.Authenticate(newRequest(nil))
+	c, err := digest.ParseChallenge(err.(*callers.Refusal).Challenge[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Memory is bounded, and what is forgotten can't be replayed.
 func TestCountsBounded(t *testing.T) {
 	k, config := issue(t)
 	clock := newClock()
 	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
 	const bound = 1000
 	a.Bound(bound, 0)
-	request := func(f field) *http.Request {
-		return &http.Request{Method: "GET", RequestURI: target, Header: http.Header{"Authorization": f}}
-	}
-	reason := func(f field) callers.Reason {
-		_, err := a.Authenticate(request(f))
-		if err == nil {
-			return ""
-		}
-		return err.(*callers.Refusal).Reason
-	}
-	nonce := func() *digest.Challenge {
-		_, err := a.Authenticate(request(nil))
-		c, err := digest.ParseChallenge(err.(*callers.Refusal).Challenge[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	unused := nonce()
-	first := field{sign(t, nonce(), k.pair.ID, k.pair.Secret, 1)}
-	if r := reason(first); r != "" {
+	unused := issueNonce(t, a)
+	first := field{sign(t, issueNonce(t, a), k.pair.ID, k.pair.Secret, 1)}
+	if r := reason(a, first); r != "" {
 		t.Fatal(r)
 	}
 	clock.pass(time.Millisecond)
 	for i := range bound + 10 {
-		if r := reason(field{sign(t, nonce(), k.pair.ID, k.pair.Secret, 1)}); r != "" {
+		if r := reason(a, field{sign(t, issueNonce(t, a), k.pair.ID, k.pair.Secret, 1)}); r != "" {
 			t.Fatal(i, r)
 		}
 		if i%100 == 0 {
@@ -351,15 +353,177 @@ func TestCountsBounded(t *testing.T) {
 	if nonces, _ := a.Remembered(); nonces != bound {
 		t.Errorf("%d nonces are remembered", nonces)
 	}
-	if r := reason(first); r != callers.NonceUnknown {
+	if r := reason(a, first); r != callers.NonceUnknown {
 		t.Errorf("a forgotten request was replayed: %q", r)
 	}
-	if r := reason(field{sign(t, unused, k.pair.ID, k.pair.Secret, 1)}); r != callers.NonceUnknown {
+	if r := reason(a, field{sign(t, unused, k.pair.ID, k.pair.Secret, 1)}); r != callers.NonceUnknown {
 		t.Errorf("a nonce as old as a forgotten one: %q", r)
 	}
-	if r := reason(field{sign(t, nonce(), k.pair.ID, k.pair.Secret, 2)}); r != "" {
+	if r := reason(a, field{sign(t, issueNonce(t, a), k.pair.ID, k.pair.Secret, 2)}); r != "" {
 		t.Errorf("a new nonce: %q", r)
 	}
+}
+
+// user is a key pair that uses nonces.
+type user struct {
+	t      *testing.T
+	clock  *clock
+	pair   callers.Issued
+	nonces []*digest.Challenge
+	used   []field // the first use of each
+}
+
+// spend uses n new nonces, each issued a millisecond after the last.
+func (u *user) spend(a *callers.Authenticator, n int) {
+	u.t.Helper()
+	for range n {
+		u.clock.pass(time.Millisecond)
+		u.nonces = append(u.nonces, issueNonce(u.t, a))
+		u.used = append(u.used, u.sign(len(u.nonces)-1, 1))
+		if r := reason(a, u.used[len(u.used)-1]); r != "" {
+			u.t.Fatal(u.pair.Entry.Name, r)
+		}
+	}
+}
+
+func (u *user) sign(nonce, nc int) field {
+	u.t.Helper()
+	return field{sign(u.t, u.nonces[nonce], u.pair.ID, u.pair.Secret, nc)}
+}
+
+// remembered returns how many of the nonces are good for one more use, with that count: the
+// newest. All others must be refused, and no first use be good again.
+func (u *user) remembered(a *callers.Authenticator, nc int) int {
+	u.t.Helper()
+	good := 0
+	for i := range u.nonces {
+		want := callers.Replayed
+		switch r := reason(a, u.sign(i, nc)); {
+		case r == "":
+			good++
+		case r != callers.NonceUnknown || good > 0:
+			u.t.Errorf("%s: nonce %d of %d: %q", u.pair.Entry.Name, i, len(u.nonces), r)
+		default:
+			want = callers.NonceUnknown
+		}
+		if r := reason(a, u.used[i]); r != want {
+			u.t.Errorf("%s: the first use of nonce %d of %d: %q, want %s", u.pair.Entry.Name, i, len(u.nonces), r, want)
+		}
+	}
+	return good
+}
+
+// issueUsers makes key pairs, and the configuration that knows them.
+func issueUsers(t *testing.T, names ...string) (clock *clock, users map[string]*user, config callers.Config) {
+	t.Helper()
+	clock, users = newClock(), map[string]*user{}
+	for _, name := range names {
+		ha1 := filepath.Join(t.TempDir(), name)
+		pair := callers.NewKeyPair(name, "", ha1)
+		write(t, ha1, pair.HA1File.Reveal())
+		users[name] = &user{t: t, clock: clock, pair: pair}
+		config.List = append(config.List, pair.Entry)
+	}
+	return clock, users, config
+}
+
+// Who uses many nonces is challenged again; who has no more than its share of the memory is not,
+// and nor is a nonce refused that it was issued before and has not used yet.
+func TestCountsAreFair(t *testing.T) {
+	clock, users, config := issueUsers(t, "noisy", "quiet", "late")
+	noisy, quiet, late := users["noisy"], users["quiet"], users["late"]
+	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
+	a.Bound(90, 0)
+	check := func(nc int, want map[string]int) {
+		t.Helper()
+		got := map[string]int{}
+		for name, u := range users {
+			got[name] = u.remembered(a, nc)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	}
+	unused := issueNonce(t, a)
+	quiet.spend(a, 10)
+	noisy.spend(a, 200)
+	check(2, map[string]int{"noisy": 80, "quiet": 10, "late": 0})
+	if r := reason(a, field{sign(t, unused, late.pair.ID, late.pair.Secret, 1)}); r != "" {
+		t.Error(r)
+	}
+	if r := reason(a, field{sign(t, unused, noisy.pair.ID, noisy.pair.Secret, 1)}); r != callers.NonceUnknown {
+		t.Error(r)
+	}
+	late.spend(a, 50)
+	noisy.spend(a, 50)
+	check(3, map[string]int{"noisy": 40, "quiet": 10, "late": 40})
+	quiet.spend(a, 100)
+	late.spend(a, 100)
+	check(4, map[string]int{"noisy": 30, "quiet": 30, "late": 30})
+	noisy.spend(a, 200)
+	check(5, map[string]int{"noisy": 30, "quiet": 30, "late": 30})
+	if nonces, _ := a.Remembered(); nonces != 90 {
+		t.Errorf("%d nonces are remembered", nonces)
+	}
+}
+
+// One key pair's use of a nonce is none of another's.
+func TestCountsApart(t *testing.T) {
+	clock, users, config := issueUsers(t, "one", "other")
+	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
+	c := issueNonce(t, a)
+	for _, u := range users {
+		for _, want := range []callers.Reason{"", callers.Replayed} {
+			if r := reason(a, field{sign(t, c, u.pair.ID, u.pair.Secret, 1)}); r != want {
+				t.Errorf("%s: %q, want %q", u.pair.Entry.Name, r, want)
+			}
+		}
+	}
+}
+
+// A key pair that is added or removed makes no other forget what it used, and what was used
+// before one was removed is not good again when it comes back.
+func TestCountsOverReload(t *testing.T) {
+	clock, users, config := issueUsers(t, "stays", "leaves", "comes")
+	stays, leaves, comes := users["stays"], users["leaves"], users["comes"]
+	reload := func(previous *callers.Authenticator, list ...callers.Entry) *callers.Authenticator {
+		t.Helper()
+		config.List = list
+		return build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now, Previous: previous})
+	}
+	a := reload(nil, stays.pair.Entry, leaves.pair.Entry)
+	a.Bound(60, 0)
+	unused := issueNonce(t, a)
+	leaves.spend(a, 10)
+	stays.spend(a, 100)
+	check := func(nc, left int, want map[string]int) {
+		t.Helper()
+		got := map[string]int{}
+		for name, u := range users {
+			got[name] = u.remembered(a, nc)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+		if nonces, _ := a.Remembered(); nonces != left {
+			t.Errorf("%d nonces are remembered, want %d", nonces, left)
+		}
+	}
+	a = reload(a, comes.pair.Entry, stays.pair.Entry)
+	if nonces, _ := a.Remembered(); nonces != 50 {
+		t.Errorf("%d nonces are remembered of who stays", nonces)
+	}
+	if r := reason(a, leaves.used[9]); r != callers.WrongCredential {
+		t.Error(r)
+	}
+	comes.spend(a, 10)
+	a = reload(a, leaves.pair.Entry, comes.pair.Entry, stays.pair.Entry)
+	check(2, 60, map[string]int{"stays": 50, "leaves": 0, "comes": 10})
+	if r := reason(a, field{sign(t, unused, leaves.pair.ID, leaves.pair.Secret, 1)}); r != callers.NonceUnknown {
+		t.Error(r)
+	}
+	leaves.spend(a, 100)
+	check(3, 60, map[string]int{"stays": 25, "leaves": 25, "comes": 10})
 }
 
 // Only callers with a key take memory.

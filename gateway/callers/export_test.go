@@ -2,7 +2,7 @@ package callers
 
 // Remembered returns how many nonces and revoked tokens a knows.
 func (a *Authenticator) Remembered() (nonces, revoked int) {
-	return len(a.memory.counts.windows.values), len(a.memory.revoked.ids.values)
+	return a.memory.counts.known, len(a.memory.revoked.ids.values)
 }
 
 // Bound makes a remember no more than so many nonces and revoked tokens. Call it before a is used.

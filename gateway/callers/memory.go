@@ -25,10 +25,11 @@ func (a *Authenticator) remember(previous *Authenticator) {
 	}
 	if previous != nil {
 		a.memory = previous.memory
+		a.memory.counts.keep(a.directory.pairs)
 	} else {
 		key := make([]byte, minKey)
 		rand.Read(key) // never fails
-		a.memory = &memory{counts: counts{max: maxNonces}, revoked: revoked{max: maxRevoked}, madeUp: newSigningKey(key), refused: &refused{seed: maphash.MakeSeed()}}
+		a.memory = &memory{counts: counts{max: maxNonces, pairs: map[hash]*used{}}, revoked: revoked{max: maxRevoked}, madeUp: newSigningKey(key), refused: &refused{seed: maphash.MakeSeed()}}
 	}
 	perClient, overall := a.settings.Attempts.PerClient, a.settings.Attempts.Overall
 	a.granted = granted{byClient: map[hash]*rate.Limiter{}, overall: before.overall}

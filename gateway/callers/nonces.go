@@ -23,8 +23,8 @@ const (
 )
 
 // nonceAhead is by how much the clock of another process that issued a nonce may be ahead. It
-// is also for how long the nonces issued here can be refused once those of such a process fill
-// the memory.
+// is also for how long a key pair's nonces issued here can be refused once those of such a
+// process fill the memory.
 const nonceAhead = 5 * time.Second
 
 func (a *Authenticator) issueNonce() string {
@@ -49,9 +49,9 @@ func (n nonce) signedBy(key *signingKey) bool {
 // issued is when the nonce was, in milliseconds since 1970.
 func (n nonce) issued() int64 { return int64(binary.BigEndian.Uint64(n[:]) >> 16) }
 
-// checkNonce judges a nonce and its count, of a credential that is right otherwise, and notes
-// the count as used when both are good.
-func (a *Authenticator) checkNonce(text string, nc uint32) digestauth.NonceVerdict {
+// checkNonce judges a nonce and its count, of a key pair's credential that is right otherwise, and
+// notes the count as used when both are good.
+func (a *Authenticator) checkNonce(pair hash, text string, nc uint32) digestauth.NonceVerdict {
 	var n nonce
 	if len(text) != base64.URLEncoding.EncodedLen(nonceSize) {
 		return digestauth.NonceUnknown
@@ -70,48 +70,90 @@ func (a *Authenticator) checkNonce(text string, nc uint32) digestauth.NonceVerdi
 	case age >= a.settings.NonceLifetime || age < -nonceAhead:
 		return digestauth.NonceExpired
 	}
-	return a.memory.counts.use(n, nc)
+	return a.memory.counts.use(pair, n, nc)
 }
 
-// maxNonces bounds the nonces whose counts are remembered, of some 150 bytes each. Most clients
-// use a nonce for one request, so that this is 200 requests a second for a lifetime of 5 minutes.
+// maxNonces bounds the nonces whose counts are remembered, of less than 200 bytes each and so 13 MB
+// in all. Most clients use a nonce for one request, so that this is 200 requests a second for a
+// lifetime of 5 minutes.
 const maxNonces = 1 << 16
 
-// counts remembers which counts of which nonces were used. Only callers that know their key
-// add to it. Beyond its bound it forgets the nonces that were issued first, and from then on
-// refuses all that were issued no later: those clients are challenged again, and nothing that it
-// forgot can be replayed. It forgets none for their age alone, since a new configuration may
-// make the lifetime longer.
+// counts remembers which counts of which nonces each key pair used. Only callers that know their
+// key add to it. Beyond its bound it takes room from the key pair that has the most nonces: one
+// among N that has no more than the Nth part loses nothing, however many the others use. It
+// forgets no nonce for its age alone, since a new configuration may make the lifetime longer.
 type counts struct {
-	max int // nonces remembered
+	max int // nonces remembered, of all key pairs
 
-	mu      sync.Mutex
-	windows aging[nonce, *window]
-	floor   int64 // nonces issued up to then are refused
+	mu    sync.Mutex
+	known int // nonces remembered
+	pairs map[hash]*used
 }
 
-func (c *counts) use(n nonce, nc uint32) digestauth.NonceVerdict {
+// use notes a count of a nonce as used by a key pair.
+func (c *counts) use(pair hash, n nonce, nc uint32) digestauth.NonceVerdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n.issued() <= c.floor {
-		return digestauth.NonceUnknown
+	u := c.pairs[pair]
+	if u == nil {
+		u = &used{}
+		c.pairs[pair] = u
 	}
-	w, ok := c.windows.values[n]
+	w, ok := u.windows.values[n]
 	if !ok {
-		for len(c.windows.order) >= c.max {
-			c.floor = max(c.floor, c.windows.drop())
+		if c.known >= c.max && n.issued() > u.floor {
+			c.fullest(u).forget()
+			c.known--
 		}
-		if n.issued() <= c.floor {
+		if n.issued() <= u.floor {
 			return digestauth.NonceUnknown
 		}
 		w = &window{}
-		c.windows.add(n, w, n.issued())
+		u.windows.add(n, w, n.issued())
+		c.known++
 	}
 	if !w.use(nc) {
 		return digestauth.NonceReplayed
 	}
 	return digestauth.NonceGood
 }
+
+// fullest returns the key pair with the most nonces: that which asks, if none has more.
+func (c *counts) fullest(asks *used) *used {
+	most := asks
+	for _, u := range c.pairs {
+		if len(u.windows.order) > len(most.windows.order) {
+			most = u
+		}
+	}
+	return most
+}
+
+// keep makes room by forgetting the nonces of all other key pairs. One that comes back is
+// challenged again.
+func (c *counts) keep(pairs map[hash]keyPair) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, u := range c.pairs {
+		if _, ok := pairs[id]; ok {
+			continue
+		}
+		for len(u.windows.order) > 0 {
+			u.forget()
+			c.known--
+		}
+	}
+}
+
+// used are the nonces that a key pair used.
+type used struct {
+	windows aging[nonce, *window]
+	floor   int64 // nonces issued up to then are refused, unless they are remembered
+}
+
+// forget forgets the oldest nonce. From then on all that were issued no later are refused, so that
+// nothing forgotten can be replayed.
+func (u *used) forget() { u.floor = max(u.floor, u.windows.drop()) }
 
 // windowSize is how far a count may be behind the greatest that was used of its nonce. Clients
 // that share a nonce among their connections send counts out of order.
