@@ -66,7 +66,7 @@ func (g *Gateway) authorize(x *exchange) error {
 		ExportBucket: x.match.Parameter("exportBucketId"),
 	}
 	if x.in.Method == http.MethodPost {
-		request.ExportBucket, request.CloudProvider, request.BucketName = policy.FromBody(request.Operation, x.body)
+		request.FromBody(x.body)
 	}
 	if err := x.policies[x.caller.Name].Allow(request); err != nil {
 		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)

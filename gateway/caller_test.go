@@ -206,12 +206,16 @@ func TestPolicy(t *testing.T) {
 	exporter := issue(t, "exporter", `[{operations: [export], groups: [`+group+`], clusters: [orders], export_buckets: [`+bucketID+`]}]`)
 	reader := issue(t, "reader", `[{operations: [read], groups: ["64*"]}]`)
 	builder := issue(t, "builder", `[{operations: [createExportBucket], groups: ["*"], cloud_providers: [AWS], bucket_names: ["acme-*"]}]`)
+	azure := issue(t, "azure", `[{operations: [createExportBucket], groups: ["*"], service_urls: ["https://acmestore.blob.core.windows.net/snap*"]}]`)
 	nobody := issue(t, "nobody", `[]`)
-	g := startFor(t, atlas, "", exporter, reader, builder, nobody)
+	g := startFor(t, atlas, "", exporter, reader, builder, azure, nobody)
 	const denied = -403 // by the gateway; Atlas hears nothing
 	other := strings.Replace(v2Exports, "orders", "events", 1)
 	bucket := func(name string) string {
 		return `{"cloudProvider":"AWS","bucketName":"` + name + `","iamRoleId":"` + role + `"}`
+	}
+	container := func(url, more string) string {
+		return `{"cloudProvider":"AZURE","roleId":"` + role + `","serviceUrl":"https://` + url + `"` + more + `}`
 	}
 	for _, test := range []struct {
 		who                  issued
@@ -236,7 +240,14 @@ func TestPolicy(t *testing.T) {
 		{builder, "POST", v1Buckets, bucket("acme-2"), 200},
 		{builder, "POST", v2Buckets, bucket("other-1"), denied},
 		{builder, "POST", v2Buckets, `{"cloudProvider":"GCP","bucketName":"acme-1","roleId":"` + role + `"}`, denied},
+		{builder, "POST", v2Buckets, container("acmestore.blob.core.windows.net/acme-1", ""), denied},
 		{builder, "GET", v2Buckets, "", denied},
+		{azure, "POST", v2Buckets, container("acmestore.blob.core.windows.net/snapshots", ""), 200},
+		{azure, "POST", v2Buckets, container("AcmeStore.blob.core.windows.net/snap-2", `,"bucketName":"snap-2"`), 200},
+		{azure, "POST", v2Buckets, container("acmestore.blob.core.windows.net/snap-2", `,"bucketName":"other"`), denied},
+		{azure, "POST", v2Buckets, container("acmestore.blob.core.windows.net/other", ""), denied},
+		{azure, "POST", v2Buckets, container("otherstore.blob.core.windows.net/snapshots", ""), denied},
+		{azure, "POST", v2Buckets, bucket("snapshots"), denied},
 		{nobody, "GET", v2Buckets, "", denied},
 	} {
 		before := atlas.Counts().Requests

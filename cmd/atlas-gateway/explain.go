@@ -21,7 +21,8 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&request.Cluster, "cluster", "", "the `name` of the cluster")
 	flags.StringVar(&request.ExportBucket, "export-bucket", "", "the `id` of the export bucket")
 	flags.StringVar(&request.CloudProvider, "cloud-provider", "", "AWS, AZURE or GCP, of a bucket to create")
-	flags.StringVar(&request.BucketName, "bucket-name", "", "the `name` of a bucket to create")
+	flags.StringVar(&request.BucketName, "bucket-name", "", "the `name` of a bucket to create at AWS or Google Cloud")
+	flags.StringVar(&request.ServiceURL, "service-url", "", "the `URL` of a bucket to create at Azure, https://ACCOUNT.blob.core.windows.net/CONTAINER")
 	switch err := flags.Parse(args); {
 	case err == flag.ErrHelp:
 		return exitOK

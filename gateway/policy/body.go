@@ -4,39 +4,28 @@ import (
 	"bytes"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// FromBody takes what grants restrict out of the body of a request that was found valid:
-// of createBackupExport the exportBucketId, of createExportBucket the cloudProvider and the
-// bucketName. They are empty for every other operation, and where the body is not what
-// validation lets through.
+// FromBody takes what grants restrict out of the body of a request that was found valid: of
+// createBackupExport the exportBucketId, of createExportBucket the cloudProvider, the bucketName
+// and the serviceUrl. It changes nothing for every other operation, and empties them where the
+// body is not what validation lets through.
 //
-// The name of an Azure container is unique within its account alone, and no pattern can
-// speak of accounts yet: its name is ACCOUNT/CONTAINER, which no pattern matches.
-func FromBody(operation string, body []byte) (exportBucket, provider, bucketName string) {
-	switch twin(operation) {
+// A bucketName beside a serviceUrl of another container leaves ServiceURL empty, which no pattern
+// matches: which of the two Atlas would take is not known.
+func (r *Request) FromBody(body []byte) {
+	switch twin(r.Operation) {
 	case "createBackupExport":
-		found := texts(body, "exportBucketId")
-		return found[0], "", ""
+		r.ExportBucket = texts(body, "exportBucketId")[0]
 	case "createExportBucket":
 		found := texts(body, "cloudProvider", "bucketName", "serviceUrl")
-		provider, bucketName = found[0], found[1]
-		if serviceURL := found[2]; serviceURL != "" {
-			bucketName = azureName(serviceURL)
+		r.CloudProvider, r.BucketName, r.ServiceURL = found[0], found[1], found[2]
+		if _, name, _ := container(r.ServiceURL); r.BucketName != "" && r.BucketName != name {
+			r.ServiceURL = ""
 		}
 	}
-	return "", provider, bucketName
-}
-
-// azureName returns ACCOUNT/CONTAINER of https://ACCOUNT.blob.core.windows.net/CONTAINER.
-func azureName(serviceURL string) string {
-	_, location, _ := strings.Cut(serviceURL, "://")
-	host, container, _ := strings.Cut(location, "/")
-	account, _, _ := strings.Cut(host, ".")
-	return account + "/" + container
 }
 
 // texts reads top-level members of an object. It finds nothing where the body is not one

@@ -13,6 +13,9 @@
 //	    groups: ["*"]
 //	    cloud_providers: [AWS]
 //	    bucket_names: ["acme-exports-*"]
+//	  - operations: [createExportBucket]
+//	    groups: ["*"]
+//	    service_urls: ["https://acmestore.blob.core.windows.net/*"]
 //
 // Operations are named by operationId, where a name of v2 stands for its twin of v1.0 too
 // and a name such as v1GetExportBucket for v1.0 alone, or by a set: read lists and gets
@@ -30,16 +33,23 @@
 //	clusters         those with a cluster in their path
 //	export_buckets   creating a job, and getting, updating and deleting a bucket
 //	cloud_providers  creating a bucket; its entries are AWS, AZURE and GCP
-//	bucket_names     creating a bucket
+//	bucket_names     creating a bucket of AWS or GCP
+//	service_urls     creating a bucket of AZURE
+//
+// A container of Azure has a name that is unique within its account alone, and is known by its
+// URL, https://ACCOUNT.blob.core.windows.net/CONTAINER. Patterns of service_urls have this form,
+// with a pattern for the account, whose case does not matter, and one for the container. Names
+// of accounts are anybody's to take: acme* also stands for those of others. A grant with one of
+// the last two lists allows nothing that only the other can name.
 //
 // What is read is not filtered: listing buckets or clusters shows all of the group, and an
 // export job or a backup schedule shows the id of its bucket. So a grant with clusters
 // lists the others too, with all that Atlas says of them, and reads no schedule but of its
-// own. A grant with bucket_names allows no container of Azure, whose name says nothing of
-// its account.
+// own.
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -61,9 +71,12 @@ type Grant struct {
 	ExportBuckets []string `yaml:"export_buckets"`
 	// CloudProviders are AWS, AZURE and GCP. Default any.
 	CloudProviders []string `yaml:"cloud_providers"`
-	// BucketNames are patterns of names of buckets; with them, no Azure container is allowed.
-	// Default any.
+	// BucketNames are patterns of names of buckets at AWS and Google Cloud. Default any or, with
+	// ServiceURLs, none.
 	BucketNames []string `yaml:"bucket_names"`
+	// ServiceURLs are patterns of the URLs of Azure's containers,
+	// https://ACCOUNT.blob.core.windows.net/CONTAINER. Default any or, with BucketNames, none.
+	ServiceURLs []string `yaml:"service_urls"`
 }
 
 // Request is what a caller wants to do. What an operation does not have stays empty.
@@ -74,8 +87,15 @@ type Request struct {
 	Group, Cluster string
 	// ExportBucket is exportBucketId, of the path or of the body.
 	ExportBucket string
-	// CloudProvider and BucketName are of the body of createExportBucket; see FromBody.
-	CloudProvider, BucketName string
+	// CloudProvider, BucketName and ServiceURL are of the body of createExportBucket. Grants
+	// restrict Azure's containers by ServiceURL alone, and other buckets by BucketName.
+	CloudProvider, BucketName, ServiceURL string
+}
+
+// concerns reports whether a list of a grant is for what is requested.
+func (r *Request) concerns(p part) bool {
+	azure := r.CloudProvider == "AZURE" || r.ServiceURL != ""
+	return p < bucketNames || azure == (p == serviceURLs)
 }
 
 // part is a list of a grant and what it restricts in a request.
@@ -88,10 +108,11 @@ const (
 	exportBuckets
 	cloudProviders
 	bucketNames
+	serviceURLs
 )
 
 // keys are the parts' names in the configuration.
-var keys = [...]string{"operations", "groups", "clusters", "export_buckets", "cloud_providers", "bucket_names"}
+var keys = [...]string{"operations", "groups", "clusters", "export_buckets", "cloud_providers", "bucket_names", "service_urls"}
 
 func (g *Grant) list(p part) []string {
 	switch p {
@@ -105,8 +126,10 @@ func (g *Grant) list(p part) []string {
 		return g.ExportBuckets
 	case cloudProviders:
 		return g.CloudProviders
-	default:
+	case bucketNames:
 		return g.BucketNames
+	default:
+		return g.ServiceURLs
 	}
 }
 
@@ -122,8 +145,10 @@ func (r *Request) value(p part) string {
 		return r.ExportBucket
 	case cloudProviders:
 		return r.CloudProvider
-	default:
+	case bucketNames:
 		return r.BucketName
+	default:
+		return r.ServiceURL
 	}
 }
 
@@ -149,7 +174,7 @@ var known = map[string]operation{
 	"createBackupExport":       {export, []part{groups, clusters, exportBuckets}},
 	"listExportBuckets":        {read, []part{groups}},
 	"getExportBucket":          {read, []part{groups, exportBuckets}},
-	"createExportBucket":       {manage, []part{groups, cloudProviders, bucketNames}},
+	"createExportBucket":       {manage, []part{groups, cloudProviders, bucketNames, serviceURLs}},
 	"updateBackupExportBucket": {manage, []part{groups, exportBuckets}},
 	"deleteExportBucket":       {manage, []part{groups, exportBuckets}},
 	"listClusters":             {manage, []part{groups}},
@@ -160,7 +185,7 @@ func describe(id string) operation {
 	if o, ok := known[twin(id)]; ok {
 		return o
 	}
-	return operation{manage, []part{groups, clusters, exportBuckets, cloudProviders, bucketNames}}
+	return operation{manage, []part{groups, clusters, exportBuckets, cloudProviders, bucketNames, serviceURLs}}
 }
 
 // twin returns the name in v2 of an operation of either generation.
@@ -184,18 +209,35 @@ func covers(name, id string) bool {
 	return name == id || name == twin(id)
 }
 
-// matches returns the first pattern that a value matches. A class such as [^a] of path.Match
-// matches a slash; here nothing does.
-func matches(patterns []string, value string) (string, bool) {
-	if value == "" || strings.Contains(value, "/") {
-		return "", false
-	}
+// firstMatch returns the first pattern that a value matches.
+func (p part) firstMatch(patterns []string, value string) (string, bool) {
 	for _, pattern := range patterns {
-		if ok, _ := path.Match(pattern, value); ok {
+		if p == serviceURLs && matchesURL(pattern, value) || p != serviceURLs && matches(pattern, value) {
 			return pattern, true
 		}
 	}
 	return "", false
+}
+
+// matches is path.Match, in which a class such as [^a] matches a slash; here nothing does.
+func matches(pattern, value string) bool {
+	ok, _ := path.Match(pattern, value)
+	return ok && value != "" && !strings.Contains(value, "/")
+}
+
+func matchesURL(pattern, value string) bool {
+	accounts, names, _ := container(pattern)
+	account, name, ok := container(value)
+	return ok && matches(accounts, account) && matches(names, name)
+}
+
+// container splits https://ACCOUNT.blob.core.windows.net/CONTAINER, or a pattern of that form,
+// and returns the account in lower case.
+func container(url string) (account, name string, ok bool) {
+	location, https := strings.CutPrefix(url, "https://")
+	host, name, _ := strings.Cut(location, "/")
+	account, azure := strings.CutSuffix(strings.ToLower(host), ".blob.core.windows.net")
+	return account, name, https && azure && account != "" && name != ""
 }
 
 // Policy is what one caller may do. It is immutable and safe for concurrent use. A nil
@@ -215,8 +257,8 @@ type rule struct {
 // refusedBy returns the first part of a grant that does not allow the request.
 func (r *rule) refusedBy(g *Grant, request *Request) (p part, refused bool) {
 	for _, p := range r.parts {
-		if list := g.list(p); list != nil {
-			if _, ok := matches(list, request.value(p)); !ok {
+		if list := g.list(p); list != nil && request.concerns(p) {
+			if _, ok := p.firstMatch(list, request.value(p)); !ok {
 				return p, true
 			}
 		}
@@ -241,6 +283,9 @@ func Compile(caller, at string, grants []Grant, operationIDs []string, refuse fu
 	if refused {
 		return nil
 	}
+	for i := range p.grants {
+		p.grants[i].complete()
+	}
 	for _, id := range operationIDs {
 		r := rule{parts: describe(id).parts}
 		for i := range p.grants {
@@ -261,6 +306,18 @@ func (g *Grant) clone() Grant {
 		ExportBuckets:  slices.Clone(g.ExportBuckets),
 		CloudProviders: slices.Clone(g.CloudProviders),
 		BucketNames:    slices.Clone(g.BucketNames),
+		ServiceURLs:    slices.Clone(g.ServiceURLs),
+	}
+}
+
+// complete makes a grant that says which buckets may be created allow none that only the list
+// which it leaves out could name.
+func (g *Grant) complete() {
+	switch {
+	case g.BucketNames != nil && g.ServiceURLs == nil:
+		g.ServiceURLs = []string{}
+	case g.ServiceURLs != nil && g.BucketNames == nil:
+		g.BucketNames = []string{}
 	}
 }
 
@@ -309,6 +366,17 @@ func (g *Grant) check(at string, operationIDs []string, refuse func(path, format
 
 // problem says what is wrong with a pattern, and nothing where it is good.
 func (p part) problem(pattern string) string {
+	if p != serviceURLs {
+		return p.problemOf(pattern)
+	}
+	account, name, ok := container(pattern)
+	if !ok {
+		return "is not https://ACCOUNT.blob.core.windows.net/CONTAINER, with a pattern for the account and one for the container"
+	}
+	return cmp.Or(p.problemOf(account), p.problemOf(name))
+}
+
+func (p part) problemOf(pattern string) string {
 	_, err := path.Match(pattern, "")
 	switch {
 	case pattern == "":

@@ -21,6 +21,8 @@ const (
 	group  = "64f0c1a2b3d4e5f607182930"
 	bucket = "65a9d3e1f20b4c7788990011"
 	other  = "65ffffffffffffffffffffff"
+
+	acmestore = "https://acmestore.blob.core.windows.net/"
 )
 
 // contractOperations are the operations of the contract by id.
@@ -76,7 +78,7 @@ var rows = map[string]struct{ set, restricted string }{
 	"createBackupExport":       {"export", "group cluster bucket"},
 	"listExportBuckets":        {"read", "group"},
 	"getExportBucket":          {"read", "group bucket"},
-	"createExportBucket":       {"manage", "group provider name"},
+	"createExportBucket":       {"manage", "group provider name url"},
 	"updateBackupExportBucket": {"manage", "group bucket"},
 	"deleteExportBucket":       {"manage", "group bucket"},
 	"listClusters":             {"manage", "group"},
@@ -95,6 +97,7 @@ func TestEveryOperation(t *testing.T) {
 	p := compile(t, policy.Grant{
 		Operations: []string{"manage"}, Groups: []string{group}, Clusters: []string{"analytics-*"},
 		ExportBuckets: []string{bucket}, CloudProviders: []string{"AWS", "GCP"}, BucketNames: []string{"acme-*"},
+		ServiceURLs: []string{acmestore + "*"},
 	})
 	changes := []struct {
 		name, part string
@@ -105,6 +108,7 @@ func TestEveryOperation(t *testing.T) {
 		{"bucket", "export_buckets", func(r *policy.Request) { r.ExportBucket = other }},
 		{"provider", "cloud_providers", func(r *policy.Request) { r.CloudProvider = "AZURE" }},
 		{"name", "bucket_names", func(r *policy.Request) { r.BucketName = "other" }},
+		{"url", "service_urls", func(r *policy.Request) { r.ServiceURL = "https://other.blob.core.windows.net/acme-exports" }},
 	}
 	for _, id := range everything {
 		row, ok := rows[v2Name(id)]
@@ -125,6 +129,8 @@ func TestEveryOperation(t *testing.T) {
 		for _, part := range changes {
 			request := good
 			switch part.name {
+			case "url": // not missing in a bucket of AWS
+				continue
 			case "group":
 				request.Group = ""
 			case "cluster":
@@ -204,7 +210,7 @@ func TestUnknownOperation(t *testing.T) {
 		"clusters":        func(g *policy.Grant) { g.Clusters = []string{"a"} },
 		"export_buckets":  func(g *policy.Grant) { g.ExportBuckets = []string{bucket} },
 		"cloud_providers": func(g *policy.Grant) { g.CloudProviders = []string{"AWS"} },
-		"bucket_names":    func(g *policy.Grant) { g.BucketNames = []string{"a*"} },
+		"bucket_names":    func(g *policy.Grant) { g.BucketNames, g.ServiceURLs = []string{"a*"}, []string{acmestore + "*"} },
 	} {
 		g := anywhere("manage")
 		change(&g)
@@ -248,7 +254,10 @@ func TestPatterns(t *testing.T) {
 }
 
 func TestCompileRefuses(t *testing.T) {
-	at := "callers.nightly.grants[0]"
+	const (
+		at    = "callers.nightly.grants[0]"
+		noURL = " is not https://ACCOUNT.blob.core.windows.net/CONTAINER, with a pattern for the account and one for the container"
+	)
 	for _, test := range []struct {
 		name  string
 		grant policy.Grant
@@ -273,6 +282,8 @@ func TestCompileRefuses(t *testing.T) {
 		{"patterns", policy.Grant{
 			Operations: []string{"manage"}, Groups: []string{"orders", strings.ToUpper(group), "64[", ""}, Clusters: []string{"[a-", "ok", `a\`},
 			ExportBuckets: []string{bucket + "0", "a/*"}, CloudProviders: []string{"aws", "A*", "AZURE"}, BucketNames: []string{"acme/*"},
+			ServiceURLs: []string{"acmestore/*", acmestore, "*", "http" + acmestore[5:] + "a", "https://acmestore.example.com/a", "https://.blob.core.windows.net/a",
+				acmestore + "a/b", "https://acme[.blob.core.windows.net/a]", acmestore + "[a-", "https://a/b.blob.core.windows.net/c", "https://ACME*.blob.core.windows.net/[a-f]?"},
 		}, []string{
 			at + `.groups[0]: "orders" is not an id, 24 hexadecimal digits in lower case, and would match nothing`,
 			at + `.groups[1]: "64F0C1A2B3D4E5F607182930" is not an id, 24 hexadecimal digits in lower case, and would match nothing`,
@@ -285,12 +296,23 @@ func TestCompileRefuses(t *testing.T) {
 			at + `.cloud_providers[0]: "aws" is not AWS, AZURE or GCP; did you mean AWS?`,
 			at + `.cloud_providers[1]: "A*" is not AWS, AZURE or GCP`,
 			at + `.bucket_names[0]: "acme/*" holds a slash, and would match nothing`,
+			at + `.service_urls[0]: "acmestore/*"` + noURL,
+			at + `.service_urls[1]: "` + acmestore + `"` + noURL,
+			at + `.service_urls[2]: "*"` + noURL,
+			at + `.service_urls[3]: "http://acmestore.blob.core.windows.net/a"` + noURL,
+			at + `.service_urls[4]: "https://acmestore.example.com/a"` + noURL,
+			at + `.service_urls[5]: "https://.blob.core.windows.net/a"` + noURL,
+			at + `.service_urls[6]: "` + acmestore + `a/b" holds a slash, and would match nothing`,
+			at + `.service_urls[7]: "https://acme[.blob.core.windows.net/a]" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
+			at + `.service_urls[8]: "` + acmestore + `[a-" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
+			at + `.service_urls[9]: "https://a/b.blob.core.windows.net/c"` + noURL,
 		}},
 		{"no effect", policy.Grant{
-			Operations: []string{"listExportBuckets"}, Groups: []string{"*"}, Clusters: []string{"a"}, ExportBuckets: []string{bucket}, BucketNames: []string{"*"},
+			Operations: []string{"listExportBuckets"}, Groups: []string{"*"}, Clusters: []string{"a"}, ExportBuckets: []string{bucket}, BucketNames: []string{"*"}, ServiceURLs: []string{acmestore + "*"},
 		}, []string{
 			at + `.clusters: restricts none of the operations that the grant names`,
 			at + `.export_buckets: restricts none of the operations that the grant names`,
+			at + `.service_urls: restricts none of the operations that the grant names`,
 		}},
 		{"clusters on their list", policy.Grant{Operations: []string{"listClusters"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, []string{
 			at + `.clusters: restricts none of the operations that the grant names`,
@@ -298,7 +320,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"clusters on a schedule", policy.Grant{Operations: []string{"listClusters", "getBackupSchedule"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, nil},
 		{"good", policy.Grant{
 			Operations: []string{"*", "v1GetExportBucket"}, Groups: []string{group, "65*"}, Clusters: []string{"a?"}, ExportBuckets: []string{"*"},
-			CloudProviders: []string{"*"}, BucketNames: []string{"[a-f]*"},
+			CloudProviders: []string{"*"}, BucketNames: []string{"[a-f]*"}, ServiceURLs: []string{acmestore + "$*"},
 		}, nil},
 	} {
 		if diff := cmp.Diff(test.want, mistakes(t, test.grant)); diff != "" {
@@ -333,6 +355,7 @@ func TestYAML(t *testing.T) {
     groups: ["*"]
     cloud_providers: [AWS, aws]
     bucket_names: [acme-*]
+    service_urls: ["https://acmestore.blob.core.windows.net/*"]
 `), &c)
 	if err != nil {
 		t.Fatal(err)
@@ -342,7 +365,7 @@ func TestYAML(t *testing.T) {
 			Operations: []string{"export", "deleteExportBucket"}, Groups: []string{group, "640000000000000000000000", "64e101020304050607080910", "65*"},
 			Clusters: []string{"analytics-*", "*"}, ExportBuckets: []string{bucket},
 		},
-		{Operations: []string{"*"}, Groups: []string{"*"}, CloudProviders: []string{"AWS", "aws"}, BucketNames: []string{"acme-*"}},
+		{Operations: []string{"*"}, Groups: []string{"*"}, CloudProviders: []string{"AWS", "aws"}, BucketNames: []string{"acme-*"}, ServiceURLs: []string{acmestore + "*"}},
 	}
 	if diff := cmp.Diff(want, c.Grants); diff != "" {
 		t.Errorf("decoded (-want +got):\n%s", diff)
@@ -395,6 +418,20 @@ func TestRefusal(t *testing.T) {
 	if got, want := fmt.Sprint(compile(t).Allow(policy.Request{Operation: "listClusters"})), "no grant of caller nightly allows listClusters; it has no grants"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	azure := policy.Request{Operation: "createExportBucket", Group: group, CloudProvider: "AZURE", ServiceURL: acmestore + "a"}
+	for _, test := range []struct {
+		grant policy.Grant
+		want  string
+	}{
+		{policy.Grant{BucketNames: []string{"a"}}, "; its grants allow no service urls"},
+		{policy.Grant{ServiceURLs: []string{acmestore + "b*"}}, "; its grants allow service urls " + acmestore + "b*"},
+	} {
+		test.grant.Operations, test.grant.Groups = []string{"*"}, []string{"*"}
+		err := compile(t, test.grant).Allow(azure)
+		if want := "no grant of caller nightly allows createExportBucket in group " + group + " with service url " + acmestore + "a" + test.want; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
 	many := anywhere("createExportBucket")
 	for i := range 11 {
 		many.BucketNames = append(many.BucketNames, fmt.Sprintf("b%d", i))
@@ -427,12 +464,22 @@ grants[2] allows it
   yes groups: 64f0c1a2b3d4e5f607182930 by 64f0c1a2b3d4e5f607182930
   yes cloud_providers: AWS by AWS
   yes bucket_names: acme-exports by acme-*
+grants[0] does not allow it
+  no  operations: createExportBucket is not in export
+grants[1] does not allow it
+  no  operations: createExportBucket is not in createBackupExport, v1GetExportBucket
+grants[2] does not allow it
+  yes operations: createExportBucket by createExportBucket
+  yes groups: 64f0c1a2b3d4e5f607182930 by 64f0c1a2b3d4e5f607182930
+  no  cloud_providers: AZURE is not in AWS, GCP
+  no  service_urls: the grant allows none
 `
 	p := nightly(t)
 	var b strings.Builder
 	for _, request := range []policy.Request{
 		{Operation: "createBackupExport", Group: group, Cluster: "orders"},
 		{Operation: "v1CreateExportBucket", Group: group, CloudProvider: "AWS", BucketName: "acme-exports"},
+		{Operation: "createExportBucket", Group: group, CloudProvider: "AZURE", ServiceURL: acmestore + "snapshots"},
 	} {
 		for _, e := range p.Explain(request) {
 			fmt.Fprintln(&b, e)
@@ -448,15 +495,21 @@ grants[2] allows it
 
 // Explain and Allow agree.
 func TestExplainAgrees(t *testing.T) {
-	p := nightly(t)
+	p := compile(t,
+		policy.Grant{Operations: []string{"export"}, Groups: []string{group}, Clusters: []string{"analytics-*", "reports"}, ExportBuckets: []string{bucket}},
+		policy.Grant{Operations: []string{"createExportBucket", "read"}, Groups: []string{group}, BucketNames: []string{"acme-*"}},
+		policy.Grant{Operations: []string{"createExportBucket"}, Groups: []string{group}, ServiceURLs: []string{acmestore + "acme-*"}},
+	)
 	for _, id := range append(ids(), "getSomethingNew") {
 		for _, g := range []string{group, other, ""} {
 			for _, cluster := range []string{"analytics-1", "orders"} {
 				for _, b := range []string{bucket, other} {
-					request := policy.Request{Operation: id, Group: g, Cluster: cluster, ExportBucket: b, CloudProvider: "AWS", BucketName: "acme-1"}
-					explained := slices.ContainsFunc(p.Explain(request), func(e policy.Explanation) bool { return e.Allows })
-					if err := p.Allow(request); (err == nil) != explained {
-						t.Errorf("%+v: explained %v, %v", request, explained, err)
+					for _, url := range []string{"", acmestore + "acme-1", acmestore + "other"} {
+						request := policy.Request{Operation: id, Group: g, Cluster: cluster, ExportBucket: b, CloudProvider: "AWS", BucketName: "acme-1", ServiceURL: url}
+						explained := slices.ContainsFunc(p.Explain(request), func(e policy.Explanation) bool { return e.Allows })
+						if err := p.Allow(request); (err == nil) != explained {
+							t.Errorf("%+v: explained %v, %v", request, explained, err)
+						}
 					}
 				}
 			}
@@ -465,44 +518,43 @@ func TestExplainAgrees(t *testing.T) {
 }
 
 func TestFromBody(t *testing.T) {
-	type values struct{ Bucket, Provider, Name string }
 	const azure = `{"cloudProvider":"AZURE","roleId":"65a9d2f4f20b4c7788990002","serviceUrl":"https://acmestore.blob.core.windows.net/snapshots"`
 	job := `{"snapshotId":"` + other + `","customData":[{"key":"exportBucketId","value":"x"}],"links":[{"href":"x","rel":"y"}],"exportBucketId":"` + bucket + `"}`
 	aws := `{"bucketName":"acme-exports","cloudProvider":"AWS","iamRoleId":"65a9d2f4f20b4c7788990001","links":[{"rel":"bucketName"}]}`
 	for _, test := range []struct {
 		operation, body string
-		want            values
+		want            policy.Request
 	}{
-		{"createBackupExport", job, values{Bucket: bucket}},
-		{"v1CreateBackupExport", job, values{Bucket: bucket}},
-		{"createBackupExport", ` { "export\u0042ucketId" : "\u0036\u0035" } `, values{Bucket: "65"}},
-		{"createBackupExport", `{"customData":[{"exportBucketId":"x"}],"ExportBucketId":"y"}`, values{}},
-		{"createExportBucket", aws, values{Provider: "AWS", Name: "acme-exports"}},
-		{"v1CreateExportBucket", aws, values{Provider: "AWS", Name: "acme-exports"}},
-		{"createExportBucket", azure + `}`, values{Provider: "AZURE", Name: "acmestore/snapshots"}},
-		{"createExportBucket", azure + `,"bucketName":"snapshots"}`, values{Provider: "AZURE", Name: "acmestore/snapshots"}},
-		{"createExportBucket", azure + `,"bucketName":"acme-exports"}`, values{Provider: "AZURE", Name: "acmestore/snapshots"}},
-		{"createExportBucket", `{"bucketName":"acme","serviceUrl":"https://acmestore.blob.core.windows.net"}`, values{Name: "acmestore/"}},
-		{"createExportBucket", `{"serviceUrl":"https://a.blob.core.windows.net/snapshots/../x"}`, values{Name: "a/snapshots/../x"}},
-		{"updateBackupExportBucket", aws, values{}},
-		{"deleteExportBucket", "", values{}},
-		{"getSomethingNew", job, values{}},
+		{"createBackupExport", job, policy.Request{ExportBucket: bucket}},
+		{"v1CreateBackupExport", job, policy.Request{ExportBucket: bucket}},
+		{"createBackupExport", ` { "export\u0042ucketId" : "\u0036\u0035" } `, policy.Request{ExportBucket: "65"}},
+		{"createBackupExport", `{"customData":[{"exportBucketId":"x"}],"ExportBucketId":"y"}`, policy.Request{}},
+		{"createExportBucket", aws, policy.Request{CloudProvider: "AWS", BucketName: "acme-exports"}},
+		{"v1CreateExportBucket", aws, policy.Request{CloudProvider: "AWS", BucketName: "acme-exports"}},
+		{"createExportBucket", azure + `}`, policy.Request{CloudProvider: "AZURE", ServiceURL: acmestore + "snapshots"}},
+		{"createExportBucket", azure + `,"bucketName":"snapshots"}`, policy.Request{CloudProvider: "AZURE", BucketName: "snapshots", ServiceURL: acmestore + "snapshots"}},
+		{"createExportBucket", azure + `,"bucketName":"acme-exports"}`, policy.Request{CloudProvider: "AZURE", BucketName: "acme-exports"}},
+		{"createExportBucket", `{"serviceUrl":"https://acmestore.blob.core.windows.net"}`, policy.Request{ServiceURL: "https://acmestore.blob.core.windows.net"}},
+		{"updateBackupExportBucket", aws, policy.Request{}},
+		{"deleteExportBucket", "", policy.Request{}},
+		{"getSomethingNew", job, policy.Request{}},
 		// Validation lets none of these through.
-		{"createBackupExport", `{"exportBucketId":"a","exportBucketId":"b"}`, values{}},
-		{"createBackupExport", `{"exportBucketId":"a"`, values{}},
-		{"createBackupExport", `{"exportBucketId":"a",`, values{}},
-		{"createBackupExport", `{"exportBucketId":"a","x":tru}`, values{}},
-		{"createBackupExport", `{"exportBucketId":null}`, values{}},
-		{"createExportBucket", `{"bucketName":"a","cloudProvider":["AWS"]}`, values{}},
-		{"createBackupExport", `["exportBucketId","a"]`, values{}},
-		{"createBackupExport", `{"exportBucketId":"a"}}`, values{}},
-		{"createBackupExport", `{"exportBucketId":"a"} {"exportBucketId":"b"}`, values{}},
-		{"createBackupExport", "", values{}},
-		{"createBackupExport", `"exportBucketId"`, values{}},
+		{"createBackupExport", `{"exportBucketId":"a","exportBucketId":"b"}`, policy.Request{}},
+		{"createBackupExport", `{"exportBucketId":"a"`, policy.Request{}},
+		{"createBackupExport", `{"exportBucketId":"a",`, policy.Request{}},
+		{"createBackupExport", `{"exportBucketId":"a","x":tru}`, policy.Request{}},
+		{"createBackupExport", `{"exportBucketId":null}`, policy.Request{}},
+		{"createExportBucket", `{"bucketName":"a","cloudProvider":["AWS"]}`, policy.Request{}},
+		{"createBackupExport", `["exportBucketId","a"]`, policy.Request{}},
+		{"createBackupExport", `{"exportBucketId":"a"}}`, policy.Request{}},
+		{"createBackupExport", `{"exportBucketId":"a"} {"exportBucketId":"b"}`, policy.Request{}},
+		{"createBackupExport", "", policy.Request{}},
+		{"createBackupExport", `"exportBucketId"`, policy.Request{}},
 	} {
 		body := []byte(test.body)
-		var got values
-		got.Bucket, got.Provider, got.Name = policy.FromBody(test.operation, body)
+		got := policy.Request{Operation: test.operation, Group: group, Cluster: "orders"}
+		got.FromBody(body)
+		test.want.Operation, test.want.Group, test.want.Cluster = test.operation, group, "orders"
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s %s (-want +got):\n%s", test.operation, test.body, diff)
 		}
@@ -512,13 +564,66 @@ func TestFromBody(t *testing.T) {
 	}
 }
 
-// A grant with bucket_names allows no container of Azure, whatever it is called: the account
-// may be anybody's.
-func TestAzureAndBucketNames(t *testing.T) {
-	p := compile(t, policy.Grant{Operations: []string{"createExportBucket"}, Groups: []string{"*"}, BucketNames: []string{"*", "*[^x]*", "acme", "other"}})
-	request := policy.Request{Operation: "createExportBucket", Group: group}
-	_, request.CloudProvider, request.BucketName = policy.FromBody(request.Operation, []byte(`{"cloudProvider":"AZURE","bucketName":"acme","serviceUrl":"https://a.blob.core.windows.net/other"}`))
-	wantRefused(t, p, request, true, "bucket_names")
+func TestServiceURLs(t *testing.T) {
+	for _, test := range []struct {
+		pattern, url string
+		want         bool
+	}{
+		{acmestore + "snapshots", acmestore + "snapshots", true},
+		{acmestore + "snapshots", "https://ACMEstore.Blob.core.windows.net/snapshots", true},
+		{"https://AcmeStore.blob.core.windows.net/snapshots", acmestore + "snapshots", true},
+		{acmestore + "snapshots", acmestore + "Snapshots", false},
+		{acmestore + "snapshots", acmestore + "snapshots-2", false},
+		{acmestore + "snapshots", "https://xacmestore.blob.core.windows.net/snapshots", false},
+		{acmestore + "*", acmestore + "$root", true},
+		{acmestore + "*", acmestore, false},
+		{acmestore + "*", acmestore + "a/b", false},
+		{acmestore + "[^x]*", acmestore + "a/b", false},
+		{acmestore + "*", "https://other.blob.core.windows.net/snapshots", false},
+		{acmestore + "*", "http://acmestore.blob.core.windows.net/snapshots", false},
+		{acmestore + "*", "https://acmestore.blob.core.windows.net.example.com/snapshots", false},
+		{acmestore + "*", "acmestore.blob.core.windows.net/snapshots", false},
+		{acmestore + "*", "acmestore/snapshots", false},
+		{acmestore + "*", "snapshots", false},
+		{acmestore + "*", "", false},
+		{"https://acme*.blob.core.windows.net/s?", "https://acmeprod.blob.core.windows.net/s1", true},
+		{"https://acme*.blob.core.windows.net/s?", "https://prodacme.blob.core.windows.net/s1", false},
+		{"https://*.blob.core.windows.net/*", "https://example.com/x.blob.core.windows.net/s1", false},
+		{"https://acme[^x]*.blob.core.windows.net/*", "https://acme/x.blob.core.windows.net/s1", false},
+	} {
+		p := compile(t, policy.Grant{Operations: []string{"*"}, Groups: []string{"*"}, ServiceURLs: []string{"https://never.blob.core.windows.net/never", test.pattern}})
+		request := policy.Request{Operation: "createExportBucket", Group: group, CloudProvider: "AZURE", ServiceURL: test.url}
+		wantRefused(t, p, request, !test.want, "service_urls")
+	}
+}
+
+// A bucket is allowed by the list that can name it: of Azure by its URL, whatever its name,
+// which may be anybody's in another account; of the others by its name.
+func TestBucketsByProvider(t *testing.T) {
+	names, urls := []string{"*", "*[^x]*", "acme", "other"}, []string{acmestore + "acme"}
+	grants := map[string]policy.Grant{"neither": {}, "names": {BucketNames: names}, "urls": {ServiceURLs: urls}, "both": {BucketNames: names, ServiceURLs: urls}}
+	for _, test := range []struct {
+		body    string
+		refused map[string]string // grants, and the list at which they refuse
+	}{
+		{`{"cloudProvider":"AWS","bucketName":"acme"}`, map[string]string{"urls": "bucket_names"}},
+		{`{"cloudProvider":"GCP","bucketName":"acme"}`, map[string]string{"urls": "bucket_names"}},
+		{`{"cloudProvider":"AZURE","serviceUrl":"` + acmestore + `acme"}`, map[string]string{"names": "service_urls"}},
+		{`{"cloudProvider":"AZURE","serviceUrl":"` + acmestore + `acme","bucketName":"acme"}`, map[string]string{"names": "service_urls"}},
+		{`{"cloudProvider":"AZURE","serviceUrl":"` + acmestore + `acme","bucketName":"other"}`, map[string]string{"names": "service_urls", "urls": "service_urls", "both": "service_urls"}},
+		{`{"cloudProvider":"AZURE","serviceUrl":"` + acmestore + `other"}`, map[string]string{"names": "service_urls", "urls": "service_urls", "both": "service_urls"}},
+		// Validation lets neither through.
+		{`{"cloudProvider":"AZURE","bucketName":"acme"}`, map[string]string{"names": "service_urls", "urls": "service_urls", "both": "service_urls"}},
+		{`{"serviceUrl":"` + acmestore + `acme"}`, map[string]string{"names": "service_urls"}},
+	} {
+		request := policy.Request{Operation: "createExportBucket", Group: group}
+		request.FromBody([]byte(test.body))
+		for name, grant := range grants {
+			grant.Operations, grant.Groups = []string{"createExportBucket"}, []string{"*"}
+			part, refused := test.refused[name]
+			wantRefused(t, compile(t, grant), request, refused, part)
+		}
+	}
 }
 
 func BenchmarkAllow(b *testing.B) {
@@ -555,8 +660,9 @@ func BenchmarkFromBody(b *testing.B) {
 	body := []byte(`{"snapshotId":"` + other + `","exportBucketId":"` + bucket + `","customData":[{"key":"run","value":"nightly"}]}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if got, _, _ := policy.FromBody("createBackupExport", body); got != bucket {
-			b.Fatal(got)
+		request := policy.Request{Operation: "createBackupExport"}
+		if request.FromBody(body); request.ExportBucket != bucket {
+			b.Fatal(request)
 		}
 	}
 }

@@ -16,7 +16,7 @@ type Refusal struct {
 	Request Request
 	// Part is the key of the list in which the entry is missing: that of the grants which
 	// come closest, in the order operations, groups, clusters, export_buckets,
-	// cloud_providers, bucket_names.
+	// cloud_providers, bucket_names, service_urls.
 	Part string
 	// Allowed are the entries that those grants have in that list.
 	Allowed []string
@@ -40,10 +40,13 @@ func (r *Refusal) Error() string {
 	if p >= exportBuckets {
 		b.WriteString(" with " + strings.TrimSuffix(words(r.Part), "s") + " " + legible(r.Request.value(p)))
 	}
-	if len(r.Allowed) == 0 {
-		b.WriteString("; it has no grants")
-	} else {
+	switch {
+	case len(r.Allowed) > 0:
 		b.WriteString("; its grants allow " + words(r.Part) + " " + entries(r.Allowed))
+	case p == operations:
+		b.WriteString("; it has no grants")
+	default:
+		b.WriteString("; its grants allow no " + words(r.Part))
 	}
 	return b.String()
 }
@@ -54,8 +57,8 @@ type Explanation struct {
 	Grant int
 	// Allows reports whether the grant allows the request, which is then allowed.
 	Allows bool
-	// Lines are the grant's lists that matter to the operation; where the grant does not
-	// name it, operations alone.
+	// Lines are the grant's lists that matter to the operation and the provider; where the
+	// grant does not name the operation, operations alone.
 	Lines []Line
 }
 
@@ -92,10 +95,13 @@ func (p *Policy) Explain(request Request) []Explanation {
 			continue
 		}
 		for _, p := range r.parts {
+			if !request.concerns(p) {
+				continue
+			}
 			list := g.list(p)
 			line := Line{Part: keys[p], Value: request.value(p), Allows: list == nil, Entries: slices.Clone(list)}
 			if list != nil {
-				line.By, line.Allows = matches(list, line.Value)
+				line.By, line.Allows = p.firstMatch(list, line.Value)
 			}
 			e.Allows = e.Allows && line.Allows
 			e.Lines = append(e.Lines, line)
@@ -125,6 +131,8 @@ func (l Line) String() string {
 		return fmt.Sprintf("yes %s: any", l.Part)
 	case l.Allows:
 		return fmt.Sprintf("yes %s: %s by %s", l.Part, legible(l.Value), legible(l.By))
+	case len(l.Entries) == 0:
+		return fmt.Sprintf("no  %s: the grant allows none", l.Part)
 	case l.Value == "":
 		return fmt.Sprintf("no  %s: none is given, and it must be in %s", l.Part, entries(l.Entries))
 	default:
