@@ -75,8 +75,8 @@ func (g *Gateway) authorize(x *exchange) error {
 }
 
 // Explain says, for each grant of a caller, whether it allows a request, or why not. It
-// refuses a caller that the configuration does not have, and an operation that the contract
-// does not have.
+// refuses a caller that the configuration does not have, an operation that the contract does
+// not have, and ids and names that can't exist.
 func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Explanation, error) {
 	policies := g.settings.Load().policies
 	p, ok := policies[caller]
@@ -85,6 +85,16 @@ func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Expla
 	}
 	if ids := operationIDs(); !slices.Contains(ids, request.Operation) {
 		return nil, fmt.Errorf("the contract has no operation %q%s", request.Operation, nearest.Hint(request.Operation, ids))
+	}
+	for _, given := range []struct{ parameter, value string }{
+		{"groupId", request.Group}, {"clusterName", request.Cluster}, {"exportBucketId", request.ExportBucket},
+	} {
+		if given.value == "" {
+			continue
+		}
+		if err := g.contract.CheckParameter(given.parameter, given.value); err != nil {
+			return nil, err
+		}
 	}
 	return p.Explain(request), nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/policy"
@@ -30,6 +31,8 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	case *caller == "" || request.Operation == "" || request.Group == "" || flags.NArg() > 1:
 		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
+	case !slices.Contains([]string{"", "AWS", "AZURE", "GCP"}, request.CloudProvider):
+		return misused(stderr, fmt.Sprintf("explain: -cloud-provider is %q; expected AWS, AZURE or GCP", request.CloudProvider))
 	}
 	config, err := gateway.LoadConfig(flags.Arg(0), env)
 	var g *gateway.Gateway

@@ -75,6 +75,19 @@ func (p *parameter) allows(value string) bool {
 	}
 }
 
+// CheckParameter refuses a value that a path parameter, such as clusterName, can't have. The error
+// says what is expected.
+func (c *Contract) CheckParameter(name, value string) error {
+	for _, o := range c.operations {
+		for _, p := range o.path {
+			if p.name == name && !p.allows(value) {
+				return fmt.Errorf("%s is %s; expected %s", name, quote(value), p.expected)
+			}
+		}
+	}
+	return nil
+}
+
 // checkParameters appends a violation for each path and query parameter that the
 // operation does not allow.
 func (m *Match) checkParameters(violations *violations) {
