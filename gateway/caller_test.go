@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -195,6 +196,39 @@ func TestCallersBeforeTheContent(t *testing.T) {
 	for i, want := range []int{200, 401} {
 		if got := send(t, "GET", g.url+v1Buckets, map[string]string{"Accept": plain, "Authorization": credentials.String()}, ""); got.status != want {
 			t.Errorf("the signed request, time %d: %d %s", i+1, got.status, got.body)
+		}
+	}
+}
+
+// A token request that is too large ends its connection: nothing behind it is read as a request.
+func TestTokenRequestTooLarge(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	nightly := issue(t, "nightly", everything)
+	g := startFor(t, atlas, "", nightly)
+	credential := &http.Request{Header: http.Header{}}
+	credential.SetBasicAuth(nightly.account.ID, nightly.account.Secret.Reveal())
+	head := " HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + credential.Header.Get("Authorization") + "\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+	next := "GET " + v2Exports + " HTTP/1.1\r\nHost: localhost\r\nAccept: " + latest + "\r\nAuthorization: Bearer " + nightly.token.Secret.Reveal() + "\r\n\r\n"
+	const maxForm = 8 << 10
+	form := "grant_type=client_credentials&token=x"
+	large := form + strings.Repeat("&", maxForm+1-len(form))
+	for _, endpoint := range []string{"token", "revoke"} {
+		for name, content := range map[string]string{
+			"a length": fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(large), large),
+			// As much of it as is left unread is a request, should anyone read on in the middle.
+			"a request within": fmt.Sprintf("Content-Length: %d\r\n\r\n%s%s", len(large)+len(next), large, next),
+			"chunks":           fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(large), large),
+		} {
+			before := atlas.Counts().Requests
+			answer := raw(t, g.address, "POST /api/oauth/"+endpoint+head+content+next)
+			if !strings.HasPrefix(answer, "HTTP/1.1 413 ") || strings.Count(answer, "HTTP/1.1 ") != 1 || !strings.Contains(answer, "\r\nConnection: close\r\n") || atlas.Counts().Requests != before {
+				t.Errorf("%s, %s: %s", endpoint, name, answer)
+			}
+		}
+		// One that is not too large leaves the connection open.
+		answer := raw(t, g.address, "POST /api/oauth/"+endpoint+head+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(form), form)+strings.Replace(next, "\r\n", "\r\nConnection: close\r\n", 1))
+		if strings.Count(answer, "HTTP/1.1 200 ") != 2 {
+			t.Errorf("%s, followed by a request: %s", endpoint, answer)
 		}
 	}
 }

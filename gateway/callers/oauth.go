@@ -139,6 +139,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
+		// MaxBytesReader says so by itself to a ResponseWriter of net/http alone.
+		w.Header().Set("Connection", "close")
 		return refuse(http.StatusRequestEntityTooLarge, "The content is too large.")
 	case err != nil:
 		return refuse(http.StatusBadRequest, "The content did not arrive.")
