@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/policy"
@@ -130,7 +131,8 @@ func (g *Gateway) serveOwn(x *exchange, serve func(http.ResponseWriter, *http.Re
 	return nil
 }
 
-// statusWriter remembers the status that was written.
+// statusWriter remembers the status that was written. Like ServeHTTP, it doesn't let a refusal
+// wait for content that was announced.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -138,5 +140,8 @@ type statusWriter struct {
 
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
+	if status >= 400 {
+		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(time.Second))
+	}
 	w.ResponseWriter.WriteHeader(status)
 }

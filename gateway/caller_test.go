@@ -392,7 +392,7 @@ func TestRefusalDoesNotWaitForContent(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := issue(t, "nightly", everything)
 	g := startFor(t, atlas, "timeouts: {request: 30s}\n", nightly)
-	for _, line := range []string{"POST " + v2Exports, "POST /nothing"} {
+	for _, line := range []string{"POST " + v2Exports, "POST /nothing", "POST /api/oauth/token"} {
 		answer := raw(t, g.address, line+" HTTP/1.1\r\nHost: localhost\r\nAccept: "+latest+"\r\nContent-Type: application/json\r\nContent-Length: 100\r\nAuthorization: Bearer wrong\r\n\r\n")
 		if !strings.HasPrefix(answer, "HTTP/1.1 40") {
 			t.Errorf("%s: %q", line, answer)
