@@ -15,6 +15,8 @@
 // environment is all there is, and the key pair is expected in
 // MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY.
 //
+// check and serve warn of files with secrets that every user may read.
+//
 // serve prints one line of JSON with the addresses that it bound once it is ready, and
 // logs to standard error. SIGTERM or SIGINT ends it once the requests under way have ended;
 // a second one ends it at once. At SIGHUP, and when the configuration or a file that it names
@@ -117,6 +119,9 @@ func check(file string, env []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return exitConfig
 	}
+	for _, warning := range config.Warnings() {
+		fmt.Fprintln(stderr, "warning:", warning)
+	}
 	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s\n", config.Listener.Address, config.Upstream.BaseURL)
 	return exitOK
 }
@@ -134,6 +139,9 @@ func serve(ctx context.Context, file string, env []string, stdout, stderr io.Wri
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitConfig
+	}
+	for _, warning := range config.Warnings() {
+		records.Warn("configuration", "warning", warning.Error())
 	}
 	callers, err := net.Listen("tcp", config.Listener.Address)
 	if err != nil {

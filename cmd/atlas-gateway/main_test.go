@@ -221,6 +221,28 @@ upstream:
 	p.stop(t)
 }
 
+// A secret that every user may read is worth a record at start, which does not repeat it.
+func TestServeWarns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "canary-file")
+	if err := os.WriteFile(file, []byte("canary-key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, 0o444); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
+	p := serveProcess(t, "upstream: {credentials: [{public_key_file: "+file+", private_key_file: "+file+"}]}\n")
+	p.stop(t)
+	var warning struct{ Level, Msg, Warning string }
+	line, _, _ := strings.Cut(p.stderr.String(), "\n")
+	if err := json.Unmarshal([]byte(line), &warning); err != nil || warning.Level != "WARN" || warning.Msg != "configuration" ||
+		!strings.HasSuffix(warning.Warning, ": upstream.credentials[0].private_key_file: every user may read the file, which holds a secret: its mode is 0444") {
+		t.Errorf("%v: %s", err, line)
+	}
+	if strings.Contains(p.stderr.String(), "canary") {
+		t.Errorf("the file's name or content was logged: %s", &p.stderr)
+	}
+}
+
 // A proxy in the environment is not used: it would see what goes to Atlas.
 func TestServeUsesNoProxy(t *testing.T) {
 	proxy, err := net.Listen("tcp", "127.0.0.1:0")
