@@ -2,14 +2,19 @@ package main
 
 import (
 	"bufio"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +22,8 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -240,6 +247,64 @@ func TestServeWarns(t *testing.T) {
 	}
 	if strings.Contains(p.stderr.String(), "canary") {
 		t.Errorf("the file's name or content was logged: %s", &p.stderr)
+	}
+}
+
+// The configuration in deploy/ is good once the files are there that the unit beside it hands
+// over, of which it uses each. The unit gives the gateway the time that its shutdown may take.
+func TestDeployment(t *testing.T) {
+	read := func(name string) string {
+		content, err := os.ReadFile(filepath.Join("../../deploy", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	server := httptest.NewTLSServer(nil) // has a certificate
+	defer server.Close()
+	certificate := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]string{
+		"tls.crt":           string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})),
+		"tls.key":           string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+		"atlas-public-key":  "public",
+		"atlas-private-key": "private",
+		"signing.key":       callers.NewSigningKey().Reveal(),
+		"nightly.ha1":       callers.NewKeyPair("nightly", "", "").HA1File.Reveal(),
+	}
+	const credentials = "/run/credentials/atlas-gateway.service/"
+	unit, config, dir := read("atlas-gateway.service"), read("atlas-gateway.yaml"), t.TempDir()
+	for _, credential := range regexp.MustCompile(`(?m)^LoadCredential=(.+):/etc/atlas-gateway/(.+)$`).FindAllStringSubmatch(unit, -1) {
+		name := credential[1]
+		if secrets[name] == "" || credential[2] != name || !strings.Contains(config, ": "+credentials+name+"\n") {
+			t.Errorf("the configuration doesn't use %s", credential)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(secrets[name]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "atlas-gateway.yaml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, credentials, dir+"/")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr strings.Builder
+	status := run(t.Context(), []string{"check", file}, nil, nil, &stdout, &stderr)
+	if status != exitOK || stdout.String() != "the configuration is good: 0.0.0.0:8443 forwards to https://cloud.mongodb.com\n" || stderr.Len() > 0 {
+		t.Errorf("exit status %d: %s%s", status, &stdout, &stderr)
+	}
+	loaded, err := gateway.LoadConfig(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)$`).FindStringSubmatch(unit)
+	if stop == nil {
+		t.Fatal("the unit has no TimeoutStopSec in seconds")
+	}
+	if seconds, err := strconv.Atoi(stop[1]); err != nil || time.Duration(seconds)*time.Second <= loaded.Timeouts.Drain+loaded.Timeouts.Shutdown {
+		t.Errorf("%s is too short: %v", stop[0], loaded.Timeouts)
 	}
 }
 
