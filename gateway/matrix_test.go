@@ -485,11 +485,14 @@ func TestPolicyOfEveryOperation(t *testing.T) {
 			}
 		}
 	}
-	// The name of a container of Azure is no name of a bucket.
+	// A container of Azure goes by its URL, and no name of a bucket is one.
 	const azure = `{"cloudProvider":"AZURE","roleId":"` + role + `","serviceUrl":"https://acmestore.blob.core.windows.net/snapshots"}`
 	add("createExportBucket", "azure", azure, "[{operations: [createExportBucket], groups: ['*'], cloud_providers: [AZURE]}]", "", "")
-	add("createExportBucket", "azure-by-name", azure, "[{operations: [createExportBucket], groups: ['*'], bucket_names: ['*']}]", "bucket_names",
-		" in group "+group+" with bucket name acmestore/snapshots; its grants allow bucket names *")
+	add("createExportBucket", "azure-by-name", azure, "[{operations: [createExportBucket], groups: ['*'], bucket_names: ['*']}]", "service_urls",
+		" in group "+group+" with service url https://acmestore.blob.core.windows.net/snapshots; its grants allow no service urls")
+	add("createExportBucket", "azure-by-url", azure, "[{operations: [createExportBucket], groups: ['*'], service_urls: ['https://acmestore.blob.core.windows.net/*']}]", "", "")
+	add("createExportBucket", "azure-by-another-url", azure, "[{operations: [createExportBucket], groups: ['*'], service_urls: ['https://acme.blob.core.windows.net/*']}]", "service_urls",
+		" in group "+group+" with service url https://acmestore.blob.core.windows.net/snapshots; its grants allow service urls https://acme.blob.core.windows.net/*")
 
 	atlas := sim.Start(t, sim.Config{Seed: seed})
 	admin := issue(t, "admin", everything)
