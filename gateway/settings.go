@@ -158,6 +158,9 @@ func (g *Gateway) Watch(ctx context.Context, load func() (Config, error), hangup
 			continue
 		}
 		g.metrics.reloaded.Set(1)
+		for _, warning := range config.Warnings() {
+			g.log.Warn("configuration", "warning", warning.Error())
+		}
 		g.log.Info("the configuration was reloaded", "upstream", config.Upstream.BaseURL, "callers", len(config.Callers.List))
 	}
 }
