@@ -483,7 +483,8 @@ func echoes(authorization string) map[string]string {
 		"HTML":                     withContent("503 Service Unavailable\r\nContent-Type: text/html", "<p>"+authorization),
 		"broken JSON":              withContent(ok, `{"echo":`+string(quoted)),
 		"half of the content":      "HTTP/1.1 " + ok + "\r\nContent-Length: 9999\r\n\r\n" + string(quoted),
-		"JSON of no token":         withContent("500 Error\r\nContent-Type: text/plain", `{"error":`+string(quoted)+`,"access_token":7}`),
+		"a token with spaces":      withContent("200 OK\r\nContent-Type: text/plain", `{"access_token":`+string(quoted)+`,"token_type":"Bearer"}`),
+		"an OAuth error":           withContent("400 Bad Request\r\nContent-Type: text/plain", `{"error":`+string(quoted)+`,"error_description":`+string(quoted)+`}`),
 		"a redirect":               withContent("307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/?"+word, ""),
 		"an errorCode":             withContent("401 Unauthorized\r\nX-Error-Code: "+authorization, ""),
 		"a challenge":              withContent("401 Unauthorized\r\nWWW-Authenticate: "+authorization, ""),
@@ -614,8 +615,13 @@ func TestNoSecretShowsOfBrokenTLS(t *testing.T) {
 			target = strings.Replace(buckets, "64f0c1a2b3d4e5f607182930", other, 1)
 		}
 		got := o.ask(t, "GET", target, "", "", "")
-		if content := <-told; got.status != 502 || content != "" {
-			t.Errorf("%d %s; the upstream was told %q", got.status, got.body, content)
+		select {
+		case content := <-told:
+			if got.status != 502 || content != "" {
+				t.Errorf("%d %s; the upstream was told %q", got.status, got.body, content)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%d %s; the upstream was not asked", got.status, got.body)
 		}
 	}
 	o.quit(t)
