@@ -8,6 +8,7 @@ require (
 	github.com/icholy/digest v1.2.0
 	github.com/mongodb-forks/digest v1.1.0
 	go.mongodb.org/atlas v0.38.0
+	go.mongodb.org/atlas-sdk/v20250312002 v20250312002.0.0
 	golang.org/x/oauth2 v0.37.0
 )
 

@@ -3,8 +3,9 @@
 //
 //   - any HTTP client, in clients_test.go: curl (curl_test.go), digest-fetch,
 //     mongodb-atlas-api-client and Python's requests (process_test.go);
-//   - Go's: the transports that Atlas's SDK, CLI and Terraform provider sign with, below the
-//     generated client (generated_test.go), and the legacy client (legacy_test.go).
+//   - Go's: Atlas's SDK (sdk_test.go), which its CLI and Terraform provider are built on, the
+//     transports that all three sign with, below the generated client (generated_test.go), and
+//     the legacy client (legacy_test.go).
 //
 // A test whose client is not installed is skipped, and fails where CI is set.
 package clients_test
