@@ -59,7 +59,11 @@ func (p credentialPair) readHalf(place string, environ []string) (string, error)
 		}
 		content = lookup(environ, place)
 		if content == "" {
-			return "", fmt.Errorf("the environment variable %s is not set", place)
+			// Keys may be capitals and digits, as names are, and have no underscore.
+			if strings.Contains(place, "_") {
+				return "", fmt.Errorf("the environment variable %s is not set", place)
+			}
+			return "", errors.New("the environment variable is not set")
 		}
 	} else {
 		bytes, err := os.ReadFile(place)

@@ -43,7 +43,7 @@ func (g *Gateway) conclude(x *exchange) {
 	attributes := append(make([]slog.Attr, 0, 16),
 		slog.String("id", x.id),
 		slog.String("remote", x.in.RemoteAddr),
-		slog.String("method", x.in.Method),
+		slog.String("method", known(x.in.Method)),
 		slog.String("operation", operation),
 		slog.Int("status", x.status),
 		slog.Float64("duration_seconds", duration.Seconds()),
@@ -86,6 +86,16 @@ func (g *Gateway) conclude(x *exchange) {
 		}
 	}
 	g.log.LogAttrs(ctx, level, "request", attributes...)
+}
+
+// known returns a method that RFC 9110 or RFC 5789 defines, and "other" for what a caller made
+// up, which may be anything.
+func known(method string) string {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":
+		return method
+	}
+	return "other"
 }
 
 // requestIDs makes ids that are unique across processes: a random start and a count.

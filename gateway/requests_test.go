@@ -360,6 +360,7 @@ func TestLogLinesAreJSON(t *testing.T) {
 	raw(t, g.address, request("GET "+v2Exports, "", "Accept: application/vnd.atlas.submitted-value+json"))
 	raw(t, g.address, request("GET /\xff\xfe", ""))
 	raw(t, g.address, request("G'ET"+strings.Repeat("x", 1000)+" /%1b[31m", ""))
+	raw(t, g.address, request("submitted-value /", ""))
 	raw(t, g.address, "\x16\x03\x01\x00\r\n\r\n")
 	if strings.Contains(g.logs.String(), "submitted-value") {
 		t.Errorf("what was submitted is in the log: %s", g.logs)
