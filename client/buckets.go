@@ -96,9 +96,13 @@ func (c *Client) ExportBucketsPage(ctx context.Context, groupID string, o ListOp
 	return nil, nil
 }
 
-// RequirePrivateNetworking changes whether Atlas must reach an AWS bucket over private
-// networking alone, and returns the bucket.
-func (c *Client) RequirePrivateNetworking(ctx context.Context, groupID, exportBucketID string, require bool) (*ExportBucket, error) {
+// ExportBucketUpdate is the change to an AWS bucket.
+type ExportBucketUpdate struct {
+	RequirePrivateNetworking bool // whether Atlas must reach the bucket over private networking alone
+}
+
+// UpdateExportBucket changes an AWS bucket, and returns it.
+func (c *Client) UpdateExportBucket(ctx context.Context, groupID, exportBucketID string, u ExportBucketUpdate) (*ExportBucket, error) {
 	return nil, nil
 }
 
