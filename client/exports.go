@@ -2,8 +2,14 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"iter"
+	"net/http"
 	"time"
+
+	"atlas-export-gateway/gen"
 )
 
 // ExportRequest is the export to start.
@@ -18,7 +24,11 @@ type ExportRequest struct {
 
 // Validate checks the request against the contract, as [Client.CreateExport] does before it
 // sends anything. The error is an [*Error] with every violation.
-func (r ExportRequest) Validate() error { return nil }
+func (r ExportRequest) Validate() error {
+	var found violations
+	found.export(r)
+	return found.err("")
+}
 
 // CustomData is one pair in the file .complete.
 type CustomData struct {
@@ -78,73 +88,168 @@ type ExportComponent struct {
 	ReplicaSetName string `json:"replicaSetName,omitempty"`
 }
 
-// ListOptions choose one page of a list, or where the reading of all pages begins.
-type ListOptions struct {
-	// PageNum is the page, counted from 1; 0 means 1.
-	PageNum int
-	// ItemsPerPage is how many items make a page, 1 to 500; 0 means 100.
-	ItemsPerPage int
-}
-
-// Page is one page of a list.
-type Page[T any] struct {
-	Results    []T `json:"results"`
-	TotalCount int `json:"totalCount"` // how many items all pages hold
+// UnmarshalJSON reads Atlas's form of either generation. It refuses a job without an id or
+// a state.
+func (j *ExportJob) UnmarshalJSON(text []byte) error {
+	type fields ExportJob
+	var content struct {
+		fields
+		ErrMsg string `json:"errMsg"` // v1.0's reason
+	}
+	if err := json.Unmarshal(text, &content); err != nil {
+		return err
+	}
+	if content.ID == "" || content.State == "" {
+		return errors.New("a job without an id or a state")
+	}
+	*j = ExportJob(content.fields)
+	if content.ErrMsg != "" && j.StateReason == nil {
+		j.StateReason = &StateReason{Message: content.ErrMsg}
+	}
+	return nil
 }
 
 // CreateExport starts an export. It is sent once: after an [*UnknownOutcomeError], look with
 // [Client.FindExport] before you call it again. [ErrConflict] says that the snapshot is
 // being exported already.
 func (c *Client) CreateExport(ctx context.Context, groupID, clusterName string, r ExportRequest) (*ExportJob, error) {
-	return nil, nil
+	o := operation{id: "createBackupExport", create: true}
+	o.found.inCluster(groupID, clusterName)
+	o.found.export(r)
+	return call[ExportJob](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+		body := gen.ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
+		if len(r.CustomData) > 0 {
+			pairs := make([]gen.CustomDataRequest, len(r.CustomData))
+			for i := range r.CustomData {
+				pairs[i] = gen.CustomDataRequest{Key: &r.CustomData[i].Key, Value: &r.CustomData[i].Value}
+			}
+			body.CustomData = &pairs
+		}
+		return c.atlas.CreateBackupExport(ctx, groupID, clusterName, nil, body)
+	})
 }
 
 // GetExport returns one job.
 func (c *Client) GetExport(ctx context.Context, groupID, clusterName, exportID string) (*ExportJob, error) {
-	return nil, nil
+	return c.getExport(ctx, c.caller.maxRetries, groupID, clusterName, exportID)
+}
+
+func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterName, exportID string) (*ExportJob, error) {
+	o := operation{id: "getBackupExport", retries: retries}
+	o.found.inCluster(groupID, clusterName)
+	o.found.id("exportId", exportID)
+	return call[ExportJob](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+		return c.atlas.GetBackupExport(ctx, groupID, clusterName, exportID, nil)
+	})
 }
 
 // ListExports yields the jobs of a cluster, page by page, in Atlas's order. An error is
 // yielded once, and ends the sequence. A job that is created meanwhile may be missed, or
 // another yielded twice.
 func (c *Client) ListExports(ctx context.Context, groupID, clusterName string, o ListOptions) iter.Seq2[*ExportJob, error] {
-	return nil
+	return pages(o, func(o ListOptions) (*Page[ExportJob], error) { return c.exports(ctx, groupID, clusterName, o, false) })
 }
 
 // ExportsPage returns one page of the jobs of a cluster.
 func (c *Client) ExportsPage(ctx context.Context, groupID, clusterName string, o ListOptions) (*Page[ExportJob], error) {
-	return nil, nil
+	return c.exports(ctx, groupID, clusterName, o, true)
+}
+
+func (c *Client) exports(ctx context.Context, groupID, clusterName string, o ListOptions, count bool) (*Page[ExportJob], error) {
+	op := c.caller.read("listBackupExports")
+	op.found.inCluster(groupID, clusterName)
+	op.found.page(o)
+	return call[Page[ExportJob]](ctx, c.caller, op, func(ctx context.Context) (*http.Response, error) {
+		return c.atlas.ListBackupExports(ctx, groupID, clusterName, &gen.ListBackupExportsParams{
+			PageNum: orNil(o.PageNum), ItemsPerPage: orNil(o.ItemsPerPage), IncludeCount: &count,
+		})
+	})
 }
 
 // FindExport returns the newest job that copies the snapshot and was created at since or
-// later, by Atlas's clock; otherwise [ErrNotFound]. It answers what became of a create whose
-// outcome is unknown: [UnknownOutcomeError.SentAt], less what the clocks may differ, is a
-// good since.
+// later, by Atlas's clock and to the second; otherwise [ErrNotFound]. It answers what became of
+// a create whose outcome is unknown: [UnknownOutcomeError.SentAt], less what the clocks may
+// differ, is a good since.
 func (c *Client) FindExport(ctx context.Context, groupID, clusterName, snapshotID string, since time.Time) (*ExportJob, error) {
-	return nil, nil
+	return find("listBackupExports", snapshotID, since, c.ListExports(ctx, groupID, clusterName, ListOptions{ItemsPerPage: maxItems}))
 }
 
 // CreateExport is as [Client.CreateExport].
 func (v *V1) CreateExport(ctx context.Context, groupID, clusterName string, r ExportRequest) (*ExportJob, error) {
-	return nil, nil
+	o := operation{id: "v1CreateBackupExport", create: true}
+	o.found.inCluster(groupID, clusterName)
+	o.found.export(r)
+	return call[ExportJob](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
+		body := gen.V1ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
+		if len(r.CustomData) > 0 {
+			pairs := make([]gen.V1CustomDataRequest, len(r.CustomData))
+			for i, pair := range r.CustomData {
+				pairs[i] = gen.V1CustomDataRequest(pair)
+			}
+			body.CustomData = &pairs
+		}
+		return v.atlas.V1CreateBackupExport(ctx, groupID, clusterName, nil, body)
+	})
 }
 
 // GetExport is as [Client.GetExport].
 func (v *V1) GetExport(ctx context.Context, groupID, clusterName, exportID string) (*ExportJob, error) {
-	return nil, nil
+	return v.getExport(ctx, v.caller.maxRetries, groupID, clusterName, exportID)
+}
+
+func (v *V1) getExport(ctx context.Context, retries int, groupID, clusterName, exportID string) (*ExportJob, error) {
+	o := operation{id: "v1GetBackupExport", retries: retries}
+	o.found.inCluster(groupID, clusterName)
+	o.found.id("exportId", exportID)
+	return call[ExportJob](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
+		return v.atlas.V1GetBackupExport(ctx, groupID, clusterName, exportID, nil)
+	})
 }
 
 // ListExports is as [Client.ListExports].
 func (v *V1) ListExports(ctx context.Context, groupID, clusterName string, o ListOptions) iter.Seq2[*ExportJob, error] {
-	return nil
+	return pages(o, func(o ListOptions) (*Page[ExportJob], error) { return v.exports(ctx, groupID, clusterName, o, false) })
 }
 
 // ExportsPage is as [Client.ExportsPage].
 func (v *V1) ExportsPage(ctx context.Context, groupID, clusterName string, o ListOptions) (*Page[ExportJob], error) {
-	return nil, nil
+	return v.exports(ctx, groupID, clusterName, o, true)
+}
+
+func (v *V1) exports(ctx context.Context, groupID, clusterName string, o ListOptions, count bool) (*Page[ExportJob], error) {
+	op := v.caller.read("v1ListBackupExports")
+	op.found.inCluster(groupID, clusterName)
+	op.found.page(o)
+	return call[Page[ExportJob]](ctx, v.caller, op, func(ctx context.Context) (*http.Response, error) {
+		return v.atlas.V1ListBackupExports(ctx, groupID, clusterName, &gen.V1ListBackupExportsParams{
+			PageNum: orNil(o.PageNum), ItemsPerPage: orNil(o.ItemsPerPage), IncludeCount: &count,
+		})
+	})
 }
 
 // FindExport is as [Client.FindExport].
 func (v *V1) FindExport(ctx context.Context, groupID, clusterName, snapshotID string, since time.Time) (*ExportJob, error) {
-	return nil, nil
+	return find("v1ListBackupExports", snapshotID, since, v.ListExports(ctx, groupID, clusterName, ListOptions{ItemsPerPage: maxItems}))
+}
+
+// find returns the newest of the snapshot's jobs that was created since.
+func find(operation, snapshotID string, since time.Time, jobs iter.Seq2[*ExportJob, error]) (*ExportJob, error) {
+	var found violations
+	if found.id("snapshotId", snapshotID); len(found) > 0 {
+		return nil, found.err(operation)
+	}
+	since = since.Truncate(time.Second) // as exactly as Atlas tells times
+	var newest *ExportJob
+	for job, err := range jobs {
+		switch {
+		case err != nil:
+			return nil, err
+		case job.SnapshotID == snapshotID && !job.CreatedAt.Before(since) && (newest == nil || job.CreatedAt.After(newest.CreatedAt)):
+			newest = job
+		}
+	}
+	if newest == nil {
+		return nil, &Error{Operation: operation, Err: fmt.Errorf("%w: no job of snapshot %s since %s", ErrNotFound, snapshotID, since.UTC().Format(time.RFC3339))}
+	}
+	return newest, nil
 }

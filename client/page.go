@@ -1,0 +1,80 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"iter"
+
+	"atlas-export-gateway/gen"
+)
+
+// ListOptions choose one page of a list, or where the reading of all pages begins.
+type ListOptions struct {
+	// PageNum is the page, counted from 1; 0 means 1.
+	PageNum int
+	// ItemsPerPage is how many items make a page, 1 to 500; 0 means 100.
+	ItemsPerPage int
+}
+
+// maxItems is the largest page.
+const maxItems = 500
+
+// Page is one page of a list. It encodes as JSON in Atlas's form, without the links.
+type Page[T any] struct {
+	Results    []T `json:"results"`
+	TotalCount int `json:"totalCount"` // how many items all pages hold
+
+	more bool // another page follows
+}
+
+// UnmarshalJSON reads Atlas's form. It refuses a page without results.
+func (p *Page[T]) UnmarshalJSON(text []byte) error {
+	var content struct {
+		Results    []T        `json:"results"`
+		TotalCount int        `json:"totalCount"`
+		Links      []gen.Link `json:"links"`
+	}
+	if err := json.Unmarshal(text, &content); err != nil {
+		return err
+	}
+	if content.Results == nil {
+		return errors.New("a page without results")
+	}
+	*p = Page[T]{Results: content.Results, TotalCount: content.TotalCount}
+	for _, link := range content.Links {
+		p.more = p.more || orZero(link.Rel) == "next"
+	}
+	return nil
+}
+
+// pages yields what read returns for one page after the other. Of the link to the next page
+// only its being there counts: where it points is for the server to know.
+func pages[T any](o ListOptions, read func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for o := o; ; o.PageNum++ {
+			o.PageNum = max(o.PageNum, 1)
+			page, err := read(o)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range page.Results {
+				if !yield(&page.Results[i], nil) {
+					return
+				}
+			}
+			if !page.more || len(page.Results) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// orNil returns nil for the zero value, which is how the generated types spell "absent".
+func orNil[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}

@@ -1,0 +1,225 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/client"
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/sim"
+
+	"github.com/goccy/go-yaml"
+	"go.uber.org/goleak"
+)
+
+// No test leaves a goroutine behind.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+const (
+	group   = sim.GroupID
+	cluster = sim.OrdersCluster
+	nobody  = "64f0c1a2b3d4e5f60718ffff" // an id that nothing has
+)
+
+// key is the simulation's credential.
+var key = client.APIKey(sim.PublicKey, sim.PrivateKey)
+
+// newClient builds a client that ends with the test.
+func newClient(t testing.TB, config client.Config) *client.Client {
+	t.Helper()
+	c, err := client.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+// gatewayServer is a gateway on loopback that can be stopped and started again.
+type gatewayServer struct {
+	config  gateway.Config
+	address string
+	stop    func()
+	logs    *lockedBuffer
+}
+
+// startGateway serves a gateway in front of a simulated Atlas for anonymous callers, or for
+// those of the entries. It stops with the test.
+func startGateway(t testing.TB, atlas *sim.Server, settings string, entries ...callers.Entry) *gatewayServer {
+	t.Helper()
+	who := "callers: {anonymous: true}\n"
+	if len(entries) > 0 {
+		list, err := yaml.Marshal(map[string]any{"callers": map[string]any{"list": entries}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		who = string(list)
+	}
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	text := who + "upstream:\n  base_url: " + atlas.URL() + "\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n" + settings
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config, err := gateway.LoadConfig(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gatewayServer{config: config, address: "127.0.0.1:0", logs: &lockedBuffer{}}
+	g.start(t)
+	t.Cleanup(func() { g.stop() })
+	return g
+}
+
+func (g *gatewayServer) url() string { return "http://" + g.address }
+
+// start serves on the address that the gateway had before, if any.
+func (g *gatewayServer) start(t testing.TB) {
+	t.Helper()
+	built, err := gateway.New(g.config, slog.New(slog.NewJSONHandler(g.logs, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", g.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	management, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.address = listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- built.Serve(ctx, listener, management) }()
+	g.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-stopped:
+			if err != nil {
+				t.Errorf("the gateway stopped with: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the gateway did not stop")
+		}
+	})
+}
+
+// lockedBuffer is a buffer that a server writes and a test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// ways are the two ways to a simulated Atlas: by itself, and through a gateway.
+func ways(t *testing.T, config sim.Config, settings string, test func(t *testing.T, atlas *sim.Server, way client.Config)) {
+	t.Run("direct", func(t *testing.T) {
+		atlas := sim.Start(t, config)
+		test(t, atlas, client.Config{BaseURL: atlas.URL(), Credential: key})
+	})
+	t.Run("gateway", func(t *testing.T) {
+		atlas := sim.Start(t, config)
+		g := startGateway(t, atlas, settings)
+		test(t, atlas, client.Config{BaseURL: g.url()})
+	})
+}
+
+// signed returns the requests of an operation that bore a good credential.
+func signed(atlas *sim.Server, operation string) (requests []sim.Request) {
+	for _, request := range atlas.Requests(0) {
+		if request.Operation == operation && request.Caller != "" {
+			requests = append(requests, request)
+		}
+	}
+	return requests
+}
+
+func setFaults(t testing.TB, atlas *sim.Server, faults ...sim.Fault) {
+	t.Helper()
+	if err := atlas.SetFaults(faults); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// createBucket and createExport make what a test needs to be there.
+func createBucket(t testing.TB, c *client.Client) *client.ExportBucket {
+	t.Helper()
+	bucket, err := c.CreateExportBucket(t.Context(), group, client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bucket
+}
+
+func createExport(t testing.TB, c *client.Client, clusterName, snapshotID string) *client.ExportJob {
+	t.Helper()
+	job, err := c.CreateExport(t.Context(), group, clusterName, client.ExportRequest{SnapshotID: snapshotID, ExportBucketID: createBucket(t, c).ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+// asError returns the *client.Error in err, which must be one.
+func asError(t testing.TB, err error) *client.Error {
+	t.Helper()
+	var e *client.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("%T is no *client.Error: %v", err, err)
+	}
+	return e
+}
+
+// kindOf returns which of the package's kinds err is; two would be a mistake.
+func kindOf(t testing.TB, err error) string {
+	t.Helper()
+	var kinds []string
+	for name, kind := range map[string]error{
+		"invalid": client.ErrInvalid, "unauthorized": client.ErrUnauthorized, "forbidden": client.ErrForbidden,
+		"not found": client.ErrNotFound, "conflict": client.ErrConflict, "rate limited": client.ErrRateLimited,
+		"unknown outcome": client.ErrUnknownOutcome, "failed": client.ErrExportFailed, "cancelled": client.ErrExportCancelled,
+	} {
+		if errors.Is(err, kind) {
+			kinds = append(kinds, name)
+		}
+	}
+	if len(kinds) > 1 {
+		t.Errorf("%v is of several kinds: %v", err, kinds)
+	}
+	return strings.Join(kinds, " ")
+}
+
+// roundTripper is a transport of a test's own.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

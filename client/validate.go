@@ -1,0 +1,123 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// violations collects what is wrong with a request that was not sent. The rules are the
+// contract's; a test holds them against it. The values are not repeated: what stands in a
+// wrong place may be a secret.
+type violations []Violation
+
+var errInvalid = errors.New("not sent, since it breaks the contract")
+
+// err is the error of a call that is not sent, or nil.
+func (v violations) err(operation string) error {
+	if len(v) == 0 {
+		return nil
+	}
+	return &Error{Operation: operation, Violations: v, Err: errInvalid}
+}
+
+func (v *violations) add(field, format string, args ...any) {
+	*v = append(*v, Violation{Field: field, Description: fmt.Sprintf(format, args...)})
+}
+
+// required reports whether a value is there, and adds a violation if it isn't.
+func (v *violations) required(field, value string) bool {
+	if value == "" {
+		v.add(field, "is required")
+	}
+	return value != ""
+}
+
+// id checks an id as Atlas makes them.
+func (v *violations) id(field, value string) {
+	if v.required(field, value) && !objectID(value) {
+		v.add(field, "is not 24 hexadecimal digits in lower case")
+	}
+}
+
+func objectID(s string) bool {
+	if len(s) != 24 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	clusterPattern    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]*$`)
+	serviceURLPattern = regexp.MustCompile(`^https://[A-Za-z0-9-]+\.blob\.core\.windows\.net/[A-Za-z0-9$-]+$`)
+)
+
+// bucket checks the path of one bucket.
+func (v *violations) bucket(groupID, exportBucketID string) {
+	v.id("groupId", groupID)
+	v.id("exportBucketId", exportBucketID)
+}
+
+// inCluster checks the path of a cluster's jobs.
+func (v *violations) inCluster(groupID, clusterName string) {
+	v.id("groupId", groupID)
+	v.cluster(clusterName)
+}
+
+func (v *violations) cluster(value string) {
+	if v.required("clusterName", value) && (len(value) > 64 || !clusterPattern.MatchString(value)) {
+		v.add("clusterName", "is not a cluster name: at most 64 letters, digits and hyphens, not a hyphen first")
+	}
+}
+
+func (v *violations) serviceURL(value string) {
+	if v.required("/serviceUrl", value) && (len(value) < 33 || len(value) > 2048 || !serviceURLPattern.MatchString(value)) {
+		v.add("/serviceUrl", "is not https://ACCOUNT.blob.core.windows.net/CONTAINER")
+	}
+}
+
+func (v *violations) bucketName(value string) {
+	if !v.required("/bucketName", value) || !v.text("/bucketName", value) {
+		return
+	}
+	// The contract counts as JSON Schema's validators do, in UTF-16.
+	if n := len(utf16.Encode([]rune(value))); n < 3 || n > 63 {
+		v.add("/bucketName", "has %d characters, not 3 to 63", n)
+	}
+}
+
+// text checks what encoding/json would change silently.
+func (v *violations) text(field, value string) bool {
+	if !utf8.ValidString(value) {
+		v.add(field, "is not valid UTF-8")
+		return false
+	}
+	return true
+}
+
+func (v *violations) export(r ExportRequest) {
+	v.id("/snapshotId", r.SnapshotID)
+	v.id("/exportBucketId", r.ExportBucketID)
+	for i, pair := range r.CustomData {
+		at := "/customData/" + strconv.Itoa(i)
+		v.text(at+"/key", pair.Key)
+		v.text(at+"/value", pair.Value)
+	}
+}
+
+func (v *violations) page(o ListOptions) {
+	if o.PageNum < 0 {
+		v.add("pageNum", "is less than 1")
+	}
+	if o.ItemsPerPage < 0 || o.ItemsPerPage > maxItems {
+		v.add("itemsPerPage", "is not 1 to 500")
+	}
+}
