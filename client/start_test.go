@@ -17,10 +17,8 @@ import (
 
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/gateway"
-	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
 
-	"github.com/goccy/go-yaml"
 	"go.uber.org/goleak"
 )
 
@@ -63,19 +61,14 @@ type gatewayServer struct {
 }
 
 // startGateway serves a gateway in front of a simulated Atlas for anonymous callers, or for
-// those of the entries. It stops with the test.
-func startGateway(t testing.TB, atlas *sim.Server, settings string, entries ...callers.Entry) *gatewayServer {
+// those that settings list. It stops with the test.
+func startGateway(t testing.TB, atlas *sim.Server, settings string) *gatewayServer {
 	t.Helper()
-	who := "callers: {anonymous: true}\n"
-	if len(entries) > 0 {
-		list, err := yaml.Marshal(map[string]any{"callers": map[string]any{"list": entries}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		who = string(list)
+	if !strings.Contains(settings, "callers:") {
+		settings += "callers: {anonymous: true}\n"
 	}
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	text := who + "upstream:\n  base_url: " + atlas.URL() + "\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n" + settings
+	text := settings + "upstream:\n  base_url: " + atlas.URL() + "\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,552 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/client"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/sim"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+)
+
+// method is one method of the client, called for a group with ids that may exist.
+type method struct {
+	name   string
+	create bool
+	call   func(ctx context.Context, c *client.Client, group, bucket, job string) error
+}
+
+// get reports whether the method sends GETs, and content whether it sends content.
+func (m *method) get() bool { return !m.create && !strings.HasSuffix(m.name, "teExportBucket") }
+
+func (m *method) content() bool { return m.create || m.name == "UpdateExportBucket" }
+
+// drain reads a list to its end or its error.
+func drain[T any](list iter.Seq2[T, error]) error {
+	for _, err := range list {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dropResult[T any](_ T, err error) error { return err }
+
+var (
+	export = func(bucket string) client.ExportRequest {
+		return client.ExportRequest{SnapshotID: sim.OrdersSnapshot2, ExportBucketID: bucket}
+	}
+	awsBucket = client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole}
+	quickly   = client.WaitOptions{Interval: time.Millisecond, MaxInterval: time.Millisecond}
+)
+
+var methods = []method{
+	{"CreateExport", true, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.CreateExport(ctx, group, cluster, export(bucket)))
+	}},
+	{"GetExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.GetExport(ctx, group, cluster, job))
+	}},
+	{"ListExports", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return drain(c.ListExports(ctx, group, cluster, client.ListOptions{}))
+	}},
+	{"ExportsPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.ExportsPage(ctx, group, cluster, client.ListOptions{}))
+	}},
+	{"FindExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.FindExport(ctx, group, cluster, sim.OrdersSnapshot, time.Time{}))
+	}},
+	{"CreateExportBucket", true, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.CreateExportBucket(ctx, group, awsBucket))
+	}},
+	{"GetExportBucket", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.GetExportBucket(ctx, group, bucket))
+	}},
+	{"ListExportBuckets", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return drain(c.ListExportBuckets(ctx, group, client.ListOptions{}))
+	}},
+	{"ExportBucketsPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.ExportBucketsPage(ctx, group, client.ListOptions{}))
+	}},
+	{"UpdateExportBucket", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.UpdateExportBucket(ctx, group, bucket, client.ExportBucketUpdate{}))
+	}},
+	{"DeleteExportBucket", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return c.DeleteExportBucket(ctx, group, bucket)
+	}},
+	{"V1.CreateExport", true, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().CreateExport(ctx, group, cluster, export(bucket)))
+	}},
+	{"V1.GetExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().GetExport(ctx, group, cluster, job))
+	}},
+	{"V1.ListExports", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return drain(c.V1().ListExports(ctx, group, cluster, client.ListOptions{}))
+	}},
+	{"V1.ExportsPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().ExportsPage(ctx, group, cluster, client.ListOptions{}))
+	}},
+	{"V1.FindExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().FindExport(ctx, group, cluster, sim.OrdersSnapshot, time.Time{}))
+	}},
+	{"V1.CreateExportBucket", true, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().CreateExportBucket(ctx, group, awsBucket))
+	}},
+	{"V1.GetExportBucket", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().GetExportBucket(ctx, group, bucket))
+	}},
+	{"V1.ListExportBuckets", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return drain(c.V1().ListExportBuckets(ctx, group, client.ListOptions{}))
+	}},
+	{"V1.ExportBucketsPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().ExportBucketsPage(ctx, group, client.ListOptions{}))
+	}},
+	{"V1.DeleteExportBucket", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return c.V1().DeleteExportBucket(ctx, group, bucket)
+	}},
+}
+
+// waits are the two methods that look until a job ends.
+var waits = []method{
+	{"WaitForExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.WaitForExport(ctx, group, cluster, job, quickly))
+	}},
+	{"V1.WaitForExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().WaitForExport(ctx, group, cluster, job, quickly))
+	}},
+}
+
+// outcome is what the tables below compare of an error.
+type outcome struct {
+	Kind    string
+	Status  int
+	Code    string
+	Gateway string
+}
+
+func outcomeOf(t *testing.T, err error) outcome {
+	t.Helper()
+	if err == nil {
+		return outcome{Kind: "success"}
+	}
+	e := asError(t, err)
+	return outcome{kindOf(t, err), e.Status, e.Code, e.GatewayKind}
+}
+
+// Errors that no other try would mend, of each method.
+func TestRefusals(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	g := startGateway(t, atlas, "")
+	direct := client.Config{BaseURL: atlas.URL(), Credential: key}
+	through := client.Config{BaseURL: g.url()}
+	readOnly := client.Config{BaseURL: atlas.URL(), Credential: client.APIKey(sim.ReadOnlyPublicKey, sim.PrivateKey)}
+	bad := client.Config{BaseURL: atlas.URL(), Credential: client.APIKey(sim.PublicKey, "wrong")}
+	noAccount := client.Config{BaseURL: atlas.URL(), Credential: client.ServiceAccount(sim.ClientID, "wrong")}
+	badToken := client.Config{BaseURL: atlas.URL(), Credential: client.BearerToken("wrong")}
+
+	for _, test := range []struct {
+		name  string
+		way   client.Config
+		group string
+		want  outcome
+	}{
+		{"an invalid group, direct", direct, "..", outcome{Kind: "invalid"}},
+		{"an invalid group, gateway", through, "64F0C1A2B3D4E5F607182930", outcome{Kind: "invalid"}},
+		{"no such group, direct", direct, nobody, outcome{Kind: "not found", Status: 404, Code: "GROUP_NOT_FOUND"}},
+		{"no such group, gateway", through, nobody, outcome{Kind: "not found", Status: 404, Code: "GROUP_NOT_FOUND"}},
+		{"a wrong key", bad, group, outcome{Kind: "unauthorized", Status: 401}},
+		{"a wrong secret", noAccount, group, outcome{Kind: "unauthorized", Status: 401}},
+		{"a wrong token", badToken, group, outcome{Kind: "unauthorized", Status: 401, Code: "UNEXPECTED_ERROR"}},
+		{"a group of others", readOnly, sim.EmptyGroupID, outcome{Kind: "forbidden", Status: 401, Code: "NOT_IN_GROUP"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newClient(t, test.way)
+			for _, m := range append(waits, methods...) {
+				before := atlas.Counts().Requests
+				err := m.call(t.Context(), c, test.group, nobody, nobody)
+				got := outcomeOf(t, err)
+				if got.Status == 401 && test.want.Code == "" {
+					got.Code = "" // a key that is held back is not sent
+				}
+				if diff := cmp.Diff(test.want, got); diff != "" {
+					t.Errorf("%s: %v (-want +got):\n%s", m.name, err, diff)
+				}
+				if test.want.Status == 0 && atlas.Counts().Requests != before {
+					t.Errorf("%s: it was sent all the same", m.name)
+				}
+				for _, secret := range []string{"wrong", sim.PrivateKey} {
+					if strings.Contains(err.Error(), secret) {
+						t.Errorf("%s: the secret is in %q", m.name, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// What goes wrong on the way, of each method: the status is kept, whatever the content, and
+// a create whose outcome can't be known says so.
+func TestFaults(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("the redirect was followed") }))
+	t.Cleanup(elsewhere.Close)
+	for _, test := range []struct {
+		fault           sim.Fault
+		direct, gateway outcome // of a create that isn't sure, Kind is "unknown outcome"
+		sure            bool    // of a create too: it was not carried out
+	}{
+		{fault: sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 7}, sure: true,
+			direct:  outcome{Kind: "rate limited", Status: 429, Code: "RATE_LIMITED_TOKEN_BUCKET"},
+			gateway: outcome{Kind: "rate limited", Status: 429, Code: "RATE_LIMITED_TOKEN_BUCKET"}},
+		{fault: sim.Fault{Kind: sim.FaultRateLimit400, RetryAfter: 7}, sure: true,
+			direct:  outcome{Kind: "rate limited", Status: 400, Code: "RATE_LIMITED_TOKEN_BUCKET"},
+			gateway: outcome{Kind: "rate limited", Status: 400, Code: "RATE_LIMITED_TOKEN_BUCKET"}},
+		{fault: sim.Fault{Kind: sim.FaultUnavailable},
+			direct:  outcome{Status: 503},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_response"}},
+		{fault: sim.Fault{Kind: sim.FaultUnavailableAfter},
+			direct:  outcome{Status: 503},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_response"}},
+		{fault: sim.Fault{Kind: sim.FaultReset},
+			direct:  outcome{},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_unreachable"}},
+		{fault: sim.Fault{Kind: sim.FaultResetAfter},
+			direct:  outcome{},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_unreachable"}},
+		{fault: sim.Fault{Kind: sim.FaultRedirect, Location: elsewhere.URL},
+			direct:  outcome{Status: 307},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_response"}},
+		{fault: sim.Fault{Kind: sim.FaultTruncate},
+			direct:  outcome{Status: 200},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_unreachable"}},
+		{fault: sim.Fault{Kind: sim.FaultOversize, Bytes: 1 << 20},
+			direct:  outcome{Status: 200},
+			gateway: outcome{Status: 200}},
+		{fault: sim.Fault{Kind: sim.FaultUnavailable, BeforeAuthentication: true}, sure: true,
+			direct:  outcome{Status: 503},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_unsigned"}},
+		{fault: sim.Fault{Kind: sim.FaultRateLimit, BeforeAuthentication: true}, sure: true,
+			direct:  outcome{Kind: "rate limited", Status: 429, Code: "RATE_LIMITED_TOKEN_BUCKET"},
+			gateway: outcome{Kind: "rate limited", Status: 429, Code: "RATE_LIMITED_TOKEN_BUCKET", Gateway: "rate_limited"}},
+		{fault: sim.Fault{Kind: sim.FaultNoChallenge}, sure: true,
+			direct:  outcome{Kind: "unauthorized", Status: 401, Code: "UNEXPECTED_ERROR"},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_credential"}},
+	} {
+		name := string(test.fault.Kind)
+		if test.fault.BeforeAuthentication {
+			name += " of the challenge"
+		}
+		t.Run(name, func(t *testing.T) {
+			ways(t, sim.Config{Settings: sim.Settings{ParallelExports: true}}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
+				for _, m := range methods {
+					through := way.Credential.String() == "no credential"
+					switch {
+					// Without content, the answer to the unsigned request is the answer.
+					case test.fault.BeforeAuthentication && !m.content(),
+						// net/http repeats a GET after a reset by itself, with a count that was used.
+						strings.HasPrefix(name, "reset") && through && m.get():
+						continue
+					}
+					// No nonce is at hand, and what the call needs exists.
+					setFaults(t, atlas)
+					good := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
+					bucket := createBucket(t, good)
+					job := createExport(t, good, cluster, sim.OrdersSnapshot)
+					atlas.ForgetNonces()
+
+					want := test.direct
+					if through {
+						want = test.gateway
+					}
+					if want.Status == 200 && strings.HasSuffix(m.name, "DeleteExportBucket") {
+						want = outcome{Kind: "success"} // 204 has no content that could be wrong
+					}
+					if want.Gateway == "upstream_unreachable" && test.fault.Kind == sim.FaultTruncate && strings.HasSuffix(m.name, "DeleteExportBucket") {
+						want = outcome{Kind: "success"}
+					}
+					if m.create && !test.sure {
+						want.Kind = "unknown outcome"
+					}
+					way.MaxRetries, way.MaxResponse = -1, 64<<10
+					way.Transport = &http.Transport{DisableKeepAlives: true} // lest net/http repeat a GET
+					if test.fault.BeforeAuthentication && through {
+						way.BaseURL = startGateway(t, atlas, "").url() // one that has no nonce yet
+					}
+					c := newClient(t, way)
+					setFaults(t, atlas, test.fault)
+					err := m.call(t.Context(), c, group, bucket.ID, job.ID)
+					if diff := cmp.Diff(want, outcomeOf(t, err)); diff != "" {
+						t.Errorf("%s: %v (-want +got):\n%s", m.name, err, diff)
+					}
+					if want.Kind == "rate limited" {
+						if got := asError(t, err).RetryAfter; test.fault.RetryAfter > 0 && got != time.Duration(test.fault.RetryAfter)*time.Second {
+							t.Errorf("%s: RetryAfter is %v", m.name, got)
+						}
+					}
+					if want.Gateway != "" && !strings.Contains(err.Error(), asError(t, err).RequestID) {
+						t.Errorf("%s: no request id in %v", m.name, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Conflicts, and what Atlas and the gateway find invalid that the client can't know.
+func TestAtlasRefuses(t *testing.T) {
+	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
+		ctx := t.Context()
+		c := newClient(t, way)
+		job := createExport(t, c, cluster, sim.OrdersSnapshot)
+		request := client.ExportRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: job.ExportBucketID}
+		for name, test := range map[string]struct {
+			err    error
+			want   outcome
+			detail string
+			params []string
+		}{
+			"an export under way": {dropResult(c.CreateExport(ctx, group, cluster, request)),
+				outcome{Kind: "conflict", Status: 409, Code: "EXPORT_ALREADY_IN_PROGRESS"}, "An export of snapshot " + sim.OrdersSnapshot + " is already in progress.", []string{sim.OrdersSnapshot}},
+			"the same, v1.0": {dropResult(c.V1().CreateExport(ctx, group, cluster, request)),
+				outcome{Kind: "conflict", Status: 409, Code: "EXPORT_ALREADY_IN_PROGRESS"}, "An export of snapshot " + sim.OrdersSnapshot + " is already in progress.", []string{sim.OrdersSnapshot}},
+			"a bucket in use": {c.DeleteExportBucket(ctx, group, job.ExportBucketID),
+				outcome{Kind: "conflict", Status: 400, Code: "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE"}, "*", nil},
+			"no such bucket": {c.DeleteExportBucket(ctx, group, nobody),
+				outcome{Kind: "not found", Status: 404, Code: "EXPORT_BUCKET_NOT_FOUND"}, "No export Bucket with ID " + nobody + " does not exist.", []string{nobody}},
+			"no such job": {dropResult(c.WaitForExport(ctx, group, cluster, nobody, quickly)),
+				outcome{Kind: "not found", Status: 404, Code: "INVALID_JOB_ID"}, "An invalid job ID " + nobody + " was specified.", []string{nobody}},
+			"a role that can't be assumed": {dropResult(c.CreateExportBucket(ctx, group, client.AWSBucket{BucketName: "acme", IAMRoleID: sim.UnassumableRole})),
+				outcome{Kind: "invalid", Status: 400, Code: "CANNOT_ASSUME_ROLE"}, "*", nil},
+			"a job that is not there": {dropResult(c.FindExport(ctx, group, cluster, sim.OrdersSnapshot2, time.Time{})),
+				outcome{Kind: "not found"}, "", nil},
+			"a job that is too old": {dropResult(c.FindExport(ctx, group, cluster, sim.OrdersSnapshot, job.CreatedAt.Add(time.Second))),
+				outcome{Kind: "not found"}, "", nil},
+		} {
+			if diff := cmp.Diff(test.want, outcomeOf(t, test.err)); diff != "" {
+				t.Errorf("%s: %v (-want +got):\n%s", name, test.err, diff)
+				continue
+			}
+			e := asError(t, test.err)
+			if test.detail != "*" && (e.Detail != test.detail || !cmp.Equal(e.Parameters, test.params)) {
+				t.Errorf("%s: %q %q", name, e.Detail, e.Parameters)
+			}
+		}
+	})
+}
+
+// The grants of a caller's key, of each form, and the gateway's violations.
+func TestGatewayCallers(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	file := filepath.Join(t.TempDir(), "nightly.ha1")
+	pair, account, token := callers.NewKeyPair("nightly", "", file), callers.NewServiceAccount("nightly"), callers.NewToken("nightly")
+	if err := os.WriteFile(file, []byte(pair.HA1File.Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	entry := pair.Entry
+	entry.ServiceAccounts, entry.Tokens = account.Entry.ServiceAccounts, token.Entry.Tokens
+	list, err := yaml.Marshal([]callers.Entry{entry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, atlas, "callers:\n  list:\n  "+strings.ReplaceAll(strings.TrimSpace(string(list)), "\n", "\n  ")+
+		"\n    grants: [{operations: [read], groups: ["+group+"]}]\n")
+	for _, credential := range []client.Credential{
+		client.APIKey(pair.ID, pair.Secret.Reveal()),
+		client.ServiceAccount(account.ID, account.Secret.Reveal()),
+		client.BearerToken(token.Secret.Reveal()),
+	} {
+		t.Run(credential.String(), func(t *testing.T) {
+			c := newClient(t, client.Config{BaseURL: g.url(), Credential: credential})
+			if _, err := c.ExportsPage(t.Context(), group, cluster, client.ListOptions{}); err != nil {
+				t.Error(err)
+			}
+			_, err := c.CreateExportBucket(t.Context(), group, awsBucket)
+			if diff := cmp.Diff(outcome{"forbidden", 403, "USER_UNAUTHORIZED", "forbidden"}, outcomeOf(t, err)); diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	t.Run("nobody", func(t *testing.T) {
+		c := newClient(t, client.Config{BaseURL: g.url()})
+		_, err := c.ExportsPage(t.Context(), group, cluster, client.ListOptions{})
+		if diff := cmp.Diff(outcome{"unauthorized", 401, "UNEXPECTED_ERROR", "unauthorized"}, outcomeOf(t, err)); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+// A create is sent once, and was not carried out unless the error says that it may have been.
+func TestCreatesAreSentOnce(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
+	bucket := createBucket(t, c)
+	since := atlas.Now()
+	for _, fault := range []sim.FaultKind{sim.FaultReset, sim.FaultRateLimit, sim.FaultUnavailable, sim.FaultTruncate} {
+		atlas.Reset()
+		setFaults(t, atlas, sim.Fault{Kind: fault, Count: 1})
+		if _, err := c.CreateExport(t.Context(), group, cluster, export(bucket.ID)); err == nil {
+			t.Errorf("%s: success", fault)
+		}
+		if sent := signed(atlas, "createBackupExport"); len(sent) != 1 {
+			t.Errorf("%s: it was sent %d times", fault, len(sent))
+		}
+	}
+	// The last was carried out, and can be found.
+	job, err := c.FindExport(t.Context(), group, cluster, sim.OrdersSnapshot2, since)
+	if err != nil || job.State != client.Queued {
+		t.Errorf("%+v %v", job, err)
+	}
+}
+
+// What an unknown outcome says, and where it was sent.
+func TestUnknownOutcome(t *testing.T) {
+	ways(t, sim.Config{Settings: sim.Settings{ParallelExports: true}}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
+		c := newClient(t, way)
+		bucket := createBucket(t, c)
+		for _, v1 := range []bool{false, true} {
+			create, find, createBucket := c.CreateExport, c.FindExport, func(ctx context.Context) error { return dropResult(c.CreateExportBucket(ctx, group, awsBucket)) }
+			if v1 {
+				create, find = c.V1().CreateExport, c.V1().FindExport
+				createBucket = func(ctx context.Context) error {
+					return dropResult(c.V1().CreateExportBucket(ctx, group, awsBucket))
+				}
+			}
+			began := time.Now()
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultUnavailableAfter, Count: 1})
+			_, err := create(t.Context(), group, cluster, export(bucket.ID))
+			var unknown *client.UnknownOutcomeError
+			if !errors.As(err, &unknown) || !strings.HasSuffix(err.Error(), "before you repeat it, look for the snapshot's id in the list of the cluster's export jobs") {
+				t.Fatal(err)
+			}
+			if unknown.SentAt.Before(began) || unknown.SentAt.After(time.Now()) {
+				t.Errorf("sent at %v", unknown.SentAt)
+			}
+			if _, err := find(t.Context(), group, cluster, sim.OrdersSnapshot2, unknown.SentAt); err != nil {
+				t.Error(err)
+			}
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultResetAfter, Count: 1})
+			if err := createBucket(t.Context()); !errors.Is(err, client.ErrUnknownOutcome) || !strings.HasSuffix(err.Error(), "look for the bucket in the list of the group's export buckets") {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A create that never left, in each way that can be told.
+func TestNotSent(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
+	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = nil
+	t.Cleanup(untrusted.Close)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	stop := errors.New("dry run")
+	for name, test := range map[string]struct {
+		ctx    context.Context
+		config client.Config
+		cause  error // that errors.Is finds
+	}{
+		"nobody listens":          {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String()}, syscall.ECONNREFUSED},
+		"nobody listens, digest":  {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String(), Credential: key}, syscall.ECONNREFUSED},
+		"nobody listens, account": {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String(), Credential: client.ServiceAccount("a", "b")}, syscall.ECONNREFUSED},
+		"a context that is over":  {over, client.Config{BaseURL: atlas.URL(), Credential: key}, context.Canceled},
+		"an untrusted server":     {t.Context(), client.Config{BaseURL: untrusted.URL}, nil},
+		"BeforeSend":              {t.Context(), client.Config{BaseURL: atlas.URL(), BeforeSend: func(*http.Request) error { return stop }}, stop},
+	} {
+		c := newClient(t, test.config)
+		for _, m := range methods {
+			if !m.create {
+				continue
+			}
+			err := m.call(test.ctx, c, group, nobody, nobody)
+			if errors.Is(err, client.ErrUnknownOutcome) || err == nil || test.cause != nil && !errors.Is(err, test.cause) {
+				t.Errorf("%s: %s: %v", name, m.name, err)
+			}
+		}
+	}
+	if n := atlas.Counts().Requests; n != 0 {
+		t.Errorf("Atlas received %d requests", n)
+	}
+}
+
+// A create that left, and whose context or Timeout ends before the answer.
+func TestEndsWhileSending(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(time.Minute)}}})
+	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
+	ctx, cancel := context.WithCancel(t.Context())
+	written := 0
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+		if written++; written == 2 { // the first asks for a challenge
+			cancel()
+		}
+	}})
+	_, err := c.CreateExport(ctx, group, cluster, export(nobody))
+	if !errors.Is(err, client.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+
+	// A transport that does not say whether it has a connection may have had one.
+	silent := roundTripper(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})
+	c = newClient(t, client.Config{BaseURL: atlas.URL(), Transport: silent, Timeout: time.Millisecond, MaxRetries: -1})
+	_, err = c.CreateExport(t.Context(), group, cluster, export(nobody))
+	if !errors.Is(err, client.ErrUnknownOutcome) || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer in time") {
+		t.Errorf("timed out: %v", err)
+	}
+	_, err = c.GetExport(t.Context(), group, cluster, nobody)
+	if kindOf(t, err) != "" || !strings.Contains(err.Error(), "no answer in time") {
+		t.Errorf("timed out: %v", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	c = newClient(t, client.Config{BaseURL: atlas.URL(), Transport: silent})
+	if _, err = c.GetExport(ctx, group, cluster, nobody); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("over: %v", err)
+	}
+}
+
+// The text of errors is one line, bounded, and moves no cursor.
+func TestErrorText(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":404,"errorCode":"CLUSTER_NOT_FOUND","detail":"No cluster named x."}`:                                          "client: getBackupExport: 404 CLUSTER_NOT_FOUND: No cluster named x.",
+		`{"error":404,"errorCode":"A\u001b[2J","detail":"a\nb\u202ec"}`:                                                         `client: getBackupExport: 404 A\x1b[2J: a\nb\u202ec`,
+		`{"error":404,"errorCode":"X","detail":"` + strings.Repeat("x", 2000) + `"}`:                                            "client: getBackupExport: 404 X: " + strings.Repeat("x", 1000) + "...",
+		`{"error":404,"errorCode":"X","badRequestDetail":{"fields":[{"field":"/a","description":"is b"},{"description":"c"}]}}`: "client: getBackupExport: 404 X; /a is b; c",
+		`<html>secret</html>`:           "client: getBackupExport: 404 Not Found: the answer's content is not Atlas's",
+		`{"error":"404","errorCode":1}`: "client: getBackupExport: 404 Not Found: the answer's content is not Atlas's",
+		`null`:                          "client: getBackupExport: 404 Not Found: the answer's content is not Atlas's",
+		``:                              "client: getBackupExport: 404 Not Found: the answer's content is not Atlas's",
+		`{"error":404,"errorCode":"X","parameters":["a",1]}`: "client: getBackupExport: 404 X",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(404)
+			w.Write([]byte(body))
+		}))
+		_, err := newClient(t, client.Config{BaseURL: server.URL}).GetExport(t.Context(), group, cluster, nobody)
+		if err == nil || err.Error() != want || !errors.Is(err, client.ErrNotFound) {
+			t.Errorf("%s: got  %v\nwant %s", body, err, want)
+		}
+		server.Close()
+	}
+}
