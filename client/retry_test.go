@@ -1,0 +1,155 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/client"
+	"atlas-export-gateway/sim"
+)
+
+// Every read, update and deletion gets over what passes; a create doesn't try.
+func TestRetries(t *testing.T) {
+	for _, fault := range []sim.Fault{
+		{Kind: sim.FaultUnavailable, Count: 1},
+		{Kind: sim.FaultReset, Count: 1},
+		{Kind: sim.FaultTruncate, Count: 1},
+		{Kind: sim.FaultRateLimit, Count: 1},
+		{Kind: sim.FaultRateLimit400, Count: 1},
+	} {
+		t.Run(string(fault.Kind), func(t *testing.T) {
+			t.Parallel()
+			ways(t, sim.Config{Settings: sim.Settings{ParallelExports: true}}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
+				c := newClient(t, way)
+				for _, m := range methods {
+					// Of the other faults three methods are enough; each retry takes its time.
+					one := m.name == "GetExport" || m.name == "UpdateExportBucket" || m.name == "DeleteExportBucket"
+					if m.create || fault.Kind != sim.FaultUnavailable && !one || fault.Kind == sim.FaultTruncate && !m.get() {
+						continue
+					}
+					setFaults(t, atlas)
+					bucket, job := createBucket(t, c), createExport(t, c, cluster, sim.OrdersSnapshot)
+					setFaults(t, atlas, fault)
+					if err := m.call(t.Context(), c, group, bucket.ID, job.ID); err != nil {
+						t.Errorf("%s: %v", m.name, err)
+					}
+					if faults := atlas.Faults(); faults[0].Struck != 1 {
+						t.Errorf("%s: the fault struck %d times", m.name, faults[0].Struck)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A bucket that is gone after a deletion whose outcome was not known was deleted; one that
+// never was there was not.
+func TestDeleteAgain(t *testing.T) {
+	t.Parallel()
+	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
+		c := newClient(t, way)
+		for name, deleteBucket := range map[string]func(context.Context, string, string) error{"v2": c.DeleteExportBucket, "v1.0": c.V1().DeleteExportBucket} {
+			for _, kind := range []sim.FaultKind{sim.FaultResetAfter, sim.FaultUnavailableAfter} {
+				setFaults(t, atlas)
+				bucket := createBucket(t, c)
+				setFaults(t, atlas, sim.Fault{Kind: kind, Count: 1})
+				if err := deleteBucket(t.Context(), group, bucket.ID); err != nil {
+					t.Errorf("%s, %s: %v", name, kind, err)
+				}
+				setFaults(t, atlas)
+				if _, err := c.GetExportBucket(t.Context(), group, bucket.ID); !errors.Is(err, client.ErrNotFound) {
+					t.Errorf("%s, %s: the bucket is there: %v", name, kind, err)
+				}
+			}
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit, Count: 1})
+			if err := deleteBucket(t.Context(), group, nobody); !errors.Is(err, client.ErrNotFound) {
+				t.Errorf("%s: after a rate limit: %v", name, err)
+			}
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultUnavailable, Count: 1})
+			if err := deleteBucket(t.Context(), nobody, nobody); asError(t, err).Code != "GROUP_NOT_FOUND" {
+				t.Errorf("%s: without the group: %v", name, err)
+			}
+		}
+	})
+}
+
+// Retries end: after MaxRetries, before a pause that the context would not outlast, and with
+// the context.
+func TestRetriesEnd(t *testing.T) {
+	t.Parallel()
+	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable}}})
+	for _, test := range []struct{ retries, want int }{{-1, 1}, {1, 2}, {0, 5}} {
+		atlas.Reset()
+		c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key, MaxRetries: test.retries})
+		if _, err := c.GetExport(t.Context(), group, cluster, nobody); asError(t, err).Status != 503 {
+			t.Error(err)
+		}
+		if sent := signed(atlas, "getBackupExport"); len(sent) != test.want {
+			t.Errorf("MaxRetries %d: it was sent %d times", test.retries, len(sent))
+		}
+	}
+
+	// A server that asks for more patience than there is, with a deadline and without.
+	for _, after := range []int{60, 600} {
+		setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: after})
+		ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+		if after == 600 {
+			ctx, cancel = context.WithCancel(t.Context())
+		}
+		c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
+		_, err := c.GetExport(ctx, group, cluster, nobody)
+		if !errors.Is(err, client.ErrRateLimited) || asError(t, err).RetryAfter != time.Duration(after)*time.Second || ctx.Err() != nil {
+			t.Errorf("%d s: %v, %v", after, err, ctx.Err())
+		}
+		cancel()
+	}
+
+	// A context that is cancelled between two tries: both reasons are found.
+	ctx, cancel := context.WithCancel(t.Context())
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"60"}}, Body: closing{strings.NewReader("{}"), cancel}, Request: r}, nil
+	})})
+	_, err := c.GetExport(ctx, group, cluster, nobody)
+	if !errors.Is(err, context.Canceled) || asError(t, err).Status != 503 {
+		t.Error(err)
+	}
+}
+
+// closing is a body that does something when it is closed.
+type closing struct {
+	io.Reader
+	do func()
+}
+
+func (c closing) Close() error {
+	c.do()
+	return nil
+}
+
+// Retry-After is seconds or a date, and is believed for a day at most.
+func TestRetryAfter(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"":                              0,
+		"7":                             7 * time.Second,
+		" 7 ":                           7 * time.Second,
+		"-7":                            0,
+		"soon":                          0,
+		"99999999":                      24 * time.Hour,
+		"99999999999999999999":          0,
+		"Mon, 10 Aug 2020 03:28:25 GMT": 0,
+		"Mon, 10 Aug 2099 03:28:25 GMT": 24 * time.Hour,
+	} {
+		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {value}}, Body: http.NoBody, Request: r}, nil
+		})})
+		_, err := c.GetExport(t.Context(), group, cluster, nobody)
+		if got := asError(t, err).RetryAfter; got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+}
