@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -88,8 +87,7 @@ func (v *violations) bucketName(value string) {
 	if !v.required("/bucketName", value) || !v.text("/bucketName", value) {
 		return
 	}
-	// The contract counts as JSON Schema's validators do, in UTF-16.
-	if n := len(utf16.Encode([]rune(value))); n < 3 || n > 63 {
+	if n := utf8.RuneCountInString(value); n < 3 || n > 63 {
 		v.add("/bucketName", "has %d characters, not 3 to 63", n)
 	}
 }

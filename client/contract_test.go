@@ -1,0 +1,384 @@
+package client_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/api"
+	"atlas-export-gateway/client"
+	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/gen"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// compiled is the contract as the gateway reads it.
+func compiled(t testing.TB) *contract.Contract {
+	t.Helper()
+	doc, err := api.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := contract.Compile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var errDry = errors.New("dry run")
+
+// sent returns what a method of a client sends; nil if the client refuses to.
+func sent(t *testing.T, call func(c *client.Client) error) *http.Request {
+	t.Helper()
+	var request *http.Request
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", BeforeSend: func(r *http.Request) error {
+		request = r
+		return errDry
+	}})
+	if err := call(c); !errors.Is(err, errDry) && !errors.Is(err, client.ErrInvalid) {
+		t.Fatal(err)
+	}
+	return request
+}
+
+// Each method sends a request that the contract allows, in the operation's newest version;
+// together they know every operation.
+func TestRequestsAreOfTheContract(t *testing.T) {
+	c := compiled(t)
+	known := map[string]bool{}
+	for _, m := range append(waits, methods...) {
+		request := sent(t, func(c *client.Client) error { return m.call(t.Context(), c, group, nobody, nobody) })
+		match, err := c.Match(request.Method, request.URL.RequestURI())
+		if err != nil {
+			t.Errorf("%s: %v", m.name, err)
+			continue
+		}
+		known[match.Operation.ID] = true
+		version, err := match.Operation.Resolve(request.Header["Accept"])
+		if err != nil || version != match.Operation.Versions[len(match.Operation.Versions)-1] {
+			t.Errorf("%s: Accept %q: %v", m.name, request.Header["Accept"], err)
+			continue
+		}
+		var body []byte
+		if request.GetBody != nil {
+			content, err := request.GetBody()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err = io.ReadAll(content); err != nil {
+				t.Fatal(err)
+			}
+			if err := contract.CheckContentType(request.Header["Content-Type"]); err != nil {
+				t.Errorf("%s: %v", m.name, err)
+			}
+		}
+		if err := match.Check(version, body, 1000); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+	for _, operation := range c.Operations() {
+		if !known[operation.ID] {
+			t.Errorf("no method sends %s", operation.ID)
+		}
+	}
+}
+
+// What the client finds invalid is what the contract finds invalid, in the same places.
+func TestValidate(t *testing.T) {
+	c := compiled(t)
+	check := func(target, body string) []string {
+		t.Helper()
+		match, err := c.Match("POST", target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], []byte(body), 1000)
+		var invalid *contract.ValidationError
+		var fields []string
+		if errors.As(err, &invalid) {
+			for _, violation := range invalid.Violations {
+				fields = append(fields, violation.Field)
+			}
+		}
+		return fields
+	}
+	found := func(err error) []string {
+		t.Helper()
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, client.ErrInvalid) {
+			t.Fatal(err)
+		}
+		var fields []string
+		for _, violation := range asError(t, err).Violations {
+			fields = append(fields, violation.Field)
+		}
+		return fields
+	}
+	equal := func(what, value string, contract, client []string) {
+		t.Helper()
+		slices.Sort(contract)
+		slices.Sort(client)
+		contract = slices.Compact(contract) // the contract names a value that is too short and of the wrong form twice
+		if diff := cmp.Diff(contract, client); diff != "" {
+			t.Errorf("%s %q (-contract +client):\n%s", what, value, diff)
+		}
+	}
+	text := func(members ...string) string {
+		object := map[string]any{}
+		for i := 0; i < len(members); i += 2 {
+			object[members[i]] = members[i+1]
+		}
+		encoded, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(encoded)
+	}
+	const role = "65a9d2f4f20b4c7788990001"
+	buckets := "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
+	exports := "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
+	values := []string{
+		role, role[:23], role + "0", strings.ToUpper(role), role[:23] + "g", role[:23] + "\n", strings.Repeat("٣", 24), strings.Repeat("٣", 12),
+		"", "a", "ab", "abc", "-abc", "a_b", "a.b", "a/b", "..", "orders", "Orders-2", "orders\n", "órdenes",
+		strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 65),
+		strings.Repeat("😀", 1), strings.Repeat("😀", 2), strings.Repeat("😀", 31), strings.Repeat("😀", 32), strings.Repeat("é", 63), strings.Repeat("é", 64),
+		"https://acmestore.blob.core.windows.net/snapshots", "https://a.blob.core.windows.net/b", "https://.blob.core.windows.net/ab", "https://a.blob.core.windows.net/",
+		"http://acmestore.blob.core.windows.net/snapshots", "https://acmestore.blob.core.windows.net/a/b", "https://acmestore.blob.core.windows.net/$root",
+		"https://acmestoreXblob.core.windows.net/snapshots", "https://a.blob.core.windows.net/" + strings.Repeat("a", 2016), "https://a.blob.core.windows.net/" + strings.Repeat("a", 2017),
+	}
+	for _, v := range values {
+		equal("snapshotId", v, check(exports, text("snapshotId", v, "exportBucketId", role)), found(client.ExportRequest{SnapshotID: v, ExportBucketID: role}.Validate()))
+		equal("both ids", v, check(exports, text("snapshotId", v, "exportBucketId", v)), found(client.ExportRequest{SnapshotID: v, ExportBucketID: v}.Validate()))
+		equal("AWS", v, check(buckets, text("cloudProvider", "AWS", "bucketName", v, "iamRoleId", v)), found(client.AWSBucket{BucketName: v, IAMRoleID: v}.Validate()))
+		equal("GCP", v, check(buckets, text("cloudProvider", "GCP", "bucketName", v, "roleId", v)), found(client.GCPBucket{BucketName: v, RoleID: v}.Validate()))
+		equal("Azure", v, check(buckets, text("cloudProvider", "AZURE", "serviceUrl", v, "roleId", v)), found(client.AzureBucket{ServiceURL: v, RoleID: v}.Validate()))
+		if v != "" { // which is none
+			url := "https://acmestore.blob.core.windows.net/snapshots"
+			equal("Azure name", v, check(buckets, text("cloudProvider", "AZURE", "serviceUrl", url, "roleId", role, "bucketName", v)), found(client.AzureBucket{ServiceURL: url, RoleID: role, BucketName: v}.Validate()))
+		}
+		// Path parameters: what the client sends, the contract takes; what it doesn't, it refuses.
+		for name, path := range map[string]struct {
+			target string
+			call   func(c *client.Client) error
+		}{
+			"groupId": {"/api/atlas/v2/groups/" + v + "/backup/exportBuckets", func(c *client.Client) error {
+				return dropResult(c.ExportBucketsPage(t.Context(), v, client.ListOptions{}))
+			}},
+			"clusterName": {"/api/atlas/v2/groups/" + group + "/clusters/" + v + "/backup/exports", func(c *client.Client) error {
+				return dropResult(c.ExportsPage(t.Context(), group, v, client.ListOptions{}))
+			}},
+			"exportId": {exports + "/" + v, func(c *client.Client) error {
+				return dropResult(c.GetExport(t.Context(), group, cluster, v))
+			}},
+			"exportBucketId": {buckets + "/" + v, func(c *client.Client) error {
+				return dropResult(c.GetExportBucket(t.Context(), group, v))
+			}},
+		} {
+			match, err := c.Match("GET", path.target)
+			allowed := err == nil && strings.Contains(match.Operation.Path, "{"+name+"}") && match.Check(match.Operation.Versions[0], nil, 1000) == nil
+			request := sent(t, path.call)
+			if (request != nil) != allowed {
+				t.Errorf("%s %q: the contract says %v", name, v, allowed)
+			}
+		}
+	}
+	for _, o := range []client.ListOptions{{PageNum: -1}, {ItemsPerPage: -1}, {ItemsPerPage: 501}, {PageNum: -1, ItemsPerPage: 501}} {
+		if sent(t, func(c *client.Client) error { return dropResult(c.ExportsPage(t.Context(), group, cluster, o)) }) != nil {
+			t.Errorf("%+v was sent", o)
+		}
+	}
+	for _, o := range []client.ListOptions{{}, {PageNum: 1, ItemsPerPage: 1}, {PageNum: 7, ItemsPerPage: 500}} {
+		if sent(t, func(c *client.Client) error { return dropResult(c.ExportsPage(t.Context(), group, cluster, o)) }) == nil {
+			t.Errorf("%+v was not sent", o)
+		}
+	}
+
+	// What encoding/json would change silently, and what has no form in the contract.
+	bad := "a\xffb"
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"custom data": {client.ExportRequest{SnapshotID: role, ExportBucketID: role, CustomData: []client.CustomData{{}, {Key: bad, Value: bad}}}.Validate(),
+			"client: not sent, since it breaks the contract: /customData/1/key is not valid UTF-8; /customData/1/value is not valid UTF-8"},
+		"a bucket's name": {client.GCPBucket{BucketName: bad, RoleID: role}.Validate(),
+			"client: not sent, since it breaks the contract: /bucketName is not valid UTF-8"},
+		"no bucket": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).CreateExportBucket(t.Context(), group, nil)),
+			"client: createExportBucket: not sent, since it breaks the contract: the body is required"},
+		"private networking in v1.0": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).V1().CreateExportBucket(t.Context(), group, client.AWSBucket{BucketName: "abc", IAMRoleID: role, RequirePrivateNetworking: true})),
+			"client: v1CreateExportBucket: not sent, since it breaks the contract: /requirePrivateNetworking is not known to v1.0"},
+		"everything": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).V1().CreateExport(t.Context(), "a", "b!", client.ExportRequest{})),
+			"client: v1CreateBackupExport: not sent, since it breaks the contract: groupId is not 24 hexadecimal digits in lower case; clusterName is not a cluster name: at most 64 letters, digits and hyphens, not a hyphen first; /snapshotId is required; /exportBucketId is required"},
+		"a search": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).FindExport(t.Context(), group, cluster, "a", time.Time{})),
+			"client: listBackupExports: not sent, since it breaks the contract: snapshotId is not 24 hexadecimal digits in lower case"},
+	} {
+		if test.err == nil || test.err.Error() != test.want || !errors.Is(test.err, client.ErrInvalid) {
+			t.Errorf("%s: got  %v\nwant %s", name, test.err, test.want)
+		}
+	}
+}
+
+// The results have every member that the contract gives an answer, by its name, but the links.
+func TestResultsHaveEveryMember(t *testing.T) {
+	members := func(types ...any) map[string]bool {
+		names := map[string]bool{}
+		for _, v := range types {
+			for _, field := range reflect.VisibleFields(reflect.TypeOf(v)) {
+				if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "links" {
+					names[name] = true
+				}
+			}
+		}
+		return names
+	}
+	for name, test := range map[string]struct {
+		want, got map[string]bool
+		other     []string // read under another name
+	}{
+		"job":       {members(gen.ExportJob{}, gen.V1ExportJob{}), members(client.ExportJob{}), []string{"errMsg"}},
+		"bucket":    {members(gen.ExportBucket{}, gen.V1ExportBucket{}), members(client.ExportBucket{}), []string{"id"}},
+		"status":    {members(gen.ExportStatus{}), members(client.ExportStatus{}), nil},
+		"component": {members(gen.ExportComponent{}), members(client.ExportComponent{}), nil},
+		"reason":    {members(gen.StateReason{}), members(client.StateReason{}), nil},
+		"pair":      {members(gen.CustomData{}), members(client.CustomData{}), nil},
+		"page":      {members(gen.ExportJobList{}, gen.ExportBucketList{}, gen.V1ExportJobList{}, gen.V1ExportBucketList{}), members(client.Page[int]{}), nil},
+	} {
+		for _, other := range test.other {
+			delete(test.want, other)
+		}
+		if diff := cmp.Diff(test.want, test.got); diff != "" {
+			t.Errorf("%s (-contract +client):\n%s", name, diff)
+		}
+	}
+	// The states and providers that the contract names.
+	if diff := cmp.Diff([]string{string(gen.ExportJobStateQueued), string(gen.ExportJobStateInProgress), string(gen.ExportJobStateSuccessful), string(gen.ExportJobStateFailed), string(gen.ExportJobStateCancelled),
+		string(gen.CloudProviderAWS), string(gen.CloudProviderAZURE), string(gen.CloudProviderGCP)},
+		[]string{string(client.Queued), string(client.InProgress), string(client.Successful), string(client.Failed), string(client.Cancelled), string(client.AWS), string(client.Azure), string(client.GCP)}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Answers of either generation, and those that are none.
+func TestAnswers(t *testing.T) {
+	get := func(t *testing.T, body string, call func(*client.Client) (any, error)) (any, error) {
+		return call(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			return answer(r, 200, body), nil
+		})}))
+	}
+	job := func(c *client.Client) (any, error) { return c.GetExport(t.Context(), group, cluster, nobody) }
+	bucket := func(c *client.Client) (any, error) { return c.GetExportBucket(t.Context(), group, nobody) }
+	page := func(c *client.Client) (any, error) {
+		return c.ExportsPage(t.Context(), group, cluster, client.ListOptions{})
+	}
+	for _, test := range []struct {
+		body string
+		call func(*client.Client) (any, error)
+		want any
+	}{
+		{`{"id":"a","state":"Failed","errMsg":"no"}`, job, &client.ExportJob{ID: "a", State: client.Failed, StateReason: &client.StateReason{Message: "no"}}},
+		{`{"id":"a","state":"Failed","errMsg":"no","stateReason":{"errorCode":"B"}}`, job, &client.ExportJob{ID: "a", State: client.Failed, StateReason: &client.StateReason{ErrorCode: "B"}}},
+		{`{"id":"a","state":"Later","unknown":[{}],"components":[],"customData":[{"key":"k"}],"createdAt":"2021-03-25T16:49:23Z"}`, job,
+			&client.ExportJob{ID: "a", State: "Later", Components: []client.ExportComponent{}, CustomData: []client.CustomData{{Key: "k"}}, CreatedAt: time.Date(2021, 3, 25, 16, 49, 23, 0, time.UTC)}},
+		{`{"_id":"a","id":"b","cloudProvider":"OCI"}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: "OCI"}},
+		{`{"id":"b","cloudProvider":"AWS"}`, bucket, &client.ExportBucket{ID: "b", CloudProvider: client.AWS}},
+		{`{"state":"Queued"}`, job, nil},
+		{`{"id":"a"}`, job, nil},
+		{`{"id":"a","state":"Queued","createdAt":"2021-03-25T16:49:23+0000"}`, job, nil},
+		{`null`, job, nil},
+		{`[]`, job, nil},
+		{``, job, nil},
+		{`<html></html>`, job, nil},
+		{`{"id":"a","state":"Queued"}{}`, job, nil},
+		{`{"cloudProvider":"AWS"}`, bucket, nil},
+		{`{"_id":"a"}`, bucket, nil},
+		{`null`, bucket, nil},
+		{`{}`, page, nil},
+		{`{"results":null}`, page, nil},
+		{`{"results":[{}]}`, page, nil},
+	} {
+		got, err := get(t, test.body, test.call)
+		if test.want == nil {
+			if e := asError(t, err); e.Status != 200 || !reflect.ValueOf(got).IsNil() {
+				t.Errorf("%s: %v %v", test.body, got, err)
+			}
+			continue
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", test.body, err, diff)
+		}
+		// What is written can be read again.
+		encoded, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := get(t, string(encoded), test.call)
+		// An empty list is left out when it is written.
+		if j, ok := test.want.(*client.ExportJob); ok && len(j.Components) == 0 {
+			j.Components = nil
+		}
+		if diff := cmp.Diff(test.want, again); diff != "" || err != nil {
+			t.Errorf("%s, written and read again: %v (-want +got):\n%s", test.body, err, diff)
+		}
+	}
+}
+
+// A list ends where no next page is linked, at the first error, and when the caller has
+// enough.
+func TestListsEnd(t *testing.T) {
+	pages := []string{
+		`{"results":[{"_id":"a","cloudProvider":"AWS"},{"_id":"b","cloudProvider":"AWS"}],"links":[{"rel":"self"},{"rel":"next","href":"https://elsewhere.example.com/"}]}`,
+		`{"results":[{"_id":"c","cloudProvider":"AWS"}],"links":[{"rel":"next"}]}`,
+		`{"results":[],"links":[{"rel":"next"}]}`,
+	}
+	var asked []string
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		asked = append(asked, r.URL.Host+"?"+r.URL.RawQuery)
+		if len(asked) > len(pages) {
+			return nil, errDry
+		}
+		return answer(r, 200, pages[len(asked)-1]), nil
+	})})
+	list := func(o client.ListOptions, enough int) (ids []string) {
+		for bucket, err := range c.ListExportBuckets(t.Context(), group, o) {
+			if err != nil {
+				ids = append(ids, "error")
+				continue // the sequence ends by itself
+			}
+			if ids = append(ids, bucket.ID); len(ids) == enough {
+				break
+			}
+		}
+		return ids
+	}
+	for _, test := range []struct {
+		o          client.ListOptions
+		enough     int
+		ids, asked []string
+	}{
+		{client.ListOptions{}, 0, []string{"a", "b", "c"}, []string{"127.0.0.1:1?pageNum=1&includeCount=false", "127.0.0.1:1?pageNum=2&includeCount=false", "127.0.0.1:1?pageNum=3&includeCount=false"}},
+		{client.ListOptions{PageNum: 4, ItemsPerPage: 2}, 2, []string{"a", "b"}, []string{"127.0.0.1:1?pageNum=4&itemsPerPage=2&includeCount=false"}},
+		{client.ListOptions{PageNum: 4}, 1, []string{"a"}, []string{"127.0.0.1:1?pageNum=4&includeCount=false"}},
+	} {
+		asked = nil
+		if diff := cmp.Diff(test.ids, list(test.o, test.enough)); diff != "" {
+			t.Errorf("%+v: ids (-want +got):\n%s", test.o, diff)
+		}
+		if diff := cmp.Diff(test.asked, asked); diff != "" {
+			t.Errorf("%+v: asked (-want +got):\n%s", test.o, diff)
+		}
+	}
+	asked, pages = nil, pages[:1]
+	if diff := cmp.Diff([]string{"a", "b", "error"}, list(client.ListOptions{}, 0)); diff != "" {
+		t.Errorf("with an error (-want +got):\n%s", diff)
+	}
+}
