@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"iter"
 	"net/http"
@@ -120,23 +119,18 @@ type ExportBucket struct {
 	ProjectID                string        `json:"projectId,omitempty"`                // the group; v1.0 alone
 }
 
-// UnmarshalJSON reads Atlas's form of either generation: the id may be called id or _id. It
-// refuses a bucket without an id or a cloud provider.
-func (b *ExportBucket) UnmarshalJSON(text []byte) error {
-	type fields ExportBucket
-	var content struct {
-		fields
-		PlainID string `json:"id"`
+// bucketForm is a bucket as either generation writes it: the id may be called id or _id.
+type bucketForm struct {
+	ExportBucket
+	PlainID string `json:"id"`
+}
+
+func (f bucketForm) read() (*ExportBucket, error) {
+	f.ID = cmp.Or(f.ID, f.PlainID)
+	if f.ID == "" || f.CloudProvider == "" {
+		return nil, errors.New("a bucket without an id or a cloud provider")
 	}
-	if err := json.Unmarshal(text, &content); err != nil {
-		return err
-	}
-	*b = ExportBucket(content.fields)
-	b.ID = cmp.Or(b.ID, content.PlainID)
-	if b.ID == "" || b.CloudProvider == "" {
-		return errors.New("a bucket without an id or a cloud provider")
-	}
-	return nil
+	return &f.ExportBucket, nil
 }
 
 // CreateExportBucket grants Atlas a bucket for exports. It is sent once: after an
@@ -154,7 +148,7 @@ func (c *Client) CreateExportBucket(ctx context.Context, groupID string, r Bucke
 			return nil, &Error{Operation: o.id, Err: err}
 		}
 	}
-	return call[ExportBucket](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[bucketForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.CreateExportBucket(ctx, groupID, nil, body)
 	})
 }
@@ -163,7 +157,7 @@ func (c *Client) CreateExportBucket(ctx context.Context, groupID string, r Bucke
 func (c *Client) GetExportBucket(ctx context.Context, groupID, exportBucketID string) (*ExportBucket, error) {
 	o := c.caller.read("getExportBucket")
 	o.found.bucket(groupID, exportBucketID)
-	return call[ExportBucket](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[bucketForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.GetExportBucket(ctx, groupID, exportBucketID, nil)
 	})
 }
@@ -182,7 +176,7 @@ func (c *Client) buckets(ctx context.Context, groupID string, o ListOptions, cou
 	op := c.caller.read("listExportBuckets")
 	op.found.id("groupId", groupID)
 	op.found.page(o)
-	return call[Page[ExportBucket]](ctx, c.caller, op, func(ctx context.Context) (*http.Response, error) {
+	return call[pageForm[bucketForm, ExportBucket]](ctx, c.caller, op, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.ListExportBuckets(ctx, groupID, &gen.ListExportBucketsParams{
 			PageNum: orNil(o.PageNum), ItemsPerPage: orNil(o.ItemsPerPage), IncludeCount: &count,
 		})
@@ -198,7 +192,7 @@ type ExportBucketUpdate struct {
 func (c *Client) UpdateExportBucket(ctx context.Context, groupID, exportBucketID string, u ExportBucketUpdate) (*ExportBucket, error) {
 	o := c.caller.read("updateBackupExportBucket")
 	o.found.bucket(groupID, exportBucketID)
-	return call[ExportBucket](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[bucketForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.UpdateBackupExportBucket(ctx, groupID, exportBucketID, nil, gen.ExportBucketUpdate(u))
 	})
 }
@@ -234,7 +228,7 @@ func (v *V1) CreateExportBucket(ctx context.Context, groupID string, r AWSBucket
 	if r.RequirePrivateNetworking {
 		o.found.add("/requirePrivateNetworking", "is not known to v1.0")
 	}
-	return call[ExportBucket](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[bucketForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1CreateExportBucket(ctx, groupID, nil, gen.V1ExportBucketRequest{
 			CloudProvider: gen.V1ExportBucketRequestCloudProviderAWS,
 			BucketName:    r.BucketName,
@@ -247,7 +241,7 @@ func (v *V1) CreateExportBucket(ctx context.Context, groupID string, r AWSBucket
 func (v *V1) GetExportBucket(ctx context.Context, groupID, exportBucketID string) (*ExportBucket, error) {
 	o := v.caller.read("v1GetExportBucket")
 	o.found.bucket(groupID, exportBucketID)
-	return call[ExportBucket](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[bucketForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1GetExportBucket(ctx, groupID, exportBucketID, nil)
 	})
 }
@@ -266,7 +260,7 @@ func (v *V1) buckets(ctx context.Context, groupID string, o ListOptions, count b
 	op := v.caller.read("v1ListExportBuckets")
 	op.found.id("groupId", groupID)
 	op.found.page(o)
-	return call[Page[ExportBucket]](ctx, v.caller, op, func(ctx context.Context) (*http.Response, error) {
+	return call[pageForm[bucketForm, ExportBucket]](ctx, v.caller, op, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1ListExportBuckets(ctx, groupID, &gen.V1ListExportBucketsParams{
 			PageNum: orNil(o.PageNum), ItemsPerPage: orNil(o.ItemsPerPage), IncludeCount: &count,
 		})

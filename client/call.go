@@ -57,12 +57,20 @@ type operation struct {
 // read starts an operation that may be sent again: a read, an update or a deletion.
 func (c *caller) read(id string) operation { return operation{id: id, retries: c.maxRetries} }
 
-// call sends an operation, and decodes the answer's content.
-func call[T any](ctx context.Context, c *caller, o operation, send func(context.Context) (*http.Response, error)) (*T, error) {
+// form is an answer's content as Atlas writes it. To read it refuses what lacks members that
+// the contract promises.
+type form[T any] interface{ read() (*T, error) }
+
+// call sends an operation, and reads the answer's content in the form F.
+func call[F form[T], T any](ctx context.Context, c *caller, o operation, send func(context.Context) (*http.Response, error)) (*T, error) {
 	var result *T
-	err := c.call(ctx, o, send, func(body []byte) error {
-		result = new(T)
-		return json.Unmarshal(body, result)
+	err := c.call(ctx, o, send, func(body []byte) (err error) {
+		var content F
+		if err = json.Unmarshal(body, &content); err != nil {
+			return err
+		}
+		result, err = content.read()
+		return err
 	})
 	if err != nil {
 		return nil, err

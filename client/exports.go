@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -88,25 +87,20 @@ type ExportComponent struct {
 	ReplicaSetName string `json:"replicaSetName,omitempty"`
 }
 
-// UnmarshalJSON reads Atlas's form of either generation. It refuses a job without an id or
-// a state.
-func (j *ExportJob) UnmarshalJSON(text []byte) error {
-	type fields ExportJob
-	var content struct {
-		fields
-		ErrMsg string `json:"errMsg"` // v1.0's reason
+// jobForm is a job as either generation writes it.
+type jobForm struct {
+	ExportJob
+	ErrMsg string `json:"errMsg"` // v1.0's reason
+}
+
+func (f jobForm) read() (*ExportJob, error) {
+	if f.ID == "" || f.State == "" {
+		return nil, errors.New("a job without an id or a state")
 	}
-	if err := json.Unmarshal(text, &content); err != nil {
-		return err
+	if f.ErrMsg != "" && f.StateReason == nil {
+		f.StateReason = &StateReason{Message: f.ErrMsg}
 	}
-	if content.ID == "" || content.State == "" {
-		return errors.New("a job without an id or a state")
-	}
-	*j = ExportJob(content.fields)
-	if content.ErrMsg != "" && j.StateReason == nil {
-		j.StateReason = &StateReason{Message: content.ErrMsg}
-	}
-	return nil
+	return &f.ExportJob, nil
 }
 
 // CreateExport starts an export. It is sent once: after an [*UnknownOutcomeError], look with
@@ -116,7 +110,7 @@ func (c *Client) CreateExport(ctx context.Context, groupID, clusterName string, 
 	o := operation{id: "createBackupExport", create: true}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
-	return call[ExportJob](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[jobForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		body := gen.ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
 		if len(r.CustomData) > 0 {
 			pairs := make([]gen.CustomDataRequest, len(r.CustomData))
@@ -138,7 +132,7 @@ func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterNam
 	o := operation{id: "getBackupExport", retries: retries}
 	o.found.inCluster(groupID, clusterName)
 	o.found.id("exportId", exportID)
-	return call[ExportJob](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[jobForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.GetBackupExport(ctx, groupID, clusterName, exportID, nil)
 	})
 }
@@ -159,7 +153,7 @@ func (c *Client) exports(ctx context.Context, groupID, clusterName string, o Lis
 	op := c.caller.read("listBackupExports")
 	op.found.inCluster(groupID, clusterName)
 	op.found.page(o)
-	return call[Page[ExportJob]](ctx, c.caller, op, func(ctx context.Context) (*http.Response, error) {
+	return call[pageForm[jobForm, ExportJob]](ctx, c.caller, op, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.ListBackupExports(ctx, groupID, clusterName, &gen.ListBackupExportsParams{
 			PageNum: orNil(o.PageNum), ItemsPerPage: orNil(o.ItemsPerPage), IncludeCount: &count,
 		})
@@ -179,7 +173,7 @@ func (v *V1) CreateExport(ctx context.Context, groupID, clusterName string, r Ex
 	o := operation{id: "v1CreateBackupExport", create: true}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
-	return call[ExportJob](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[jobForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		body := gen.V1ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
 		if len(r.CustomData) > 0 {
 			pairs := make([]gen.V1CustomDataRequest, len(r.CustomData))
@@ -201,7 +195,7 @@ func (v *V1) getExport(ctx context.Context, retries int, groupID, clusterName, e
 	o := operation{id: "v1GetBackupExport", retries: retries}
 	o.found.inCluster(groupID, clusterName)
 	o.found.id("exportId", exportID)
-	return call[ExportJob](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
+	return call[jobForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1GetBackupExport(ctx, groupID, clusterName, exportID, nil)
 	})
 }
@@ -220,7 +214,7 @@ func (v *V1) exports(ctx context.Context, groupID, clusterName string, o ListOpt
 	op := v.caller.read("v1ListBackupExports")
 	op.found.inCluster(groupID, clusterName)
 	op.found.page(o)
-	return call[Page[ExportJob]](ctx, v.caller, op, func(ctx context.Context) (*http.Response, error) {
+	return call[pageForm[jobForm, ExportJob]](ctx, v.caller, op, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1ListBackupExports(ctx, groupID, clusterName, &gen.V1ListBackupExportsParams{
 			PageNum: orNil(o.PageNum), ItemsPerPage: orNil(o.ItemsPerPage), IncludeCount: &count,
 		})

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"errors"
 	"iter"
 
@@ -27,24 +26,29 @@ type Page[T any] struct {
 	more bool // another page follows
 }
 
-// UnmarshalJSON reads Atlas's form. It refuses a page without results.
-func (p *Page[T]) UnmarshalJSON(text []byte) error {
-	var content struct {
-		Results    []T        `json:"results"`
-		TotalCount int        `json:"totalCount"`
-		Links      []gen.Link `json:"links"`
+// pageForm is a page as Atlas writes it, of results in the form F.
+type pageForm[F form[T], T any] struct {
+	Results    []F        `json:"results"`
+	TotalCount int        `json:"totalCount"`
+	Links      []gen.Link `json:"links"`
+}
+
+func (f pageForm[F, T]) read() (*Page[T], error) {
+	if f.Results == nil {
+		return nil, errors.New("a page without results")
 	}
-	if err := json.Unmarshal(text, &content); err != nil {
-		return err
+	page := &Page[T]{Results: make([]T, len(f.Results)), TotalCount: f.TotalCount}
+	for i := range f.Results {
+		result, err := f.Results[i].read()
+		if err != nil {
+			return nil, err
+		}
+		page.Results[i] = *result
 	}
-	if content.Results == nil {
-		return errors.New("a page without results")
+	for _, link := range f.Links {
+		page.more = page.more || orZero(link.Rel) == "next"
 	}
-	*p = Page[T]{Results: content.Results, TotalCount: content.TotalCount}
-	for _, link := range content.Links {
-		p.more = p.more || orZero(link.Rel) == "next"
-	}
-	return nil
+	return page, nil
 }
 
 // pages yields what read returns for one page after the other. Of the link to the next page
