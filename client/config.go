@@ -132,7 +132,7 @@ func New(c Config) (*Client, error) {
 	case c.Timeout < 0 || c.MaxResponse < 0:
 		return fail(errors.New("a bound is negative"))
 	case c.Credential.kind == noCredential && u.Hostname() == "cloud.mongodb.com":
-		return fail(errors.New("Atlas wants a credential")) //lint:ignore ST1005 Atlas is a name
+		return fail(errors.New("a credential is required at Atlas"))
 	// Digest never sends its secret, the others do.
 	case u.Scheme == "http" && c.Credential.kind != apiKey && c.Credential.kind != noCredential && !loopback(u.Hostname()):
 		return fail(fmt.Errorf("the %s would be sent in the clear; use https", c.Credential.kind))

@@ -3,7 +3,6 @@ package client_test
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -111,8 +110,8 @@ func TestNew(t *testing.T) {
 		{client.Config{BaseURL: lan, Credential: pair}, ""},
 		{client.Config{BaseURL: lan}, ""},
 
-		{client.Config{}, "client: Atlas wants a credential"},
-		{client.Config{BaseURL: client.AtlasURL + ":443"}, "client: Atlas wants a credential"},
+		{client.Config{}, "client: a credential is required at Atlas"},
+		{client.Config{BaseURL: client.AtlasURL + ":443"}, "client: a credential is required at Atlas"},
 		{client.Config{BaseURL: lan, Credential: account}, "client: the service account would be sent in the clear; use https"},
 		{client.Config{BaseURL: lan, Credential: token}, "client: the bearer token would be sent in the clear; use https"},
 		{client.Config{BaseURL: "https://a:canary@gateway.example.com"}, "client: BaseURL: the origin contains user information"},
@@ -144,11 +143,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	for _, credential := range []client.Credential{client.APIKey("a", "canary"), client.ServiceAccount("a", "canary"), client.BearerToken("canary")} {
 		config := client.Config{BaseURL: "https://gateway.example.com", Credential: credential}
 		c := newClient(t, config)
-		encoded, err := json.Marshal(config.Credential)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %q", config, config, config, credential, credential), fmt.Sprintf("%v %+v %#v", c, c, c), string(encoded)} {
+		for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %q", config, config, config, credential, credential), fmt.Sprintf("%v %+v %#v", c, c, c)} {
 			if strings.Contains(text, "canary") {
 				t.Errorf("%s shows: %s", credential, text)
 			}

@@ -21,7 +21,6 @@ import (
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -360,12 +359,7 @@ func TestGatewayCallers(t *testing.T) {
 	}
 	entry := pair.Entry
 	entry.ServiceAccounts, entry.Tokens = account.Entry.ServiceAccounts, token.Entry.Tokens
-	list, err := yaml.Marshal([]callers.Entry{entry})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := startGateway(t, atlas, "callers:\n  list:\n  "+strings.ReplaceAll(strings.TrimSpace(string(list)), "\n", "\n  ")+
-		"\n    grants: [{operations: [read], groups: ["+group+"]}]\n")
+	g := startGateway(t, atlas, listed(t, entry, "read"))
 	for _, credential := range []client.Credential{
 		client.APIKey(pair.ID, pair.Secret.Reveal()),
 		client.ServiceAccount(account.ID, account.Secret.Reveal()),

@@ -18,8 +18,10 @@ import (
 
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
 
+	"github.com/goccy/go-yaml"
 	"go.uber.org/goleak"
 )
 
@@ -86,6 +88,17 @@ func startGateway(t testing.TB, atlas *sim.Server, settings string) *gatewayServ
 	g.start(t)
 	t.Cleanup(func() { g.stop() })
 	return g
+}
+
+// listed returns the settings for one caller, who may do operations in the group.
+func listed(t testing.TB, entry callers.Entry, operations string) string {
+	t.Helper()
+	list, err := yaml.Marshal([]callers.Entry{entry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "callers:\n  list:\n  " + strings.ReplaceAll(strings.TrimSpace(string(list)), "\n", "\n  ") +
+		"\n    grants: [{operations: [" + operations + "], groups: [" + group + "]}]\n"
 }
 
 func (g *gatewayServer) url() string { return "http://" + g.address }

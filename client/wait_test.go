@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
@@ -229,6 +230,28 @@ func TestWaitForExportSurvives(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The tokens of a gateway without a signing key don't outlast it: a service account gets
+// another.
+func TestWaitForExportOutlastsTokens(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	account := callers.NewServiceAccount("nightly")
+	g := startGateway(t, atlas, listed(t, account.Entry, "manage"))
+	c := newClient(t, client.Config{BaseURL: g.url(), Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
+	job := createExport(t, c, cluster, sim.OrdersSnapshot)
+	var looks []string
+	o := quickly
+	o.Progress = func(p client.ExportProgress) {
+		looks = append(looks, seen(p))
+		g.stop()
+		g.start(t)
+		atlas.Advance(12 * time.Minute)
+	}
+	_, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o)
+	if diff := cmp.Diff([]string{"Queued 0/0", "Successful 42/42"}, looks); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
