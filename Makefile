@@ -14,7 +14,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race canary clients bench digest-report fuzz clean
+.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race canary clients bench bench-proxy digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ canary: ## run every test, and fail where one of their secrets is in the output;
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+bench-proxy: build ## compare what a request costs in the gateway and in other proxies; QUICK=1, PROFILE=DIR
+	cd compat && go run ./proxybench -gateway $(CURDIR)/bin/atlas-gateway $(if $(QUICK),-quick) $(if $(PROFILE),-profile $(abspath $(PROFILE)))
 
 # QUICK=1 makes a tenth of the calls.
 digest-report: ## compare three digest transports in each nonce mode; QUICK=1 is the small run

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	icholy "github.com/icholy/digest"
+)
+
+// The kinds of requests.
+var kinds = []string{"GET", "POST", "rejected"}
+
+// request is a request of a kind, before a credential is added.
+type request struct {
+	method, uri, content string
+}
+
+func requestOf(kind string) request {
+	const valid = `{"customData":[{"key":"exported by","value":"nightly"},{"key":"ticket","value":"OPS-1024 quarterly archive"}],"exportBucketId":"` + bucket + `","snapshotId":"6a01e0b45be2d84417c09f10"}`
+	switch kind {
+	case "GET":
+		return request{"GET", target + "?includeCount=true&itemsPerPage=100&pageNum=1", ""}
+	case "POST":
+		return request{"POST", target, valid}
+	default: // with a member that is not known, for one that is required
+		return request{"POST", target, strings.Replace(valid, "snapshotId", "snapshotID", 1)}
+	}
+}
+
+// bytes returns the request as it is sent, with an Authorization field unless it is empty.
+func (r request) bytes(authorization string) []byte {
+	lines := []string{
+		r.method + " " + r.uri + " HTTP/1.1",
+		"Host: gateway.example.com",
+		"User-Agent: proxybench",
+		"Accept: " + mediaType,
+	}
+	if authorization != "" {
+		lines = append(lines, "Authorization: "+authorization)
+	}
+	if r.content != "" {
+		// The one type that kin-openapi finds in the contract as well.
+		lines = append(lines, "Content-Type: "+mediaType, "Content-Length: "+strconv.Itoa(len(r.content)))
+	}
+	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + r.content)
+}
+
+// caller is one connection to a proxy.
+type caller struct {
+	connection net.Conn
+	reader     *bufio.Reader
+	next       func() ([]byte, error) // the next request
+}
+
+// timeout is for one turn of a proxy, lest one that hangs holds up everything.
+const timeout = time.Minute
+
+// dial connects, and prepares what is sent: the same bytes again and again, but for Digest.
+func (p *proxyUnderTest) dial(ctx context.Context, r request) (*caller, error) {
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	connection.SetDeadline(time.Now().Add(timeout))
+	c := &caller{connection: connection, reader: bufio.NewReader(connection)}
+	if p.digest == nil {
+		bytes := r.bytes(p.authorization)
+		c.next = func() ([]byte, error) { return bytes, nil }
+		return c, nil
+	}
+	c.next = func() ([]byte, error) { return r.bytes(""), nil }
+	answer, err := c.send("401")
+	if err != nil {
+		c.connection.Close()
+		return nil, err
+	}
+	challenge, err := icholy.ParseChallenge(answer.wwwAuthenticate)
+	if err != nil {
+		c.connection.Close()
+		return nil, err
+	}
+	options := *p.digest
+	options.Method, options.URI = r.method, r.uri
+	c.next = func() ([]byte, error) {
+		options.Count++
+		credentials, err := icholy.Digest(challenge, options)
+		if err != nil {
+			return nil, err
+		}
+		return r.bytes(credentials.String()), nil
+	}
+	return c, nil
+}
+
+// send sends the next request and returns the response, which must have the status.
+func (c *caller) send(status string) (message, error) {
+	bytes, err := c.next()
+	if err != nil {
+		return message{}, err
+	}
+	if _, err := c.connection.Write(bytes); err != nil {
+		return message{}, err
+	}
+	m, err := readMessage(c.reader)
+	if err == nil && !strings.HasPrefix(m.start, "HTTP/1.1 "+status+" ") {
+		err = fmt.Errorf("answered %q, not %s", m.start, status)
+	}
+	return m, err
+}
+
+// load is what a proxy is measured with: a kind of request over a number of connections.
+type load struct {
+	proxy   *proxyUnderTest
+	callers []*caller
+	status  string // that every response must have
+}
+
+// newLoad connects to a proxy, and sends it a few requests before any is measured: they
+// bring it connections to the upstream, nonces and whatever else it keeps.
+func newLoad(ctx context.Context, p *proxyUnderTest, kind string, connections int) (*load, error) {
+	l := &load{proxy: p, status: "200"}
+	if kind == "rejected" && p.validates {
+		l.status = "400"
+	}
+	for range connections {
+		c, err := p.dial(ctx, requestOf(kind))
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		l.callers = append(l.callers, c)
+	}
+	if err := l.send(ctx, max(500, 10*connections)); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *load) close() {
+	for _, c := range l.callers {
+		c.connection.Close()
+	}
+}
+
+// send sends requests, which the callers share.
+func (l *load) send(ctx context.Context, requests int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for _, c := range l.callers {
+		c.connection.SetDeadline(time.Now().Add(timeout))
+		group.Go(func() {
+			for ctx.Err() == nil && next.Add(1) <= int64(requests) {
+				if _, err := c.send(l.status); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// measure sends requests, and returns the CPU time that the proxy used for each.
+func (l *load) measure(ctx context.Context, requests int) (time.Duration, error) {
+	before, err := l.proxy.process.cpuTime()
+	if err != nil {
+		return 0, err
+	}
+	if err := l.send(ctx, requests); err != nil {
+		return 0, err
+	}
+	after, err := l.proxy.process.cpuTime()
+	return (after - before) / time.Duration(requests), err
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// process is a part that runs.
+type process struct {
+	command   *exec.Cmd
+	stdin     io.Closer
+	addresses map[string]string
+}
+
+// start runs a program, and waits for the line with its addresses.
+func start(ctx context.Context, stderr io.Writer, program string, args ...string) (*process, error) {
+	command := exec.CommandContext(ctx, program, args...)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = 10 * time.Second
+	command.Stderr = stderr
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{command: command, stdin: stdin}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &p.addresses)
+	}
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%s did not say where it listens: %w", filepath.Base(program), err)
+	}
+	return p, nil
+}
+
+// stop ends the process and waits for it.
+func (p *process) stop() error {
+	p.stdin.Close()
+	p.command.Process.Signal(syscall.SIGTERM)
+	return p.command.Wait()
+}
+
+// cpuTime is what the process has used so far, user and system, all threads.
+func (p *process) cpuTime() (time.Duration, error) {
+	return cpuTime(p.command.Process.Pid)
+}
