@@ -34,6 +34,7 @@ type links struct {
 	decoder  *jsontext.Decoder
 	body     []byte
 	from, to string
+	next     int    // where the origin occurs next, or did last
 	out      []byte // what is rewritten
 	copied   int    // how much of the body is in it
 }
@@ -63,7 +64,7 @@ func (l *links) each(kind jsontext.Kind, f func()) {
 		return
 	}
 	l.decoder.ReadToken()
-	for {
+	for l.goOn() {
 		switch l.decoder.PeekKind() {
 		case '}', ']':
 			l.decoder.ReadToken()
@@ -73,6 +74,17 @@ func (l *links) each(kind jsontext.Kind, f func()) {
 		}
 		f()
 	}
+}
+
+// goOn reports whether the origin occurs in what was not read yet.
+func (l *links) goOn() bool {
+	read := int(l.decoder.InputOffset())
+	if l.next >= read {
+		return true
+	}
+	ahead := bytes.Index(l.body[read:], []byte(l.from))
+	l.next = read + ahead
+	return ahead >= 0
 }
 
 // href rewrites a URL that begins with the origin, and ends there or goes on with a path or
