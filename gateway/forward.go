@@ -34,7 +34,7 @@ func (g *Gateway) forward(x *exchange) error {
 	if signer == nil {
 		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
 	}
-	ctx, cancel := context.WithTimeoutCause(x.sending.context(x.in), x.config.Timeouts.Upstream, errUpstreamTimeout)
+	ctx, cancel := x.sending.context(x.in, x.config.Timeouts.Upstream)
 	defer cancel()
 
 	began := time.Now()

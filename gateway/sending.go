@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync/atomic"
+	"time"
 )
 
 // sending is how far the sending of a create has come, which decides two things: whether
@@ -21,20 +22,24 @@ const (
 
 type sendingKey struct{}
 
-// context returns the context in which a request is forwarded. It is that of the caller,
-// but for a create: that ends with its caller until it is sent, and then goes on, so that
-// its outcome is known and logged.
-func (s *sending) context(in *http.Request) context.Context {
+// context returns the context in which a request is forwarded, for as long as
+// timeouts.upstream, and what ends it. It ends with the caller's, but for a create: that
+// ends with its caller until it is sent, and then goes on, so that its outcome is known and
+// logged.
+func (s *sending) context(in *http.Request, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if in.Method != http.MethodPost {
-		return in.Context()
+		return context.WithTimeoutCause(in.Context(), timeout, errUpstreamTimeout)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(in.Context()))
-	context.AfterFunc(in.Context(), func() {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(in.Context()), timeout, errUpstreamTimeout)
+	stop := context.AfterFunc(in.Context(), func() {
 		if s.state.CompareAndSwap(notSent, given) {
 			cancel()
 		}
 	})
-	return context.WithValue(ctx, sendingKey{}, s)
+	return context.WithValue(ctx, sendingKey{}, s), func() {
+		stop() // or every create would end with a goroutine of its own
+		cancel()
+	}
 }
 
 // noteSending is the transport below the signers: it notes that a create is handed to the
