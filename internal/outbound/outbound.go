@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -142,14 +143,12 @@ func CloseBody(req *http.Request) {
 }
 
 // Request returns what is sent in req's place: a request with a header of its own, to
-// which a credential may be added, and with the content, which may be none. net/http does
-// not repeat it.
+// which a credential may be added, and with the content, which may be none. Fields may be
+// added and deleted; their values are req's. net/http does not repeat the request.
 func Request(req *http.Request, content Content) (*http.Request, error) {
 	out := req.WithContext(req.Context())
-	out.Header = req.Header.Clone()
-	if out.Header == nil {
-		out.Header = make(http.Header, 1)
-	}
+	out.Header = make(http.Header, len(req.Header)+1)
+	maps.Copy(out.Header, req.Header)
 	out.GetBody = nil
 	out.Body, out.ContentLength = nil, 0
 	forbidReplay(out)
