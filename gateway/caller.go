@@ -67,7 +67,7 @@ func (g *Gateway) authorize(x *exchange) error {
 		ExportBucket: x.match.Parameter("exportBucketId"),
 	}
 	if x.in.Method == http.MethodPost {
-		request.FromBody(x.body)
+		request.FromBody(x.content)
 	}
 	if err := x.policies[x.caller.Name].Allow(request); err != nil {
 		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)

@@ -76,6 +76,7 @@ type exchange struct {
 	version  *contract.Version // by version
 	body     []byte            // by read
 	admitted bool              // by admit, until leave
+	content  any               // by validate: the body's value
 	valid    bool              // by validate: the parameters may be logged
 	sending  sending           // by forward
 	response response          // by forward
@@ -186,7 +187,7 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 
 // validate checks parameters and body; the error names every violation.
 func (g *Gateway) validate(x *exchange) error {
-	err := x.match.Check(x.version, x.body, x.config.Limits.RequestValues)
-	x.valid = err == nil
+	content, err := x.match.Check(x.version, x.body, x.config.Limits.RequestValues)
+	x.content, x.valid = content, err == nil
 	return err
 }

@@ -21,18 +21,19 @@ const maxDepth = 32
 // Check decides whether the parameters and the body are what the version of the matched
 // operation allows. The body is nil where there is none; of more than maxValues JSON values
 // it is refused, since each costs many times its bytes. Nothing is changed, no default
-// filled in: the very bytes that were checked may be sent on. The error is a
+// filled in: the very bytes that were checked may be sent on. Their value is returned, as
+// encoding/json decodes it into an any; nil where there is none. The error is a
 // ValidationError with every violation.
-func (m *Match) Check(v *Version, body []byte, maxValues int) error {
+func (m *Match) Check(v *Version, body []byte, maxValues int) (value any, err error) {
 	var found violations
 	m.checkParameters(&found)
 	switch {
 	case v.request != nil:
-		checkJSON(&found, v.request, body, maxValues)
+		value = checkJSON(&found, v.request, body, maxValues)
 	case len(body) > 0:
 		found.add("", "VALIDATION_ERROR", "must be empty: %s takes none", m.Operation.ID)
 	}
-	return found.err()
+	return value, found.err()
 }
 
 // CheckResponse decides whether a response's body is what the version promises for the
@@ -65,17 +66,18 @@ func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 	return found.err()
 }
 
-func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValues int) {
+func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValues int) any {
 	if len(body) == 0 {
 		found.add("", "INVALID_JSON", "is empty; expected %s", expectation(schema))
-		return
+		return nil
 	}
 	value, err := decode(body, maxValues)
 	if err != nil {
 		found.add(err.field, "INVALID_JSON", "%s", err.reason)
-		return
+		return nil
 	}
 	visit(found, schema, value)
+	return value
 }
 
 // visit appends what kin-openapi has against a value. It looks quickly whether there is

@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -247,8 +248,9 @@ func check(t testing.TB, c *contract.Contract, method, target, accept, body stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = m.Check(v, []byte(body), 1000)
+	value, err := m.Check(v, []byte(body), 1000)
 	if err == nil {
+		checkValue(t, body, value)
 		return nil
 	}
 	var invalid *contract.ValidationError
@@ -256,6 +258,20 @@ func check(t testing.TB, c *contract.Contract, method, target, accept, body stri
 		t.Fatalf("%T: %v", err, err)
 	}
 	return invalid.Violations
+}
+
+// checkValue compares the value that Check returns for a body with encoding/json's.
+func checkValue(t testing.TB, body string, got any) {
+	t.Helper()
+	var want any
+	if body != "" {
+		if err := json.Unmarshal([]byte(body), &want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the value of %s (-want +got):\n%s", body, diff)
+	}
 }
 
 func TestCheckParameters(t *testing.T) {
@@ -408,7 +424,7 @@ func TestViolationsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var invalid *contract.ValidationError
-	if err := m.Check(v, []byte(body), 1000); !errors.As(err, &invalid) {
+	if _, err := m.Check(v, []byte(body), 1000); !errors.As(err, &invalid) {
 		t.Fatal(err)
 	}
 	if len(invalid.Violations) != contract.MaxViolations || invalid.Total != 100 {
@@ -493,7 +509,7 @@ func BenchmarkCheck(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := m.Check(v, body, 1000); err != nil {
+				if _, err := m.Check(v, body, 1000); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -538,7 +554,7 @@ func TestCheckIsBounded(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err = m.Check(v, []byte(request.body), 10_000)
+		_, err = m.Check(v, []byte(request.body), 10_000)
 		runtime.ReadMemStats(&after)
 		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16*size {
 			t.Errorf("%s: %d KiB allocated for %d KiB", name, allocated>>10, len(request.body)>>10)

