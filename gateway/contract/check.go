@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 
 	"atlas-export-gateway/internal/nearest"
 
@@ -154,13 +155,30 @@ var (
 // decoding is a strict reader of JSON and how many values it may still read.
 type decoding struct {
 	*jsontext.Decoder
+	text bytes.Buffer // what it reads from
 	left int
+}
+
+// decodings are kept, since a Decoder keeps its stacks from one text to the next.
+var decodings = sync.Pool{New: func() any {
+	d := &decoding{}
+	d.Decoder = jsontext.NewDecoder(&d.text)
+	return d
+}}
+
+// release lets go of the text.
+func (decoder *decoding) release() {
+	decoder.text = bytes.Buffer{}
+	decoder.Reset(&decoder.text)
+	decodings.Put(decoder)
 }
 
 // decode reads one JSON value (RFC 8259) strictly: valid UTF-8, no lone surrogates, no
 // byte order mark, no repeated member, nothing behind it.
 func decode(body []byte, maxValues int) (any, *syntaxError) {
-	decoder := &decoding{jsontext.NewDecoder(bytes.NewBuffer(body)), maxValues}
+	decoder := decodings.Get().(*decoding)
+	defer decoder.release()
+	decoder.text, decoder.left = *bytes.NewBuffer(body), maxValues
 	value, err := decoder.value()
 	if err == nil {
 		if _, err = decoder.ReadToken(); err == io.EOF {
