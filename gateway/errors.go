@@ -72,37 +72,33 @@ func refuse(k kind, cause error, detail string, args ...any) *refusal {
 // classify turns the errors of the steps into refusals: one table from kinds of errors
 // to statuses. An error that it does not know is a bare 500.
 func classify(err error) *refusal {
-	var (
-		known     *refusal
-		target    *contract.TargetError
-		method    *contract.MethodError
-		version   *contract.VersionError
-		mediaType *contract.MediaTypeError
-		invalid   *contract.ValidationError
-		tooLarge  *http.MaxBytesError
-	)
-	switch {
-	case errors.As(err, &known):
-		return known
-	case errors.As(err, &target):
-		return refuse(kindTarget, err, "%s", target.Detail)
-	case errors.Is(err, contract.ErrNotFound):
-		return refuse(kindNotFound, err, "The gateway serves the snapshot export API alone, and this path is not part of it.")
-	case errors.As(err, &method):
-		r := refuse(kindMethod, err, "The path does not support the method; it supports %s.", method.Allow)
-		r.header = map[string]string{"Allow": method.Allow}
-		return r
-	case errors.As(err, &version):
-		return refuse(kindVersion, err, "Invalid accept header or version date. %s", version.Detail)
-	case errors.As(err, &mediaType):
-		return refuse(kindMediaType, err, "%s", mediaType.Detail)
-	case errors.As(err, &invalid):
-		return refuseInvalid(invalid)
-	case errors.As(err, &tooLarge):
-		return refuse(kindTooLarge, err, "The request's content is larger than %d bytes.", tooLarge.Limit)
-	default:
-		return refuse(kindInternal, err, "Unexpected error.")
+	if e, ok := errors.AsType[*refusal](err); ok {
+		return e
 	}
+	if e, ok := errors.AsType[*contract.ValidationError](err); ok {
+		return refuseInvalid(e)
+	}
+	if e, ok := errors.AsType[*contract.TargetError](err); ok {
+		return refuse(kindTarget, err, "%s", e.Detail)
+	}
+	if errors.Is(err, contract.ErrNotFound) {
+		return refuse(kindNotFound, err, "The gateway serves the snapshot export API alone, and this path is not part of it.")
+	}
+	if e, ok := errors.AsType[*contract.MethodError](err); ok {
+		r := refuse(kindMethod, err, "The path does not support the method; it supports %s.", e.Allow)
+		r.header = map[string]string{"Allow": e.Allow}
+		return r
+	}
+	if e, ok := errors.AsType[*contract.VersionError](err); ok {
+		return refuse(kindVersion, err, "Invalid accept header or version date. %s", e.Detail)
+	}
+	if e, ok := errors.AsType[*contract.MediaTypeError](err); ok {
+		return refuse(kindMediaType, err, "%s", e.Detail)
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return refuse(kindTooLarge, err, "The request's content is larger than %d bytes.", e.Limit)
+	}
+	return refuse(kindInternal, err, "Unexpected error.")
 }
 
 // refuseInvalid words violations as Atlas words them where it has the words: for one
