@@ -16,7 +16,8 @@ import (
 
 // conclude completes the one record of a request, and counts it.
 func (g *Gateway) conclude(x *exchange) {
-	duration := time.Since(x.start)
+	end := time.Now()
+	duration := end.Sub(x.start)
 	operation := "none"
 	if x.match.Operation != nil {
 		operation = x.match.Operation.ID
@@ -75,17 +76,20 @@ func (g *Gateway) conclude(x *exchange) {
 	if r := x.refusal; r != nil {
 		attributes = append(attributes, slog.String("error", r.name))
 		// Causes below 500 may quote the request, whose values are not ours to keep.
-		if invalid := (*contract.ValidationError)(nil); errors.As(r.cause, &invalid) {
+		if invalid, ok := errors.AsType[*contract.ValidationError](r.cause); ok {
 			attributes = append(attributes, slog.Int("violations", invalid.Total))
-		} else if refused := (*callers.Refusal)(nil); errors.As(r.cause, &refused) {
+		} else if refused, ok := errors.AsType[*callers.Refusal](r.cause); ok {
 			attributes = append(attributes, slog.String("reason", string(refused.Reason)))
-		} else if denied := (*policy.Refusal)(nil); errors.As(r.cause, &denied) {
+		} else if denied, ok := errors.AsType[*policy.Refusal](r.cause); ok {
 			attributes = append(attributes, slog.String("missing", denied.Part))
 		} else if r.cause != nil && r.status >= 500 {
 			attributes = append(attributes, slog.String("cause", r.cause.Error()))
 		}
 	}
-	g.log.LogAttrs(ctx, level, "request", attributes...)
+	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
+	record := slog.NewRecord(end, level, "request", 0)
+	record.AddAttrs(attributes...)
+	g.log.Handler().Handle(ctx, record)
 }
 
 // known returns a method that RFC 9110 or RFC 5789 defines, and "other" for what a caller made
