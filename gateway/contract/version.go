@@ -42,6 +42,11 @@ func (o *Operation) Resolve(accept []string) (*Version, error) {
 		return newest, nil
 	}
 	for mediaType := range accepted(accept) {
+		for _, v := range o.Versions {
+			if mediaType == v.MediaType {
+				return v, nil
+			}
+		}
 		date, ok := versionDate(mediaType)
 		if !ok {
 			if strings.HasPrefix(mediaType, vendorPrefix) {
