@@ -53,7 +53,7 @@ func (g *Gateway) conclude(x *exchange) {
 		attributes = append(attributes, slog.String("caller", x.caller.Name))
 	}
 	if x.caller.Key != "" {
-		attributes = append(attributes, slog.String("key", x.caller.Key), slog.Any("form", x.caller.Form))
+		attributes = append(attributes, slog.String("key", x.caller.Key), slog.String("form", string(x.caller.Form)))
 	}
 	if x.version != nil && x.version.Date != "" {
 		attributes = append(attributes, slog.String("version", x.version.Date))
