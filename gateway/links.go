@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"net"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -9,23 +10,17 @@ import (
 
 // rewriteLinks replaces the origin from by to in the href of links: at the top, in
 // results, and below an envelope's content; nowhere else, since customData and names may
-// hold any text. Every other byte stays. A body without the origin is returned as it is:
-// to read all tokens of a long list costs far more than to search it.
-func rewriteLinks(body []byte, from, to string) []byte {
-	if to == "" || !bytes.Contains(body, []byte(from)) {
-		return body
+// hold any text. Every other byte stays. It returns the parts that make up the new body.
+// The old one is read as far as the origin occurs in it: to read all tokens of a long list
+// costs far more than to search it.
+func rewriteLinks(body []byte, from, to string) net.Buffers {
+	l := &links{body: body, from: from, to: to, next: bytes.Index(body, []byte(from))}
+	if to == "" || l.next < 0 {
+		return net.Buffers{body}
 	}
-	l := &links{decoder: jsontext.NewDecoder(bytes.NewBuffer(body)), body: body, from: from, to: to}
-	link := members{"href": l.href}
-	list := func() { l.each('[', func() { l.object(link) }) }
-	result := members{"links": list}
-	results := func() { l.each('[', func() { l.object(result) }) }
-	content := members{"links": list, "results": results}
-	l.object(members{"links": list, "results": results, "content": func() { l.object(content) }})
-	if l.copied == 0 {
-		return body
-	}
-	return append(l.out, body[l.copied:]...)
+	l.decoder = jsontext.NewDecoder(bytes.NewBuffer(body))
+	l.object(l.top)
+	return append(l.parts, body[l.copied:])
 }
 
 // links walks a body, which is valid JSON, along the places that links have, and skips the
@@ -34,37 +29,64 @@ type links struct {
 	decoder  *jsontext.Decoder
 	body     []byte
 	from, to string
-	next     int    // where the origin occurs next, or did last
-	out      []byte // what is rewritten
-	copied   int    // how much of the body is in it
+	next     int         // where the origin occurs next, or did last
+	parts    net.Buffers // of the new body
+	copied   int         // how much of the old body is in them
 }
 
-// members says what to do with the values of an object's members, by their names.
-type members map[string]func()
+// A member reads the value of an object's member, or reports that it does not know the name.
+type member func(name string) (known bool)
 
-// object visits the named members of an object, and skips another value.
-func (l *links) object(visit members) {
+func (l *links) top(name string) bool {
+	if name == "content" { // of an envelope
+		l.object(l.list)
+		return true
+	}
+	return l.list(name)
+}
+
+func (l *links) list(name string) bool {
+	if name == "results" {
+		l.each('[', func() { l.object(l.result) })
+		return true
+	}
+	return l.result(name)
+}
+
+func (l *links) result(name string) bool {
+	if name == "links" {
+		l.each('[', func() { l.object(l.link) })
+		return true
+	}
+	return false
+}
+
+func (l *links) link(name string) bool {
+	if name == "href" {
+		l.href()
+		return true
+	}
+	return false
+}
+
+// object visits the members of an object, and skips another value.
+func (l *links) object(visit member) {
 	l.each('{', func() {
-		name, err := l.decoder.ReadToken()
-		if err != nil {
-			return
-		}
-		if member := visit[name.String()]; member != nil {
-			member()
-		} else {
+		if name, err := l.decoder.ReadToken(); err == nil && !visit(name.String()) {
 			l.decoder.SkipValue()
 		}
 	})
 }
 
-// each calls f for every element, or member, of a value of a kind, and skips another value.
+// each calls f for every element, or member, of a value of a kind, as long as there is
+// something to rewrite, and skips another value.
 func (l *links) each(kind jsontext.Kind, f func()) {
 	if l.decoder.PeekKind() != kind {
 		l.decoder.SkipValue()
 		return
 	}
 	l.decoder.ReadToken()
-	for l.goOn() {
+	for l.more() {
 		switch l.decoder.PeekKind() {
 		case '}', ']':
 			l.decoder.ReadToken()
@@ -76,8 +98,8 @@ func (l *links) each(kind jsontext.Kind, f func()) {
 	}
 }
 
-// goOn reports whether the origin occurs in what was not read yet.
-func (l *links) goOn() bool {
+// more reports whether the origin occurs in what was not read yet.
+func (l *links) more() bool {
 	read := int(l.decoder.InputOffset())
 	if l.next >= read {
 		return true
@@ -103,7 +125,7 @@ func (l *links) href() {
 		return
 	}
 	start := int(l.decoder.InputOffset()) - len(quoted)
-	l.out = append(l.out, l.body[l.copied:start]...)
-	l.out, _ = jsontext.AppendQuote(l.out, l.to+rest) // valid UTF-8, as it was unquoted from JSON
+	rewritten, _ := jsontext.AppendQuote(nil, l.to+rest) // valid UTF-8, as it was unquoted from JSON
+	l.parts = append(l.parts, l.body[l.copied:start], rewritten)
 	l.copied = start + len(quoted)
 }

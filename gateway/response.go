@@ -71,7 +71,7 @@ var relayed = []string{
 
 // relay sends Atlas's response to the caller.
 func (g *Gateway) relay(x *exchange) error {
-	body := rewriteLinks(x.response.body, x.base.String(), x.publicURL)
+	content := rewriteLinks(x.response.body, x.base.String(), x.publicURL)
 	header := x.out.Header()
 	for _, name := range relayed {
 		if values := x.response.header[name]; len(values) > 0 {
@@ -79,12 +79,16 @@ func (g *Gateway) relay(x *exchange) error {
 		}
 	}
 	x.status = x.response.status
+	length := 0
+	for _, part := range content {
+		length += len(part)
+	}
 	if x.status != http.StatusNoContent {
-		header["Content-Length"] = []string{strconv.Itoa(len(body))}
+		header["Content-Length"] = []string{strconv.Itoa(length)}
 	}
 	x.out.WriteHeader(x.status)
-	if x.in.Method != http.MethodHead && len(body) > 0 {
-		x.out.Write(body) // an error means that the caller is gone
+	if x.in.Method != http.MethodHead && length > 0 {
+		content.WriteTo(x.out) // an error means that the caller is gone
 	}
 	return nil
 }
