@@ -80,7 +80,7 @@ func TestRequestsAreOfTheContract(t *testing.T) {
 				t.Errorf("%s: %v", m.name, err)
 			}
 		}
-		if err := match.Check(version, body, 1000); err != nil {
+		if _, err := match.Check(version, body, 1000); err != nil {
 			t.Errorf("%s: %v", m.name, err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestValidate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], []byte(body), 1000)
+		_, err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], []byte(body), 1000)
 		var invalid *contract.ValidationError
 		var fields []string
 		if errors.As(err, &invalid) {
@@ -185,7 +185,11 @@ func TestValidate(t *testing.T) {
 			}},
 		} {
 			match, err := c.Match("GET", path.target)
-			allowed := err == nil && strings.Contains(match.Operation.Path, "{"+name+"}") && match.Check(match.Operation.Versions[0], nil, 1000) == nil
+			allowed := err == nil && strings.Contains(match.Operation.Path, "{"+name+"}")
+			if allowed {
+				_, err := match.Check(match.Operation.Versions[0], nil, 1000)
+				allowed = err == nil
+			}
 			request := sent(t, path.call)
 			if (request != nil) != allowed {
 				t.Errorf("%s %q: the contract says %v", name, v, allowed)
