@@ -105,7 +105,10 @@ func (c *caller) call(ctx context.Context, o operation, send func(context.Contex
 			return failed
 		}
 		if err := sleep(ctx, pause); err != nil {
-			failed.Err = errors.Join(failed.Err, err)
+			if failed.Err != nil {
+				err = fmt.Errorf("%w; %w", failed.Err, err)
+			}
+			failed.Err = err
 			return failed
 		}
 	}
@@ -128,8 +131,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return over(ctx)
 	}
+}
+
+// over returns why a context is over: its error, and the cause if that is another.
+func over(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // create sends an operation once, and tells a create that was not carried out from one
@@ -167,7 +179,9 @@ func (c *caller) try(parent context.Context, o operation, send func(context.Cont
 	defer cancel()
 	response, err := send(ctx)
 	if err != nil {
-		return unanswered(o.id, ended(parent, ctx, err))
+		e := unanswered(o.id, ended(parent, ctx, err))
+		e.transient = e.transient && parent.Err() == nil
+		return e
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.maxResponse+1))
@@ -206,7 +220,7 @@ func (c *caller) try(parent context.Context, o operation, send func(context.Cont
 func ended(parent, ctx context.Context, err error) error {
 	switch {
 	case parent.Err() != nil:
-		return parent.Err()
+		return over(parent)
 	case context.Cause(ctx) == errTimeout:
 		return errTimeout
 	default:
@@ -237,8 +251,7 @@ func unanswered(operation string, err error) *Error {
 		e.answered(token.Status, nil)
 		e.RetryAfter = token.RetryAfter
 		e.transient = e.transient || token.Status < 400
-	case errors.As(err, &origin), errors.As(err, &certificate), errors.Is(err, outbound.ErrBodyTooLarge),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &origin), errors.As(err, &certificate), errors.Is(err, outbound.ErrBodyTooLarge):
 	default:
 		e.transient = true
 	}
@@ -265,6 +278,10 @@ func (c *caller) carry(r *http.Request) (*http.Response, error) {
 	s, _ := r.Context().Value(sendingKey{}).(*sending)
 	if s == nil || r.Body == nil {
 		return nameCode(c.base.RoundTrip(r))
+	}
+	if err := r.Context().Err(); err != nil {
+		outbound.CloseBody(r)
+		return nil, err
 	}
 	s.at = time.Now()
 	s.asked.Store(false)

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"iter"
@@ -295,6 +296,12 @@ func TestFaults(t *testing.T) {
 					if diff := cmp.Diff(want, outcomeOf(t, err)); diff != "" {
 						t.Errorf("%s: %v (-want +got):\n%s", m.name, err, diff)
 					}
+					if test.fault.Kind == sim.FaultNoChallenge && !through && !strings.Contains(err.Error(), "the 401 carries no usable challenge") {
+						t.Errorf("%s: %v", m.name, err)
+					}
+					if want.Status == 307 && !strings.Contains(err.Error(), "redirects are not followed") {
+						t.Errorf("%s: %v", m.name, err)
+					}
 					if want.Kind == "rate limited" {
 						if got := asError(t, err).RetryAfter; test.fault.RetryAfter > 0 && got != time.Duration(test.fault.RetryAfter)*time.Second {
 							t.Errorf("%s: RetryAfter is %v", m.name, got)
@@ -458,6 +465,9 @@ func TestNotSent(t *testing.T) {
 	t.Cleanup(untrusted.Close)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
+	gone := sim.Start(t, sim.Config{})
+	orphan := startGateway(t, gone, "")
+	gone.Close()
 	stop := errors.New("dry run")
 	for name, test := range map[string]struct {
 		ctx    context.Context
@@ -467,8 +477,10 @@ func TestNotSent(t *testing.T) {
 		"nobody listens":          {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String()}, syscall.ECONNREFUSED},
 		"nobody listens, digest":  {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String(), Credential: key}, syscall.ECONNREFUSED},
 		"nobody listens, account": {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String(), Credential: client.ServiceAccount("a", "b")}, syscall.ECONNREFUSED},
-		"a context that is over":  {over, client.Config{BaseURL: atlas.URL(), Credential: key}, context.Canceled},
+		"a context that is over":  {over, client.Config{BaseURL: atlas.URL()}, context.Canceled},
+		"the same, digest":        {over, client.Config{BaseURL: atlas.URL(), Credential: key}, context.Canceled},
 		"an untrusted server":     {t.Context(), client.Config{BaseURL: untrusted.URL}, nil},
+		"a gateway without Atlas": {t.Context(), client.Config{BaseURL: orphan.url()}, nil},
 		"BeforeSend":              {t.Context(), client.Config{BaseURL: atlas.URL(), BeforeSend: func(*http.Request) error { return stop }}, stop},
 	} {
 		c := newClient(t, test.config)
@@ -503,6 +515,21 @@ func TestEndsWhileSending(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 
+	// Refused for its nonce, and not sent with another.
+	ctx, cancel = context.WithCancel(t.Context())
+	c = newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Header.Get("Authorization") != "" {
+			cancel()
+		}
+		challenge := answer(r, 401, "{}")
+		challenge.Header.Set("WWW-Authenticate", `Digest realm="MMS Public API", nonce="`+rand.Text()+`", algorithm=MD5, qop="auth"`)
+		return challenge, nil
+	})})
+	_, err = c.CreateExport(ctx, group, cluster, export(nobody))
+	if errors.Is(err, client.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
+		t.Errorf("refused, and cancelled: %v", err)
+	}
+
 	// A transport that does not say whether it has a connection may have had one.
 	silent := roundTripper(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
@@ -520,8 +547,85 @@ func TestEndsWhileSending(t *testing.T) {
 	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	c = newClient(t, client.Config{BaseURL: atlas.URL(), Transport: silent})
-	if _, err = c.GetExport(ctx, group, cluster, nobody); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err = c.GetExport(ctx, group, cluster, nobody); !errors.Is(err, context.DeadlineExceeded) || err.Error() != "client: getBackupExport: context deadline exceeded" {
 		t.Errorf("over: %v", err)
+	}
+	because := errors.New("a cause")
+	caused, stop := context.WithCancelCause(t.Context())
+	stop(because)
+	if _, err = c.GetExport(caused, group, cluster, nobody); !errors.Is(err, context.Canceled) || !errors.Is(err, because) {
+		t.Errorf("over with a cause: %v", err)
+	}
+}
+
+// Which answers leave it open whether a create was carried out.
+func TestUnknownAnswers(t *testing.T) {
+	for _, test := range []struct {
+		status     int
+		kind, body string
+		unknown    bool
+	}{
+		{200, "", "<html></html>", true},
+		{200, "", `{}`, true},
+		{204, "", "", true},
+		{302, "", "", true},
+		{400, "", "<html></html>", false},
+		{404, "", "", false},
+		{408, "", "<html></html>", true},
+		{408, "request_timeout", `{"errorCode":"REQUEST_TIMEOUT","detail":"The request did not arrive within 15s."}`, false},
+		{409, "", `{"errorCode":"EXPORT_ALREADY_IN_PROGRESS"}`, false},
+		{429, "", "", false},
+		{500, "", `{"errorCode":"UNEXPECTED_ERROR"}`, true},
+		{500, "internal", `{"errorCode":"UNEXPECTED_ERROR","detail":"Unexpected error."}`, true},
+		{502, "", "", true},
+		{502, "no_credential", `{"errorCode":"UNEXPECTED_ERROR"}`, false},
+		{502, "upstream_credential", `{"errorCode":"UNEXPECTED_ERROR"}`, false},
+		{502, "upstream_unsigned", `{"errorCode":"UNEXPECTED_ERROR"}`, false},
+		{502, "upstream_response", `{"errorCode":"UNEXPECTED_ERROR"}`, true},
+		{502, "upstream_unreachable", `{"errorCode":"UNEXPECTED_ERROR","detail":"Atlas could not be reached. The request was not carried out."}`, false},
+		{502, "upstream_unreachable", `{"errorCode":"UNEXPECTED_ERROR","detail":"It is not known whether the request was carried out: look before you repeat it."}`, true},
+		{502, "", `{"errorCode":"UNEXPECTED_ERROR","detail":"The request was not carried out."}`, true}, // not a gateway's word
+		{503, "overloaded", `{"errorCode":"SERVICE_UNAVAILABLE"}`, false},
+		{504, "upstream_timeout", `{"errorCode":"UNEXPECTED_ERROR","detail":"Atlas did not answer in time. The request was not carried out."}`, false},
+		{504, "upstream_timeout", `<html></html>`, true},
+	} {
+		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			a := answer(r, test.status, test.body)
+			if test.kind != "" {
+				a.Header.Set("Gateway-Error", test.kind)
+			}
+			return a, nil
+		})})
+		for _, m := range methods {
+			if !m.create {
+				continue
+			}
+			err := m.call(t.Context(), c, group, nobody, nobody)
+			if errors.Is(err, client.ErrUnknownOutcome) != test.unknown || asError(t, err).Status != test.status {
+				t.Errorf("%d %s %s: %s: %v", test.status, test.kind, test.body, m.name, err)
+			}
+		}
+	}
+}
+
+// Atlas's 401s that are about what a good key may do are not taken for a bad key, also when
+// the errorCode stands in the content alone.
+func TestForbiddenBy401(t *testing.T) {
+	for _, inHeader := range []bool{true, false} {
+		requests := 0
+		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Credential: key, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			requests++
+			a := answer(r, 401, `{"error":401,"errorCode":"USER_UNAUTHORIZED","detail":"No."}`)
+			a.Header.Set("WWW-Authenticate", `Digest realm="MMS Public API", nonce="`+rand.Text()+`", algorithm=MD5, qop="auth"`)
+			if inHeader {
+				a.Header.Set("X-Error-Code", "USER_UNAUTHORIZED")
+			}
+			return a, nil
+		})})
+		_, err := c.GetExport(t.Context(), group, cluster, nobody)
+		if diff := cmp.Diff(outcome{Kind: "forbidden", Status: 401, Code: "USER_UNAUTHORIZED"}, outcomeOf(t, err)); diff != "" || asError(t, err).Detail != "No." || requests != 2 {
+			t.Errorf("%d requests: %v (-want +got):\n%s", requests, err, diff)
+		}
 	}
 }
 
@@ -547,5 +651,31 @@ func TestErrorText(t *testing.T) {
 			t.Errorf("%s: got  %v\nwant %s", body, err, want)
 		}
 		server.Close()
+	}
+}
+
+// endless is content without an end, which counts what is read of it.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	clear(p)
+	e.read += len(p)
+	return len(p), nil
+}
+
+func (e *endless) Close() error { return nil }
+
+// Of an answer no more is read than MaxResponse, whatever its status, and a read of one
+// that is too large is not tried again.
+func TestEndlessAnswers(t *testing.T) {
+	for _, status := range []int{200, 302, 404, 503} {
+		var content endless
+		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, MaxResponse: 1 << 10, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: &content, Request: r}, nil
+		})})
+		_, err := c.GetExport(t.Context(), group, cluster, nobody)
+		if asError(t, err).Status != status || content.read > 4<<10 {
+			t.Errorf("%d: %d bytes were read: %v", status, content.read, err)
+		}
 	}
 }

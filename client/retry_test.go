@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,49 @@ func TestDeleteAgain(t *testing.T) {
 	})
 }
 
+// Which answers to a read are worth another try.
+func TestWorthAnotherTry(t *testing.T) {
+	for _, test := range []struct {
+		status     int
+		kind, body string
+		again      bool
+	}{
+		{200, "", "<html></html>", true},
+		{200, "", strings.Repeat(" ", 1<<10+1), false}, // larger than MaxResponse
+		{302, "", "", false},
+		{400, "", `{"errorCode":"VALIDATION_ERROR"}`, false},
+		{400, "", `{"errorCode":"RATE_LIMITED_TOKEN_BUCKET"}`, true},
+		{403, "", "", false},
+		{404, "", "", false},
+		{408, "", "", true},
+		{409, "", "", false},
+		{410, "", `{"errorCode":"VERSION_GONE"}`, false},
+		{429, "", "", true},
+		{500, "", `{"errorCode":"UNEXPECTED_ERROR"}`, true},
+		{501, "", "", false},
+		{502, "", "", true},
+		{502, "upstream_credential", "", true},
+		{502, "no_credential", "", false},
+		{503, "", "", true},
+		{504, "", "", true},
+	} {
+		t.Run(strings.TrimSpace(strconv.Itoa(test.status)+" "+test.kind), func(t *testing.T) {
+			t.Parallel()
+			tries := 0
+			c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: 1, MaxResponse: 1 << 10, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				tries++
+				a := answer(r, test.status, test.body)
+				a.Header.Set("Gateway-Error", test.kind)
+				return a, nil
+			})})
+			_, err := c.GetExport(t.Context(), group, cluster, nobody)
+			if asError(t, err).Status != test.status || (tries > 1) != test.again {
+				t.Errorf("%q: %d tries: %v", test.body, tries, err)
+			}
+		})
+	}
+}
+
 // Retries end: after MaxRetries, before a pause that the context would not outlast, and with
 // the context.
 func TestRetriesEnd(t *testing.T) {
@@ -96,6 +140,7 @@ func TestRetriesEnd(t *testing.T) {
 
 	// A server that asks for more patience than there is, with a deadline and without.
 	for _, after := range []int{60, 600} {
+		atlas.Reset()
 		setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: after})
 		ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 		if after == 600 {
@@ -105,6 +150,9 @@ func TestRetriesEnd(t *testing.T) {
 		_, err := c.GetExport(ctx, group, cluster, nobody)
 		if !errors.Is(err, client.ErrRateLimited) || asError(t, err).RetryAfter != time.Duration(after)*time.Second || ctx.Err() != nil {
 			t.Errorf("%d s: %v, %v", after, err, ctx.Err())
+		}
+		if n := atlas.Counts().ByStatus[429]; n != 1 {
+			t.Errorf("%d s: it was sent %d times", after, n)
 		}
 		cancel()
 	}

@@ -57,7 +57,7 @@ func wait(ctx context.Context, o WaitOptions, look func() (*ExportJob, error)) (
 		case err == nil:
 			seen = job
 		case ctx.Err() != nil:
-			return nil, &WaitError{Job: seen, Last: last, Err: ctx.Err()}
+			return nil, &WaitError{Job: seen, Last: last, Err: over(ctx)}
 		case !errors.As(err, &failed) || !failed.transient:
 			return nil, err
 		}
@@ -80,8 +80,8 @@ func wait(ctx context.Context, o WaitOptions, look func() (*ExportJob, error)) (
 		case ended:
 			return nil, &ExportError{Job: job}
 		}
-		if over := sleep(ctx, pause); over != nil {
-			return nil, &WaitError{Job: seen, Last: last, Err: over}
+		if err := sleep(ctx, pause); err != nil {
+			return nil, &WaitError{Job: seen, Last: last, Err: err}
 		}
 		interval = min(interval+interval/2, longest)
 	}

@@ -254,6 +254,19 @@ func TestWaitForExportOutlastsTokens(t *testing.T) {
 	if diff := cmp.Diff([]string{"Queued 0/0", "Successful 42/42"}, looks); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
+
+	// Nor does it need one to begin with.
+	looks = nil
+	g.stop()
+	o.Progress = func(p client.ExportProgress) {
+		if looks = append(looks, seen(p)); len(looks) == 1 {
+			g.start(t)
+		}
+	}
+	c = newClient(t, client.Config{BaseURL: g.url(), Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
+	if _, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o); err != nil || looks[0] != "error" {
+		t.Errorf("%v %q", err, looks)
+	}
 }
 
 // A context that ends: the error is its, and says what was seen last.
