@@ -163,7 +163,8 @@ func (c *Client) exports(ctx context.Context, groupID, clusterName string, o Lis
 // FindExport returns the newest job that copies the snapshot and was created at since or
 // later, by Atlas's clock and to the second; otherwise [ErrNotFound]. It answers what became of
 // a create whose outcome is unknown: [UnknownOutcomeError.SentAt], less what the clocks may
-// differ, is a good since.
+// differ, is a good since. A create that Atlas is still carrying out is not found yet: not to
+// find it right after a time-out proves little.
 func (c *Client) FindExport(ctx context.Context, groupID, clusterName, snapshotID string, since time.Time) (*ExportJob, error) {
 	return find("listBackupExports", snapshotID, since, c.ListExports(ctx, groupID, clusterName, ListOptions{ItemsPerPage: maxItems}))
 }
