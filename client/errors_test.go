@@ -417,6 +417,24 @@ func TestCreatesAreSentOnce(t *testing.T) {
 	}
 }
 
+// Of several jobs of a snapshot the newest is found.
+func TestFindNewest(t *testing.T) {
+	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
+		c := newClient(t, way)
+		var last *client.ExportJob
+		for range 3 {
+			last = createExport(t, c, cluster, sim.OrdersSnapshot)
+			createExport(t, c, cluster, sim.OrdersSnapshot2)
+			atlas.Advance(20 * time.Minute)
+		}
+		for name, find := range map[string]func(context.Context, string, string, string, time.Time) (*client.ExportJob, error){"v2": c.FindExport, "v1.0": c.V1().FindExport} {
+			if got, err := find(t.Context(), group, cluster, sim.OrdersSnapshot, time.Time{}); err != nil || got.ID != last.ID {
+				t.Errorf("%s: %+v %v, not %s", name, got, err, last.ID)
+			}
+		}
+	})
+}
+
 // What an unknown outcome says, and where it was sent.
 func TestUnknownOutcome(t *testing.T) {
 	ways(t, sim.Config{Settings: sim.Settings{ParallelExports: true}}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {

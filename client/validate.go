@@ -78,7 +78,7 @@ func (v *violations) cluster(value string) {
 }
 
 func (v *violations) serviceURL(value string) {
-	if v.required("/serviceUrl", value) && (len(value) < 33 || len(value) > 2048 || !serviceURLPattern.MatchString(value)) {
+	if v.required("/serviceUrl", value) && (len(value) > 2048 || !serviceURLPattern.MatchString(value)) {
 		v.add("/serviceUrl", "is not https://ACCOUNT.blob.core.windows.net/CONTAINER")
 	}
 }
