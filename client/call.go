@@ -26,7 +26,7 @@ import (
 // has; Atlas answers each operation in its newest version of that date or before.
 const (
 	acceptV1 = "application/json"
-	acceptV2 = "application/vnd.atlas.2024-05-30+json"
+	acceptV2 = "application/vnd.atlas.2024-08-05+json"
 )
 
 // caller is what both generations send through.

@@ -86,6 +86,15 @@ var methods = []method{
 	{"ExportBucketsPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.ExportBucketsPage(ctx, group, client.ListOptions{}))
 	}},
+	{"ListClusters", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return drain(c.ListClusters(ctx, group, client.ListOptions{}))
+	}},
+	{"ClustersPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.ClustersPage(ctx, group, client.ListOptions{}))
+	}},
+	{"GetBackupSchedule", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.GetBackupSchedule(ctx, group, cluster))
+	}},
 	{"UpdateExportBucket", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.UpdateExportBucket(ctx, group, bucket, client.ExportBucketUpdate{}))
 	}},

@@ -257,6 +257,20 @@ func ExampleClient_DeleteExportBucket() {
 	// an export still writes to it
 }
 
+func ExampleClient_ListClusters() {
+	_, c, stop := start()
+	defer stop()
+	for cluster, err := range c.ListClusters(context.Background(), groupID, client.ListOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(cluster.Name, cluster.ClusterType)
+	}
+	// Output:
+	// orders REPLICASET
+	// events SHARDED
+}
+
 func ExampleClient_CreateExport() {
 	_, c, stop := start()
 	defer stop()

@@ -65,14 +65,15 @@ func TestOperations(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(client.Page[client.ExportJob]{}, client.Page[client.ExportBucket]{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(client.Page[client.ExportJob]{}, client.Page[client.ExportBucket]{}, client.Page[client.Cluster]{})); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", what, diff)
 			}
 		}
 		// The gateway forwards the version that is resolved, and the documented slash.
-		buckets, exports, slash := "application/vnd.atlas.2024-05-30+json", "application/vnd.atlas.2024-05-30+json", ""
+		const newest = "application/vnd.atlas.2024-08-05+json"
+		buckets, exports, slash := newest, newest, ""
 		if strings.HasSuffix(t.Name(), "/gateway") {
-			exports, slash = "application/vnd.atlas.2023-01-01+json", "/"
+			buckets, exports, slash = "application/vnd.atlas.2024-05-30+json", "application/vnd.atlas.2023-01-01+json", "/"
 		}
 		const v1Path, v2Path = "/api/atlas/v1.0/groups/<G>", "/api/atlas/v2/groups/<G>"
 		v1Exports := v1Path + "/clusters/orders/backup/exports" + slash
@@ -122,6 +123,26 @@ func TestOperations(t *testing.T) {
 
 		equal("delete", nil, nil, c.DeleteExportBucket(ctx, group, gcp.ID))
 		received("DELETE " + v2Path + `/backup/exportBuckets/<B3> ` + exports)
+
+		// Clusters.
+		const clusterID = "64f0c2d1b3d4e5f607182940"
+		clusters, err := c.ClustersPage(ctx, group, client.ListOptions{PageNum: 1, ItemsPerPage: 1})
+		equal("clusters", clusters, &client.Page[client.Cluster]{Results: []client.Cluster{{ID: clusterID, GroupID: group, Name: cluster, ClusterType: "REPLICASET", StateName: "IDLE"}}, TotalCount: 2}, err)
+		received("GET " + v2Path + `/clusters?pageNum=1&itemsPerPage=1&includeCount=true ` + newest)
+
+		var clusterNames []string
+		for cluster, err := range c.ListClusters(ctx, group, client.ListOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			clusterNames = append(clusterNames, cluster.Name)
+		}
+		equal("cluster names", clusterNames, []string{cluster, "events"}, nil)
+		received("GET " + v2Path + `/clusters?pageNum=1&includeCount=false ` + newest)
+
+		schedule, err := c.GetBackupSchedule(ctx, group, cluster)
+		equal("schedule", schedule, &client.BackupSchedule{ClusterID: clusterID, ClusterName: cluster}, err)
+		received("GET " + v2Path + `/clusters/orders/backup/schedule ` + newest)
 
 		// Jobs.
 		job, err := c.CreateExport(ctx, group, cluster, client.ExportRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: aws.ID, CustomData: []client.CustomData{{Key: "exported by", Value: "nightly"}}})
@@ -210,4 +231,21 @@ func TestOperations(t *testing.T) {
 		equal("v1 delete", nil, nil, v1.DeleteExportBucket(ctx, group, older.ID))
 		received("DELETE " + v1Path + `/backup/exportBuckets/<B4> application/json`)
 	})
+}
+
+// The schedule of a cluster whose snapshots Atlas exports by itself names their bucket.
+func TestAutoExport(t *testing.T) {
+	const bucket = "65a9d3e1f20b4c7788990099"
+	seed := sim.DefaultSeed()
+	seed.Groups[0].Buckets = append(seed.Groups[0].Buckets, sim.Bucket{ID: bucket, CloudProvider: "AWS", BucketName: "acme-snapshots", IamRoleID: sim.AWSRole})
+	seed.Groups[0].Clusters[0].AutoExportBucketID, seed.Groups[0].Clusters[0].AutoExportFrequency = bucket, "weekly"
+	atlas := sim.Start(t, sim.Config{Seed: seed})
+	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: client.APIKey(sim.PublicKey, sim.PrivateKey)})
+	got, err := c.GetBackupSchedule(t.Context(), group, cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (&client.AutoExport{ExportBucketID: bucket, FrequencyType: "weekly"}); !got.AutoExportEnabled || !cmp.Equal(got.Export, want) {
+		t.Errorf("%+v", got)
+	}
 }
