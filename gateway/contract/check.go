@@ -85,7 +85,7 @@ func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValue
 // anything, and goes into the parts of what fails itself: kin-openapi would make an error
 // for each violation before the first could be counted.
 func visit(found *violations, schema *openapi3.Schema, value any, path ...string) {
-	if schema.VisitJSON(value, openapi3.FailFast()) == nil {
+	if !misnamed(schema, value) && schema.VisitJSON(value, openapi3.FailFast()) == nil {
 		return
 	}
 	before := found.total
@@ -126,12 +126,38 @@ func branch(schema *openapi3.Schema, object map[string]any) *openapi3.Schema {
 	return nil
 }
 
+// misnamed reports whether an object has a member that its schema does not know, or lacks
+// one that it requires: then there is no need to look whether all else is right as well.
+func misnamed(schema *openapi3.Schema, value any) bool {
+	object, ok := value.(map[string]any)
+	if !ok || !schema.Type.Is("object") {
+		return false
+	}
+	for _, name := range schema.Required {
+		if _, ok := object[name]; !ok {
+			return true
+		}
+	}
+	if closed(schema) {
+		for name := range object {
+			if schema.Properties[name] == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// closed reports whether a schema allows no other members than its properties.
+func closed(schema *openapi3.Schema) bool {
+	return schema.AdditionalProperties.Has != nil && !*schema.AdditionalProperties.Has
+}
+
 func visitMembers(found *violations, schema *openapi3.Schema, object map[string]any, path []string) {
-	closed := schema.AdditionalProperties.Has != nil && !*schema.AdditionalProperties.Has
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if property := schema.Properties[name]; property != nil {
 			visit(found, property.Value, object[name], append(path, name)...)
-		} else if closed && found.more() {
+		} else if closed(schema) && found.more() {
 			found.add(pointer(append(path, name)), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, slices.Sorted(maps.Keys(schema.Properties))))
 		}
 	}
