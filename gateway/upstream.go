@@ -87,6 +87,8 @@ func newConnections(limit int, roots *x509.CertPool) *http.Transport {
 		// it is not sent again.
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		// So that a short list arrives with one read.
+		ReadBufferSize: 16 << 10,
 		// A compressed response would have to be bounded twice, and is not asked for.
 		DisableCompression: true,
 	}

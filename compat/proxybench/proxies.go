@@ -163,6 +163,7 @@ func transport() *http.Transport {
 		MaxIdleConns:        256,
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     30 * time.Second,
+		ReadBufferSize:      16 << 10,
 		DisableCompression:  true,
 	}
 }
