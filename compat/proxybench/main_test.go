@@ -49,7 +49,8 @@ func TestRun(t *testing.T) {
 	want := "| request | connections | plain | pooled | chain | token | digest |\n|---|---|---|---|---|---|---|\n" +
 		"| GET | 1 |" + row + "| GET | 3 |" + row +
 		"| POST | 1 |" + row + "| POST | 3 |" + row +
-		"| rejected | 1 |" + row + "| rejected | 3 |" + row
+		"| rejected | 1 |" + row + "| rejected | 3 |" + row +
+		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -38,6 +38,7 @@ type cell struct {
 type results struct {
 	proxies []string
 	times   map[cell][]time.Duration
+	memory  []string // of the proxies' processes, in words
 }
 
 // measure starts all parts, loads them, and ends them.
@@ -80,6 +81,16 @@ func measure(ctx context.Context, o options, stderr io.Writer) (_ results, err e
 			}
 		}
 	}
+	for i, p := range proxies {
+		if i > 0 && p.process == proxies[i-1].process {
+			continue
+		}
+		peak, err := p.process.peakMemory()
+		if err != nil {
+			return results{}, err
+		}
+		r.memory = append(r.memory, fmt.Sprintf("%s %.1f MiB", p.process.name, float64(peak)/(1<<20)))
+	}
 	return r, nil
 }
 
@@ -99,7 +110,11 @@ func rounds(ctx context.Context, o options, proxies []*proxyUnderTest, kind stri
 		loads = append(loads, l)
 	}
 	times := map[*proxyUnderTest][]time.Duration{}
+	began := time.Now()
 	for round := range o.rounds {
+		if round >= 3 && time.Since(began) > o.limit {
+			break
+		}
 		for i := range loads {
 			l := loads[(i+round)%len(loads)]
 			each, err := l.measure(ctx, o.requests)
@@ -131,9 +146,9 @@ func startAll(ctx context.Context, o options, dir string, stderr io.Writer) (pro
 		if o.profiles != "" && program == self {
 			args = append(args, "-profile", filepath.Join(o.profiles, name+".prof"))
 		}
-		p, err := start(ctx, stderr, program, args...)
+		p, err := start(ctx, name, stderr, program, args...)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
 		processes = append(processes, p)
 		return p, nil
@@ -216,7 +231,7 @@ timeouts: {drain: 1ms}
 	return file("gateway.yaml"), token, pair, err
 }
 
-// write writes the table.
+// write writes the table, and what memory the processes took.
 func (r results) write(w io.Writer, o options) {
 	fmt.Fprintf(w, "| request | connections | %s |\n", strings.Join(r.proxies, " | "))
 	fmt.Fprintf(w, "|---|---|%s\n", strings.Repeat("---|", len(r.proxies)))
@@ -239,6 +254,7 @@ func (r results) write(w io.Writer, o options) {
 			fmt.Fprintln(w)
 		}
 	}
+	fmt.Fprintf(w, "\nPeak memory: %s.\n", strings.Join(r.memory, ", "))
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

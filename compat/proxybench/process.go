@@ -7,20 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 )
 
 // process is a part that runs.
 type process struct {
+	name      string
 	command   *exec.Cmd
 	stdin     io.Closer
 	addresses map[string]string
 }
 
 // start runs a program, and waits for the line with its addresses.
-func start(ctx context.Context, stderr io.Writer, program string, args ...string) (*process, error) {
+func start(ctx context.Context, name string, stderr io.Writer, program string, args ...string) (*process, error) {
 	command := exec.CommandContext(ctx, program, args...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 10 * time.Second
@@ -36,14 +36,14 @@ func start(ctx context.Context, stderr io.Writer, program string, args ...string
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{command: command, stdin: stdin}
+	p := &process{name: name, command: command, stdin: stdin}
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &p.addresses)
 	}
 	if err != nil {
 		p.stop()
-		return nil, fmt.Errorf("%s did not say where it listens: %w", filepath.Base(program), err)
+		return nil, fmt.Errorf("%s did not say where it listens: %w", name, err)
 	}
 	return p, nil
 }
@@ -54,6 +54,9 @@ func (p *process) stop() error {
 	p.command.Process.Signal(syscall.SIGTERM)
 	return p.command.Wait()
 }
+
+// peakMemory is the most memory that it has had resident, in bytes.
+func (p *process) peakMemory() (int64, error) { return peakMemory(p.command.Process.Pid) }
 
 // cpuTime is what the process has used so far, user and system, all threads.
 func (p *process) cpuTime() (time.Duration, error) {

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,4 +21,21 @@ func cpuTime(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("the CPU clock of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
+}
+
+// peakMemory returns the most memory that a process has had resident, in bytes.
+func peakMemory(pid int) (int64, error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
+			var kib int64
+			_, err := fmt.Sscanf(rest, "%d kB", &kib)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("there is no VmHWM: in " + file.Name())
 }
