@@ -183,7 +183,10 @@ func serve(ctx context.Context, file string, env []string, stdout, stderr io.Wri
 // and GOMEMLIMIT in the environment have precedence.
 func tuneCollector(env []string) {
 	set := func(name string) bool {
-		return slices.ContainsFunc(env, func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
+		return slices.ContainsFunc(env, func(variable string) bool {
+			value, ok := strings.CutPrefix(variable, name+"=")
+			return ok && value != ""
+		})
 	}
 	if !set("GOGC") {
 		debug.SetGCPercent(400)

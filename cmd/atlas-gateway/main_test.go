@@ -159,6 +159,30 @@ func get(t *testing.T, url string) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
+// Garbage collection is set, unless the environment sets it.
+func TestServeTunesCollector(t *testing.T) {
+	for _, test := range []struct {
+		environ []string
+		want    string
+	}{
+		{[]string{"GOGC=", "GOMEMLIMIT="}, "percent 400, limit 2.68435456e+08"},
+		{[]string{"GOGC=50", "GOMEMLIMIT="}, "percent 50, limit 2.68435456e+08"},
+		{[]string{"GOGC=", "GOMEMLIMIT=1GiB"}, "percent 400, limit 1.073741824e+09"},
+	} {
+		p := serveProcess(t, "upstream: {base_url: http://127.0.0.1:1, credentials: [{public_key_env: A, private_key_env: B}]}\n", append(test.environ, "A=a", "B=b")...)
+		_, metrics := get(t, p.Management+"/metrics")
+		value := func(name string) string {
+			_, rest, _ := strings.Cut(metrics, "\n"+name+" ")
+			value, _, _ := strings.Cut(rest, "\n")
+			return value
+		}
+		if got := "percent " + value("go_gc_gogc_percent") + ", limit " + value("go_gc_gomemlimit_bytes"); got != test.want {
+			t.Errorf("%v: %s, want %s", test.environ, got, test.want)
+		}
+		p.stop(t)
+	}
+}
+
 // The process serves a request, drains at SIGTERM and exits with 0; its key is in none of
 // its output.
 func TestServe(t *testing.T) {
