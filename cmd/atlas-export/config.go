@@ -1,0 +1,254 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "config",
+		Short: "Show and change settings, and the profiles that keep them",
+	})
+	path := &cobra.Command{
+		Use:   "path",
+		Short: "Print where profiles are kept",
+		Args:  arguments(),
+		RunE: func(*cobra.Command, []string) error {
+			file, err := a.configFile()
+			if err != nil {
+				return &failure{exitInvalid, err, ""}
+			}
+			fmt.Fprintln(a.stdout, file)
+			return nil
+		},
+	}
+	show := &cobra.Command{
+		Use:   "show",
+		Short: "Show every setting, and which flag, variable or profile it comes from",
+		Args:  arguments(),
+		RunE:  func(c *cobra.Command, _ []string) error { return a.configShow(c) },
+	}
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the profiles",
+		Args:  arguments(),
+		RunE:  func(c *cobra.Command, _ []string) error { return a.configList(c) },
+	}
+	set := &cobra.Command{
+		Use:   "set KEY [VALUE]",
+		Short: "Set a value in the profile",
+		Long: `Set a value in the profile, or remove it with an empty VALUE. The profile is the one that
+--profile or ATLAS_EXPORT_PROFILE names, else the current one. It is made if need be.
+
+The keys are ` + strings.Join(keys()[:6], ", ") + `,
+` + strings.Join(keys()[6:], ", ") + `.
+
+private_key, client_secret and token take no VALUE, which others could read in the list of
+processes. The secret is asked for on a terminal, or read from standard input, and goes to a
+file of its own beside the profiles that the profile then names.`,
+		Example: `  atlas-export config set base_url http://127.0.0.1:8080
+  atlas-export config set public_key demopubl
+  atlas-export config set private_key`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 && secretFiles[args[0]] != "" {
+				if len(args) > 1 {
+					return usageError(c, "%s must not be an argument, which others can read; leave it out to be asked for it", args[0])
+				}
+				return nil
+			}
+			return arguments("KEY", "VALUE")(c, args)
+		},
+		RunE: a.configSet,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return append(keys(), slices.Sorted(maps.Keys(secretFiles))...), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	use := &cobra.Command{
+		Use:   "use PROFILE",
+		Short: "Make a profile the current one",
+		Args:  arguments("PROFILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.edit(func(file string, p *profiles) error {
+				if _, ok := p.Profiles[args[0]]; !ok {
+					names := slices.Sorted(maps.Keys(p.Profiles))
+					return &failure{exitNotFound, fmt.Errorf("%s: there is no profile %q%s", file, args[0], nearest.Hint(args[0], names)),
+						"atlas-export config list lists them; atlas-export config set --profile " + args[0] + " makes it"}
+				}
+				p.Current = args[0]
+				return nil
+			})
+		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.completeProfiles(c, args, word)
+		},
+	}
+	c.AddCommand(path, show, list, set, use)
+	return c
+}
+
+// secretFiles are the settings that name the files of secrets.
+var secretFiles = map[string]string{
+	"private_key":   "private_key_file",
+	"client_secret": "client_secret_file",
+	"token":         "token_file",
+}
+
+// shown is a setting as config show shows it.
+type shown struct {
+	Key   string `json:"key"`
+	Value string `json:"value,omitempty"`
+	From  string `json:"from,omitempty"`
+}
+
+func (a *app) configShow(c *cobra.Command) error {
+	r, err := a.resolve(c)
+	if err != nil {
+		return err
+	}
+	found, err := r.credential()
+	if err != nil {
+		return err
+	}
+	list := []shown{{"profile", r.profile.name, cmp.Or(r.profile.from, "default")}}
+	for _, s := range settings[:slices.IndexFunc(settings, isCredential)] {
+		list = append(list, shown{s.key, r.values[s.key].Text, r.values[s.key].From})
+	}
+	list = append(list, found.rows()...)
+	names, rows := []string{}, [][]string{{"KEY", "VALUE", "FROM"}}
+	for _, s := range list {
+		names, rows = append(names, s.Key), append(rows, []string{s.Key, s.Value, s.From})
+	}
+	return a.print(r.values["output"].Text, list, names, rows)
+}
+
+func isCredential(s setting) bool { return s.key == credentialKinds[0].id }
+
+func (a *app) configList(c *cobra.Command) error {
+	r, err := a.resolve(c)
+	if err != nil {
+		return err
+	}
+	all, _, _, err := readProfiles(r.profile.file)
+	if err != nil {
+		return err
+	}
+	type listed struct {
+		Name    string `json:"name"`
+		Current bool   `json:"current"`
+		BaseURL string `json:"base_url,omitempty"`
+		Group   string `json:"group,omitempty"`
+	}
+	list, names, rows := []listed{}, []string{}, [][]string{{"CURRENT", "NAME", "BASE_URL", "GROUP"}}
+	for _, name := range slices.Sorted(maps.Keys(all.Profiles)) {
+		values, mark := all.Profiles[name], ""
+		if name == r.profile.name {
+			mark = "*"
+		}
+		list = append(list, listed{name, mark != "", values["base_url"], values["group"]})
+		names, rows = append(names, name), append(rows, []string{mark, name, values["base_url"], values["group"]})
+	}
+	return a.print(r.values["output"].Text, list, names, rows)
+}
+
+func (a *app) configSet(c *cobra.Command, args []string) error {
+	return a.edit(func(file string, p *profiles) error {
+		name := a.choose(c, *p, file).name
+		if !profileName.MatchString(name) {
+			return usageError(c, "%q: %w", name, errProfileName)
+		}
+		key, value := args[0], ""
+		if secretFile, ok := secretFiles[key]; ok {
+			secret, err := a.readSecret(c, key)
+			if err != nil {
+				return err
+			}
+			value = name + "." + key
+			if err := writePrivate(filepath.Join(filepath.Dir(file), value), []byte(secret+"\n")); err != nil {
+				return err
+			}
+			key = secretFile
+		} else {
+			value = args[1]
+		}
+		i := slices.Index(keys(), key)
+		if i < 0 {
+			return usageError(c, "unknown key %q%s", key, nearest.Hint(key, append(keys(), slices.Sorted(maps.Keys(secretFiles))...)))
+		}
+		if check := settings[i].check; check != nil && value != "" {
+			if err := check(value); err != nil {
+				return usageError(c, "%s: %w", key, err)
+			}
+		}
+		if p.Profiles == nil {
+			p.Profiles = map[string]map[string]string{}
+		}
+		if p.Profiles[name] == nil {
+			p.Profiles[name] = map[string]string{}
+		}
+		p.Profiles[name][key] = value
+		if value == "" {
+			delete(p.Profiles[name], key)
+		}
+		return nil
+	})
+}
+
+// readSecret asks for a secret on a terminal, or reads it from what is piped in.
+func (a *app) readSecret(c *cobra.Command, key string) (string, error) {
+	secret, err := a.askSecret(c.Context(), key)
+	if errors.Is(err, errNoTerminal) {
+		var text []byte
+		text, err = io.ReadAll(io.LimitReader(a.stdin, 64<<10))
+		secret = string(text)
+	}
+	secret = strings.TrimSpace(secret)
+	if err == nil && secret == "" {
+		return "", usageError(c, "no %s was entered", key)
+	}
+	return secret, err
+}
+
+// edit changes the configuration file.
+func (a *app) edit(change func(file string, p *profiles) error) error {
+	file, err := a.configFile()
+	if err != nil {
+		return &failure{exitInvalid, err, ""}
+	}
+	p, before, _, err := readProfiles(file)
+	if err != nil {
+		return &failure{exitInvalid, err, ""}
+	}
+	if err := change(file, &p); err != nil {
+		return err
+	}
+	return writeProfiles(file, p, before)
+}
+
+func (a *app) completeProfiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	file, err := a.configFile()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	all, _, _, err := readProfiles(file)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return slices.Sorted(maps.Keys(all.Profiles)), cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"atlas-export-gateway/client"
+)
+
+// credential is whom to call as, as the settings say, or as the variables of Atlas's own
+// tools do. The zero credential is none.
+type credential struct {
+	kind   *credentialKind // nil where it is not from the settings
+	id     value           // public key or client id
+	secret value           // the file that holds the secret; empty where it is to be asked for
+
+	whole client.Credential
+	from  string // of whole
+}
+
+func (c credential) isZero() bool { return c.kind == nil && c.from == "" }
+
+// credentialKind is a kind of credential that settings can give.
+type credentialKind struct {
+	id, secretFile string // keys of settings; a token has no id
+	secret         string // what the secret is called
+	make           func(id, secret string) client.Credential
+}
+
+var credentialKinds = []*credentialKind{
+	{"public_key", "private_key_file", "private key", client.APIKey},
+	{"client_id", "client_secret_file", "client secret", client.ServiceAccount},
+	{"", "token_file", "token", func(_, token string) client.Credential { return client.BearerToken(token) }},
+}
+
+// credential finds the credential. It reads no file yet.
+func (r *resolved) credential() (credential, error) {
+	for _, level := range []func() (credential, error){
+		func() (credential, error) { return r.credentialAt(r.byFlag) },
+		func() (credential, error) { return r.credentialAt(r.byVariable) },
+		r.credentialOfAtlas,
+		func() (credential, error) { return r.credentialAt(r.byProfile) },
+	} {
+		if found, err := level(); err != nil || !found.isZero() {
+			return found, err
+		}
+	}
+	return credential{}, nil
+}
+
+// credentialAt finds what the settings of one level give. Halves of two levels are never put
+// together: they would rarely fit.
+func (r *resolved) credentialAt(level func(setting) (value, error)) (credential, error) {
+	var found credential
+	for _, kind := range credentialKinds {
+		c := credential{kind: kind}
+		for _, s := range settings {
+			switch s.key {
+			case kind.id:
+				c.id, _ = level(s)
+			case kind.secretFile:
+				c.secret, _ = level(s)
+			}
+		}
+		switch {
+		case c.id.Text == "" && c.secret.Text == "":
+		case c.id.Text == "" && kind.id != "":
+			return c, &failure{exitInvalid, fmt.Errorf("%s is set from %s, and %s is not", kind.secretFile, c.secret.From, kind.id), credentialHint}
+		case found.kind != nil:
+			return c, &failure{exitInvalid, fmt.Errorf("%s and %s are of two credentials", found.first(), c.first()), "unset one; " + credentialHint}
+		default:
+			found = c
+		}
+	}
+	return found, nil
+}
+
+// first is where the credential begins.
+func (c credential) first() string {
+	if c.id.Text != "" {
+		return c.kind.id + " from " + c.id.From
+	}
+	return c.kind.secretFile + " from " + c.secret.From
+}
+
+const tokenVariable = "MONGODB_ATLAS_ACCESS_TOKEN"
+
+// credentialOfAtlas finds what the variables of Atlas's own tools give.
+func (r *resolved) credentialOfAtlas() (credential, error) {
+	var credentials []string // FromEnviron has an opinion on base URLs as well
+	for _, variable := range r.env {
+		if name, _, _ := strings.Cut(variable, "="); !strings.HasSuffix(name, "_URL") {
+			credentials = append(credentials, variable)
+		}
+	}
+	config, err := client.FromEnviron(credentials)
+	if err != nil {
+		return credential{}, &failure{exitInvalid, fmt.Errorf("environment: %w", err), ""}
+	}
+	found := credential{whole: config.Credential}
+	for _, name := range []string{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_CLIENT_ID"} {
+		if found.from == "" && lookup(r.env, name) != "" {
+			found.from = "environment " + name
+		}
+	}
+	if token := lookup(r.env, tokenVariable); token != "" {
+		if found.from != "" {
+			return credential{}, &failure{exitInvalid, fmt.Errorf("%s and %s are of two credentials", found.from, tokenVariable), "unset one"}
+		}
+		found = credential{whole: client.BearerToken(token), from: "environment " + tokenVariable}
+	}
+	return found, nil
+}
+
+// load reads the secret from its file, or asks for it.
+func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Credential, error) {
+	switch {
+	case c.kind == nil:
+		return c.whole, nil
+	case c.secret.Text == "":
+		secret, err := a.askSecret(ctx, c.kind.secret+" of "+c.id.Text)
+		if errors.Is(err, errNoTerminal) {
+			err = &failure{exitUnauthorized, fmt.Errorf("%s is set from %s, and %s is not", c.kind.id, c.id.From, c.kind.secretFile),
+				"without a terminal to ask on, the " + c.kind.secret + " must be in a file"}
+		}
+		return c.kind.make(c.id.Text, secret), err
+	}
+	file := c.secret.Text
+	if strings.HasPrefix(c.secret.From, "profile") && !filepath.IsAbs(file) {
+		file = filepath.Join(filepath.Dir(r.profile.file), file)
+	}
+	content, err := os.ReadFile(file)
+	secret := strings.TrimSpace(string(content))
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%s from %s: %w", c.kind.secretFile, c.secret.From, err)
+	case secret == "":
+		err = fmt.Errorf("%s from %s: %s is empty", c.kind.secretFile, c.secret.From, file)
+	}
+	if err != nil {
+		return client.Credential{}, &failure{exitInvalid, err, ""}
+	}
+	return c.kind.make(c.id.Text, secret), nil
+}
+
+// rows say what the credential is, and where it is from, without its secret.
+func (c credential) rows() []shown {
+	switch {
+	case c.isZero():
+		return []shown{{"credential", "none", ""}}
+	case c.kind == nil:
+		return []shown{{"credential", c.whole.String() + ", secret REDACTED", c.from}}
+	}
+	var rows []shown
+	if c.kind.id != "" {
+		rows = append(rows, shown{c.kind.id, c.id.Text, c.id.From})
+	}
+	if c.secret.Text == "" {
+		return append(rows, shown{c.kind.secretFile, "asked for", ""})
+	}
+	return append(rows, shown{c.kind.secretFile, c.secret.Text, c.secret.From})
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"atlas-export-gateway/sim"
+)
+
+// commands are all that call Atlas, with what there is in a world that prepare made.
+func commands(bucket, export string) [][]string {
+	return [][]string{
+		{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot2, "--bucket", bucket},
+		{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot3, "--bucket", bucket, "--wait"},
+		{"exports", "list", "--cluster", "orders"},
+		{"exports", "get", export, "--cluster", "orders"},
+		{"exports", "watch", export, "--cluster", "orders"},
+		{"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole},
+		{"buckets", "create", "azure", "--service-url", "https://acmebackups.blob.core.windows.net/exports", "--role", sim.AzureRole},
+		{"buckets", "create", "gcp", "--name", "acme-archive", "--role", sim.AWSRole},
+		{"buckets", "list"},
+		{"buckets", "get", bucket},
+		{"buckets", "get", "acme-exports"},
+		{"buckets", "delete", bucket, "--yes"},
+		{"buckets", "set-private-networking", bucket, "true"},
+	}
+}
+
+// prepare makes a bucket and an export that is under way, and returns their ids.
+func (w *world) prepare(t testing.TB) (bucket, export string) {
+	bucket = strings.TrimPrefix(w.must(t, "buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole, "-o", "name"), "bucket/")
+	export = strings.TrimPrefix(w.must(t, "exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", bucket, "-o", "name"), "export/")
+	return bucket, export
+}
+
+// isCreate says whether a command creates something: then there is an outcome that may not
+// be known.
+func isCreate(command []string) bool { return command[1] == "create" }
+
+// Each command ends with the exit status of each kind of error, says so on standard error
+// alone, and of what it says the first line is the error.
+func TestErrors(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close() // nobody listens there
+	ways(t, sim.Config{}, func(t *testing.T, w *world) {
+		bucket, export := w.prepare(t)
+		for _, kind := range []struct {
+			name   string
+			faults []sim.Fault
+			key    key
+			flags  []string
+			want   func(command []string) int
+		}{
+			{name: "wrong command line", key: w.owner, flags: []string{"--nonsense"}, want: always(exitUsage)},
+			{name: "invalid", key: w.owner, flags: []string{"--group", "production"}, want: always(exitInvalid)},
+			{name: "unauthorized", key: key{w.owner.public, "canary-private"}, want: always(exitUnauthorized)},
+			{name: "forbidden", key: w.reader, flags: []string{"--group", sim.EmptyGroupID}, want: always(exitForbidden)},
+			{name: "not found", key: w.owner, flags: []string{"--group", nobody}, want: always(exitNotFound)},
+			{name: "rate limited", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultRateLimit, RetryAfter: 7}}, want: always(exitRateLimited)},
+			{name: "rate limited as 400", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultRateLimit400}}, want: always(exitRateLimited)},
+			{name: "nobody listens", key: w.owner, flags: []string{"--base-url", "http://" + closed.Addr().String()}, want: always(exitUnavailable)},
+			{name: "unavailable", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultUnavailable}}, want: unknownIfCreate},
+			{name: "truncated", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultTruncate}}, want: unknownIfCreate},
+		} {
+			if err := w.atlas.SetFaults(kind.faults); err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range commands(bucket, export) {
+				args := append(append([]string{}, command...), kind.flags...)
+				want := kind.want(command)
+				if command[1] == "watch" && (want == exitUnavailable || want == exitRateLimited) {
+					// A look that fails does not end it.
+					args, want = append(args, "--timeout", "100ms"), exitNotFollowed
+				}
+				if kind.name == "truncated" && command[1] == "delete" {
+					continue // there is nothing to cut off
+				}
+				got := w.run(t, kind.key, append(args, "--retries", "0")...)
+				if got.Status != want {
+					t.Errorf("%s: %q: exit status %d, want %d: %s", kind.name, args, got.Status, want, got.Stderr)
+				}
+				if got.Stdout != "" || !strings.HasPrefix(got.Stderr, "atlas-export: ") || strings.Contains(got.Stderr, "%!") {
+					t.Errorf("%s: %q: stdout %q, stderr %q", kind.name, args, got.Stdout, got.Stderr)
+				}
+			}
+		}
+	})
+}
+
+func always(status int) func([]string) int { return func([]string) int { return status } }
+
+func unknownIfCreate(command []string) int {
+	if isCreate(command) {
+		return exitUnknown
+	}
+	return exitUnavailable
+}
+
+// The kinds that belong to some of the commands alone, and what they say.
+func TestErrorsInFull(t *testing.T) {
+	ways(t, sim.Config{}, func(t *testing.T, w *world) {
+		bucket, export := w.prepare(t)
+		create := func(args ...string) []string {
+			return append([]string{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", bucket}, args...)
+		}
+		check := func(key key, status int, text string, args ...string) {
+			t.Helper()
+			got := w.run(t, key, append(args, "--retries", "0")...)
+			// A gateway adds its request id.
+			stderr := regexp.MustCompile(` \(request [0-9A-Za-z-]+ of the gateway\)`).ReplaceAllString(got.Stderr, "")
+			if got.Status != status || !regexp.MustCompile("^"+text+"$").MatchString(stderr) || got.Stdout != "" {
+				t.Errorf("%q: exit status %d, want %d; stdout %q, stderr:\n%swant:\n%s", args, got.Status, status, got.Stdout, stderr, text)
+			}
+		}
+		check(w.owner, exitConflict,
+			`atlas-export: createBackupExport: 409 EXPORT_ALREADY_IN_PROGRESS: .*\n`+
+				`hint: find the export that is under way, and watch it: atlas-export exports list --cluster orders --snapshot `+sim.OrdersSnapshot+`\n`,
+			create()...)
+		check(w.owner, exitConflict,
+			`atlas-export: deleteExportBucket: 400 EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE: .*\n`+
+				`hint: an export or the cluster's export policy uses the bucket; end that first\n`,
+			"buckets", "delete", bucket, "--yes")
+		check(w.owner, exitNotFound,
+			`atlas-export: getBackupExport: 404 .*\nhint: see what there is: atlas-export exports list --cluster orders\n`,
+			"exports", "get", nobody, "--cluster", "orders")
+		check(w.owner, exitNotFound,
+			`atlas-export: listBackupExports: 404 CLUSTER_NOT_FOUND: .*\nhint: atlas-export config show says which group and cluster are meant, if no flag does\n`,
+			"exports", "list", "--cluster", "none")
+		check(w.owner, exitNotFound,
+			`atlas-export: createBackupExport: 404 SNAPSHOT_NOT_FOUND: .*\nhint: the snapshot must be one of the cluster's, and not yet deleted\n`,
+			"exports", "create", "--cluster", "orders", "--snapshot", nobody, "--bucket", bucket)
+		check(w.owner, exitInvalid, `atlas-export: createExportBucket: 400 CANNOT_ASSUME_ROLE: .*\n`,
+			"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.UnassumableRole)
+		check(w.owner, exitInvalid, `atlas-export: base_url from flag --base-url, or the credential: BaseURL: .*\n`,
+			"buckets", "list", "--base-url", "http://example.com/api")
+		check(key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas wants one\nhint: atlas-export help settings says where it may be\n`,
+			"buckets", "list", "--base-url", "https://cloud.mongodb.com/")
+		check(w.reader, exitForbidden,
+			`atlas-export: deleteExportBucket: 40[13] USER_UNAUTHORIZED: .*\nhint: (Atlas wants the role Project Backup Manager for this|the gateway grants its callers what its configuration says; atlas-gateway explain shows why)\n`,
+			"buckets", "delete", bucket, "--yes")
+
+		setFaults(t, w, sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 7})
+		check(w.owner, exitRateLimited, `atlas-export: listExportBuckets: 429 RATE_LIMITED_TOKEN_BUCKET: .*\nhint: try again in 7s\n`, "buckets", "list")
+		setFaults(t, w, sim.Fault{Kind: sim.FaultUnavailableAfter, Operation: "createBackupExport"})
+		check(w.owner, exitUnknown,
+			`atlas-export: createBackupExport: 50[23] .*it may have been carried out all the same.*\n`+
+				`hint: look before you repeat it: atlas-export exports list --cluster orders --snapshot `+sim.OrdersSnapshot2+`\n`,
+			"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot2, "--bucket", bucket, "--wait")
+		setFaults(t, w, sim.Fault{Kind: sim.FaultResetAfter, Operation: "createExportBucket"})
+		check(w.owner, exitUnknown,
+			`atlas-export: createExportBucket: .*it may have been carried out all the same.*\nhint: look before you repeat it: atlas-export buckets list\n`,
+			"buckets", "create", "gcp", "--name", "acme-archive", "--role", sim.AWSRole)
+		setFaults(t, w)
+
+		// What is created stays created, though it can't be followed.
+		if err := w.atlas.SetSettings(sim.Settings{Removed: map[string][]string{"getBackupExport": {"2023-01-01"}}}); err != nil {
+			t.Fatal(err)
+		}
+		got := w.run(t, w.owner, "exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot3, "--bucket", bucket, "--wait")
+		created := regexp.MustCompile(`^export/([0-9a-f]{24})\nQueued  [0-9]+s\n$`).FindStringSubmatch(got.Stdout)
+		if created == nil || got.Status != exitNotFollowed || !strings.HasPrefix(got.Stderr, "atlas-export: the export was created, and can't be followed: getBackupExport: 410 VERSION_GONE: ") ||
+			!strings.HasSuffix(got.Stderr, "\nhint: the export goes on; follow it with: atlas-export exports watch "+created[1]+" --cluster orders\n") {
+			t.Errorf("got %+v", got)
+		}
+
+		// Nor does anything else that is not listed look like success.
+		check(w.owner, exitFailed, `atlas-export: getBackupExport: 410 VERSION_GONE: .*\n`, "exports", "get", export, "--cluster", "orders")
+
+		if err := w.atlas.EndJob(export, sim.Outcome{State: "Cancelled"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.atlas.SetSettings(sim.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		got = w.run(t, w.owner, "exports", "watch", export, "--cluster", "orders")
+		want := ran{exitCancelled, "export/" + export + "\nCancelled  0/42 collections  0s\n", "atlas-export: export " + export + " is Cancelled\nhint: create another export of the snapshot\n"}
+		got.Stdout = anySpan.ReplaceAllString(got.Stdout, "0s")
+		if got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	})
+}
+
+func setFaults(t testing.TB, w *world, faults ...sim.Fault) {
+	t.Helper()
+	if err := w.atlas.SetFaults(faults); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A retry is made where nothing may have been carried out, as often as the setting says.
+func TestRetries(t *testing.T) {
+	w := direct(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable, Count: 2}}})
+	if got := w.run(t, w.owner, "buckets", "list", "--retries", "1"); got.Status != exitUnavailable {
+		t.Errorf("one retry: %+v", got)
+	}
+	if got := w.run(t, w.owner, "buckets", "list", "-o", "name"); got != (ran{}) {
+		t.Errorf("four: %+v", got)
+	}
+}
+
+// What can't be written is an error: a full disk must not look like an empty list.
+func TestUnwritableOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	w := direct(t, sim.Config{})
+	bucket, _ := w.prepare(t)
+	for _, format := range formats {
+		var stderr strings.Builder
+		status := run(t.Context(), []string{"buckets", "get", bucket, "-o", format}, w.environ(w.owner), nil, full, &stderr)
+		if status != exitFailed || !strings.Contains(stderr.String(), "it was done, but not all of the output could be written: ") {
+			t.Errorf("%s: exit status %d: %s", format, status, &stderr)
+		}
+	}
+}
+
+// Nothing that Atlas, or whoever answers in its place, says can move the cursor of a terminal
+// or change its colours.
+func TestHostileText(t *testing.T) {
+	w := direct(t, sim.Config{})
+	bucket, _ := w.prepare(t)
+	const hostile = "a\x1b[31m\r\n\u202eb"
+	for _, format := range formats {
+		export := w.must(t, "exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot2, "--bucket", bucket, "--custom-data", "k="+hostile, "-o", "name")
+		w.checkText(t, "exports", "get", export, "--cluster", "orders", "-o", format)
+		if err := w.atlas.EndJob(strings.TrimPrefix(export, "export/"), sim.Outcome{State: "Failed", ErrorCode: hostile, Message: hostile}); err != nil {
+			t.Fatal(err)
+		}
+		w.checkText(t, "exports", "get", export, "--cluster", "orders", "-o", format)
+		w.checkText(t, "exports", "watch", export, "--cluster", "orders", "-o", format)
+	}
+
+	text, err := json.Marshal(hostile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := strings.ReplaceAll(`{"error":400,"errorCode":T,"detail":T,"badRequestDetail":{"fields":[{"field":T,"description":T}]}}`, "T", string(text))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, content)
+	}))
+	defer server.Close()
+	w.url = server.URL
+	w.checkText(t, "buckets", "list")
+}
+
+// checkText runs the program and looks at each character that it writes.
+func (w *world) checkText(t *testing.T, args ...string) {
+	t.Helper()
+	got := w.run(t, w.owner, args...)
+	if !strings.Contains(got.Stdout+got.Stderr, "[31m") && !slices.Contains(args, "name") {
+		t.Errorf("%q: the text isn't there: %+v", args, got)
+	}
+	checkPrintable(t, got.Stdout+got.Stderr)
+}
+
+func checkPrintable(t *testing.T, text string) {
+	t.Helper()
+	for _, r := range strings.ReplaceAll(text, "\n", "") {
+		if !strconv.IsPrint(r) {
+			t.Errorf("%q in %q", r, text)
+			return
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/client"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) exportsCommand() *cobra.Command {
+	c := group(&cobra.Command{
+		Use:     "exports",
+		Aliases: []string{"export"},
+		Short:   "Create, list and follow the exports of a cluster's snapshots",
+	})
+	for _, s := range settings {
+		if s.key == "cluster" {
+			s.define(c.PersistentFlags())
+		}
+	}
+	c.AddCommand(a.exportsCreate(), a.exportsList(), a.exportsGet(), a.exportsWatch())
+	return c
+}
+
+func (a *app) exportsCreate() *cobra.Command {
+	var (
+		snapshot, bucket string
+		custom           map[string]string
+		wait             bool
+		watch            watchOptions
+	)
+	c := &cobra.Command{
+		Use:   "create --snapshot ID --bucket NAME|ID",
+		Short: "Export a snapshot to a bucket",
+		Long: `Export a snapshot to a bucket. The create is sent once. If nobody can know whether it was
+carried out, the exit status is 10: look for the export before you repeat the command.
+
+With --wait the command follows the export until it ends, as atlas-export exports watch does.`,
+		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
+  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --custom-data reason=audit,by=me -o name`,
+		Args: arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := cmp.Or(require(c, "snapshot", "bucket"), watch.check(c)); err != nil {
+				return err
+			}
+			s, err := a.connect(c)
+			if err != nil {
+				return err
+			}
+			defer s.CloseIdleConnections()
+			r := client.ExportRequest{SnapshotID: trimKind(snapshot, "snapshot")}
+			if r.ExportBucketID, err = s.bucketID(c, bucket); err != nil {
+				return err
+			}
+			for _, key := range slices.Sorted(maps.Keys(custom)) {
+				r.CustomData = append(r.CustomData, client.CustomData{Key: key, Value: custom[key]})
+			}
+			job, err := s.CreateExport(c.Context(), s.group, s.cluster, r)
+			switch {
+			case err != nil:
+				return a.shown(s, err)
+			case wait:
+				return a.watch(c, s, job.ID, watch, job)
+			default:
+				return a.printExport(s.format, job)
+			}
+		},
+	}
+	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot")
+	c.Flags().StringVar(&bucket, "bucket", "", "`name` of the bucket, if one bucket alone has it, or its id")
+	c.Flags().StringToStringVar(&custom, "custom-data", nil, "`key=value` pairs for the file .complete beside the export, separated by commas; may be repeated")
+	c.Flags().Lookup("custom-data").DefValue = "" // it would be shown as []
+	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
+	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing")
+	watch.define(c)
+	must(c.RegisterFlagCompletionFunc("bucket", a.complete(bucketNames)))
+	return c
+}
+
+func (a *app) exportsList() *cobra.Command {
+	var snapshot string
+	c := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the exports of a cluster",
+		Example: `  atlas-export exports list --cluster orders
+  atlas-export exports list --cluster orders --snapshot 6a01e0b45be2d84417c09f10 -o json`,
+		Args: arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.connect(c)
+			if err != nil {
+				return err
+			}
+			defer s.CloseIdleConnections()
+			list := client.Page[client.ExportJob]{Results: []client.ExportJob{}}
+			names, rows := []string{}, [][]string{{"ID", "STATE", "COLLECTIONS", "SNAPSHOT", "CREATED", "ELAPSED"}}
+			for job, err := range s.ListExports(c.Context(), s.group, s.cluster, wholePages) {
+				if err != nil {
+					return err
+				}
+				if snapshot != "" && job.SnapshotID != trimKind(snapshot, "snapshot") {
+					continue
+				}
+				list.Results = append(list.Results, *job)
+				names = append(names, "export/"+job.ID)
+				rows = append(rows, []string{job.ID, string(job.State), collections(job), job.SnapshotID, moment(job.CreatedAt), span(a.elapsed(job))})
+			}
+			list.TotalCount = len(list.Results)
+			if len(rows) == 1 && s.format == "table" {
+				fmt.Fprintln(a.stderr, "there are no exports")
+				return nil
+			}
+			return a.print(s.format, list, names, rows)
+		},
+	}
+	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot whose exports to list alone")
+	return c
+}
+
+// wholePages are as large as they may be: each is a request.
+var wholePages = client.ListOptions{ItemsPerPage: 500}
+
+func (a *app) exportsGet() *cobra.Command {
+	return &cobra.Command{
+		Use:     "get EXPORT",
+		Aliases: []string{"describe"},
+		Short:   "Show an export",
+		Example: `  atlas-export exports get 6b022709d9f2a4b685bab126 --cluster orders
+  atlas-export exports get 6b022709d9f2a4b685bab126 --cluster orders -o json`,
+		Args:              arguments("EXPORT"),
+		ValidArgsFunction: a.complete(exportIDs),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.connect(c)
+			if err != nil {
+				return err
+			}
+			defer s.CloseIdleConnections()
+			job, err := s.GetExport(c.Context(), s.group, s.cluster, trimKind(args[0], "export"))
+			if err != nil {
+				return err
+			}
+			return a.printExport(s.format, job)
+		},
+	}
+}
+
+func (a *app) exportsWatch() *cobra.Command {
+	var watch watchOptions
+	c := &cobra.Command{
+		Use:   "watch EXPORT",
+		Short: "Follow an export until it ends",
+		Long: `Follow an export until it ends. On a terminal a line is redrawn: the state, and for a replica
+set how many collections are exported, how fast, and what is left at that rate; for a sharded
+cluster, of which Atlas counts none, the replica sets. Elsewhere there is a line for each
+change; with -o json that line is the export as JSON, with -o yaml a document.
+
+Looks that fail don't end the command if another may succeed. Ctrl-C ends it; the export goes on.`,
+		Example: `  atlas-export exports watch 6b022709d9f2a4b685bab126 --cluster orders
+  atlas-export exports watch export/6b022709d9f2a4b685bab126 --cluster orders --timeout 1h -o json`,
+		Args:              arguments("EXPORT"),
+		ValidArgsFunction: a.complete(exportIDs),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := watch.check(c); err != nil {
+				return err
+			}
+			s, err := a.connect(c)
+			if err != nil {
+				return err
+			}
+			defer s.CloseIdleConnections()
+			return a.watch(c, s, trimKind(args[0], "export"), watch, nil)
+		},
+	}
+	watch.define(c)
+	return c
+}
+
+// trimKind takes away what -o name puts before an id.
+func trimKind(argument, kind string) string { return strings.TrimPrefix(argument, kind+"/") }
+
+func exportIDs(ctx context.Context, s *session) (ids []string, err error) {
+	for job, err := range s.ListExports(ctx, s.group, s.cluster, wholePages) {
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, job.ID+"\t"+string(job.State)+" "+moment(job.CreatedAt))
+	}
+	return ids, nil
+}
+
+func (a *app) printExport(format string, job *client.ExportJob) error {
+	rows := [][]string{
+		{"ID", job.ID},
+		{"STATE", string(job.State)},
+		{"REASON", reason(job)},
+		{"COLLECTIONS", collections(job)},
+		{"REPLICA SETS", strings.Join(replicaSets(job), ", ")},
+		{"SNAPSHOT", job.SnapshotID},
+		{"BUCKET", job.ExportBucketID},
+		{"PREFIX", job.Prefix},
+		{"CREATED", moment(job.CreatedAt)},
+		{"FINISHED", moment(job.FinishedAt)},
+		{"ELAPSED", span(a.elapsed(job))},
+	}
+	for _, pair := range job.CustomData {
+		rows = append(rows, []string{"CUSTOM DATA", pair.Key + "=" + pair.Value})
+	}
+	rows = slices.DeleteFunc(rows, func(row []string) bool { return row[1] == "" })
+	return a.print(format, job, []string{"export/" + job.ID}, rows)
+}
+
+// reason says why a job failed, as far as Atlas does.
+func reason(job *client.ExportJob) string {
+	if job.StateReason == nil {
+		return ""
+	}
+	return strings.TrimSpace(job.StateReason.Message + " " + bracket(job.StateReason.ErrorCode))
+}
+
+func bracket(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// collections says how many are exported; empty where Atlas has counted none.
+func collections(job *client.ExportJob) string {
+	if job.Status == nil || job.Status.TotalCollections == 0 {
+		return ""
+	}
+	return strconv.Itoa(job.Status.ExportedCollections) + "/" + strconv.Itoa(job.Status.TotalCollections)
+}
+
+func replicaSets(job *client.ExportJob) []string {
+	var names []string
+	for _, component := range job.Components {
+		names = append(names, component.ReplicaSetName)
+	}
+	return names
+}
+
+// elapsed is how long a job took, or has taken so far. The beginning is of Atlas's clock and
+// now of this machine's: they may differ.
+func (a *app) elapsed(job *client.ExportJob) time.Duration {
+	switch {
+	case job.CreatedAt.IsZero():
+		return 0
+	case !job.FinishedAt.IsZero():
+		return max(job.FinishedAt.Sub(job.CreatedAt), 0)
+	default:
+		return max(a.now().Sub(job.CreatedAt), 0)
+	}
+}

@@ -1,0 +1,40 @@
+// Command atlas-export exports MongoDB Atlas backup snapshots from the command line, at
+// Atlas itself or through the gateway.
+//
+//	atlas-export exports create|list|get|watch
+//	atlas-export buckets create aws|azure|gcp
+//	atlas-export buckets list|get|delete|set-private-networking
+//	atlas-export config path|show|list|set|use
+//	atlas-export completion bash|zsh|fish|powershell
+//	atlas-export version
+//
+// A setting comes from its flag, else from the environment, else from a profile, else it
+// has its default; atlas-export help settings lists them, and atlas-export config show says
+// which value comes from where. A secret comes from a file, the environment or a prompt, and
+// is never an argument.
+//
+// What was asked for goes to standard output, as a table or with -o as JSON, YAML or names;
+// everything else goes to standard error. An error is a line that says what and where, a line
+// for each place where a request breaks the contract, and often one with a hint. The exit
+// status tells the kinds of errors apart; atlas-export help exit-status lists them.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second signal kills
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{env: env, stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, now: time.Now}
+	return a.run(ctx, args)
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/sim"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The test binary is the program when it is run under its name, or by a test that sets the
+// variable.
+func TestMain(m *testing.M) {
+	if os.Getenv("RUN_ATLAS_EXPORT") != "" {
+		main()
+	}
+	testscript.Main(m, map[string]func(){"atlas-export": main})
+}
+
+// nobody is an id that nothing has.
+const nobody = "64f0c1a2b3d4e5f60718ffff"
+
+// world is a simulated Atlas, and the way that the program takes to it: direct, or through a
+// gateway.
+type world struct {
+	atlas         *sim.Server
+	url           string
+	owner, reader key // of Atlas or of the gateway; the reader may read sim.GroupID alone
+}
+
+type key struct{ public, private string }
+
+// ways runs a test against a simulated Atlas, and against a gateway in front of one.
+func ways(t *testing.T, config sim.Config, test func(t *testing.T, w *world)) {
+	t.Run("atlas", func(t *testing.T) { test(t, direct(t, config)) })
+	t.Run("gateway", func(t *testing.T) { test(t, throughGateway(t, config)) })
+}
+
+func direct(t testing.TB, config sim.Config) *world {
+	atlas := sim.Start(t, config)
+	return &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{sim.ReadOnlyPublicKey, sim.PrivateKey}}
+}
+
+func throughGateway(t testing.TB, config sim.Config) *world {
+	t.Helper()
+	w := &world{atlas: sim.Start(t, config)}
+	directory := t.TempDir()
+	caller := func(name, grants string) (key, string) {
+		file := filepath.Join(directory, name+".ha1")
+		pair := callers.NewKeyPair(name, "", file)
+		writeFile(t, file, pair.HA1File.Reveal())
+		entry, err := yaml.Marshal([]callers.Entry{pair.Entry})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key{pair.ID, pair.Secret.Reveal()}, "  " + strings.ReplaceAll(strings.TrimSpace(string(entry)), "\n", "\n  ") + "\n    grants: " + grants + "\n"
+	}
+	var owner, reader string
+	w.owner, owner = caller("owner", `[{operations: [manage], groups: ["*"]}]`)
+	w.reader, reader = caller("reader", `[{operations: [read], groups: [`+sim.GroupID+`]}]`)
+	w.url = startGateway(t, w.atlas, "callers:\n  list:\n"+owner+reader)
+	return w
+}
+
+// startGateway serves a gateway in front of a simulated Atlas until the test ends.
+func startGateway(t testing.TB, atlas *sim.Server, settings string) (url string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	writeFile(t, file, settings+"\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n")
+	config, err := gateway.LoadConfig(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	listener, management := listen(), listen()
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.Serve(ctx, listener, management) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-stopped:
+			if err != nil {
+				t.Errorf("the gateway stopped with: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("the gateway did not stop")
+		}
+	})
+	return "http://" + listener.Addr().String()
+}
+
+func writeFile(t testing.TB, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// environ is an environment in which the program calls the world with a key.
+func (w *world) environ(k key) []string {
+	return []string{
+		"ATLAS_EXPORT_CONFIG=" + os.DevNull,
+		"MONGODB_ATLAS_BASE_URL=" + w.url,
+		"MONGODB_ATLAS_PUBLIC_API_KEY=" + k.public,
+		"MONGODB_ATLAS_PRIVATE_API_KEY=" + k.private,
+		"MONGODB_ATLAS_PROJECT_ID=" + sim.GroupID,
+	}
+}
+
+// ran is what a run of the program came to.
+type ran struct {
+	Status         int
+	Stdout, Stderr string
+}
+
+// run runs the program with a key, which none of its output may hold.
+func (w *world) run(t testing.TB, k key, args ...string) ran {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), args, w.environ(k), strings.NewReader(""), &stdout, &stderr)
+	if k.private != "" && strings.Contains(stdout.String()+stderr.String(), k.private) {
+		t.Errorf("%q: the private key is in the output", args)
+	}
+	return ran{status, stdout.String(), stderr.String()}
+}
+
+// must runs the program as the owner, which must succeed, and returns what it printed.
+func (w *world) must(t testing.TB, args ...string) string {
+	t.Helper()
+	r := w.run(t, w.owner, args...)
+	if r.Status != exitOK || r.Stderr != "" {
+		t.Fatalf("%q: exit status %d: %s", args, r.Status, r.Stderr)
+	}
+	return strings.TrimSuffix(r.Stdout, "\n")
+}
+
+// Each script runs against the simulated Atlas and against a gateway.
+//
+//	exits STATUS PROGRAM ARGUMENT...    runs a program that must end with the status
+//	capture NAME                        sets a variable to what the last program printed
+//	faults [OPERATION:]KIND...          what Atlas gets wrong from now on
+//	prints FILE                         the last program printed this, but for new ids, times and durations
+//	atlas-received OPERATION COUNT      how many signed requests of the operation there were
+func TestScripts(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, sim.Config) *world{"atlas": direct, "gateway": throughGateway} {
+		t.Run(name, func(t *testing.T) {
+			testscript.Run(t, testscript.Params{
+				Dir: "testdata/script",
+				Setup: func(env *testscript.Env) error {
+					// At this speed an export takes 0.6 s.
+					w := start(env.T().(testing.TB), sim.Config{Speed: 1200})
+					env.Values["world"] = w
+					env.Vars = append(env.Vars, w.environ(w.owner)...)
+					for name, value := range map[string]string{
+						"GORACE":              "atexit_sleep_ms=0", // a second for each process
+						"HOME":                filepath.Join(env.WorkDir, "home"),
+						"ATLAS_EXPORT_CONFIG": "",
+						"URL":                 w.url,
+						"GROUP":               sim.GroupID,
+						"NOBODY":              nobody,
+						"PUBLIC":              w.owner.public,
+						"PRIVATE":             w.owner.private,
+						"READER":              w.reader.public,
+						"READER_PRIVATE":      w.reader.private,
+						"SNAPSHOT":            sim.OrdersSnapshot,
+						"SNAPSHOT2":           sim.OrdersSnapshot2,
+						"FAILING":             sim.FailingSnapshot,
+						"EVENTS":              sim.EventsSnapshot,
+						"ROLE":                sim.AWSRole,
+						"AZURE_ROLE":          sim.AzureRole,
+					} {
+						env.Setenv(name, value)
+					}
+					return errors.Join(os.Mkdir(env.Getenv("HOME"), 0o700),
+						os.WriteFile(filepath.Join(env.WorkDir, "secret"), []byte(w.owner.private+"\n"), 0o600))
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits":          exits,
+					"capture":        capture,
+					"prints":         prints,
+					"faults":         faults,
+					"atlas-received": received,
+				},
+			})
+		})
+	}
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit status %d, want %s", got, args[0])
+	}
+}
+
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+var (
+	anyID   = regexp.MustCompile(`\b[0-9a-f]{24}\b`)
+	anyTime = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+	anySpan = regexp.MustCompile(`\b[0-9]+s\b`)
+	anyPort = regexp.MustCompile(`\b127\.0\.0\.1:\d+\b`)
+	anyTail = regexp.MustCompile(`/\d{10}\b`) // of a prefix: when the job was created
+)
+
+// mask replaces what differs from run to run.
+func mask(text string) string {
+	text = anyID.ReplaceAllStringFunc(text, func(id string) string {
+		switch id {
+		case sim.OrgID, sim.GroupID, sim.OrdersSnapshot, sim.OrdersSnapshot2, sim.FailingSnapshot, sim.EventsSnapshot, sim.AWSRole, sim.AzureRole, "65a9d2f4f20b4c7788990003", nobody:
+			return id
+		}
+		return "(id)"
+	})
+	text = anyTime.ReplaceAllString(text, "(time)")
+	text = anySpan.ReplaceAllString(text, "(span)")
+	text = anyPort.ReplaceAllString(text, "127.0.0.1:(port)")
+	return anyTail.ReplaceAllString(text, "/(epoch)")
+}
+
+func prints(ts *testscript.TestScript, _ bool, args []string) {
+	want := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	if diff := cmp.Diff(want, mask(ts.ReadFile("stdout"))); diff != "" {
+		ts.Fatalf("-want +got:\n%s", diff)
+	}
+}
+
+func faults(ts *testscript.TestScript, _ bool, args []string) {
+	var list []sim.Fault
+	for _, kind := range args {
+		operation, kind, _ := strings.Cut(kind, ":")
+		list = append(list, sim.Fault{Kind: sim.FaultKind(kind), Operation: operation})
+	}
+	ts.Check(ts.Value("world").(*world).atlas.SetFaults(list))
+}
+
+func received(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for _, request := range ts.Value("world").(*world).atlas.Requests(0) {
+		if request.Operation == args[0] && request.Caller != "" {
+			n++
+		}
+	}
+	if strconv.Itoa(n) != args[1] {
+		ts.Fatalf("Atlas received %d requests of %s, want %s", n, args[0], args[1])
+	}
+}

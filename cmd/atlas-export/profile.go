@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/strictyaml"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+)
+
+// profiles is the content of the configuration file.
+type profiles struct {
+	// Current is the profile that is used where none is named; empty means "default".
+	Current string `yaml:"current,omitempty"`
+	// Profiles give settings by their keys.
+	Profiles map[string]map[string]string `yaml:"profiles,omitempty"`
+}
+
+// profile is the one that a run uses.
+type profile struct {
+	file     string // of the configuration
+	name     string
+	from     string // what named it
+	values   map[string]string
+	document *strictyaml.Document // nil without a file
+}
+
+// errorf returns an error about a setting of the profile, with file and line.
+func (p *profile) errorf(key, format string, args ...any) error {
+	return p.document.Errorf("profiles."+p.name+"."+key, format, args...)
+}
+
+// configFile is where profiles are kept, after the XDG Base Directory Specification.
+func (a *app) configFile() (string, error) {
+	if file := lookup(a.env, "ATLAS_EXPORT_CONFIG"); file != "" {
+		return file, nil
+	}
+	directory := lookup(a.env, "XDG_CONFIG_HOME")
+	if !filepath.IsAbs(directory) { // one that is relative counts as not set
+		home := lookup(a.env, "HOME")
+		if home == "" {
+			return "", errors.New("neither ATLAS_EXPORT_CONFIG nor XDG_CONFIG_HOME nor HOME says where profiles are kept")
+		}
+		directory = filepath.Join(home, ".config")
+	}
+	return filepath.Join(directory, "atlas-export", "config.yaml"), nil
+}
+
+// readProfiles reads the configuration file. That there is none is no error.
+func readProfiles(file string) (p profiles, text []byte, document *strictyaml.Document, err error) {
+	text, err = os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil, nil, nil
+	}
+	if err != nil {
+		return p, nil, nil, err
+	}
+	if document, err = strictyaml.Decode(file, text, &p); err != nil {
+		return p, nil, nil, err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(p.Profiles)) {
+		if !profileName.MatchString(name) {
+			errs = append(errs, document.Errorf("profiles."+name, "%w", errProfileName))
+		}
+		for _, key := range slices.Sorted(maps.Keys(p.Profiles[name])) {
+			switch {
+			case secretFiles[key] != "":
+				errs = append(errs, document.Errorf("profiles."+name+"."+key, "a secret has a file of its own; see atlas-export config set -h"))
+			case !slices.Contains(keys(), key):
+				errs = append(errs, document.Errorf("profiles."+name+"."+key, "unknown key%s", nearest.Hint(key, keys())))
+			}
+		}
+	}
+	return p, text, document, errors.Join(errs...)
+}
+
+func keys() []string {
+	keys := make([]string, len(settings))
+	for i, s := range settings {
+		keys[i] = s.key
+	}
+	return keys
+}
+
+var (
+	profileName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	errProfileName = errors.New("a profile's name is of up to 64 letters, digits, hyphens and underscores")
+)
+
+const defaultProfile = "default"
+
+// loadProfile reads the profile that the flag, the environment or the file names.
+func (a *app) loadProfile(c *cobra.Command) (*profile, error) {
+	file, err := a.configFile()
+	if err != nil {
+		if p := a.choose(c, profiles{}, ""); p.name != defaultProfile {
+			return nil, err
+		}
+		return &profile{name: defaultProfile}, nil // flags and environment may do
+	}
+	all, _, document, err := readProfiles(file)
+	if err != nil {
+		return nil, err
+	}
+	p := a.choose(c, all, file)
+	p.values, p.document = all.Profiles[p.name], document
+	if p.values == nil && p.name != defaultProfile {
+		return nil, fmt.Errorf("%s: there is no profile %q, which is from %s%s", file, p.name, p.from,
+			nearest.Hint(p.name, slices.Sorted(maps.Keys(all.Profiles))))
+	}
+	return p, nil
+}
+
+// choose finds which profile to use.
+func (a *app) choose(c *cobra.Command, all profiles, file string) *profile {
+	p := &profile{file: file, name: defaultProfile, from: "default"}
+	variable := lookup(a.env, "ATLAS_EXPORT_PROFILE")
+	switch f := c.Flags().Lookup("profile"); {
+	case f.Changed:
+		p.name, p.from = f.Value.String(), "flag --profile"
+	case variable != "":
+		p.name, p.from = variable, "environment ATLAS_EXPORT_PROFILE"
+	case all.Current != "":
+		p.name, p.from = all.Current, "current"
+	}
+	return p
+}
+
+// writeProfiles replaces the configuration file, whose comments stay. Nobody else may read
+// it, and a crash leaves the old one or the new one.
+func writeProfiles(file string, p profiles, before []byte) error {
+	comments := yaml.CommentMap{}
+	if len(bytes.TrimSpace(before)) > 0 {
+		if err := yaml.UnmarshalWithOptions(before, new(profiles), yaml.CommentToMap(comments)); err != nil {
+			return err
+		}
+	}
+	text, err := yaml.MarshalWithOptions(p, yaml.WithComment(comments))
+	if err != nil {
+		return err
+	}
+	return writePrivate(file, text)
+}
+
+// writePrivate replaces a file by one that its owner alone reads.
+func writePrivate(file string, content []byte) error {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target // a link stays a link
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(file), ".atlas-export-*") // its mode is 0600
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(content)
+	err = errors.Join(err, temporary.Sync(), temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// app is one run of the program.
+type app struct {
+	env    []string
+	stdin  io.Reader
+	stdout *output
+	stderr io.Writer
+	now    func() time.Time
+}
+
+// run runs the command that args name, and returns the exit status.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(slices.Clip(append([]string{}, args...))) // nil would mean those of the process
+	command, err := root.ExecuteContextC(ctx)
+	if unwritten := a.stdout.err; unwritten != nil && (err == nil || errors.Is(err, unwritten)) {
+		err = fmt.Errorf("it was done, but not all of the output could be written: %w", unwritten)
+	}
+	if err == nil {
+		return exitOK
+	}
+	return a.report(ctx, command, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "atlas-export",
+		Short: "Export MongoDB Atlas backup snapshots, at Atlas or through the gateway",
+		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
+  atlas-export exports list --cluster orders
+  atlas-export buckets list -o json`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("atlas-export {{.Version}}\n")
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.PersistentFlags().StringP("profile", "P", "", "`name` of the profile that gives what flags and environment don't (default: the current one)")
+	for _, s := range settings {
+		if s.key != "cluster" {
+			s.define(root.PersistentFlags())
+		}
+	}
+	root.AddCommand(a.exportsCommand(), a.bucketsCommand(), a.configCommand(), a.versionCommand(),
+		&cobra.Command{Use: "exit-status", Short: "The exit statuses", Long: exitStatusHelp},
+		&cobra.Command{Use: "settings", Short: "Settings, and where they come from", Long: settingsHelp()})
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	must(err)
+	group(completion)
+	for _, shell := range completion.Commands() {
+		shell.Args = arguments()
+	}
+	root.SetGlobalNormalizationFunc(flagName)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, "%w", err) })
+	group(root)
+	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
+	must(root.RegisterFlagCompletionFunc("profile", a.completeProfiles))
+	return root
+}
+
+// group makes a command that only holds others refuse to run, and to take arguments. Cobra
+// would print the help and end in success, also for a command that is misspelt.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.DisableFlagsInUseLine = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var names []string
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				names = append(names, sub.Name())
+			}
+		}
+		if len(args) == 0 {
+			return usageError(c, "no command; there are %s", strings.Join(names, ", "))
+		}
+		return usageError(c, "unknown command %q%s", args[0], cmp.Or(nearest.Hint(args[0], names), "; there are "+strings.Join(names, ", ")))
+	}
+	return c
+}
+
+// helpCommand is cobra's, but that a topic which isn't there is an error.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show how a command is used, or a topic",
+		RunE: func(c *cobra.Command, args []string) error {
+			found, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError(c, "there is no help on %q", strings.Join(args, " "))
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			found, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, sub := range found.Commands() {
+				names = append(names, sub.Name()+"\t"+sub.Short)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// arguments is how many arguments a command takes, with their names for the error.
+func arguments(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usageError(c, "%s is missing", names[len(args)])
+		case len(args) > len(names):
+			return usageError(c, "unexpected argument %q", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// flagNames are what the Atlas CLI calls flags that are called otherwise here.
+var flagNames = map[string]string{
+	"projectId":   "group",
+	"clusterName": "cluster",
+	"snapshotId":  "snapshot",
+	"bucketId":    "bucket",
+	"customData":  "custom-data",
+	"iamRoleId":   "role",
+	"roleId":      "role",
+	"serviceUrl":  "service-url",
+	"force":       "yes",
+}
+
+func flagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	return pflag.NormalizedName(cmp.Or(flagNames[name], name))
+}
+
+// require demands flags that have no default. Cobra's own check comes before a group of
+// commands had its say, and its error isn't worded like the others.
+func require(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if !c.Flags().Changed(name) {
+			return usageError(c, "--%s is missing", name)
+		}
+	}
+	return nil
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  arguments(),
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprintln(a.stdout, "atlas-export", version())
+			return nil
+		},
+	}
+}
+
+// version is the module's version, or the commit that was built.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			return setting.Value
+		}
+	}
+	return info.Main.Version
+}
+
+// must panics where the commands don't fit together, which every test would find.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

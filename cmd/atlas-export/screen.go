@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"atlas-export-gateway/client"
+
+	"golang.org/x/term"
+)
+
+// screen is a terminal on which one line is redrawn.
+type screen struct {
+	w      io.Writer
+	file   *os.File
+	colour bool
+	utf8   bool
+}
+
+// newScreen returns nil if w is not a terminal, or one that can't redraw a line.
+func newScreen(w *output, env []string) *screen {
+	file := terminal(w)
+	if file == nil || lookup(env, "TERM") == "dumb" {
+		return nil
+	}
+	s := &screen{w: w, file: file, colour: lookup(env, "NO_COLOR") == ""}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} { // the first that is set decides
+		if locale := strings.ToLower(lookup(env, name)); locale != "" {
+			s.utf8 = strings.HasSuffix(strings.ReplaceAll(locale, "-", ""), "utf8")
+			break
+		}
+	}
+	return s
+}
+
+// columns is how wide a line may be now. It leaves the last column empty: terminals differ
+// in where the cursor is after it.
+func (s *screen) columns() int {
+	columns, _, err := term.GetSize(int(s.file.Fd()))
+	if err != nil || columns <= 0 {
+		columns = 80
+	}
+	return columns - 1
+}
+
+func (s *screen) clear() { io.WriteString(s.w, "\r\x1b[K") }
+
+// The widths of the bar, in columns.
+const (
+	shortestBar = 10
+	longestBar  = 30
+)
+
+// draw redraws the line in as many columns as there are: the less room, the less of it.
+func (s *screen) draw(job *client.ExportJob, elapsed time.Duration, rate, left string) {
+	columns := s.columns()
+	text, bar := line(job, elapsed, rate, left), 0
+	if collections(job) != "" {
+		for _, form := range [][2]string{{rate, left}, {"", left}, {"", ""}} {
+			text = line(job, elapsed, form[0], form[1])
+			if bar = min(columns-utf8.RuneCountInString(text)-2, longestBar); bar >= shortestBar {
+				break
+			}
+		}
+	}
+	if bar < shortestBar {
+		bar = 0
+		if utf8.RuneCountInString(text) > columns {
+			text = string([]rune(text)[:max(columns, 0)])
+		}
+	}
+	state, rest, _ := strings.Cut(text, "  ")
+	out := s.paint(stateColour(job.State), state)
+	if bar > 0 {
+		out += "  " + s.bar(job.Status, bar)
+	}
+	if rest != "" {
+		out += "  " + rest
+	}
+	fmt.Fprintf(s.w, "\r%s\x1b[K", out)
+}
+
+// line words what is known of an export: first its state, parts two spaces apart.
+func line(job *client.ExportJob, elapsed time.Duration, rate, left string) string {
+	parts := []string{clean(string(job.State))}
+	if counts := collections(job); counts != "" {
+		parts = append(parts, counts+" collections")
+	}
+	parts = append(parts, span(elapsed))
+	for _, part := range []string{rate, left} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if sets := replicaSets(job); len(sets) > 0 {
+		parts = append(parts, clean(strings.Join(sets, ", ")))
+	}
+	return strings.Join(parts, "  ")
+}
+
+func (s *screen) bar(n *client.ExportStatus, columns int) string {
+	full, empty := "#", "."
+	if s.utf8 {
+		full, empty = "█", "░"
+	}
+	filled := min(max(columns*n.ExportedCollections/n.TotalCollections, 0), columns)
+	return s.paint(green, strings.Repeat(full, filled)) + s.paint(faint, strings.Repeat(empty, columns-filled))
+}
+
+// Colours, as parameters of SGR (ECMA-48, section 8.3.117).
+const (
+	faint  = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+)
+
+func stateColour(state client.ExportState) string {
+	switch state {
+	case client.Successful:
+		return green
+	case client.Failed:
+		return red
+	case client.Cancelled:
+		return yellow
+	default:
+		return cyan
+	}
+}
+
+func (s *screen) paint(colour, text string) string {
+	if !s.colour || text == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}

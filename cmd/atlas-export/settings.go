@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// setting is a value that a flag gives, or else the environment, or else a profile.
+type setting struct {
+	key       string // in a profile; the flag has hyphens instead of underscores
+	shorthand string
+	usage     string   // of the flag
+	fallback  string   // where nothing gives it
+	atlas     []string // variables that Atlas's own tools read it from
+	check     func(string) error
+}
+
+// settings are all settings, in the order in which they are shown.
+var settings = []setting{
+	{key: "base_url", usage: "`origin` of Atlas or of a gateway", fallback: client.AtlasURL,
+		atlas: []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL"}},
+	{key: "group", usage: "`id` of the group, which Atlas also calls project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID"}},
+	{key: "cluster", usage: "`name` of the cluster"},
+	{key: "output", shorthand: "o", usage: "`format` of the output: table, json, yaml or name", fallback: "table", check: checkOutput},
+	{key: "request_timeout", usage: "`duration` to wait for one answer, such as 75s", fallback: "75s", check: checkDuration},
+	{key: "retries", usage: "how many `times` a read, a change or a deletion is sent again when the network, a rate limit or a 5xx stops it", fallback: "4", check: checkCount},
+	{key: "public_key", usage: "public `key` of an API key"},
+	{key: "private_key_file", usage: "`file` that holds its private key"},
+	{key: "client_id", usage: "client `id` of a service account"},
+	{key: "client_secret_file", usage: "`file` that holds its client secret"},
+	{key: "token_file", usage: "`file` that holds a token to send as it is"},
+}
+
+func checkOutput(text string) error {
+	if !slices.Contains(formats, text) {
+		return fmt.Errorf("%q is not one of %s%s", text, strings.Join(formats, ", "), nearest.Hint(text, formats))
+	}
+	return nil
+}
+
+func checkDuration(text string) error {
+	if d, err := time.ParseDuration(text); err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a duration such as 500ms, 30s or 2m", text)
+	}
+	return nil
+}
+
+func checkCount(text string) error {
+	if n, err := strconv.Atoi(text); err != nil || n < 0 || n > 100 {
+		return fmt.Errorf("%q is not a number from 0 to 100", text)
+	}
+	return nil
+}
+
+func (s setting) flag() string { return strings.ReplaceAll(s.key, "_", "-") }
+
+// variable is the program's own; it goes before those of Atlas's tools.
+func (s setting) variable() string { return "ATLAS_EXPORT_" + strings.ToUpper(s.key) }
+
+// define adds the flag. Its default stays empty: that of the setting comes last.
+func (s setting) define(flags *pflag.FlagSet) {
+	usage := s.usage
+	if s.fallback != "" {
+		usage += " (default " + s.fallback + ")"
+	}
+	flags.StringP(s.flag(), s.shorthand, "", usage)
+}
+
+func settingsHelp() string {
+	var b strings.Builder
+	b.WriteString(`Each setting comes from the first of these that gives it: its flag, its variable in the
+environment, the profile, its default. An empty variable gives nothing.
+
+`)
+	for _, s := range settings {
+		fmt.Fprintf(&b, "  %-19s --%s, %s\n", s.key, s.flag(), strings.Join(append([]string{s.variable()}, s.atlas...), ", "))
+	}
+	b.WriteString(`
+The profile is the one that --profile or ATLAS_EXPORT_PROFILE names, else the one that
+atlas-export config use made the current one, else "default". Profiles stand in the file that
+atlas-export config path prints; ATLAS_EXPORT_CONFIG names another. A file named in a profile
+is looked for beside it.
+
+A credential is an API key, a service account or a token: Atlas's own, or one that atlas-gateway
+keys new made. Both halves must come from the same place: from flags, variables or the profile.
+The secret is in a file, or is asked for on a terminal, or is in the environment by the names
+of Atlas's own tools:
+
+  MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY, or
+  MONGODB_ATLAS_PUBLIC_KEY and MONGODB_ATLAS_PRIVATE_KEY
+  MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET
+  MONGODB_ATLAS_ACCESS_TOKEN
+
+A gateway that lets anonymous callers in needs none. SSL_CERT_FILE names a file of certificate
+authorities to trust instead of the system's. No proxy is used.`)
+	return b.String()
+}
+
+// value is what a setting was found to be; the zero value is not set.
+type value struct{ Text, From string }
+
+// resolved are the settings of one run.
+type resolved struct {
+	command *cobra.Command
+	env     []string
+	profile *profile
+	values  map[string]value
+}
+
+// resolve finds every setting, and checks it.
+func (a *app) resolve(c *cobra.Command) (*resolved, error) {
+	p, err := a.loadProfile(c)
+	if err != nil {
+		return nil, &failure{exitInvalid, err, ""}
+	}
+	r := &resolved{command: c, env: a.env, profile: p, values: map[string]value{}}
+	for _, s := range settings {
+		v, err := r.find(s)
+		if err == nil && v.Text != "" && s.check != nil {
+			if invalid := s.check(v.Text); invalid != nil {
+				err = r.blame(s, v, invalid)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		r.values[s.key] = v
+	}
+	return r, nil
+}
+
+func (r *resolved) find(s setting) (value, error) {
+	for _, level := range []func(setting) (value, error){r.byFlag, r.byVariable, r.byProfile} {
+		if v, err := level(s); err != nil || v.Text != "" {
+			return v, err
+		}
+	}
+	if s.fallback != "" {
+		return value{s.fallback, "default"}, nil
+	}
+	return value{}, nil
+}
+
+func (r *resolved) byFlag(s setting) (value, error) {
+	if f := r.command.Flags().Lookup(s.flag()); f != nil && f.Changed {
+		return value{f.Value.String(), "flag --" + f.Name}, nil
+	}
+	return value{}, nil
+}
+
+// byVariable prefers the program's own variable. Of Atlas's that differ it takes none: which
+// was meant can't be told.
+func (r *resolved) byVariable(s setting) (v value, err error) {
+	if text := lookup(r.env, s.variable()); text != "" {
+		return value{text, "environment " + s.variable()}, nil
+	}
+	for _, name := range s.atlas {
+		switch text := lookup(r.env, name); {
+		case text == "":
+		case v.Text == "":
+			v = value{text, "environment " + name}
+		case strings.TrimSuffix(v.Text, "/") != strings.TrimSuffix(text, "/"):
+			return value{}, &failure{exitInvalid, fmt.Errorf("%s and %s differ", v.From, name), "unset one, or set --" + s.flag()}
+		}
+	}
+	return v, nil
+}
+
+func (r *resolved) byProfile(s setting) (value, error) {
+	if text := r.profile.values[s.key]; text != "" {
+		return value{text, "profile " + r.profile.name}, nil
+	}
+	return value{}, nil
+}
+
+// blame says where a value that is not good comes from.
+func (r *resolved) blame(s setting, v value, err error) error {
+	switch {
+	case strings.HasPrefix(v.From, "flag"):
+		return usageError(r.command, "--%s: %w", s.flag(), err)
+	case strings.HasPrefix(v.From, "profile"):
+		return &failure{exitInvalid, r.profile.errorf(s.key, "%w", err), ""}
+	default:
+		return &failure{exitInvalid, fmt.Errorf("%s: %w", v.From, err), ""}
+	}
+}
+
+// need returns a setting that the command can't do without.
+func (r *resolved) need(key string) (string, error) {
+	if v := r.values[key]; v.Text != "" {
+		return v.Text, nil
+	}
+	s := settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
+	return "", &failure{exitUsage, fmt.Errorf("--%s is missing", s.flag()),
+		fmt.Sprintf("give it with --%s, %s, or: atlas-export config set %s VALUE", s.flag(), s.variable(), key)}
+}
+
+// lookup returns a variable of an environment in the form of os.Environ; the last counts.
+func lookup(environ []string, name string) string {
+	for _, variable := range slices.Backward(environ) {
+		if text, ok := strings.CutPrefix(variable, name+"="); ok {
+			return text
+		}
+	}
+	return ""
+}
