@@ -14,7 +14,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate check gofmt vet staticcheck generated contract race canary clients bench bench-proxy digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients bench bench-proxy digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ run: build ## serve with CONFIG=FILE; by default the example, with the key pair 
 
 generate: ## make gen/ anew from the contract
 	go generate ./...
+
+docs: ## write the pages and the picture of atlas-export anew; make test compares them
+	go test ./cmd/atlas-export -run '^(TestReference|TestPicture)$$' -update
 
 check: gofmt vet staticcheck generated contract ## run what reads the code: the next five
 
