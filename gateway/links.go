@@ -9,7 +9,7 @@ import (
 )
 
 // rewriteLinks replaces the origin from by to in the href of links: at the top, in
-// results, and below an envelope's content; nowhere else, since customData and names may
+// results, and inside an envelope; nowhere else, since customData and names may
 // hold any text. Every other byte stays. It returns the parts that make up the new body.
 // The old one is read as far as the origin occurs in it: to read all tokens of a long list
 // costs far more than to search it.
@@ -38,7 +38,7 @@ type links struct {
 type member func(name string) (known bool)
 
 func (l *links) top(name string) bool {
-	if name == "content" { // of an envelope
+	if name == "content" || name == "envelope" { // CheckResponse says why both
 		l.object(l.list)
 		return true
 	}
