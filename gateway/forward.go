@@ -143,6 +143,8 @@ func classifyForward(ctx context.Context, x *exchange, err error) *refusal {
 		return refuse(kindUpstreamTimeout, err, "Atlas did not answer in time.%s", x.outcome())
 	case errors.Is(err, context.Canceled):
 		return refuse(kindCallerGone, err, "The caller is gone.")
+	case x.response.status != 0:
+		return refuse(kindResponse, err, "Atlas's response ended early.%s", x.outcome())
 	case errors.As(err, &network) && network.Op == "dial":
 		return refuse(kindUnreachable, err, "Atlas could not be reached. The request was not carried out.")
 	default:
@@ -163,7 +165,7 @@ func refuseUnsent(cause error, status int, retryAfter string) *refusal {
 		k = kindRateLimited
 	}
 	r := refuse(k, cause, "Atlas did not let the gateway sign the request. It was not carried out.")
-	if retryAfter != "" {
+	if relayed["Retry-After"].MatchString(retryAfter) {
 		r.header = map[string]string{"Retry-After": retryAfter}
 	}
 	return r

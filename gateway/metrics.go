@@ -43,8 +43,8 @@ func newMetrics(c *contract.Contract) *metrics {
 		}, []string{"status"}),
 		responseViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_response_violations_total",
-			Help: "Responses of Atlas that break the contract, by operation.",
-		}, []string{"operation"}),
+			Help: "Places in responses of Atlas that break the contract, by operation and as a JSON pointer, with * for any index (empty for the whole).",
+		}, []string{"operation", "pointer"}),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "atlas_gateway_last_reload_successful",
 			Help: "1 where the configuration in force is the newest, 0 since one was refused.",
@@ -57,7 +57,7 @@ func newMetrics(c *contract.Contract) *metrics {
 	for _, operation := range c.Operations() {
 		m.requests.WithLabelValues(operation.ID, "200")
 		m.durations.WithLabelValues(operation.ID)
-		m.responseViolations.WithLabelValues(operation.ID)
+		m.responseViolations.WithLabelValues(operation.ID, "")
 	}
 	return m
 }

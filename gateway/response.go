@@ -1,11 +1,16 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"atlas-export-gateway/gateway/contract"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -24,7 +29,7 @@ func (g *Gateway) check(x *exchange) error {
 		return nil
 	case r.header.Get("Content-Encoding") != "":
 		return refuse(kindResponse, fmt.Errorf("Content-Encoding %.40q", r.header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.%s", unknown)
-	case !isJSON(r.header.Get("Content-Type")):
+	case jsonType(r.header.Get("Content-Type")) == "":
 		return refuse(kindResponse, fmt.Errorf("status %d, Content-Type %.40q", r.status, r.header.Get("Content-Type")), "Atlas answered %d without JSON.%s", r.status, unknown)
 	case !jsontext.Value(r.body).IsValid():
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered %d with JSON that is broken.%s", r.status, unknown)
@@ -37,21 +42,53 @@ func (g *Gateway) check(x *exchange) error {
 	if err == nil {
 		return nil
 	}
-	g.metrics.responseViolations.WithLabelValues(x.match.Operation.ID).Inc()
+	places := brokenPlaces(err)
+	for _, place := range places {
+		g.metrics.responseViolations.WithLabelValues(x.match.Operation.ID, place).Inc()
+	}
+	g.log.LogAttrs(x.in.Context(), slog.LevelWarn, "response breaks the contract",
+		slog.String("id", x.id), slog.String("operation", x.match.Operation.ID), slog.Int("status", r.status), slog.Any("pointers", places))
 	if mode == "enforce" {
 		return refuse(kindResponse, err, "Atlas's response breaks the contract.%s", unknown)
 	}
-	g.log.LogAttrs(x.in.Context(), slog.LevelWarn, "response breaks the contract",
-		slog.String("id", x.id), slog.String("operation", x.match.Operation.ID), slog.Int("status", r.status), slog.Any("violations", err))
 	return nil
 }
 
-// isJSON reports whether a media type is one that official clients take for JSON.
-func isJSON(contentType string) bool {
-	mediaType, _, _ := strings.Cut(contentType, ";")
-	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	return mediaType == "application/json" || strings.HasPrefix(mediaType, "application/vnd.") && strings.HasSuffix(mediaType, "+json")
+// brokenPlaces returns where a response breaks the contract: JSON pointers, each once, with
+// * for any index, so that there are as many as the contract has places.
+func brokenPlaces(err error) (places []string) {
+	var broken *contract.ValidationError
+	if !errors.As(err, &broken) {
+		return nil
+	}
+	for _, violation := range broken.Violations {
+		place := anIndex.ReplaceAllString(violation.Field, "/*")
+		if !slices.Contains(places, place) {
+			places = append(places, place)
+		}
+	}
+	return places
 }
+
+var anIndex = regexp.MustCompile(`/[0-9]+\b`)
+
+// jsonType returns the form in which a Content-Type that official clients take for JSON is
+// relayed, and "" for any other.
+func jsonType(contentType string) string {
+	parts := strings.Split(strings.ToLower(contentType), ";")
+	mediaType := strings.TrimSpace(parts[0])
+	if !jsonTypes.MatchString(mediaType) {
+		return ""
+	}
+	for _, parameter := range parts[1:] {
+		if strings.TrimSpace(parameter) == "charset=utf-8" {
+			return mediaType + ";charset=utf-8"
+		}
+	}
+	return mediaType
+}
+
+var jsonTypes = regexp.MustCompile(`^application/(json|vnd\.[a-z0-9.-]{1,64}\+json)$`)
 
 // asksFor reports whether a query sets a boolean parameter.
 func asksFor(query, name string) bool {
@@ -63,19 +100,39 @@ func asksFor(query, name string) bool {
 	return false
 }
 
-// relayed lists the fields of Atlas's header that callers get, as net/http spells them.
-var relayed = []string{
-	"Content-Type", "Deprecation", "Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset", "Ratelimit-Policy",
-	"Retry-After", "Sunset", "X-Error-Code", "X-Mongodb-Service-Version",
+// relayed lists the fields of Atlas's header that callers get beside Content-Type, as
+// net/http spells them, with the forms that their values may have. A value in another form
+// is dropped: an upstream that repeats what it was sent must show no caller a credential.
+var relayed = map[string]*regexp.Regexp{
+	"Deprecation":               form(dateForm, `@[0-9]{1,12}`, `true`),
+	"Ratelimit-Limit":           form(numberForm),
+	"Ratelimit-Remaining":       form(numberForm),
+	"Ratelimit-Reset":           form(numberForm),
+	"Ratelimit-Policy":          form(numberForm + `(;[a-z]{1,8}=` + numberForm + `){0,4}`),
+	"Retry-After":               form(numberForm, dateForm),
+	"Sunset":                    form(dateForm),
+	"X-Error-Code":              form(`[A-Z][A-Z0-9_]{0,99}`),
+	"X-Mongodb-Service-Version": form(versionForm + `(; ` + versionForm + `){0,4}`),
+}
+
+const (
+	numberForm  = `[0-9]{1,12}`
+	dateForm    = `[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT` // Atlas writes days with one digit
+	versionForm = `[A-Za-z]{1,32}=[A-Za-z0-9.-]{1,64}`
+)
+
+func form(forms ...string) *regexp.Regexp {
+	return regexp.MustCompile(`^(` + strings.Join(forms, "|") + `)$`)
 }
 
 // relay sends Atlas's response to the caller.
 func (g *Gateway) relay(x *exchange) error {
 	content := rewriteLinks(x.response.body, x.base.String(), x.publicURL)
 	header := x.out.Header()
-	for _, name := range relayed {
-		if values := x.response.header[name]; len(values) > 0 {
-			header[name] = values[:1] // the one that was checked
+	for name, form := range relayed {
+		// Of a repeated field the first, as in check.
+		if values := x.response.header[name]; len(values) > 0 && form.MatchString(values[0]) {
+			header[name] = values[:1]
 		}
 	}
 	x.status = x.response.status
@@ -85,6 +142,7 @@ func (g *Gateway) relay(x *exchange) error {
 	}
 	if x.status != http.StatusNoContent {
 		header["Content-Length"] = []string{strconv.Itoa(length)}
+		header["Content-Type"] = []string{jsonType(x.response.header.Get("Content-Type"))}
 	}
 	x.out.WriteHeader(x.status)
 	if x.in.Method != http.MethodHead && length > 0 {

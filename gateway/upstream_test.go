@@ -103,8 +103,8 @@ func TestUpstreamAnswersThatAreNotRelayed(t *testing.T) {
 		{"HTML", "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", "upstream_response", "answered 503 without JSON. It is not known whether the request was carried out", 502},
 		{"no content type", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "upstream_response", "without JSON", 502},
 		{"broken JSON", jsonAnswer(200, `{"id":`), "upstream_response", "JSON that is broken", 502},
-		{"a truncated body", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{}", "upstream_unreachable", "not known whether the request was carried out", 502},
-		{"truncated chunks", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "upstream_unreachable", "not known whether the request was carried out", 502},
+		{"a truncated body", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{}", "upstream_response", "response ended early. It is not known whether the request was carried out", 502},
+		{"truncated chunks", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "upstream_response", "response ended early. It is not known whether the request was carried out", 502},
 		{"a declared size beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{}", "upstream_response", "larger than 4096 bytes. It is not known whether the request was carried out", 502},
 		{"chunks beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1800\r\n\"" + strings.Repeat("a", 0x17ff) + "\r\n", "upstream_response", "larger than 4096 bytes. It is not known whether the request was carried out", 502},
 		{"an encoding", jsonAnswer(200, "{}", "Content-Encoding: gzip"), "upstream_response", "encoding", 502},
@@ -175,6 +175,56 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// A field in a form that is not its own is dropped, and of Content-Type only what was checked
+// is relayed: an upstream that repeats what it was sent shows no caller a credential.
+func TestRelayedForms(t *testing.T) {
+	const echo = `Digest username="public", realm="MMS Public API", nonce="n", uri="/", response="0123456789abcdef0123456789abcdef"`
+	date := "Thu, 1 Jul 2027 00:00:00 GMT"
+	for _, test := range []struct{ field, value, want string }{
+		{"Content-Type", "application/json", "application/json"},
+		{"Content-Type", "application/vnd.atlas.2024-05-30+json;charset=utf-8", "application/vnd.atlas.2024-05-30+json;charset=utf-8"},
+		{"Content-Type", "Application/JSON ; q=1; Charset=UTF-8;x=" + echo, "application/json;charset=utf-8"},
+		{"Content-Type", "application/json; " + echo, "application/json"},
+		{"Content-Type", "application/vnd." + echo + "+json", "502"},
+		{"Content-Type", "application/vnd." + strings.Repeat("a", 65) + "+json", "502"},
+		{"Content-Type", "application/problem+json", "502"},
+		{"X-Error-Code", "CANNOT_ASSUME_ROLE", "CANNOT_ASSUME_ROLE"},
+		{"X-Error-Code", echo, ""},
+		{"X-Error-Code", "0123456789abcdef0123456789abcdef", ""},
+		{"X-Error-Code", strings.Repeat("A", 101), ""},
+		{"X-MongoDB-Service-Version", "gitHash=0000000000000000000000000000000000000000; versionString=v20261101", "gitHash=0000000000000000000000000000000000000000; versionString=v20261101"},
+		{"X-MongoDB-Service-Version", echo, ""},
+		{"RateLimit-Limit", "1200", "1200"},
+		{"RateLimit-Remaining", "12oo", ""},
+		{"RateLimit-Reset", strings.Repeat("1", 13), ""},
+		{"RateLimit-Policy", "1200;w=60", "1200;w=60"},
+		{"RateLimit-Policy", echo, ""},
+		{"Retry-After", "7", "7"},
+		{"Retry-After", date, date},
+		{"Retry-After", "soon", ""},
+		{"Sunset", date, date},
+		{"Sunset", echo, ""},
+		{"Deprecation", "@1688169599", "@1688169599"},
+		{"Deprecation", "true", "true"},
+		{"Deprecation", date + echo, ""},
+	} {
+		fields := "Content-Type: application/json\r\n" + test.field + ": " + test.value + "\r\n"
+		if test.field == "Content-Type" {
+			fields = test.field + ": " + test.value + "\r\n"
+		}
+		upstream := startRaw(t, answering(fmt.Sprintf("HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s", fields, len(job), job)))
+		g := start(t, upstream.url, "public", privateKey)
+		got := send(t, "GET", g.url+v2Exports+"/"+jobID, map[string]string{"Accept": latest}, "")
+		if test.want == "502" {
+			if got.status != 502 || got.header.Get("Gateway-Error") != "upstream_response" || got.header.Get("Content-Type") != "application/json" {
+				t.Errorf("%s: %s: %d %v", test.field, test.value, got.status, got.header)
+			}
+		} else if got.status != 200 || got.header.Get(test.field) != test.want {
+			t.Errorf("%s: %s: %d %q, want %q", test.field, test.value, got.status, got.header.Get(test.field), test.want)
+		}
+	}
+}
+
 // HEAD is forwarded as its GET and answered without content.
 func TestHead(t *testing.T) {
 	var method atomic.Value
@@ -202,6 +252,7 @@ func TestLinksAreRewritten(t *testing.T) {
 		{"at the top", `{"results":[],"links":[{"href":"UP/a?pageNum=1","rel":"self"},{"rel":"next","href":"UP/b"}]}`, `{"results":[],"links":[{"href":"GW/a?pageNum=1","rel":"self"},{"rel":"next","href":"GW/b"}]}`},
 		{"in results", `{"results":[{"id":"1","links":[{"href":"UP/a"}]},{"links":[{"href":"UP/b"}]}]}`, `{"results":[{"id":"1","links":[{"href":"GW/a"}]},{"links":[{"href":"GW/b"}]}]}`},
 		{"in an envelope", `{"status":200,"content":{"links":[{"href":"UP/a"}]}}`, `{"status":200,"content":{"links":[{"href":"GW/a"}]}}`},
+		{"in an envelope in other words", `{"status":200,"envelope":{"links":[{"href":"UP/a"}]}}`, `{"status":200,"envelope":{"links":[{"href":"GW/a"}]}}`},
 		{"with escapes and spaces", `{ "links" : [ { "href" : "UP/a\"\\\u0041" } ] }`, `{ "links" : [ { "href" : "GW/a\"\\A" } ] }`},
 		{"the origin alone", `{"links":[{"href":"UP"}]}`, `{"links":[{"href":"GW"}]}`},
 		{"not in custom data", `{"customData":[{"key":"UP/a","value":"UP/b"}],"links":[]}`, `{"customData":[{"key":"UP/a","value":"UP/b"}],"links":[]}`},
@@ -251,17 +302,34 @@ func TestAnswersAreChecked(t *testing.T) {
 		t.Errorf("enforce: %d %s", got.status, got.body)
 	}
 
+	logged := `"msg":"response breaks the contract","id":"` + got.header.Get("Gateway-Request-Id") + `","operation":"getBackupExport","status":200,"pointers":["/id","/state"]}`
+	if logs := enforce.logs.String(); !strings.Contains(logs, logged) || strings.Contains(logs, "secret") {
+		t.Errorf("enforce: logs %s", logs)
+	}
+
 	report := start(t, upstream.url, "public", privateKey, "responses: {check: report, sample: 1}")
 	got = send(t, "GET", report.url+url, map[string]string{"Accept": latest}, "")
 	if got.status != 200 || got.body != bad {
 		t.Errorf("report: %d %s", got.status, got.body)
 	}
-	if logs := report.logs.String(); !strings.Contains(logs, "response breaks the contract") || strings.Contains(logs, "secret") {
+	if logs := report.logs.String(); !strings.Contains(logs, `"pointers":["/id","/state"]`) || strings.Contains(logs, "secret") {
 		t.Errorf("report: logs %s", logs)
 	}
-	metrics := send(t, "GET", report.management+"/metrics", nil, "").body
-	if !strings.Contains(metrics, `atlas_gateway_response_violations_total{operation="getBackupExport"} 1`) {
-		t.Error("report: the violation was not counted")
+	for name, g := range map[string]*running{"enforce": enforce, "report": report} {
+		metrics := send(t, "GET", g.management+"/metrics", nil, "").body
+		for _, place := range []string{"/id", "/state"} {
+			if !strings.Contains(metrics, `atlas_gateway_response_violations_total{operation="getBackupExport",pointer="`+place+`"} 1`) {
+				t.Errorf("%s: %s was not counted", name, place)
+			}
+		}
+	}
+
+	sampled := start(t, upstream.url, "public", privateKey, "responses: {check: report, sample: 3}")
+	for range 7 {
+		send(t, "GET", sampled.url+url, map[string]string{"Accept": latest}, "")
+	}
+	if n := strings.Count(sampled.logs.String(), "response breaks the contract"); n != 2 {
+		t.Errorf("report: %d of 7 were checked, want one in 3", n)
 	}
 
 	off := start(t, upstream.url, "public", privateKey, "responses: {check: off}")
