@@ -98,9 +98,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := g.serve(x); err != nil {
 		x.refusal = classify(err)
 		x.status = x.refusal.status
-		if r.ContentLength > 0 && x.body == nil {
+		if r.ContentLength != 0 && x.body == nil {
 			// net/http reads content that was announced before it sends the refusal, for the next
-			// request's sake: not for longer than content that is on its way needs.
+			// request's sake, and chunks before it closes: not for longer than content that is on its
+			// way needs.
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
 		}
 		writeError(w, r, x.refusal)
