@@ -49,6 +49,7 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 	case len(bodies) > 1:
 		return nil, fmt.Errorf("%s:%d: a second document; the file must hold one", name, bodies[1].GetToken().Position.Line)
 	}
+	doc.lines[""] = bodies[0].GetToken().Position.Line
 	if err := errors.Join(doc.walk(bodies[0], reflect.TypeOf(into), "")...); err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func decode(data []byte, into any) (err error) {
 
 // Errorf returns an error about the value at a path such as "upstream.groups[2].name",
 // in the form "file:line: path: message". The line is that of the nearest enclosing
-// key that the file holds.
+// key that the file holds. The empty path is the document.
 func (d *Document) Errorf(path, format string, args ...any) error {
 	line, known := 0, path
 	for {
@@ -84,11 +85,14 @@ func (d *Document) Errorf(path, format string, args ...any) error {
 		}
 		known = known[:cut]
 	}
-	message := fmt.Errorf(format, args...)
-	if line == 0 {
-		return fmt.Errorf("%s: %s: %w", d.name, path, message)
+	place := d.name
+	if line > 0 {
+		place = fmt.Sprintf("%s:%d", d.name, line)
 	}
-	return fmt.Errorf("%s:%d: %s: %w", d.name, line, path, message)
+	if path != "" {
+		place += ": " + path
+	}
+	return fmt.Errorf("%s: %w", place, fmt.Errorf(format, args...))
 }
 
 // walk notes the line of each key below node and returns an error for each key that

@@ -68,6 +68,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a tag without a value", "peers: !!seq", "f.yaml:1: peers: has no value"},
 		{"an anchor", "server: &s {listen: a}", "f.yaml:1: server: anchors"},
 		{"an alias", "labels: {a: &n b}\npeers: *n", "f.yaml:2: peers: anchors"},
+		{"an alias alone", "\n*n", "f.yaml:2: anchors"},
 		{"a merge", "server: {listen: a}\npeers:\n- <<: *x", "f.yaml:3"},
 		{"a second document", "server: {}\n---\nserver: {}", "f.yaml:3: a second document"},
 	}
