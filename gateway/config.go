@@ -39,9 +39,9 @@ type Config struct {
 
 	// By LoadConfig: where the credentials' variables are, what locates an error, and the files,
 	// as they were just before they were read.
-	environ []string
-	errorf  func(path, format string, args ...any) error
-	read    map[string]state
+	getenv func(name string) string // a function: what it returns does not print with the rest
+	errorf func(path, format string, args ...any) error
+	read   map[string]state
 }
 
 // Listener is where callers reach the gateway.
@@ -195,7 +195,7 @@ const EnvironmentPrefix = "ATLAS_GATEWAY_"
 // and the environment; the key pair is then expected in MONGODB_ATLAS_PUBLIC_API_KEY and
 // MONGODB_ATLAS_PRIVATE_API_KEY. An error names file, line and key, or the variable.
 func LoadConfig(file string, environ []string) (Config, error) {
-	c := Config{environ: append([]string{}, environ...), read: map[string]state{}}
+	c := Config{getenv: lookup(slices.Clone(environ)), read: map[string]state{}}
 	if file == "" {
 		c.Upstream.Credentials = []CredentialSource{{PublicKeyEnv: "MONGODB_ATLAS_PUBLIC_API_KEY", PrivateKeyEnv: "MONGODB_ATLAS_PRIVATE_API_KEY"}}
 	} else {
@@ -308,8 +308,8 @@ func set(setting reflect.Value, text string) error {
 
 // fill puts the defaults where nothing is set.
 func (c *Config) fill() {
-	if c.environ == nil {
-		c.environ = os.Environ()
+	if c.getenv == nil {
+		c.getenv = os.Getenv
 	}
 	if c.errorf == nil {
 		c.errorf = func(path, format string, args ...any) error {
@@ -376,7 +376,7 @@ func (c *Config) check() error {
 		refuse("upstream.credentials", "is required: the API key that signs what is forwarded")
 	}
 	for i, source := range c.Upstream.Credentials {
-		source.check(fmt.Sprintf("upstream.credentials[%d]", i), c.environ, refuse)
+		source.check(fmt.Sprintf("upstream.credentials[%d]", i), c.getenv, refuse)
 	}
 	here := loopbackAddress(c.Listener.Address)
 	if c.Listener.TLSCertFile != "" || c.Listener.TLSKeyFile != "" {
@@ -434,7 +434,7 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
-func (s CredentialSource) check(at string, environ []string, refuse refuser) {
+func (s CredentialSource) check(at string, getenv func(string) string, refuse refuser) {
 	var given []credentialPair
 	for _, pair := range s.pairs() {
 		if pair.name != "" || pair.secret != "" {
@@ -449,7 +449,7 @@ func (s CredentialSource) check(at string, environ []string, refuse refuser) {
 	default:
 		pair := given[0]
 		for key, half := range map[string]string{pair.nameKey: pair.name, pair.secretKey: pair.secret} {
-			if _, err := pair.readHalf(half, environ); err != nil {
+			if _, err := pair.readHalf(half, getenv); err != nil {
 				refuse(at+"."+key, "%w", err)
 			}
 		}
@@ -515,14 +515,16 @@ func linkLocal(host string) bool {
 	return err == nil && (addr.Unmap().IsLinkLocalUnicast() || addr.Unmap().IsUnspecified() || addr.Unmap().IsMulticast())
 }
 
-// lookup returns the value of an environment variable.
-func lookup(environ []string, name string) string {
-	for _, variable := range slices.Backward(environ) {
-		if value, ok := strings.CutPrefix(variable, name+"="); ok {
-			return value
+// lookup is os.Getenv for an environment as os.Environ gives it.
+func lookup(environ []string) func(name string) string {
+	return func(name string) string {
+		for _, variable := range slices.Backward(environ) {
+			if value, ok := strings.CutPrefix(variable, name+"="); ok {
+				return value
+			}
 		}
+		return ""
 	}
-	return ""
 }
 
 // operationIDs are the names of the contract's operations, for grants.

@@ -41,23 +41,23 @@ func (s CredentialSource) pair() credentialPair {
 }
 
 // read reads both halves as they are now. Its errors hold neither.
-func (p credentialPair) read(environ []string) (name string, secret digestauth.Secret, err error) {
-	if name, err = p.readHalf(p.name, environ); err != nil {
+func (p credentialPair) read(getenv func(string) string) (name string, secret digestauth.Secret, err error) {
+	if name, err = p.readHalf(p.name, getenv); err != nil {
 		return "", digestauth.Secret{}, err
 	}
-	revealed, err := p.readHalf(p.secret, environ)
+	revealed, err := p.readHalf(p.secret, getenv)
 	return name, digestauth.NewSecret(revealed), err
 }
 
 // readHalf reads one half of a credential from a file or a variable, where it stands alone
 // but for white space around it.
-func (p credentialPair) readHalf(place string, environ []string) (string, error) {
+func (p credentialPair) readHalf(place string, getenv func(string) string) (string, error) {
 	var content string
 	if p.env {
 		if !variableName.MatchString(place) {
 			return "", errors.New("expected the name of an environment variable, not a key")
 		}
-		content = lookup(environ, place)
+		content = getenv(place)
 		if content == "" {
 			// Keys may be capitals and digits, as names are, and have no underscore.
 			if strings.Contains(place, "_") {

@@ -97,13 +97,13 @@ func newConnections(limit int, roots *x509.CertPool) *http.Transport {
 // sign returns the signer for a credential: Digest for an API key, a bearer token for a
 // service account.
 func (s *settings) sign(pair credentialPair, base http.RoundTripper) (signer, error) {
-	environ := s.config.environ
+	getenv := s.config.getenv
 	if pair.account {
 		return serviceaccount.NewTransport(serviceaccount.Config{
 			Origin: s.base.String(),
 			Base:   base,
 			Credential: func(context.Context) (serviceaccount.Credential, error) {
-				id, secret, err := pair.read(environ)
+				id, secret, err := pair.read(getenv)
 				return serviceaccount.Credential{ClientID: id, ClientSecret: secret}, err
 			},
 			Authenticated: authenticated,
@@ -114,7 +114,7 @@ func (s *settings) sign(pair credentialPair, base http.RoundTripper) (signer, er
 		Realm:  s.config.Upstream.Realm,
 		Base:   base,
 		Credential: func(context.Context) (digestauth.Credential, error) {
-			public, private, err := pair.read(environ)
+			public, private, err := pair.read(getenv)
 			return digestauth.Credential{Username: public, Password: private}, err
 		},
 		Authenticated: authenticated,
