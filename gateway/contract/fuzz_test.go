@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -151,6 +153,62 @@ func FuzzBody(f *testing.F) {
 		schema := doc.Paths.Value(path).Post.RequestBody.Value.Content[mediaType].Schema.Value
 		if err := schema.VisitJSON(value, openapi3.MultiErrors()); err != nil {
 			t.Fatalf("%q passed; kin-openapi says %v", body, err)
+		}
+	})
+}
+
+// Whatever a response holds, the places where it breaks the contract are named by the
+// contract's own names: nothing of a response shows in a log.
+func FuzzResponse(f *testing.F) {
+	c := compiled(f)
+	doc, err := api.Load()
+	if err != nil {
+		f.Fatal(err)
+	}
+	names := map[string]bool{}
+	var collect func(schema *openapi3.Schema)
+	collect = func(schema *openapi3.Schema) {
+		for name, property := range schema.Properties {
+			names[name] = true
+			collect(property.Value)
+		}
+		for _, refs := range []openapi3.SchemaRefs{schema.AllOf, schema.AnyOf, schema.OneOf} {
+			for _, ref := range refs {
+				collect(ref.Value)
+			}
+		}
+		if schema.Items != nil {
+			collect(schema.Items.Value)
+		}
+	}
+	for _, schema := range doc.Components.Schemas {
+		collect(schema.Value)
+	}
+	for _, body := range []string{`{"results":[{"id":"6a01f3c95be2d84417c0aa01","state":7}],"links":[{"href":1}]}`, `{"status":404,"content":{"error":"404"}}`, `{"error":404,"errorCode":"A"}`, `{"results":{}}`, `[]`, `{"a":1e999}`, `{"a":1,"a":2}`, `{"results":[` + strings.Repeat("[", 40)} {
+		f.Add(body, 200, true)
+		f.Add(body, 404, false)
+	}
+	var versions []*contract.Version
+	for _, operation := range c.Operations() {
+		versions = append(versions, operation.Versions...)
+	}
+	f.Fuzz(func(t *testing.T, body string, status int, enveloped bool) {
+		for _, v := range versions {
+			err := v.CheckResponse(status, []byte(body), enveloped)
+			if err == nil {
+				continue
+			}
+			var broken *contract.ValidationError
+			if !errors.As(err, &broken) || len(broken.Violations) == 0 || broken.Error() != fmt.Sprintf("%d violations of the contract", broken.Total) {
+				t.Fatalf("%q: %#v", body, err)
+			}
+			for _, violation := range broken.Violations {
+				for _, token := range strings.Split(violation.Field, "/")[1:] {
+					if _, err := strconv.ParseUint(token, 10, 32); err != nil && !names[token] {
+						t.Errorf("%q: the contract has no %q in %s", body, token, violation.Field)
+					}
+				}
+			}
 		}
 	})
 }
