@@ -162,12 +162,14 @@ func TestOneOrigin(t *testing.T) {
 	}
 	atlas := sim.Start(t, sim.Config{})
 	for _, credential := range []client.Credential{{}, key, client.ServiceAccount(sim.ClientID, sim.ClientSecret), client.BearerToken("canary")} {
+		tries := 0
 		c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: credential, BeforeSend: func(r *http.Request) error {
+			tries++
 			r.URL.Host = other.Host
 			return nil
 		}})
-		if err := c.DeleteExportBucket(t.Context(), group, nobody); err == nil || !strings.Contains(err.Error(), "the credential is for "+atlas.URL()) {
-			t.Errorf("%s: %v", credential, err)
+		if err := c.DeleteExportBucket(t.Context(), group, nobody); err == nil || !strings.Contains(err.Error(), "the credential is for "+atlas.URL()) || tries != 1 {
+			t.Errorf("%s: %d tries: %v", credential, tries, err)
 		}
 		if _, err := c.CreateExport(t.Context(), group, cluster, export(nobody)); err == nil || errors.Is(err, client.ErrUnknownOutcome) {
 			t.Errorf("%s: %v", credential, err)

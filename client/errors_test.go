@@ -580,7 +580,7 @@ func TestEndsWhileSending(t *testing.T) {
 	because := errors.New("a cause")
 	caused, stop := context.WithCancelCause(t.Context())
 	stop(because)
-	if _, err = c.GetExport(caused, group, cluster, nobody); !errors.Is(err, context.Canceled) || !errors.Is(err, because) {
+	if _, err = c.GetExport(caused, group, cluster, nobody); !errors.Is(err, context.Canceled) || !errors.Is(err, because) || err.Error() != "client: getBackupExport: context canceled: a cause" {
 		t.Errorf("over with a cause: %v", err)
 	}
 }

@@ -54,6 +54,7 @@ func TestDeleteAgain(t *testing.T) {
 	t.Parallel()
 	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
 		c := newClient(t, way)
+		snapshots := map[string]string{"v2": sim.OrdersSnapshot, "v1.0": sim.OrdersSnapshot2}
 		for name, deleteBucket := range map[string]func(context.Context, string, string) error{"v2": c.DeleteExportBucket, "v1.0": c.V1().DeleteExportBucket} {
 			for _, kind := range []sim.FaultKind{sim.FaultResetAfter, sim.FaultUnavailableAfter} {
 				setFaults(t, atlas)
@@ -71,9 +72,11 @@ func TestDeleteAgain(t *testing.T) {
 			if err := deleteBucket(t.Context(), group, nobody); !errors.Is(err, client.ErrNotFound) {
 				t.Errorf("%s: after a rate limit: %v", name, err)
 			}
+			setFaults(t, atlas)
+			job := createExport(t, c, cluster, snapshots[name])
 			setFaults(t, atlas, sim.Fault{Kind: sim.FaultUnavailable, Count: 1})
-			if err := deleteBucket(t.Context(), nobody, nobody); asError(t, err).Code != "GROUP_NOT_FOUND" {
-				t.Errorf("%s: without the group: %v", name, err)
+			if err := deleteBucket(t.Context(), group, job.ExportBucketID); !errors.Is(err, client.ErrConflict) {
+				t.Errorf("%s: in use: %v", name, err)
 			}
 		}
 	})
