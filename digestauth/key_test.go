@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -222,5 +223,39 @@ func TestSourceErrors(t *testing.T) {
 	v.set(goodKey, nil)
 	if status, _ := get(t, c, u.URL); status != 200 {
 		t.Errorf("got %d", status)
+	}
+}
+
+// A connection that breaks under a GET makes net/http send it again, with a count that the server has seen: that it refuses
+// this says nothing against the key, however often it happens in a row.
+func TestRepeatedByNetHTTP(t *testing.T) {
+	u := newUpstream(t, digestauth.NoncePolicy{})
+	var resets atomic.Int64
+	u.handler = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/reset" {
+			resets.Add(1)
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+		}
+	}
+	c, _ := u.client(t, nil)
+	for range 4 {
+		get(t, c, u.URL) // leaves a used connection, on which net/http repeats
+		if resp, err := c.Get(u.URL + "/reset"); err == nil {
+			resp.Body.Close()
+		} else if isCredentialError(err) {
+			t.Fatalf("the key was blamed: %v", err)
+		}
+		if status, _ := get(t, c, u.URL); status != 200 {
+			t.Errorf("the next request: %d", status)
+		}
+	}
+	if resets.Load() < 8 {
+		t.Errorf("only %d resets", resets.Load())
 	}
 }

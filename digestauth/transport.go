@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"atlas-export-gateway/internal/outbound"
@@ -174,6 +176,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			t.pool.abandoned(turn, nil)
 			return nil, err
 		}
+		var connections *atomic.Int32
+		if turn.fresh && content.Open == nil {
+			out, connections = countConnections(out)
+		}
 		resp, err := t.base.RoundTrip(out)
 		if err != nil {
 			t.pool.abandoned(turn, nil)
@@ -206,6 +212,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		outbound.Discard(resp)
 		if authorized {
 			retries++
+			if connections != nil && connections.Load() > 1 {
+				turn.fresh = false // what was refused is the same count a second time, not the key
+			}
 			turn, err = t.pool.refused(req.Context(), turn, n)
 		} else {
 			turn, err = t.pool.challenged(req.Context(), turn, n)
@@ -262,6 +271,14 @@ func signed(req *http.Request, content outbound.Content, turn turn) (*http.Reque
 	// net/http writes the same string into the request line.
 	out.Header["Authorization"] = []string{turn.key.sign(turn.nonce, cmp.Or(req.Method, http.MethodGet), req.URL.RequestURI())}
 	return out, nil
+}
+
+// countConnections returns out, and the number of connections that it goes over: net/http sends a request without content again
+// when one that it had used before breaks.
+func countConnections(out *http.Request) (*http.Request, *atomic.Int32) {
+	n := new(atomic.Int32)
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { n.Add(1) }}
+	return out.WithContext(httptrace.WithClientTrace(out.Context(), trace)), n
 }
 
 // withoutContent makes out a question for a challenge: the fields that speak of its content go, but for the media type, and so does
