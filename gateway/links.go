@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -18,10 +19,16 @@ func rewriteLinks(body []byte, from, to string) net.Buffers {
 	if to == "" || l.next < 0 {
 		return net.Buffers{body}
 	}
-	l.decoder = jsontext.NewDecoder(bytes.NewBuffer(body))
+	l.decoder = linkDecoders.Get().(*jsontext.Decoder)
+	l.decoder.Reset(bytes.NewBuffer(body))
 	l.object(l.top)
+	l.decoder.Reset(bytes.NewBuffer(nil)) // lets go of the body
+	linkDecoders.Put(l.decoder)
 	return append(l.parts, body[l.copied:])
 }
+
+// linkDecoders are kept, since a Decoder keeps its stacks from one text to the next.
+var linkDecoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewBuffer(nil)) }}
 
 // links walks a body, which is valid JSON, along the places that links have, and skips the
 // rest without looking.
