@@ -35,8 +35,9 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ErrorLog:          serverLog,
 		// OPTIONS * is no operation of the contract.
 		DisableGeneralOptionsHandler: true,
-		// What one connection may hold: this many requests, with so much unread of each.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReceiveBufferPerStream: 64 << 10},
+		// What one connection may hold: this many requests, with so much unread of each, and one
+		// frame.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReceiveBufferPerStream: 64 << 10, MaxReadFrameSize: 16 << 10},
 	}
 	operators := &http.Server{
 		Handler:           onlyHere(management.Addr(), g.Management()),
