@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,12 +39,12 @@ func FuzzMatch(f *testing.F) {
 			}
 			return
 		}
-		path, query, _ := strings.Cut(target, "?")
-		if strings.TrimSuffix(m.Path, "/") != strings.TrimSuffix(path, "/") || m.Query != query {
+		sent, query, _ := strings.Cut(target, "?")
+		if strings.TrimSuffix(m.Path, "/") != strings.TrimSuffix(sent, "/") || m.Query != query {
 			t.Errorf("%q is forwarded as %q and %q", target, m.Path, m.Query)
 		}
 		parsed, err := url.ParseRequestURI(m.Path)
-		if err != nil || parsed.Path != m.Path || parsed.Host != "" || parsed.EscapedPath() != m.Path || strings.Contains(m.Path, "//") || strings.Contains(m.Path, "/.") {
+		if err != nil || parsed.Path != m.Path || parsed.Host != "" || parsed.EscapedPath() != m.Path || path.Clean(m.Path) != strings.TrimSuffix(m.Path, "/") {
 			t.Errorf("%q: net/url reads %+v (%v)", m.Path, parsed, err)
 		}
 	})
