@@ -58,12 +58,13 @@ func (r *resolved) credentialAt(level func(setting) (value, error)) (credential,
 	var found credential
 	for _, kind := range credentialKinds {
 		c := credential{kind: kind}
-		for _, s := range settings {
-			switch s.key {
-			case kind.id:
-				c.id, _ = level(s)
-			case kind.secretFile:
-				c.secret, _ = level(s)
+		var err error
+		if c.secret, err = level(settingOf(kind.secretFile)); err != nil {
+			return c, err
+		}
+		if kind.id != "" {
+			if c.id, err = level(settingOf(kind.id)); err != nil {
+				return c, err
 			}
 		}
 		switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,6 +147,10 @@ func forbiddenHint(call *client.Error) string {
 	switch {
 	case call.GatewayKind == "forbidden":
 		return "the gateway grants its callers what its configuration says; atlas-gateway explain shows why"
+	case call.GatewayKind != "":
+		return ""
+	case call.Code == "IP_ADDRESS_NOT_ON_WHITELIST":
+		return "Atlas wants the address of this machine on the access list of the key"
 	case call.Operation == "createBackupExport":
 		return "Atlas wants the role Project Backup Export Operator or Project Atlas Admin for this"
 	case call.Operation == "getExportBucket" || call.Operation == "listExportBuckets":
@@ -225,5 +230,5 @@ func place(c *cobra.Command, field string) string {
 	if known, ok := places[field]; ok && (known[0] != '-' || c.Flags().Lookup(known[2:]) != nil) {
 		return field + ", " + known
 	}
-	return field
+	return cmp.Or(field, "body")
 }

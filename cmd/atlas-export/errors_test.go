@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -193,6 +194,21 @@ func TestErrorsInFull(t *testing.T) {
 	})
 }
 
+// A dry run asks the gateway's own check, which bounds what the client does not.
+func TestDryRunAsksTheContract(t *testing.T) {
+	w := direct(t, sim.Config{})
+	args := []string{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", nobody, "--dry-run"}
+	for i := range 4000 {
+		args = append(args, "--custom-data", strconv.Itoa(i)+"=")
+	}
+	got := w.run(t, w.owner, args...)
+	want := ran{Status: exitInvalid, Stderr: "atlas-export: createBackupExport: the request breaks the contract\n  body: is not valid JSON at line 1, column 99999: holds more than 10000 values\n"}
+	got.Stderr = regexp.MustCompile(`column [0-9]+`).ReplaceAllString(got.Stderr, "column 99999")
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func setFaults(t testing.TB, w *world, faults ...sim.Fault) {
 	t.Helper()
 	if err := w.atlas.SetFaults(faults); err != nil {
@@ -200,14 +216,64 @@ func setFaults(t testing.TB, w *world, faults ...sim.Fault) {
 	}
 }
 
-// A retry is made where nothing may have been carried out, as often as the setting says.
-func TestRetries(t *testing.T) {
-	w := direct(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable, Count: 2}}})
-	if got := w.run(t, w.owner, "buckets", "list", "--retries", "1"); got.Status != exitUnavailable {
-		t.Errorf("one retry: %+v", got)
+// Some answers have a hint of their own, and whoever could be misled by one has none.
+func TestHints(t *testing.T) {
+	w := direct(t, sim.Config{})
+	for _, test := range []struct {
+		answer            int
+		code, gatewayKind string
+		status            int
+		hint              string
+	}{
+		{403, "IP_ADDRESS_NOT_ON_WHITELIST", "", exitForbidden, "hint: Atlas wants the address of this machine on the access list of the key\n"},
+		{403, "USER_UNAUTHORIZED", "", exitForbidden, "hint: Atlas wants the role Project Read Only for this\n"},
+		{403, "USER_UNAUTHORIZED", "forbidden", exitForbidden, "hint: the gateway grants its callers what its configuration says; atlas-gateway explain shows why\n"},
+		{403, "USER_UNAUTHORIZED", "foreign_site", exitForbidden, ""},
+		{400, "INVALID_ATTRIBUTE", "", exitInvalid, ""},
+		{404, "GROUP_NOT_FOUND", "", exitNotFound, "hint: atlas-export config show says which group and cluster are meant, if no flag does\n"},
+		{500, "UNEXPECTED_ERROR", "", exitUnavailable, "hint: atlas-export config show says what base_url is\n"},
+		{502, "UNEXPECTED_ERROR", "upstream_credential", exitUnavailable, "hint: the gateway answers, and what it gets from Atlas is no answer; its log has the request\n"},
+		{502, "UNEXPECTED_ERROR", "no_credential", exitUnavailable, "hint: the gateway answers, and what it gets from Atlas is no answer; its log has the request\n"},
+		{503, "SERVICE_UNAVAILABLE", "overloaded", exitUnavailable, "hint: atlas-export config show says what base_url is\n"},
+		{410, "VERSION_GONE", "", exitFailed, ""},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if test.gatewayKind != "" {
+				w.Header().Set("Gateway-Error", test.gatewayKind)
+			}
+			w.WriteHeader(test.answer)
+			fmt.Fprintf(w, `{"error":%d,"errorCode":%q,"detail":"No."}`, test.answer, test.code)
+		}))
+		w.url = server.URL
+		got := w.run(t, w.owner, "buckets", "list", "--retries", "0")
+		server.Close()
+		first, hint, _ := strings.Cut(got.Stderr, "\n")
+		if want := fmt.Sprintf("atlas-export: listExportBuckets: %d %s: No.", test.answer, test.code); got.Status != test.status || first != want || hint != test.hint {
+			t.Errorf("%+v: got %+v", test, got)
+		}
 	}
-	if got := w.run(t, w.owner, "buckets", "list", "-o", "name"); got != (ran{}) {
-		t.Errorf("four: %+v", got)
+}
+
+// What may be sent again is, as often as the setting says.
+func TestRetries(t *testing.T) {
+	w := direct(t, sim.Config{})
+	for _, test := range []struct {
+		flags  []string
+		fails  int // how often Atlas does
+		status int
+		struck int
+	}{
+		{[]string{"--retries", "0"}, 1, exitUnavailable, 1},
+		{[]string{"--retries", "1"}, 3, exitUnavailable, 2},
+		{[]string{"--retries", "1"}, 1, exitOK, 1},
+		{nil, 2, exitOK, 2},
+	} {
+		setFaults(t, w, sim.Fault{Kind: sim.FaultUnavailable, Count: test.fails})
+		got := w.run(t, w.owner, append([]string{"buckets", "list"}, test.flags...)...)
+		if struck := w.atlas.Faults()[0].Struck; got.Status != test.status || struck != test.struck {
+			t.Errorf("%q: exit status %d after %d failures, want %d after %d", test.flags, got.Status, struck, test.status, test.struck)
+		}
 	}
 }
 

@@ -21,11 +21,7 @@ func (a *app) exportsCommand() *cobra.Command {
 		Aliases: []string{"export"},
 		Short:   "Create, list and follow the exports of a cluster's snapshots",
 	})
-	for _, s := range settings {
-		if s.key == "cluster" {
-			s.define(c.PersistentFlags())
-		}
-	}
+	settingOf("cluster").define(c.PersistentFlags())
 	c.AddCommand(a.exportsCreate(), a.exportsList(), a.exportsGet(), a.exportsWatch())
 	return c
 }

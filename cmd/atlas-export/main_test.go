@@ -168,6 +168,8 @@ func (w *world) must(t testing.TB, args ...string) string {
 //	faults [OPERATION:]KIND...          what Atlas gets wrong from now on
 //	prints FILE                         the last program printed this, but for new ids, times and durations
 //	atlas-received OPERATION COUNT      how many signed requests of the operation there were
+//	terminal STATUS PROGRAM ARGUMENT... as exits, on a terminal of 80 columns: what it shows in the end goes to
+//	                                    the file screen, and each state of the line that was redrawn to frames
 func TestScripts(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, sim.Config) *world{"atlas": direct, "gateway": throughGateway} {
 		t.Run(name, func(t *testing.T) {
@@ -175,8 +177,9 @@ func TestScripts(t *testing.T) {
 				Dir: "testdata/script",
 				Setup: func(env *testscript.Env) error {
 					// At this speed an export takes 0.6 s.
-					w := start(env.T().(testing.TB), sim.Config{Speed: 1200})
-					env.Values["world"] = w
+					tb := env.T().(testing.TB)
+					w := start(tb, sim.Config{Speed: 1200})
+					env.Values["test"], env.Values["world"] = tb, w
 					env.Vars = append(env.Vars, w.environ(w.owner)...)
 					for name, value := range map[string]string{
 						"GORACE":              "atexit_sleep_ms=0", // a second for each process
@@ -201,16 +204,18 @@ func TestScripts(t *testing.T) {
 					return errors.Join(os.Mkdir(env.Getenv("HOME"), 0o700),
 						os.WriteFile(filepath.Join(env.WorkDir, "secret"), []byte(w.owner.private+"\n"), 0o600))
 				},
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits":          exits,
-					"capture":        capture,
-					"prints":         prints,
-					"faults":         faults,
-					"atlas-received": received,
-				},
+				Cmds: scriptCommands,
 			})
 		})
 	}
+}
+
+var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits":          exits,
+	"capture":        capture,
+	"prints":         prints,
+	"faults":         faults,
+	"atlas-received": received,
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

@@ -158,6 +158,9 @@ func writePrivate(file string, content []byte) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target // a link stays a link
 	}
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() { // such as /dev/null
+		return fmt.Errorf("%s is not a regular file", file)
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}

@@ -69,6 +69,6 @@ func (a *app) ask(ctx context.Context, prompt string, read func(*os.File) (strin
 		return got.text, got.err
 	case <-ctx.Done():
 		fmt.Fprintln(a.stderr)
-		return "", errors.Join(ctx.Err(), term.Restore(int(file.Fd()), before))
+		return "", errors.Join(errors.New("interrupted"), term.Restore(int(file.Fd()), before))
 	}
 }

@@ -120,7 +120,7 @@ func (d *dryRun) check(r *http.Request) error {
 	}
 	var invalid *contract.ValidationError
 	if _, err := match.Check(version, d.Content, maxValues); errors.As(err, &invalid) {
-		e := &client.Error{Operation: match.Operation.ID, Err: errDryRun}
+		e := &client.Error{Operation: match.Operation.ID, Err: errors.New("the request breaks the contract")}
 		for _, v := range invalid.Violations {
 			e.Violations = append(e.Violations, client.Violation{Field: v.Field, Description: v.Description})
 		}
@@ -134,12 +134,12 @@ const maxValues = 10_000
 
 // shown prints the request that a dry run did not send, and turns its error into success.
 func (a *app) shown(s *session, err error) error {
-	if !errors.Is(err, errDryRun) {
+	var invalid *failure
+	switch {
+	case errors.As(err, &invalid):
+		return invalid
+	case !errors.Is(err, errDryRun):
 		return err
-	}
-	var failed *failure
-	if errors.As(err, &failed) {
-		return failed
 	}
 	fmt.Fprintln(a.stderr, "dry run: the request keeps the contract; it was not sent")
 	switch s.format {

@@ -40,6 +40,11 @@ var settings = []setting{
 	{key: "token_file", usage: "`file` that holds a token to send as it is"},
 }
 
+// settingOf returns the setting of a key, which must be there.
+func settingOf(key string) setting {
+	return settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
+}
+
 func checkOutput(text string) error {
 	if !slices.Contains(formats, text) {
 		return fmt.Errorf("%q is not one of %s%s", text, strings.Join(formats, ", "), nearest.Hint(text, formats))
@@ -199,7 +204,7 @@ func (r *resolved) need(key string) (string, error) {
 	if v := r.values[key]; v.Text != "" {
 		return v.Text, nil
 	}
-	s := settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
+	s := settingOf(key)
 	return "", &failure{exitUsage, fmt.Errorf("--%s is missing", s.flag()),
 		fmt.Sprintf("give it with --%s, %s, or: atlas-export config set %s VALUE", s.flag(), s.variable(), key)}
 }

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +22,8 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 )
 
 // terminalSession is a run of the program on a pseudo-terminal.
@@ -93,6 +97,11 @@ func (s *terminalSession) start(t testing.TB, env []string, args ...string) {
 	}
 	command := exec.Command(self, args...)
 	command.Env = append(env, "RUN_ATLAS_EXPORT=1", "GORACE=atexit_sleep_ms=0")
+	s.startCommand(t, command)
+}
+
+func (s *terminalSession) startCommand(t testing.TB, command *exec.Cmd) {
+	t.Helper()
 	command.Stdin, command.Stdout, command.Stderr = s.tty, s.tty, s.tty
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // Ctrl-C reaches it
 	if err := command.Start(); err != nil {
@@ -148,6 +157,26 @@ func (s *terminalSession) send(t testing.TB, keys string) {
 	t.Helper()
 	if _, err := io.WriteString(s.master, keys); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// mode is how the terminal treats what is typed.
+func (s *terminalSession) mode(t testing.TB) *term.State {
+	t.Helper()
+	state, err := term.GetState(int(s.tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// awaitMode waits until the program has changed the mode: a prompt is there a moment before.
+func (s *terminalSession) awaitMode(t testing.TB, before *term.State) {
+	t.Helper()
+	for deadline := time.Now().Add(watchdog); reflect.DeepEqual(s.mode(t), before); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the terminal shows what is typed")
+		}
 	}
 }
 
@@ -207,6 +236,26 @@ func show(output string) string {
 		b.WriteString(string(line))
 	}
 	return b.String()
+}
+
+// On a pseudo-terminal a script has the command terminal, too.
+func init() {
+	scriptCommands["terminal"] = func(ts *testscript.TestScript, _ bool, args []string) {
+		t := ts.Value("test").(testing.TB)
+		s := openTerminal(t, 80)
+		path, err := exec.LookPath(args[1])
+		ts.Check(err)
+		command := exec.Command(path, args[2:]...)
+		for _, name := range []string{"HOME", "MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY", "MONGODB_ATLAS_PROJECT_ID", "TERM", "LANG", "NO_COLOR"} {
+			command.Env = append(command.Env, name+"="+ts.Getenv(name))
+		}
+		s.startCommand(t, command)
+		if status := s.wait(t); strconv.Itoa(status) != args[0] {
+			ts.Fatalf("exit status %d, want %s: %q", status, args[0], s.text())
+		}
+		ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(show(s.text())), 0o600))
+		ts.Check(os.WriteFile(ts.MkAbs("frames"), []byte(strings.Join(frames(s.text()), "\n")+"\n"), 0o600))
+	}
 }
 
 // started is a fixed clock.
@@ -396,8 +445,10 @@ func TestSecretPrompt(t *testing.T) {
 	w := direct(t, sim.Config{})
 	s := openTerminal(t, 80)
 	env := []string{"ATLAS_EXPORT_CONFIG=" + os.DevNull, "ATLAS_EXPORT_BASE_URL=" + w.url, "ATLAS_EXPORT_GROUP=" + sim.GroupID, "ATLAS_EXPORT_PUBLIC_KEY=" + w.owner.public}
+	before := s.mode(t)
 	s.run(t, env, time.Now, "buckets", "list", "-o", "json")
 	s.expectText(t, "private key of "+w.owner.public+": ")
+	s.awaitMode(t, before)
 	s.send(t, w.owner.private+"\n")
 	if status := s.wait(t); status != exitOK {
 		t.Errorf("exit status %d", status)
@@ -411,8 +462,10 @@ func TestSecretPrompt(t *testing.T) {
 // Ctrl-C while a secret is asked for leaves a terminal that shows what is typed.
 func TestInterruptedPrompt(t *testing.T) {
 	s := openTerminal(t, 80)
+	before := s.mode(t)
 	s.start(t, []string{"ATLAS_EXPORT_CONFIG=" + os.DevNull, "ATLAS_EXPORT_GROUP=" + sim.GroupID, "ATLAS_EXPORT_PUBLIC_KEY=a"}, "buckets", "list")
 	s.expectText(t, "private key of a: ")
+	s.awaitMode(t, before)
 	s.send(t, "\x03")
 	if status := s.wait(t); status != exitInterrupted {
 		t.Errorf("exit status %d", status)
@@ -444,4 +497,32 @@ func TestConfirmDelete(t *testing.T) {
 			s.expectText(t, want)
 		}
 	})
+}
+
+// Time goes by on the screen between two looks, too.
+func TestWatchTicks(t *testing.T) {
+	w := direct(t, sim.Config{Now: func() time.Time { return started }})
+	_, export := w.prepare(t)
+	s := openTerminal(t, 80)
+	s.run(t, append(w.environ(w.owner), "NO_COLOR=1"), w.atlas.Now, "exports", "watch", export, "--cluster", "orders", "--interval", "1h")
+	s.expectFrame(t, "Queued  0s")
+	requests := w.atlas.Counts().Requests
+	w.atlas.Advance(10 * time.Second)
+	s.expectFrame(t, "Queued  10s")
+	if n := w.atlas.Counts().Requests - requests; n != 0 {
+		t.Errorf("there were %d more looks", n)
+	}
+}
+
+// The rate is that of what was seen: a watch that begins late doesn't count what was exported
+// before.
+func TestWatchBegunLate(t *testing.T) {
+	w := direct(t, sim.Config{Now: func() time.Time { return started }})
+	_, export := w.prepare(t)
+	w.atlas.Advance(260 * time.Second)
+	s := openTerminal(t, 80)
+	s.run(t, append(w.environ(w.owner), "NO_COLOR=1"), w.atlas.Now, "exports", "watch", export, "--cluster", "orders", "--interval", "10ms")
+	s.expectFrame(t, "InProgress  ##########....................  14/42 collections  4m20s")
+	w.atlas.Advance(230 * time.Second)
+	s.expectFrame(t, "InProgress  #############.......  28/42 collections  8m10s  3.7/min  3m50s left")
 }

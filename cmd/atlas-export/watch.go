@@ -159,8 +159,11 @@ func (p *progress) draw() {
 
 // tick redraws the line at an interval, so that one sees it live, until stop is called.
 func (p *progress) tick(interval time.Duration) (stop func()) {
-	ticker, done := time.NewTicker(interval), make(chan struct{})
-	go func() {
+	var running sync.WaitGroup
+	done := make(chan struct{})
+	running.Go(func() {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
@@ -171,8 +174,11 @@ func (p *progress) tick(interval time.Duration) (stop func()) {
 				return
 			}
 		}
-	}()
-	return func() { ticker.Stop(); close(done) }
+	})
+	return func() {
+		close(done)
+		running.Wait() // nothing is drawn behind the end
+	}
 }
 
 // end leaves the last line as it is, and says where the export is if it was a success.
