@@ -209,8 +209,10 @@ func (c *caller) try(parent context.Context, o operation, send func(context.Cont
 	case err == nil:
 		err = e.parse(body)
 	}
-	if status401 := c.explain(response); status401 != nil {
-		err = status401
+	if !forbidden(e.Code) { // else the 401 is about what a good credential may do
+		if status401 := c.explain(response); status401 != nil {
+			err = status401
+		}
 	}
 	e.Err = err
 	return e
