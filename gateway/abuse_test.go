@@ -199,6 +199,32 @@ func TestCreateIsNotSentForACallerWhoIsGone(t *testing.T) {
 	}
 }
 
+// A create that waits for Atlas to let it sign ends when its caller goes.
+func TestCreateWaitsNoLongerThanItsCaller(t *testing.T) {
+	l := listen(t)
+	defer l.Close()
+	g := start(t, "http://"+l.Addr().String(), "public", privateKey)
+	conn, err := net.Dial("tcp", g.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", v2Exports, latest, len(export), export)
+	probe, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer probe.Close()
+	probe.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := probe.Read(make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if _, err := io.Copy(io.Discard, probe); err != nil { // to the end of the connection
+		t.Errorf("the gateway still waits: %v", err)
+	}
+	waitFor(t, "the record", func() bool { return strings.Contains(g.logs.String(), `"error":"caller_gone"`) })
+}
+
 // What is said of a create that failed is true: whether it may have been carried out.
 func TestOutcomeOfACreate(t *testing.T) {
 	gone := listen(t)
