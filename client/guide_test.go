@@ -13,10 +13,10 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// blocks returns the fenced blocks of docs/client.md in a language.
-func blocks(t *testing.T, language string) []string {
+// blocks returns the fenced blocks of a document in a language.
+func blocks(t *testing.T, document, language string) []string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/client.md")
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func blocks(t *testing.T, language string) []string {
 	return found
 }
 
-// The guide's Go compiles, in the module of the example.
+// The guide's Go compiles, and the README's, in the module of the example.
 func TestGuideCompiles(t *testing.T) {
 	file := `package main
 
@@ -42,12 +42,15 @@ import (
 
 var _ = []any{errors.New, fmt.Println, time.Now, client.New}
 `
-	snippets := blocks(t, "go")
-	if len(snippets) < 7 {
-		t.Errorf("the guide has %d snippets", len(snippets))
+	snippets := append(blocks(t, "../docs/client.md", "go"), blocks(t, "../README.md", "go")...)
+	if len(snippets) < 8 {
+		t.Errorf("there are %d snippets", len(snippets))
 	}
 	for _, snippet := range snippets {
-		file += "\nfunc _(ctx context.Context, c *client.Client, err error, groupID, clusterName, snapshotID, bucketID, roleID, clientID, clientSecret string) error {\n\t{\n" + snippet + "\t}\n\treturn nil\n}\n"
+		if strings.HasPrefix(snippet, "package ") {
+			continue // a file of its own, of the simulation
+		}
+		file += "\nfunc _(ctx context.Context, c *client.Client, err error, groupID, clusterName, snapshotID, bucketID, roleID, clientID, clientSecret, publicKey, privateKey string) error {\n\t{\n" + snippet + "\t}\n\treturn nil\n}\n"
 	}
 	dir := t.TempDir()
 	guide := filepath.Join(dir, "guide.go")
@@ -82,7 +85,7 @@ func TestGuideCurl(t *testing.T) {
 	ways(t, sim.Config{Settings: sim.Settings{ParallelExports: true}}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
 		bucket := createBucket(t, newClient(t, way))
 		commands := 0
-		for _, block := range blocks(t, "sh") {
+		for _, block := range blocks(t, "../docs/client.md", "sh") {
 			if !strings.HasPrefix(block, "curl ") {
 				continue
 			}
