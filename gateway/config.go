@@ -220,10 +220,9 @@ func LoadConfig(file string, environ []string) (Config, error) {
 	return c, c.check()
 }
 
-// files are those that the configuration names, but for the listener's certificate, which is
-// read anew for each connection.
+// files are those that the configuration names.
 func (c *Config) files() (files []string) {
-	named := []string{c.Upstream.CAFile, c.Callers.SigningKeyFile}
+	named := []string{c.Listener.TLSCertFile, c.Listener.TLSKeyFile, c.Upstream.CAFile, c.Callers.SigningKeyFile}
 	for _, source := range c.Upstream.Credentials {
 		named = append(named, source.PublicKeyFile, source.PrivateKeyFile, source.ClientIDFile, source.ClientSecretFile)
 	}

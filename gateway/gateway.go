@@ -104,6 +104,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			// way needs.
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
 		}
+		if r.ProtoMajor == 2 {
+			// A peer that has no window for the refusal, in streams without number, holds memory for
+			// as long as net/http tries: no longer than a refusal needs.
+			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(5 * time.Second))
+		}
 		writeError(w, r, x.refusal)
 	}
 }

@@ -102,12 +102,12 @@ func TestReload(t *testing.T) {
 		{"an unknown key", config("limit: {}", weekly), ".yaml:1: limit: unknown key; did you mean limits?"},
 		{"a bad grant", strings.Replace(config("", weekly), "manage", "mange", 1), ".grants[0].operations[0]: "},
 		{"no caller", config("", weekly) + "\n    grant: []", "unknown key"},
-		{"another address", config("listener: {address: '127.0.0.1:1'}", weekly), ".yaml:1: listener: can't be changed without a restart"},
-		{"other operators", config("management: {address: '127.0.0.1:1'}", weekly), ".yaml:1: management: can't be changed without a restart"},
+		{"another address", config("listener: {address: '127.0.0.1:1'}", weekly), ".yaml:1: listener.address: can't be changed without a restart"},
+		{"other operators", config("management: {address: '127.0.0.1:1'}", weekly), ".yaml:1: management.address: can't be changed without a restart"},
 		{"another header bound", config("limits: {request_header: 1000}", weekly), ".yaml:1: limits.request_header: can't"},
 		{"other connections", config("limits: {connections: 7}", weekly), ".yaml:1: limits.connections: can't"},
-		{"other times", config("timeouts: {upstream: 7s}", weekly), ".yaml:1: timeouts: can't"},
-		{"another log", config("log: {level: debug}", weekly), ".yaml:1: log: can't"},
+		{"other times", config("timeouts: {upstream: 7s}", weekly), ".yaml:1: timeouts.upstream: can't"},
+		{"another log", config("log: {level: debug}", weekly), ".yaml:1: log.level: can't"},
 	} {
 		line := g.rewrite(t, test.yaml)
 		if !strings.Contains(line, "refused; the one before stays") || !strings.Contains(line, test.want) {
@@ -192,7 +192,7 @@ func TestReloadKeepsReplays(t *testing.T) {
 func TestChangesUnderLoad(t *testing.T) {
 	seed := sim.DefaultSeed()
 	rotated := seed.Keys[0]
-	rotated.PublicKey, rotated.PrivateKey = "rotatedk", digestauth.NewSecret("canary-rotated-private")
+	rotated.PublicKey, rotated.PrivateKey = "rotatedk", digestauth.NewSecret("c4na7y-rotated-private")
 	seed.Keys = append(seed.Keys, rotated)
 	atlas := sim.Start(t, sim.Config{Seed: seed, Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, TokensPerMinute: -1}})
 	nightly := issue(t, "nightly", everything)
@@ -313,7 +313,7 @@ callers:
 	running(128)
 	done.Store(true)
 	clients.Wait()
-	if strings.Contains(g.logs.String(), "canary") {
+	if strings.Contains(g.logs.String(), "c4na7y") {
 		t.Error("a key is in the log")
 	}
 }

@@ -36,8 +36,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		// OPTIONS * is no operation of the contract.
 		DisableGeneralOptionsHandler: true,
 		// What one connection may hold: this many requests, with so much unread of each, and one
-		// frame.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReceiveBufferPerStream: 64 << 10, MaxReadFrameSize: 16 << 10},
+		// frame. Over HTTP/2 net/http has no other time limit for a peer that stops reading.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 16, MaxReceiveBufferPerStream: 64 << 10, MaxReadFrameSize: 16 << 10, WriteByteTimeout: t.Request},
 	}
 	operators := &http.Server{
 		Handler:           onlyHere(management.Addr(), g.Management()),

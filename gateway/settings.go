@@ -99,24 +99,27 @@ func (g *Gateway) Reload(config Config) error {
 
 // checkFixed refuses settings that differ from those that the listeners were opened with.
 func (c *Config) checkFixed(before Config) error {
-	was, is := before.Listener, c.Listener
-	was.PublicURL, is.PublicURL = "", ""
 	var errs []error
-	for _, setting := range []struct {
-		path string
-		same bool
-	}{
-		{"listener", is == was},
-		{"management", c.Management == before.Management},
-		{"limits.request_header", c.Limits.RequestHeader == before.Limits.RequestHeader},
-		{"limits.connections", c.Limits.Connections == before.Limits.Connections},
-		{"timeouts", c.Timeouts == before.Timeouts},
-		{"log", c.Log == before.Log},
-	} {
-		if !setting.same {
-			errs = append(errs, c.errorf(setting.path, "can't be changed without a restart"))
+	fixed := func(path string, is, was any) {
+		if is != was {
+			errs = append(errs, c.errorf(path, "can't be changed without a restart"))
 		}
 	}
+	fixed("listener.address", c.Listener.Address, before.Listener.Address)
+	fixed("listener.tls_cert_file", c.Listener.TLSCertFile, before.Listener.TLSCertFile)
+	fixed("listener.tls_key_file", c.Listener.TLSKeyFile, before.Listener.TLSKeyFile)
+	fixed("listener.allow_plain_http", c.Listener.AllowPlainHTTP, before.Listener.AllowPlainHTTP)
+	fixed("management.address", c.Management.Address, before.Management.Address)
+	fixed("limits.request_header", c.Limits.RequestHeader, before.Limits.RequestHeader)
+	fixed("limits.connections", c.Limits.Connections, before.Limits.Connections)
+	fixed("timeouts.header", c.Timeouts.Header, before.Timeouts.Header)
+	fixed("timeouts.request", c.Timeouts.Request, before.Timeouts.Request)
+	fixed("timeouts.upstream", c.Timeouts.Upstream, before.Timeouts.Upstream)
+	fixed("timeouts.idle", c.Timeouts.Idle, before.Timeouts.Idle)
+	fixed("timeouts.drain", c.Timeouts.Drain, before.Timeouts.Drain)
+	fixed("timeouts.shutdown", c.Timeouts.Shutdown, before.Timeouts.Shutdown)
+	fixed("log.level", c.Log.Level, before.Log.Level)
+	fixed("log.format", c.Log.Format, before.Log.Format)
 	return errors.Join(errs...)
 }
 

@@ -24,7 +24,19 @@ import (
 type upstream struct {
 	groups []string // patterns
 	pair   credentialPair
+	read   [2]state // of the pair's files, when the signer was made
 	signer signer
+}
+
+// replaced reports whether the pair's files hold another credential than the signer was made
+// for. Of an API key both halves change: where one alone did, the other is still to come, and the
+// signer stays, which reads both again should Atlas refuse what it has.
+func (u *upstream) replaced(now [2]state) bool {
+	name, secret := !u.read[0].same(now[0]), !u.read[1].same(now[1])
+	if u.pair.account {
+		return name || secret
+	}
+	return name && secret
 }
 
 // signer is a transport that signs what it sends, and says why a 401 came back.
@@ -51,9 +63,11 @@ func (g *Gateway) connect(s, before *settings) error {
 	base := noteSending(nameErrors(g.metrics.countUpstream(s.connections)))
 	for i, source := range to.Credentials {
 		u := upstream{groups: source.Groups, pair: source.pair()}
+		u.read = [2]state{s.config.read[u.pair.name], s.config.read[u.pair.secret]}
 		for _, k := range known {
-			if k.pair == u.pair && s.config.read[u.pair.name].same(before.config.read[u.pair.name]) && s.config.read[u.pair.secret].same(before.config.read[u.pair.secret]) {
-				u.signer = k.signer
+			if k.pair == u.pair && !k.replaced(u.read) {
+				u.read, u.signer = k.read, k.signer
+				break
 			}
 		}
 		if u.signer == nil {

@@ -228,8 +228,11 @@ func matches(pattern, value string) bool {
 func matchesURL(pattern, value string) bool {
 	accounts, names, _ := container(pattern)
 	account, name, ok := container(value)
-	return ok && matches(accounts, account) && matches(names, name)
+	return ok && !strings.ContainsFunc(account, noAccount) && matches(accounts, account) && matches(names, name)
 }
+
+// noAccount reports what no name of an account has, whatever an URL may hold there.
+func noAccount(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 
 // container splits https://ACCOUNT.blob.core.windows.net/CONTAINER, or a pattern of that form,
 // and returns the account in lower case.

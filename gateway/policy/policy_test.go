@@ -590,6 +590,8 @@ func TestServiceURLs(t *testing.T) {
 		{acmestore + "*", "", false},
 		{"https://acme*.blob.core.windows.net/s?", "https://acmeprod.blob.core.windows.net/s1", true},
 		{"https://acme*.blob.core.windows.net/s?", "https://prodacme.blob.core.windows.net/s1", false},
+		{"https://acme*.blob.core.windows.net/*", "https://acme@example.com?.blob.core.windows.net/x", false},
+		{"https://acme*.blob.core.windows.net/*", "https://acme%2f.blob.core.windows.net/x", false},
 		{"https://*.blob.core.windows.net/*", "https://example.com/x.blob.core.windows.net/s1", false},
 		{"https://acme[^x]*.blob.core.windows.net/*", "https://acme/x.blob.core.windows.net/s1", false},
 	} {
