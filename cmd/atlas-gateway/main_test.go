@@ -113,7 +113,7 @@ log: {level: debug}
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(20*time.Second, func() { p.command.Process.Kill() })
+	watchdog := time.AfterFunc(2*time.Minute, func() { p.command.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop(); p.command.Process.Kill() })
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {
