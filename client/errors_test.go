@@ -245,7 +245,7 @@ func TestFaults(t *testing.T) {
 			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_response"}},
 		{fault: sim.Fault{Kind: sim.FaultTruncate},
 			direct:  outcome{Status: 200},
-			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_unreachable"}},
+			gateway: outcome{Status: 502, Code: "UNEXPECTED_ERROR", Gateway: "upstream_response"}},
 		{fault: sim.Fault{Kind: sim.FaultOversize, Bytes: 1 << 20},
 			direct:  outcome{Status: 200},
 			gateway: outcome{Status: 200}},
@@ -288,7 +288,7 @@ func TestFaults(t *testing.T) {
 					if want.Status == 200 && strings.HasSuffix(m.name, "DeleteExportBucket") {
 						want = outcome{Kind: "success"} // 204 has no content that could be wrong
 					}
-					if want.Gateway == "upstream_unreachable" && test.fault.Kind == sim.FaultTruncate && strings.HasSuffix(m.name, "DeleteExportBucket") {
+					if want.Gateway == "upstream_response" && test.fault.Kind == sim.FaultTruncate && strings.HasSuffix(m.name, "DeleteExportBucket") {
 						want = outcome{Kind: "success"}
 					}
 					if m.create && !test.sure {

@@ -22,6 +22,7 @@ import (
 
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
 
 	icholy "github.com/icholy/digest"
@@ -350,4 +351,115 @@ func TestReloadOfAConfig(t *testing.T) {
 	if err := g.Reload(config); err == nil || !strings.Contains(err.Error(), "responses.check: ") {
 		t.Error(err)
 	}
+}
+
+// A request that is under way when the limits are read again still takes its place.
+func TestReloadKeepsPlaces(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(time.Second), Count: 1}}})
+	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "limits: {in_flight: 1}")
+	first := make(chan int)
+	go func() { first <- send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, "").status }()
+	waitFor(t, "the first request", func() bool { return len(atlas.Requests(0)) > 0 || atlas.Counts().Connections > 0 })
+	if line := g.reload(t); !strings.Contains(line, "reloaded") {
+		t.Error(line)
+	}
+	if got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, ""); got.status != 503 {
+		t.Errorf("beside it: %d %s", got.status, got.body)
+	}
+	if status := <-first; status != 200 {
+		t.Errorf("the first request: %d", status)
+	}
+}
+
+// Whatever file the configuration names, a change to it is noticed, also where the file is a
+// link into a folder that is swapped, as Kubernetes mounts secrets.
+func TestFilesAreWatched(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	nightly := issue(t, "nightly", everything)
+	dir := t.TempDir()
+	ca, _ := certificate(t, nil, nil, time.Hour)
+	pemCA := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}))
+	signing, caFile, ha1 := filepath.Join(dir, "signing"), filepath.Join(dir, "ca"), nightly.pair.Entry.KeyPairs[0].HA1File
+	replace(t, signing, callers.NewSigningKey().Reveal())
+	replace(t, caFile, pemCA)
+	mounted := filepath.Join(dir, "mounted")
+	version := func(n int) {
+		folder := fmt.Sprintf("..%d", n)
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		replace(t, filepath.Join(dir, folder, "public"), sim.PublicKey)
+		replace(t, filepath.Join(dir, folder, "private"), sim.PrivateKey)
+		if err := os.Symlink(folder, mounted+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(mounted+".new", mounted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version(1)
+	g := startWith(t, fmt.Sprintf(`
+upstream:
+  base_url: %s
+  ca_file: %s
+  credentials: [{public_key_file: %[3]s/public, private_key_file: %[3]s/private}]
+callers:
+  signing_key_file: %s
+  list:
+%s`, atlas.URL(), caFile, mounted, signing, nightly.yaml))
+	for _, change := range []struct {
+		name string
+		make func()
+	}{
+		{"the configuration", func() {
+			text, err := os.ReadFile(g.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, g.file, string(text)+"\n# changed\n")
+		}},
+		{"HA1", func() { replace(t, ha1, nightly.pair.HA1File.Reveal()) }},
+		{"the signing key", func() { replace(t, signing, callers.NewSigningKey().Reveal()) }},
+		{"the authorities", func() { replace(t, caFile, pemCA+"\n") }},
+		{"the mounted key", func() { version(2) }},
+	} {
+		offset := len(g.logs.String())
+		change.make()
+		if line := g.await(t, offset, "the configuration was"); !strings.Contains(line, "reloaded") {
+			t.Errorf("%s: %s", change.name, line)
+		}
+	}
+}
+
+// While only one half of an API key was replaced, the old key signs.
+func TestHalfOfAKeyWaits(t *testing.T) {
+	seed := sim.DefaultSeed()
+	rotated := seed.Keys[0]
+	rotated.PublicKey, rotated.PrivateKey = "rotatedk", digestauth.NewSecret("c4na7y-rotated-private")
+	seed.Keys = append(seed.Keys, rotated)
+	atlas := sim.Start(t, sim.Config{Seed: seed})
+	dir := t.TempDir()
+	public, private := filepath.Join(dir, "public"), filepath.Join(dir, "private")
+	replace(t, public, sim.PublicKey)
+	replace(t, private, sim.PrivateKey)
+	g := startWith(t, fmt.Sprintf("callers: {anonymous: true}\nupstream: {base_url: %q, credentials: [{public_key_file: %s, private_key_file: %s}]}\n", atlas.URL(), public, private))
+	signs := func(want string) {
+		t.Helper()
+		if got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, ""); got.status != 200 {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+		requests := atlas.Requests(0)
+		if got := requests[len(requests)-1].Caller; got != want {
+			t.Errorf("%s signed, want %s", got, want)
+		}
+	}
+	signs(sim.PublicKey)
+	replace(t, public, rotated.PublicKey)
+	g.reload(t)
+	signs(sim.PublicKey)
+	g.reload(t)
+	signs(sim.PublicKey)
+	replace(t, private, rotated.PrivateKey.Reveal())
+	g.reload(t)
+	signs(rotated.PublicKey)
 }
