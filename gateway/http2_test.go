@@ -1,14 +1,18 @@
 package gateway_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,20 +20,29 @@ import (
 	"time"
 
 	"atlas-export-gateway/sim"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // startTLS serves a gateway over TLS and returns its authority's pool.
 func startTLS(t testing.TB, atlas *sim.Server, settings string, list ...issued) (*running, *x509.CertPool) {
 	t.Helper()
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	certFile, keyFile, roots := selfIssued(t, t.TempDir())
+	return startFor(t, atlas, "listener: {tls_cert_file: "+certFile+", tls_key_file: "+keyFile+"}\n"+settings, list...), roots
+}
+
+// selfIssued makes a certificate for loopback, its key, and the authority to trust.
+func selfIssued(t testing.TB, dir string) (certFile, keyFile string, roots *x509.CertPool) {
+	t.Helper()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	ca, caKey := certificate(t, nil, nil, time.Hour)
 	leaf, key := certificate(t, ca, caKey, time.Hour, net.IPv4(127, 0, 0, 1))
 	replace(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})))
 	replace(t, keyFile, pemKey(t, key))
-	roots := x509.NewCertPool()
+	roots = x509.NewCertPool()
 	roots.AddCert(ca)
-	return startFor(t, atlas, "listener: {tls_cert_file: "+certFile+", tls_key_file: "+keyFile+"}\n"+settings, list...), roots
+	return certFile, keyFile, roots
 }
 
 // Over HTTP/2 a request is what it is over HTTP/1.1: authenticated, checked in its raw
@@ -111,4 +124,63 @@ func TestHTTP2(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// What one connection over HTTP/2 may hold is bounded, and a peer that stops reading is let
+// go: nothing else ends it.
+func TestHTTP2PeerThatDoesNotRead(t *testing.T) {
+	upstream := startRaw(t, answering(jsonAnswer(200, `{"results":[],"x":"`+strings.Repeat("x", 4<<20)+`"}`)))
+	nightly := issue(t, "nightly", everything)
+	dir := t.TempDir()
+	certFile, keyFile, roots := selfIssued(t, dir)
+	g := startWith(t, fmt.Sprintf(`
+listener: {tls_cert_file: %s, tls_key_file: %s}
+timeouts: {request: 1s, upstream: 60s}
+responses: {check: "off"}
+upstream: {base_url: %q, credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]}
+callers:
+  list:
+%s`, certFile, keyFile, upstream.url, nightly.yaml), "PUBLIC=public", "PRIVATE="+privateKey)
+	conn, err := tls.Dial("tcp", g.address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
+	conn.SetDeadline(time.Now().Add(30 * time.Second)) // the watchdog
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}); err != nil {
+		t.Fatal(err)
+	}
+	frame, err := framer.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, ok := frame.(*http2.SettingsFrame)
+	if !ok {
+		t.Fatalf("%T before the settings", frame)
+	}
+	if n, ok := settings.Value(http2.SettingMaxConcurrentStreams); !ok || n > 16 {
+		t.Errorf("%d streams at a time", n)
+	}
+	framer.WriteWindowUpdate(0, 1<<30)
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", g.address}, {":path", v2Exports}, {"accept", latest}, {"authorization", "Bearer " + nightly.token.Secret.Reveal()}} {
+		encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	}
+	if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is read from here on: what is written fails once the connection is closed.
+	for err == nil {
+		time.Sleep(50 * time.Millisecond)
+		err = framer.WritePing(false, [8]byte{})
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection was kept")
+	}
 }
