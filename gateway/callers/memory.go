@@ -19,9 +19,9 @@ type memory struct {
 
 // remember takes over the memory of the Authenticator before, or starts a new one.
 func (a *Authenticator) remember(previous *Authenticator) {
-	var before granted
+	var issuing, revoking granted // of before
 	if previous != nil && previous.settings.Attempts == a.settings.Attempts {
-		before = previous.granted
+		issuing, revoking = previous.granted, previous.revoking
 	}
 	if previous != nil {
 		a.memory = previous.memory
@@ -31,22 +31,23 @@ func (a *Authenticator) remember(previous *Authenticator) {
 		rand.Read(key) // never fails
 		a.memory = &memory{counts: counts{max: maxNonces, pairs: map[hash]*used{}}, revoked: revoked{max: maxRevoked}, madeUp: newSigningKey(key), refused: &refused{seed: maphash.MakeSeed()}}
 	}
-	perClient, overall := a.settings.Attempts.PerClient, a.settings.Attempts.Overall
-	a.granted = granted{byClient: map[hash]*rate.Limiter{}, overall: before.overall}
-	if a.granted.overall == nil {
-		a.granted.overall = perMinute(overall)
+	// Revoking has limits of its own, so that issuing never stands in its way.
+	a.granted, a.revoking = a.limits(issuing), a.limits(revoking)
+	a.memory.refused.limit(a.settings.Attempts)
+}
+
+// limits returns those of before that are still wanted, and new ones for what it lacks.
+func (a *Authenticator) limits(before granted) granted {
+	g := granted{byClient: map[hash]*rate.Limiter{}, overall: before.overall}
+	if g.overall == nil {
+		g.overall = perMinute(a.settings.Attempts.Overall)
 	}
 	for id := range a.directory.accounts {
-		if a.granted.byClient[id] = before.byClient[id]; a.granted.byClient[id] == nil {
-			a.granted.byClient[id] = perMinute(perClient)
+		if g.byClient[id] = before.byClient[id]; g.byClient[id] == nil {
+			g.byClient[id] = perMinute(a.settings.Attempts.PerClient)
 		}
 	}
-	// Revoking has limits of its own, so that issuing never stands in its way.
-	a.revoking = granted{byClient: map[hash]*rate.Limiter{}, overall: perMinute(overall)}
-	for id := range a.directory.accounts {
-		a.revoking.byClient[id] = perMinute(perClient)
-	}
-	a.memory.refused.limit(a.settings.Attempts)
+	return g
 }
 
 func perMinute(n int) *rate.Limiter { return rate.NewLimiter(rate.Limit(n)/60, n) }
