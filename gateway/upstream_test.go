@@ -292,17 +292,16 @@ func TestLinksOfAnOriginInOtherWords(t *testing.T) {
 // In mode enforce a response that breaks the contract is a 502; in mode report it passes,
 // is counted and logged, and its values are not.
 func TestAnswersAreChecked(t *testing.T) {
-	const bad = `{"id":"secret value","state":7}`
+	const bad = `{"results":[{"id":"secret value","state":7},{"id":"6a01f3c95be2d84417c0aa01","state":8}]}`
 	upstream := startRaw(t, answering(jsonAnswer(200, bad)))
-	url := v2Exports + "/" + jobID
+	url := v2Exports
 
 	enforce := start(t, upstream.url, "public", privateKey, "responses: {check: enforce}")
 	got := send(t, "GET", enforce.url+url, map[string]string{"Accept": latest}, "")
 	if got.status != 502 || got.header.Get("Gateway-Error") != "upstream_response" || strings.Contains(got.body, "secret") {
 		t.Errorf("enforce: %d %s", got.status, got.body)
 	}
-
-	logged := `"msg":"response breaks the contract","id":"` + got.header.Get("Gateway-Request-Id") + `","operation":"getBackupExport","status":200,"pointers":["/id","/state"]}`
+	logged := `"msg":"response breaks the contract","id":"` + got.header.Get("Gateway-Request-Id") + `","operation":"listBackupExports","status":200,"pointers":["/results/*/id","/results/*/state"]}`
 	if logs := enforce.logs.String(); !strings.Contains(logs, logged) || strings.Contains(logs, "secret") {
 		t.Errorf("enforce: logs %s", logs)
 	}
@@ -312,13 +311,13 @@ func TestAnswersAreChecked(t *testing.T) {
 	if got.status != 200 || got.body != bad {
 		t.Errorf("report: %d %s", got.status, got.body)
 	}
-	if logs := report.logs.String(); !strings.Contains(logs, `"pointers":["/id","/state"]`) || strings.Contains(logs, "secret") {
+	if logs := report.logs.String(); !strings.Contains(logs, `"pointers":["/results/*/id","/results/*/state"]`) || strings.Contains(logs, "secret") {
 		t.Errorf("report: logs %s", logs)
 	}
 	for name, g := range map[string]*running{"enforce": enforce, "report": report} {
 		metrics := send(t, "GET", g.management+"/metrics", nil, "").body
-		for _, place := range []string{"/id", "/state"} {
-			if !strings.Contains(metrics, `atlas_gateway_response_violations_total{operation="getBackupExport",pointer="`+place+`"} 1`) {
+		for _, place := range []string{"/results/*/id", "/results/*/state"} {
+			if !strings.Contains(metrics, `atlas_gateway_response_violations_total{operation="listBackupExports",pointer="`+place+`"} 1`) {
 				t.Errorf("%s: %s was not counted", name, place)
 			}
 		}
