@@ -71,12 +71,13 @@ compat/clients/npm/node_modules/.package-lock.json: compat/clients/npm/package-l
 	cd compat/clients/npm && npm ci --ignore-scripts --no-audit --no-fund
 
 # The secrets that tests make up hold c4na7y, here also in hexadecimal digits and in base64;
-# the others are of the simulation.
+# the others are of the simulation. Of a script, testscript lists the environment, indented, in
+# which the program finds its key.
 CANARY = c4na7y|63346e613779|YzRuYTd5|M0bmE3e|jNG5hN3|51a1a7ed-a71a-5000|mdb_sa_sk_of_the_simulation
 
 canary: ## run every test, and fail where one of their secrets is in the output; RACE=1 as race does
 	@out=$$(go test $(if $(RACE),-race -short -p 1) -json ./... 2>&1) || { printf '%s\n' "$$out" | grep '"Action":"fail"'; exit 1; }; \
-	if printf '%s\n' "$$out" | grep -E '$(CANARY)'; then echo 'a secret is in the output of these tests' >&2; exit 1; fi
+	if printf '%s\n' "$$out" | grep -vE '"Output":" +[A-Z_]+=' | grep -E '$(CANARY)'; then echo 'a secret is in the output of these tests' >&2; exit 1; fi
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
