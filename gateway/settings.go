@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/http1"
 	"atlas-export-gateway/gateway/policy"
 )
 
@@ -23,7 +25,8 @@ type settings struct {
 	callers     *callers.Authenticator
 	policies    map[string]*policy.Policy // by caller
 	upstreams   []upstream
-	connections *http.Transport // to Atlas
+	roots       *x509.CertPool   // of Atlas's certificate; nil for the system's
+	connections *http1.Transport // to Atlas
 	inFlight    chan struct{}
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/gateway/http1"
 	"atlas-export-gateway/serviceaccount"
 )
 
@@ -50,15 +51,15 @@ type signer interface {
 // just as it is.
 func (g *Gateway) connect(s, before *settings) error {
 	to := s.config.Upstream
-	roots, err := certificates(to.CAFile)
-	if err != nil {
+	var err error
+	if s.roots, err = certificates(to.CAFile); err != nil {
 		return err
 	}
 	var known []upstream
-	if before != nil && before.reaches(to, roots) {
+	if before != nil && before.reaches(to, s.roots) {
 		s.connections, known = before.connections, before.upstreams
-	} else {
-		s.connections = newConnections(to.MaxConnections, roots)
+	} else if s.connections, err = s.newConnections(); err != nil {
+		return err
 	}
 	base := noteSending(nameErrors(g.metrics.countUpstream(s.connections)))
 	for i, source := range to.Credentials {
@@ -83,29 +84,25 @@ func (g *Gateway) connect(s, before *settings) error {
 // reaches reports whether the connections are as they would be made anew.
 func (s *settings) reaches(to Upstream, roots *x509.CertPool) bool {
 	is := s.config.Upstream
-	return is.BaseURL == to.BaseURL && is.Realm == to.Realm && is.MaxConnections == to.MaxConnections && s.connections.TLSClientConfig.RootCAs.Equal(roots)
+	return is.BaseURL == to.BaseURL && is.Realm == to.Realm && is.MaxConnections == to.MaxConnections && s.roots.Equal(roots)
 }
 
-func newConnections(limit int, roots *x509.CertPool) *http.Transport {
-	return &http.Transport{
-		// Everything that http.DefaultTransport would take from the environment is left out:
-		// a proxy would see the credential.
-		Proxy:               nil,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, Control: refuseLinkLocal}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: 10 * time.Second,
-		MaxConnsPerHost:     limit,
-		MaxIdleConns:        limit,
-		MaxIdleConnsPerHost: limit,
+// newConnections keeps connections to Atlas alone: there is no proxy, which would see the
+// credential, whatever the environment says.
+func (s *settings) newConnections() (*http1.Transport, error) {
+	return http1.NewTransport(http1.Config{
+		Origin:      s.base.String(),
+		TLS:         &tls.Config{RootCAs: s.roots, MinVersion: tls.VersionTLS12},
+		Control:     refuseLinkLocal,
+		DialTimeout: 10 * time.Second,
 		// Less than servers keep them: a create that meets a connection just closed fails, since
 		// it is not sent again.
-		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
+		IdleTimeout:    30 * time.Second,
+		MaxConnections: s.config.Upstream.MaxConnections,
+		MaxHeader:      64 << 10,
 		// So that a short list arrives with one read.
-		ReadBufferSize: 16 << 10,
-		// A compressed response would have to be bounded twice, and is not asked for.
-		DisableCompression: true,
-	}
+		ReadBuffer: 16 << 10,
+	})
 }
 
 // sign returns the signer for a credential: Digest for an API key, a bearer token for a

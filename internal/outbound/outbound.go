@@ -49,6 +49,12 @@ func ParseOrigin(s string) (Origin, error) {
 // String returns the origin as it was configured.
 func (o *Origin) String() string { return o.scheme + "://" + o.authority }
 
+// Scheme returns "http" or "https".
+func (o *Origin) Scheme() string { return o.scheme }
+
+// HostPort returns the host, in lower case, and the port, which may be the scheme's own.
+func (o *Origin) HostPort() string { return o.hostPort }
+
 // hostPort returns the authority in one spelling.
 func hostPort(scheme, authority string) string {
 	u := url.URL{Host: authority}

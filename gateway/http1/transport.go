@@ -1,0 +1,212 @@
+// Package http1 sends requests to one origin over HTTP/1.1 (RFC 9112), each in the goroutine
+// of its caller. The gateway sends to Atlas with it. It refuses requests for another origin.
+//
+// net/http writes the requests and reads the responses; this package keeps the connections
+// in the place of its Transport, for two reasons. It sends nothing twice, but a GET that met
+// a connection which the server was closing just then. And it wakes no goroutines for each
+// request, which took more of the gateway's time than all its checks.
+package http1
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"syscall"
+	"time"
+
+	"atlas-export-gateway/internal/outbound"
+)
+
+// Config says where a [Transport] sends to, and within which bounds. All but TLS and Control
+// is required.
+type Config struct {
+	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
+	Origin string
+	// TLS is for an https origin. ServerName is filled in from Origin.
+	TLS *tls.Config
+	// Control, if not nil, is called before a connection is made, as in net.Dialer.
+	Control func(network, address string, c syscall.RawConn) error
+	// DialTimeout is how long a connection may take to be made, TLS's handshake included.
+	DialTimeout time.Duration
+	// IdleTimeout is how long an unused connection is kept.
+	IdleTimeout time.Duration
+	// MaxConnections bounds the connections, used or idle. Further requests wait.
+	MaxConnections int
+	// MaxHeader bounds the header of a response, in bytes.
+	MaxHeader int
+	// ReadBuffer is how much of a response is read at once, in bytes.
+	ReadBuffer int
+}
+
+// A Transport is an http.RoundTripper for one origin. It may be used from several goroutines.
+type Transport struct {
+	config Config
+	origin outbound.Origin
+	dialer net.Dialer
+	places chan struct{} // one for each connection in use
+
+	mu       sync.Mutex
+	idle     []*connection // the latest used last
+	sweeping bool          // closeOld will be called
+}
+
+// NewTransport checks the origin; it connects to nothing.
+func NewTransport(c Config) (*Transport, error) {
+	origin, err := outbound.ParseOrigin(c.Origin)
+	if err != nil {
+		return nil, fmt.Errorf("http1: %w", err)
+	}
+	t := &Transport{
+		config: c,
+		origin: origin,
+		dialer: net.Dialer{Timeout: c.DialTimeout, Control: c.Control},
+		places: make(chan struct{}, c.MaxConnections),
+	}
+	if origin.Scheme() == "https" {
+		t.config.TLS = c.TLS.Clone()
+		t.config.TLS.ServerName, _, _ = net.SplitHostPort(origin.HostPort())
+	}
+	return t, nil
+}
+
+// RoundTrip sends req and returns the response to it, once its header is there. It goes on
+// until the response's Body is closed, or ended by the request's context.
+//
+// A request is sent once. Only a GET or HEAD without content is sent again, on another
+// connection, when one that had been used before ends without a byte of a response; a
+// httptrace.ClientTrace hears of each connection by GotConn, and of nothing else.
+//
+// Errors are *[outbound.OriginError], that of the context when it has ended, a *net.OpError
+// with the Op "dial" when no connection could be made, and those of the connection.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.origin.Check(req); err != nil {
+		outbound.CloseBody(req)
+		return nil, err
+	}
+	ctx := req.Context()
+	select {
+	case t.places <- struct{}{}:
+	default:
+		select {
+		case t.places <- struct{}{}:
+		case <-ctx.Done():
+			outbound.CloseBody(req)
+			return nil, ctx.Err()
+		}
+	}
+	trace := httptrace.ContextClientTrace(ctx)
+	for {
+		c, err := t.connection(ctx)
+		if err != nil {
+			outbound.CloseBody(req)
+			<-t.places
+			return nil, err
+		}
+		if trace != nil && trace.GotConn != nil {
+			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.used})
+		}
+		response, err := c.exchange(req, t.config.MaxHeader)
+		if err == nil {
+			response.Body = &content{
+				Reader: response.Body, ctx: ctx, transport: t, connection: c,
+				whole: response.Body == http.NoBody, last: response.Close,
+			}
+			return response, nil
+		}
+		c.stop()
+		c.Close()
+		if errors.Is(err, errNoResponse) && c.used && req.Body == nil && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
+			continue // the connections that had been used before come to an end
+		}
+		<-t.places
+		return nil, err
+	}
+}
+
+// connection returns a connection that no one uses: one that was used before, if there is
+// one, or a new one.
+func (t *Transport) connection(ctx context.Context) (*connection, error) {
+	for {
+		t.mu.Lock()
+		last := len(t.idle) - 1
+		if last < 0 {
+			t.mu.Unlock()
+			return t.dial(ctx)
+		}
+		c := t.idle[last]
+		t.idle[last], t.idle = nil, t.idle[:last]
+		t.mu.Unlock()
+		if time.Since(c.since) < t.config.IdleTimeout && c.quiet() {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+func (t *Transport) dial(ctx context.Context) (*connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
+	defer cancel()
+	dialed, err := t.dialer.DialContext(ctx, "tcp", t.origin.HostPort())
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{Conn: dialed}
+	if c.look, err = looker(dialed); err != nil {
+		dialed.Close()
+		return nil, err
+	}
+	if t.origin.Scheme() == "https" {
+		encrypted := tls.Client(dialed, t.config.TLS)
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			dialed.Close()
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: dialed.RemoteAddr(), Err: err}
+		}
+		c.Conn = encrypted
+	}
+	c.reader = bufio.NewReaderSize(c, t.config.ReadBuffer)
+	c.writer = bufio.NewWriter(c.Conn)
+	return c, nil
+}
+
+// keep keeps a connection for another request.
+func (t *Transport) keep(c *connection) {
+	c.used, c.since = true, time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.idle = append(t.idle, c)
+	if !t.sweeping {
+		t.sweeping = true
+		time.AfterFunc(t.config.IdleTimeout, t.closeOld)
+	}
+}
+
+// closeOld closes what has been idle for too long.
+func (t *Transport) closeOld() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := 0
+	for old < len(t.idle) && time.Since(t.idle[old].since) >= t.config.IdleTimeout {
+		t.idle[old].Close()
+		old++
+	}
+	t.idle = append(t.idle[:0:0], t.idle[old:]...)
+	if t.sweeping = len(t.idle) > 0; t.sweeping {
+		time.AfterFunc(t.config.IdleTimeout-time.Since(t.idle[0].since), t.closeOld)
+	}
+}
+
+// CloseIdleConnections closes the connections that no one uses.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.idle {
+		c.Close()
+	}
+	t.idle = nil
+}
