@@ -209,8 +209,7 @@ func logger(config gateway.Log, stderr io.Writer) *slog.Logger {
 }
 
 // strayLog makes records of what libraries write to the standard logger, up to the first
-// quotation mark: net/http quotes what an upstream sent unasked, which may repeat what the
-// gateway sent.
+// quotation mark: what they quote may come from anywhere, and repeat a secret.
 type strayLog struct{ records *slog.Logger }
 
 func (s strayLog) Write(line []byte) (int, error) {

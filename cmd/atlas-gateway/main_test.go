@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -369,15 +372,18 @@ upstream:
 	}
 }
 
-// What an upstream sends unasked is a record like any other, and does not repeat what the
-// gateway sent.
-func TestServeLogsStrayBytes(t *testing.T) {
+// What an upstream sends unasked answers no one, and shows nowhere.
+func TestStrayResponses(t *testing.T) {
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer upstream.Close()
-	stray := make(chan struct{}, 1)
+	answer := func(result string) string {
+		content := `{"results":[` + result + `]}`
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(content), content)
+	}
+	stray := make(chan struct{}, 2)
 	go func() {
 		for {
 			conn, err := upstream.Accept()
@@ -387,19 +393,25 @@ func TestServeLogsStrayBytes(t *testing.T) {
 			go func() {
 				defer conn.Close()
 				reader := bufio.NewReader(conn)
-				for {
+				for number := 1; ; number++ {
 					r, err := http.ReadRequest(reader)
 					if err != nil {
 						return
 					}
-					if r.Header.Get("Authorization") == "" {
+					sent := r.Header.Get("Authorization")
+					switch {
+					case sent == "":
 						fmt.Fprint(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"c4na7y-nonce\", algorithm=MD5, qop=\"auth\"\r\nContent-Length: 0\r\n\r\n")
-						continue
+						number = 0
+					case number%2 == 1: // at once, behind the response
+						fmt.Fprint(conn, answer(""), answer(strconv.Quote(sent)))
+						stray <- struct{}{}
+					default: // while the connection is idle
+						fmt.Fprint(conn, answer(""))
+						time.Sleep(50 * time.Millisecond)
+						fmt.Fprint(conn, answer(strconv.Quote(sent)))
+						stray <- struct{}{}
 					}
-					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"results\":[]}")
-					time.Sleep(100 * time.Millisecond) // the connection is idle
-					fmt.Fprintf(conn, "HTTP/1.1 500 you sent %s\r\n\r\n", r.Header.Get("Authorization"))
-					stray <- struct{}{}
 				}
 			}()
 		}
@@ -409,19 +421,30 @@ upstream:
   base_url: http://`+upstream.Addr().String()+`
   credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
 `, "PUBLIC=c4na7y-public", "PRIVATE=b")
-	if status, body := get(t, p.Listener+buckets); status != 200 {
-		t.Errorf("%d %s", status, body)
+	for range 6 {
+		if status, body := get(t, p.Listener+buckets); status != 200 || body != `{"results":[]}` {
+			t.Errorf("%d %s", status, body)
+		}
+		<-stray
 	}
-	<-stray
-	time.Sleep(100 * time.Millisecond) // for the gateway to read it
 	p.stop(t)
-	if logs := p.stderr.String(); !strings.Contains(logs, `"msg":"library"`) || strings.Contains(logs, "c4na7y") {
+	if logs := p.stderr.String(); strings.Contains(logs, "c4na7y") {
 		t.Errorf("logs: %s", logs)
 	}
-	for line := range strings.Lines(p.stderr.String()) {
-		if !json.Valid([]byte(line)) {
-			t.Errorf("not a record: %s", line)
-		}
+}
+
+// What a library writes to the standard logger is a record like any other, without what it
+// quotes.
+func TestStrayLog(t *testing.T) {
+	var out bytes.Buffer
+	stray := log.New(strayLog{slog.New(slog.NewJSONHandler(&out, nil))}, "", 0)
+	stray.Print("Unsolicited response\n {} starting with \"c4na7y\"; err=<nil>")
+	var record struct{ Level, Msg, Message string }
+	if err := json.Unmarshal(out.Bytes(), &record); err != nil {
+		t.Fatal(err)
+	}
+	if record.Level != "WARN" || record.Msg != "library" || record.Message != "Unsolicited response\n {} starting with " {
+		t.Errorf("%+v", record)
 	}
 }
 

@@ -64,11 +64,16 @@ func (c *connection) readHeader(req *http.Request) (*http.Response, error) {
 	}
 	for {
 		response, err := http.ReadResponse(c.reader, req)
-		// Interim responses are not for the gateway's callers (RFC 9110, section 15.2).
-		if err != nil || response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
+		if err != nil || !interim(response.StatusCode) {
 			return response, err
 		}
 	}
+}
+
+// interim reports whether another response follows (RFC 9110, section 15.2). The gateway has
+// no use for it. After 101 another protocol would, which no one has asked for.
+func interim(status int) bool {
+	return 100 <= status && status <= 199 && status != http.StatusSwitchingProtocols
 }
 
 // Read is for the reader: it reads no more than is left.
