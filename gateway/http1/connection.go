@@ -42,7 +42,10 @@ func (c *connection) exchange(req *http.Request, maxHeader int) (*http.Response,
 	if sendErr == nil {
 		sendErr = c.writer.Flush()
 	}
-	// Even if the request could not be sent in full: the server may have refused it, and said so.
+	if sendErr != nil {
+		// The server may have refused the rest, and said so.
+		c.SetReadDeadline(time.Now().Add(time.Second))
+	}
 	response, err := c.readHeader(req)
 	c.left = math.MaxInt
 	switch {

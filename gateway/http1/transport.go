@@ -142,7 +142,7 @@ func (t *Transport) connection(ctx context.Context) (*connection, error) {
 		c := t.idle[last]
 		t.idle[last], t.idle = nil, t.idle[:last]
 		t.mu.Unlock()
-		if time.Since(c.since) < t.config.IdleTimeout && c.quiet() {
+		if c.quiet() {
 			return c, nil
 		}
 		c.Close()

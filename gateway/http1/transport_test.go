@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"atlas-export-gateway/gateway/http1"
@@ -182,6 +183,22 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
+// A response without content need not be read.
+func TestNothingToRead(t *testing.T) {
+	s := serve(t, nil, says("HTTP/1.1 204 No Content\r\n\r\n"))
+	tr := transport(t, s.url, nil)
+	for range 3 {
+		response, err := tr.RoundTrip(request(t, t.Context(), "DELETE", s.url, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	if n := s.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // What a request sends is what net/http writes.
 func TestRequestIsSent(t *testing.T) {
 	received := make(chan string, 1)
@@ -234,7 +251,8 @@ func TestConnectionsThatEnd(t *testing.T) {
 			c.(*tls.Conn).CloseWrite()
 			return true
 		}, true},
-		{"another protocol", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nok"), false},
+		{"another protocol", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), false},
+		{"another protocol that goes on", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nok"), false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -261,7 +279,7 @@ func TestConnectionsThatEnd(t *testing.T) {
 
 // A connection whose response was not read to its end is closed.
 func TestContentThatIsNotRead(t *testing.T) {
-	s := serve(t, nil, says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf"))
+	s := serve(t, nil, says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha"))
 	tr := transport(t, s.url, nil)
 	for range 2 {
 		response, err := tr.RoundTrip(request(t, t.Context(), "GET", s.url, ""))
@@ -336,9 +354,12 @@ func TestRepeats(t *testing.T) {
 	}
 	t.Run("on a new connection", func(t *testing.T) {
 		s := serve(t, nil, func(net.Conn, *http.Request, int) bool { return false })
-		_, err := send(t, transport(t, s.url, nil), "GET", s.url, "")
-		if n := s.requests.Load(); err == nil || n != 1 {
-			t.Errorf("%v, sent %d times", err, n)
+		tr := transport(t, s.url, func(c *http1.Config) { c.MaxConnections = 1 })
+		for i := range int32(3) { // the place is free again
+			_, err := send(t, tr, "GET", s.url, "")
+			if n := s.requests.Load(); err == nil || n != i+1 {
+				t.Errorf("%v, sent %d times", err, n)
+			}
 		}
 	})
 }
@@ -488,6 +509,20 @@ func TestEarlyResponse(t *testing.T) {
 	}
 }
 
+// Content that can't be read to its end ends the request, and its connection.
+func TestContentThatFails(t *testing.T) {
+	s := serve(t, nil, func(c net.Conn, r *http.Request, n int) bool {
+		io.Copy(io.Discard, r.Body)
+		return true
+	})
+	r := request(t, t.Context(), "POST", s.url, "content")
+	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("cont"), iotest.ErrReader(errors.New("failed"))))
+	if _, err := transport(t, s.url, nil).RoundTrip(r); err == nil || !strings.HasSuffix(err.Error(), "failed") {
+		t.Error(err)
+	}
+	within(t, s.ended, "the connection is open")
+}
+
 // A connection that can't be made is told from one that broke: nothing was sent.
 func TestNoConnection(t *testing.T) {
 	config, roots := certificate(t)
@@ -514,10 +549,18 @@ func TestNoConnection(t *testing.T) {
 		"no answer to TLS":     {"https://" + mute.Addr().String(), func(c *http1.Config) { c.TLS = &tls.Config{}; c.DialTimeout = 50 * time.Millisecond }, context.DeadlineExceeded},
 		"an address refused":   {serve(t, nil, says(ok)).url, func(c *http1.Config) { c.Control = func(string, string, syscall.RawConn) error { return forbidden } }, forbidden},
 	} {
-		_, err := send(t, transport(t, test.url, test.change), "POST", test.url, "content")
-		dial, ok := errors.AsType[*net.OpError](err)
-		if !ok || dial.Op != "dial" || test.is != nil && !errors.Is(err, test.is) {
-			t.Errorf("%s: %v", name, err)
+		tr := transport(t, test.url, func(c *http1.Config) {
+			c.MaxConnections = 1
+			if test.change != nil {
+				test.change(c)
+			}
+		})
+		for range 2 { // the place is free again
+			_, err := send(t, tr, "POST", test.url, "content")
+			dial, ok := errors.AsType[*net.OpError](err)
+			if !ok || dial.Op != "dial" || test.is != nil && !errors.Is(err, test.is) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }
