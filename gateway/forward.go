@@ -19,10 +19,11 @@ import (
 
 // response is what Atlas answered, in full.
 type response struct {
-	status   int // 0 where there was no response
-	header   http.Header
-	body     []byte
-	duration time.Duration
+	status      int // 0 where there was no response
+	header      http.Header
+	body        []byte
+	duration    time.Duration
+	contentType string // by check: as it is relayed
 }
 
 var errUpstreamTimeout = errors.New("Atlas took longer than timeouts.upstream") //lint:ignore ST1005 Atlas is a name
@@ -159,14 +160,14 @@ func refuseCredential(cause error) *refusal {
 
 // refuseUnsent words why a request was not even sent: Atlas gave neither challenge nor
 // token for it.
-func refuseUnsent(cause error, status int, retryAfter string) *refusal {
+func refuseUnsent(cause error, status int, after string) *refusal {
 	k := kindUnsigned
 	if status == http.StatusTooManyRequests {
 		k = kindRateLimited
 	}
 	r := refuse(k, cause, "Atlas did not let the gateway sign the request. It was not carried out.")
-	if relayed["Retry-After"].MatchString(retryAfter) {
-		r.header = map[string]string{"Retry-After": retryAfter}
+	if retryAfter(after) {
+		r.header = map[string]string{"Retry-After": after}
 	}
 	return r
 }

@@ -20,15 +20,18 @@ func rewriteLinks(body []byte, from, to string) net.Buffers {
 		return net.Buffers{body}
 	}
 	l.decoder = linkDecoders.Get().(*jsontext.Decoder)
-	l.decoder.Reset(bytes.NewBuffer(body))
+	l.decoder.Reset(bytes.NewBuffer(body), asTheyCome)
 	l.object(l.top)
-	l.decoder.Reset(bytes.NewBuffer(nil)) // lets go of the body
+	l.decoder.Reset(bytes.NewBuffer(nil), asTheyCome) // lets go of the body
 	linkDecoders.Put(l.decoder)
 	return append(l.parts, body[l.copied:])
 }
 
+// asTheyCome lets members of one name pass, which are relayed as they are.
+var asTheyCome = jsontext.AllowDuplicateNames(true)
+
 // linkDecoders are kept, since a Decoder keeps its stacks from one text to the next.
-var linkDecoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewBuffer(nil)) }}
+var linkDecoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewBuffer(nil), asTheyCome) }}
 
 // links walks a body, which is valid JSON, along the places that links have, and skips the
 // rest without looking.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"atlas-export-gateway/gateway/contract"
 
@@ -20,6 +21,7 @@ import (
 func (g *Gateway) check(x *exchange) error {
 	r := &x.response
 	unknown := x.outcome()
+	r.contentType = x.jsonType(r.header.Get("Content-Type"))
 	switch {
 	case r.status < 200 || r.status > 599:
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered with a status that HTTP does not have.%s", unknown)
@@ -29,9 +31,9 @@ func (g *Gateway) check(x *exchange) error {
 		return nil
 	case r.header.Get("Content-Encoding") != "":
 		return refuse(kindResponse, fmt.Errorf("Content-Encoding %.40q", r.header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.%s", unknown)
-	case jsonType(r.header.Get("Content-Type")) == "":
+	case r.contentType == "":
 		return refuse(kindResponse, fmt.Errorf("status %d, Content-Type %.40q", r.status, r.header.Get("Content-Type")), "Atlas answered %d without JSON.%s", r.status, unknown)
-	case !jsontext.Value(r.body).IsValid():
+	case !jsontext.Value(r.body).IsValid(asTheyCome):
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered %d with JSON that is broken.%s", r.status, unknown)
 	}
 	mode := x.config.Responses.Check
@@ -74,7 +76,10 @@ var anIndex = regexp.MustCompile(`/[0-9]+\b`)
 
 // jsonType returns the form in which a Content-Type that official clients take for JSON is
 // relayed, and "" for any other.
-func jsonType(contentType string) string {
+func (x *exchange) jsonType(contentType string) string {
+	if rest, ok := strings.CutPrefix(contentType, x.version.MediaType); ok && (rest == "" || rest == ";charset=utf-8") {
+		return contentType // as a rule
+	}
 	parts := strings.Split(strings.ToLower(contentType), ";")
 	mediaType := strings.TrimSpace(parts[0])
 	if !jsonTypes.MatchString(mediaType) {
@@ -103,17 +108,23 @@ func asksFor(query, name string) bool {
 // relayed lists the fields of Atlas's header that callers get beside Content-Type, as
 // net/http spells them, with the forms that their values may have. A value in another form
 // is dropped: an upstream that repeats what it was sent must show no caller a credential.
-var relayed = map[string]*regexp.Regexp{
-	"Deprecation":               form(dateForm, `@[0-9]{1,12}`, `true`),
-	"Ratelimit-Limit":           form(numberForm),
-	"Ratelimit-Remaining":       form(numberForm),
-	"Ratelimit-Reset":           form(numberForm),
-	"Ratelimit-Policy":          form(numberForm + `(;[a-z]{1,8}=` + numberForm + `){0,4}`),
-	"Retry-After":               form(numberForm, dateForm),
-	"Sunset":                    form(dateForm),
-	"X-Error-Code":              form(`[A-Z][A-Z0-9_]{0,99}`),
-	"X-Mongodb-Service-Version": form(versionForm + `(; ` + versionForm + `){0,4}`),
+var relayed = []struct {
+	name string
+	form form
+}{
+	{"Deprecation", anyOf(dateForm, `@[0-9]{1,12}`, `true`)},
+	{"Ratelimit-Limit", number},
+	{"Ratelimit-Remaining", number},
+	{"Ratelimit-Reset", number},
+	{"Ratelimit-Policy", anyOf(numberForm + `(;[a-z]{1,8}=` + numberForm + `){0,4}`)},
+	{"Retry-After", retryAfter},
+	{"Sunset", anyOf(dateForm)},
+	{"X-Error-Code", anyOf(`[A-Z][A-Z0-9_]{0,99}`)},
+	{"X-Mongodb-Service-Version", seldomNew(anyOf(versionForm + `(; ` + versionForm + `){0,4}`))},
 }
+
+// A form reports whether a value has it.
+type form func(value string) bool
 
 const (
 	numberForm  = `[0-9]{1,12}`
@@ -121,18 +132,46 @@ const (
 	versionForm = `[A-Za-z]{1,32}=[A-Za-z0-9.-]{1,64}`
 )
 
-func form(forms ...string) *regexp.Regexp {
-	return regexp.MustCompile(`^(` + strings.Join(forms, "|") + `)$`)
+var retryAfter = anyOf(numberForm, dateForm)
+
+func anyOf(patterns ...string) form {
+	return regexp.MustCompile(`^(` + strings.Join(patterns, "|") + `)$`).MatchString
+}
+
+// number is numberForm, for fields that every response has.
+func number(value string) bool {
+	for _, digit := range []byte(value) {
+		if digit < '0' || digit > '9' {
+			return false
+		}
+	}
+	return 1 <= len(value) && len(value) <= 12
+}
+
+// seldomNew is a form for values that are the same in response after response: it looks at
+// them once.
+func seldomNew(is form) form {
+	var last atomic.Pointer[string]
+	return func(value string) bool {
+		if known := last.Load(); known != nil && *known == value {
+			return true
+		}
+		ok := is(value)
+		if ok {
+			last.Store(&value)
+		}
+		return ok
+	}
 }
 
 // relay sends Atlas's response to the caller.
 func (g *Gateway) relay(x *exchange) error {
 	content := rewriteLinks(x.response.body, x.base.String(), x.publicURL)
 	header := x.out.Header()
-	for name, form := range relayed {
+	for _, field := range relayed {
 		// Of a repeated field the first, as in check.
-		if values := x.response.header[name]; len(values) > 0 && form.MatchString(values[0]) {
-			header[name] = values[:1]
+		if values := x.response.header[field.name]; len(values) > 0 && field.form(values[0]) {
+			header[field.name] = values[:1]
 		}
 	}
 	x.status = x.response.status
@@ -142,7 +181,7 @@ func (g *Gateway) relay(x *exchange) error {
 	}
 	if x.status != http.StatusNoContent {
 		header["Content-Length"] = []string{strconv.Itoa(length)}
-		header["Content-Type"] = []string{jsonType(x.response.header.Get("Content-Type"))}
+		header["Content-Type"] = []string{x.response.contentType}
 	}
 	x.out.WriteHeader(x.status)
 	if x.in.Method != http.MethodHead && length > 0 {
