@@ -127,7 +127,7 @@ func response(status, content string, more ...string) []byte {
 		"Content-Length: " + strconv.Itoa(len(content)),
 		"RateLimit-Limit: 1200",
 		"RateLimit-Remaining: 1199",
-		"X-MongoDB-Service-Version: gitHash=0123456789abcdef, versionString=v20260805",
+		"X-MongoDB-Service-Version: gitHash=0000000000000000000000000000000000000000; versionString=v20260805",
 	}, more...)
 	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + content)
 }
