@@ -190,10 +190,10 @@ func writeError(w http.ResponseWriter, r *http.Request, e *refusal) {
 	for name, value := range e.header {
 		h.Set(name, value)
 	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(buffer.Len()))
-	h.Set("X-Error-Code", e.code)
-	h.Set("Gateway-Error", e.name)
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(buffer.Len())}
+	h["X-Error-Code"] = []string{e.code}
+	h["Gateway-Error"] = []string{e.name}
 	w.WriteHeader(e.status)
 	w.Write(buffer.Bytes())
 }

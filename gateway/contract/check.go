@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -163,11 +162,11 @@ func closed(schema *openapi3.Schema) bool {
 }
 
 func visitMembers(found *violations, schema *openapi3.Schema, object map[string]any, path []string) {
-	for _, name := range slices.Sorted(maps.Keys(object)) {
+	for _, name := range sorted(object) {
 		if property := schema.Properties[name]; property != nil {
 			visit(found, property.Value, object[name], append(path, name)...)
 		} else if closed(schema) && found.more() {
-			found.add(pointer(append(path, name)), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, slices.Sorted(maps.Keys(schema.Properties))))
+			found.add(pointer(append(path, name)), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, sorted(schema.Properties)))
 		}
 	}
 	for _, name := range schema.Required {
@@ -175,6 +174,16 @@ func visitMembers(found *violations, schema *openapi3.Schema, object map[string]
 			found.add(pointer(append(path, name)), "MISSING_ATTRIBUTE", "is required")
 		}
 	}
+}
+
+// sorted returns the names of members, for the same errors in the same order.
+func sorted[V any](members map[string]V) []string {
+	names := make([]string, 0, len(members))
+	for name := range members {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // syntaxError is where and why a text is not the one strict JSON value that it should be.

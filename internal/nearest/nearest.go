@@ -16,12 +16,15 @@ func Name(misspelt string, candidates []string) string {
 	if len(misspelt) > longest {
 		return ""
 	}
-	best, bound := "", len(misspelt)/3+1
 	for _, candidate := range candidates {
 		if strings.EqualFold(misspelt, candidate) {
 			return candidate
 		}
-		edits := levenshtein.ComputeDistance(strings.ToLower(misspelt), strings.ToLower(candidate))
+	}
+	best, bound := "", len(misspelt)/3+1
+	misspelt = strings.ToLower(misspelt)
+	for _, candidate := range candidates {
+		edits := levenshtein.ComputeDistance(misspelt, strings.ToLower(candidate))
 		if edits < bound {
 			best, bound = candidate, edits
 		}
