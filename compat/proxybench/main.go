@@ -15,8 +15,9 @@
 //	digest   the same gateway with a caller that authenticates by Digest
 //
 // plain and pooled neither validate nor sign, so that they are sent to a second port of
-// the upstream, where no credential is asked for. All use net/http as Go sets it up, with
-// the same settings of the transport. The gateway's program sets garbage collection for
+// the upstream, where no credential is asked for. All serve with net/http as Go sets it up; to
+// the upstream the gateway has connections of its own, the others net/http's Transport with
+// the same bounds. The gateway's program sets garbage collection for
 // itself; the others leave it as Go does.
 //
 // For each kind of request and number of connections there are many short rounds, in each

@@ -156,7 +156,7 @@ func proxy(name, upstream string) (http.Handler, error) {
 	return nil, fmt.Errorf("there is no such part")
 }
 
-// transport has the settings of the gateway's connections to the upstream.
+// transport has the bounds of the gateway's connections to the upstream.
 func transport() *http.Transport {
 	return &http.Transport{
 		MaxConnsPerHost:     256,
