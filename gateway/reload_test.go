@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -185,6 +186,54 @@ func TestReloadKeepsReplays(t *testing.T) {
 	if status := get(2); status != 200 {
 		t.Errorf("with the next count, and a key that was made up: %d", status)
 	}
+}
+
+// Connections that a reload replaces are closed once no one uses them, long before they
+// would time out.
+func TestReloadClosesConnections(t *testing.T) {
+	closed := make(chan struct{}, 2) // the test's end closes the other
+	listener := listen(t)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				reader := bufio.NewReader(conn)
+				for {
+					r, err := http.ReadRequest(reader)
+					if err != nil {
+						closed <- struct{}{}
+						return
+					}
+					answering(jsonAnswer(200, job))(conn, r)
+				}
+			}()
+		}
+	}()
+	config := func(connections int) string {
+		return fmt.Sprintf("upstream:\n  base_url: http://%s\n  max_connections: %d\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\ncallers: {anonymous: true}\n", listener.Addr(), connections)
+	}
+	g := startWith(t, config(2), "PUBLIC=public", "PRIVATE="+privateKey)
+	get := func() {
+		t.Helper()
+		if got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, ""); got.status != 200 {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+	}
+	get()
+	if line := g.rewrite(t, config(3)); !strings.Contains(line, "reloaded") {
+		t.Fatal(line)
+	}
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is open")
+	}
+	get()
 }
 
 // A key is rotated at Atlas while both are valid, a certificate replaced and the configuration
