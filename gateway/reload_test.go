@@ -209,7 +209,7 @@ func TestReloadClosesConnections(t *testing.T) {
 						closed <- struct{}{}
 						return
 					}
-					answering(jsonAnswer(200, job))(conn, r)
+					answering(strings.Replace(jsonAnswer(200, job), "Connection: close\r\n", "", 1))(conn, r)
 				}
 			}()
 		}
