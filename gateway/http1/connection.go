@@ -5,57 +5,73 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
 // A connection is used by one request at a time.
 type connection struct {
-	net.Conn
-	look   func() bool // whether the socket has nothing to read, not even an end
-	reader *bufio.Reader
-	writer *bufio.Writer
-	left   int         // what may be read
-	stop   func() bool // has the context of the request no longer end it
-	used   bool        // by an earlier request
-	since  time.Time   // when it became idle
+	net.Conn // the socket, or TLS on it
+	socket   net.Conn
+	look     func() bool // whether the socket has nothing to read, not even an end
+	reader   *bufio.Reader
+	writer   *bufio.Writer
+	broken   error       // of a write
+	left     int         // bytes of the header that may still be read
+	stop     func() bool // has the request's context leave the connection alone; false if that came too late
+	used     bool        // by an earlier request
+	since    time.Time   // when it became idle
 }
 
 var (
-	errNoResponse     = errors.New("the server ended the connection without a response")
+	errNoResponse     = errors.New("the connection ended without a response")
 	errHeaderTooLarge = errors.New("the response's header is too large")
 )
 
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
-// exchange sends a request and reads the header of the response to it.
-func (c *connection) exchange(req *http.Request, maxHeader int) (*http.Response, error) {
+// Close ends the connection without TLS's last alert: to send it may block, and the server
+// has no use for it.
+func (c *connection) Close() error { return c.socket.Close() }
+
+// exchange sends a request and reads the header of the response to it. After an error the
+// connection is closed.
+func (c *connection) exchange(req *http.Request, maxHeader int) (response *http.Response, err error) {
 	ctx := req.Context()
 	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(past) })
-	c.left = maxHeader
+	defer func() {
+		if response == nil {
+			c.stop()
+			c.Close()
+		}
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+	}()
 	sendErr := req.Write(c.writer)
 	if sendErr == nil {
 		sendErr = c.writer.Flush()
 	}
-	if sendErr != nil {
-		// The server may have refused the rest, and said so.
-		c.SetReadDeadline(time.Now().Add(time.Second))
+	if sendErr != nil && c.broken == nil {
+		return nil, sendErr // the request's own
 	}
-	response, err := c.readHeader(req)
+	// A server that ends the connection early may have said why.
+	c.left = maxHeader
+	response, err = c.readHeader(req)
 	c.left = math.MaxInt
 	switch {
 	case err == nil:
-		response.Close = response.Close || sendErr != nil || response.StatusCode == http.StatusSwitchingProtocols
+		response.Close = response.Close || req.Close || sendErr != nil || response.StatusCode == http.StatusSwitchingProtocols
 		return response, nil
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case sendErr != nil:
-		err = sendErr
+	case c.broken != nil:
+		err = fmt.Errorf("%w: %w", err, c.broken)
 	}
 	return nil, err
 }
@@ -63,7 +79,7 @@ func (c *connection) exchange(req *http.Request, maxHeader int) (*http.Response,
 // readHeader reads the header of the final response.
 func (c *connection) readHeader(req *http.Request) (*http.Response, error) {
 	if _, err := c.reader.Peek(1); err != nil {
-		return nil, errors.Join(errNoResponse, err)
+		return nil, fmt.Errorf("%w: %w", errNoResponse, err)
 	}
 	for {
 		response, err := http.ReadResponse(c.reader, req)
@@ -79,7 +95,16 @@ func interim(status int) bool {
 	return 100 <= status && status <= 199 && status != http.StatusSwitchingProtocols
 }
 
-// Read is for the reader: it reads no more than is left.
+// Write is for the writer: it notes an error, which net/http passes on as one of the content.
+func (c *connection) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.broken = err
+	}
+	return n, err
+}
+
+// Read is for the reader: it bounds the header.
 func (c *connection) Read(p []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errHeaderTooLarge
@@ -90,7 +115,8 @@ func (c *connection) Read(p []byte) (int, error) {
 }
 
 // quiet reports whether the server has said nothing since the last response: neither that
-// it closes the connection nor what no one asked for.
+// it closes the connection nor what no one asked for. Where it has, the connection is of no
+// use any more.
 func (c *connection) quiet() bool {
 	if encrypted, ok := c.Conn.(*tls.Conn); ok {
 		// The last alert may have been read from the socket, behind the response, and wait here.
@@ -110,19 +136,26 @@ type content struct {
 	io.Reader
 	ctx        context.Context
 	transport  *Transport
-	connection *connection // nil once it is closed
-	whole      bool        // read to its end
-	last       bool        // on its connection
+	connection *connection
+	last       bool // response on its connection
+	whole      atomic.Bool
+	closed     atomic.Bool
+}
+
+func newContent(response *http.Response, t *Transport, c *connection) *content {
+	r := &content{Reader: response.Body, ctx: response.Request.Context(), transport: t, connection: c, last: response.Close}
+	r.whole.Store(response.Body == http.NoBody)
+	return r
 }
 
 func (r *content) Read(p []byte) (int, error) {
-	if r.connection == nil {
+	if r.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := r.Reader.Read(p)
 	switch {
 	case err == io.EOF:
-		r.whole = true
+		r.whole.Store(true)
 	case err != nil && r.ctx.Err() != nil:
 		err = r.ctx.Err()
 	}
@@ -130,12 +163,12 @@ func (r *content) Read(p []byte) (int, error) {
 }
 
 func (r *content) Close() error {
-	c := r.connection
-	if c == nil {
+	if r.closed.Swap(true) {
 		return nil
 	}
-	r.connection = nil
-	if c.stop() && r.whole && !r.last && c.reader.Buffered() == 0 {
+	c := r.connection
+	if c.stop() && r.whole.Load() && !r.last && c.reader.Buffered() == 0 {
+		c.used = true
 		r.transport.keep(c)
 	} else {
 		c.Close()

@@ -1,10 +1,13 @@
 // Package http1 sends requests to one origin over HTTP/1.1 (RFC 9112), each in the goroutine
 // of its caller. The gateway sends to Atlas with it. It refuses requests for another origin.
 //
-// net/http writes the requests and reads the responses; this package keeps the connections
-// in the place of its Transport, for two reasons. It sends nothing twice, but a GET that met
-// a connection which the server was closing just then. And it wakes no goroutines for each
-// request, which took more of the gateway's time than all its checks.
+// net/http writes the requests and reads the responses; this package keeps the connections,
+// in the place of net/http's Transport, for two reasons. It repeats no request that may have
+// been carried out, whatever its fields say. And it hands no request to goroutines of the
+// connection, which took more of the gateway's time than all its checks.
+//
+// It is made for content that is short and at hand: a response is read once the content was
+// sent, and a context does not end the reading of a request's Body.
 package http1
 
 import (
@@ -28,7 +31,7 @@ import (
 type Config struct {
 	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
 	Origin string
-	// TLS is for an https origin. ServerName is filled in from Origin.
+	// TLS is for an https origin; nil means Go's defaults. ServerName is filled in from Origin.
 	TLS *tls.Config
 	// Control, if not nil, is called before a connection is made, as in net.Dialer.
 	Control func(network, address string, c syscall.RawConn) error
@@ -49,7 +52,10 @@ type Transport struct {
 	config Config
 	origin outbound.Origin
 	dialer net.Dialer
-	places chan struct{} // one for each connection in use
+
+	// A place is taken for each connection that is used or being made. One is made only where
+	// none is idle, and becomes idle before its place is free, so that places bound both.
+	places chan struct{}
 
 	mu       sync.Mutex
 	idle     []*connection // the latest used last
@@ -68,25 +74,27 @@ func NewTransport(c Config) (*Transport, error) {
 		dialer: net.Dialer{Timeout: c.DialTimeout, Control: c.Control},
 		places: make(chan struct{}, c.MaxConnections),
 	}
-	if origin.Scheme() == "https" {
-		t.config.TLS = c.TLS.Clone()
-		t.config.TLS.ServerName, _, _ = net.SplitHostPort(origin.HostPort())
+	if t.config.TLS = c.TLS.Clone(); c.TLS == nil {
+		t.config.TLS = new(tls.Config)
 	}
+	t.config.TLS.ServerName, _, _ = net.SplitHostPort(origin.HostPort())
 	return t, nil
 }
 
-// RoundTrip sends req and returns the response to it, once its header is there. It goes on
-// until the response's Body is closed, or ended by the request's context.
+// RoundTrip sends req and returns the response to it, once its header is there. The response's
+// Body must be closed: until then it has the connection to itself. The end of the request's
+// context ends both.
 //
-// A request is sent once. Only a GET or HEAD without content is sent again, on another
-// connection, when one that had been used before ends without a byte of a response; a
-// httptrace.ClientTrace hears of each connection by GotConn, and of nothing else.
+// A request is sent once, and not at all once its context has ended. Only a GET or HEAD
+// without content is sent again, on another connection, when one that had been used before
+// ends without a byte of a response. A httptrace.ClientTrace hears of each connection by
+// GotConn.
 //
 // Errors are *[outbound.OriginError], that of the context when it has ended, a *net.OpError
 // with the Op "dial" when no connection could be made, and those of the connection.
-func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err error) {
+	defer outbound.CloseBody(req)
 	if err := t.origin.Check(req); err != nil {
-		outbound.CloseBody(req)
 		return nil, err
 	}
 	ctx := req.Context()
@@ -96,42 +104,42 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		select {
 		case t.places <- struct{}{}:
 		case <-ctx.Done():
-			outbound.CloseBody(req)
 			return nil, ctx.Err()
 		}
 	}
+	defer func() {
+		if response == nil { // by an error, or a panic of the request's Body
+			<-t.places
+		}
+	}()
 	trace := httptrace.ContextClientTrace(ctx)
 	for {
-		c, err := t.connection(ctx)
+		c, err := t.take(ctx)
 		if err != nil {
-			outbound.CloseBody(req)
-			<-t.places
 			return nil, err
+		}
+		if ctx.Err() != nil {
+			t.keep(c)
+			return nil, ctx.Err()
 		}
 		if trace != nil && trace.GotConn != nil {
 			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.used})
 		}
 		response, err := c.exchange(req, t.config.MaxHeader)
 		if err == nil {
-			response.Body = &content{
-				Reader: response.Body, ctx: ctx, transport: t, connection: c,
-				whole: response.Body == http.NoBody, last: response.Close,
-			}
+			response.Body = newContent(response, t, c)
 			return response, nil
 		}
-		c.stop()
-		c.Close()
 		if errors.Is(err, errNoResponse) && c.used && req.Body == nil && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
 			continue // the connections that had been used before come to an end
 		}
-		<-t.places
 		return nil, err
 	}
 }
 
-// connection returns a connection that no one uses: one that was used before, if there is
-// one, or a new one.
-func (t *Transport) connection(ctx context.Context) (*connection, error) {
+// take returns a connection that no one uses: one that was used before, if there is one, or a
+// new one.
+func (t *Transport) take(ctx context.Context) (*connection, error) {
 	for {
 		t.mu.Lock()
 		last := len(t.idle) - 1
@@ -152,31 +160,31 @@ func (t *Transport) connection(ctx context.Context) (*connection, error) {
 func (t *Transport) dial(ctx context.Context) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
 	defer cancel()
-	dialed, err := t.dialer.DialContext(ctx, "tcp", t.origin.HostPort())
+	socket, err := t.dialer.DialContext(ctx, "tcp", t.origin.HostPort())
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: dialed}
-	if c.look, err = looker(dialed); err != nil {
-		dialed.Close()
+	c := &connection{Conn: socket, socket: socket}
+	if c.look, err = looker(socket); err != nil {
+		socket.Close()
 		return nil, err
 	}
 	if t.origin.Scheme() == "https" {
-		encrypted := tls.Client(dialed, t.config.TLS)
+		encrypted := tls.Client(socket, t.config.TLS)
 		if err := encrypted.HandshakeContext(ctx); err != nil {
-			dialed.Close()
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: dialed.RemoteAddr(), Err: err}
+			socket.Close()
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: socket.RemoteAddr(), Err: err}
 		}
 		c.Conn = encrypted
 	}
 	c.reader = bufio.NewReaderSize(c, t.config.ReadBuffer)
-	c.writer = bufio.NewWriter(c.Conn)
+	c.writer = bufio.NewWriter(c)
 	return c, nil
 }
 
 // keep keeps a connection for another request.
 func (t *Transport) keep(c *connection) {
-	c.used, c.since = true, time.Now()
+	c.since = time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.idle = append(t.idle, c)

@@ -66,7 +66,10 @@ func serve(t *testing.T, config *tls.Config, answer func(c net.Conn, r *http.Req
 				for number := 1; ; number++ {
 					r, err := http.ReadRequest(reader)
 					if err != nil {
-						s.ended <- struct{}{}
+						select {
+						case s.ended <- struct{}{}:
+						default:
+						}
 						return
 					}
 					s.requests.Add(1)
@@ -352,6 +355,31 @@ func TestRepeats(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a GET that can't be written", func(t *testing.T) {
+		var server atomic.Pointer[net.TCPConn]
+		s := serve(t, nil, func(c net.Conn, r *http.Request, n int) bool {
+			server.Store(c.(*net.TCPConn))
+			return says(ok)(c, r, n)
+		})
+		tr := transport(t, s.url, nil)
+		if _, err := send(t, tr, "GET", s.url, ""); err != nil {
+			t.Fatal(err)
+		}
+		r := request(t, t.Context(), "GET", s.url, "")
+		tries := 0
+		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+			if tries++; tries == 1 { // the connection was looked at
+				server.Load().SetLinger(0)
+				server.Load().Close()
+				time.Sleep(50 * time.Millisecond) // for the reset to arrive
+			}
+		}}
+		response, err := tr.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+		if err != nil || tries != 2 {
+			t.Fatalf("%v, %d tries", err, tries)
+		}
+		response.Body.Close()
+	})
 	t.Run("on a new connection", func(t *testing.T) {
 		s := serve(t, nil, func(net.Conn, *http.Request, int) bool { return false })
 		tr := transport(t, s.url, func(c *http1.Config) { c.MaxConnections = 1 })
@@ -384,6 +412,51 @@ func TestLongHeader(t *testing.T) {
 
 // The end of the context ends a request wherever it is, and its connection.
 func TestContextEnds(t *testing.T) {
+	t.Run("before the request", func(t *testing.T) { // nothing is sent, and the connection goes on
+		s := serve(t, nil, says(ok))
+		tr := transport(t, s.url, func(c *http1.Config) { c.MaxConnections = 1 })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 20 {
+			if got, err := send(t, tr, "GET", s.url, ""); got != "200 ok" || err != nil {
+				t.Fatalf("%q %v", got, err)
+			}
+			if _, err := tr.RoundTrip(request(t, ctx, "DELETE", s.url, "")); err != context.Canceled {
+				t.Fatal(err)
+			}
+		}
+		if connections, requests := s.connections.Load(), s.requests.Load(); connections != 1 || requests != 20 {
+			t.Errorf("%d connections, %d requests", connections, requests)
+		}
+	})
+	t.Run("within the request", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		answered := make(chan error, 1)
+		go func() { // reads a little, and answers once it is too late
+			c, err := listener.Accept()
+			if err != nil {
+				answered <- err
+				return
+			}
+			defer c.Close()
+			io.ReadFull(c, make([]byte, 10))
+			cancel()
+			time.Sleep(50 * time.Millisecond)
+			io.WriteString(c, ok)
+			_, err = io.Copy(io.Discard, c)
+			answered <- err
+		}()
+		url := "http://" + listener.Addr().String()
+		if _, err := transport(t, url, nil).RoundTrip(request(t, ctx, "POST", url, strings.Repeat("x", 32<<20))); err != context.Canceled {
+			t.Error(err)
+		}
+		within(t, answered, "the connection is open")
+	})
 	t.Run("before the response", func(t *testing.T) {
 		arrived := make(chan struct{})
 		s := serve(t, nil, func(net.Conn, *http.Request, int) bool { close(arrived); return true })
@@ -523,6 +596,162 @@ func TestContentThatFails(t *testing.T) {
 	within(t, s.ended, "the connection is open")
 }
 
+// A panic of the request's content takes neither place nor connection with it.
+func TestContentThatPanics(t *testing.T) {
+	s := serve(t, nil, says(ok))
+	tr := transport(t, s.url, func(c *http1.Config) { c.MaxConnections = 1 })
+	func() {
+		defer func() { recover() }()
+		r := request(t, t.Context(), "POST", s.url, "content")
+		r.Body = io.NopCloser(panicking{})
+		tr.RoundTrip(r)
+		t.Error("there was no panic")
+	}()
+	within(t, s.ended, "the connection is open")
+	if got, err := send(t, tr, "GET", s.url, ""); got != "200 ok" || err != nil {
+		t.Errorf("%q %v", got, err)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("content") }
+
+// Whoever closes a response, and how often: the connection goes to one next request.
+func TestContentIsClosedTwice(t *testing.T) {
+	s := serve(t, nil, says(ok))
+	tr := transport(t, s.url, func(c *http1.Config) { c.MaxConnections = 1 })
+	for range 200 {
+		response, err := tr.RoundTrip(request(t, t.Context(), "GET", s.url, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+		var group sync.WaitGroup
+		for range 3 {
+			group.Go(func() { response.Body.Close() })
+		}
+		group.Wait()
+	}
+	if n := s.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// Half a response is never taken for a whole one.
+func TestHalves(t *testing.T) {
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, half := range []string{
+		"", "H", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhalf",
+		chunked, chunked + "4\r\nha", chunked + "4\r\nhalf", chunked + "4\r\nhalf\r\n",
+		chunked + "4\r\nhalf\r\n0\r\n", chunked + "4\r\nhalf\r\n0\r\nX: y\r\n", chunked + "4\r\nhalf\r\n0\r\n\r",
+		"HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi",
+		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhi",
+		chunked + "-1\r\nhalf\r\n0\r\n\r\n", chunked + "fffffffffffffffff\r\nhalf\r\n0\r\n\r\n",
+	} {
+		s := serve(t, nil, func(c net.Conn, r *http.Request, n int) bool { return says(half)(c, r, n) && false })
+		tr := transport(t, s.url, nil)
+		for range 2 {
+			if got, err := send(t, tr, "POST", s.url, "content"); err == nil {
+				t.Errorf("%.80q is whole: %q", half, got)
+			}
+		}
+		if connections, requests := s.connections.Load(), s.requests.Load(); connections != 2 || requests != 2 {
+			t.Errorf("%.80q: %d connections, %d requests", half, connections, requests)
+		}
+	}
+}
+
+// Requests that come, end early and meet connections that close get their own responses.
+func TestUnderLoad(t *testing.T) {
+	config, roots := certificate(t)
+	for _, tlsConfig := range []*tls.Config{nil, config} {
+		s := serve(t, tlsConfig, func(c net.Conn, r *http.Request, n int) bool {
+			id := r.URL.RawQuery
+			if len(id)%3 == 0 {
+				time.Sleep(time.Duration(n%5) * time.Millisecond)
+			}
+			_, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(id), id)
+			return err == nil && n%17 != 0
+		})
+		tr := transport(t, s.url, func(c *http1.Config) {
+			c.TLS = &tls.Config{RootCAs: roots}
+			c.IdleTimeout = 5 * time.Millisecond
+			c.MaxConnections = 4
+		})
+		var group sync.WaitGroup
+		for worker := range 8 {
+			group.Go(func() {
+				for i := range 100 {
+					id := fmt.Sprintf("%d-%d", worker, i)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i%12)*4*time.Millisecond)
+					response, err := tr.RoundTrip(request(t, ctx, []string{"GET", "POST"}[i%2], s.url+"/?"+id, ""))
+					if err == nil {
+						var got []byte
+						got, err = io.ReadAll(response.Body)
+						response.Body.Close()
+						if err == nil && string(got) != id {
+							t.Errorf("%q for %q", got, id)
+						}
+					}
+					cancel()
+				}
+			})
+		}
+		group.Wait()
+		for range 4 { // every place is free
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			response, err := tr.RoundTrip(request(t, ctx, "GET", s.url+"/?x", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+		}
+	}
+}
+
+// A connection with TLS is closed without a last alert, which a server that reads no more
+// would hold up.
+func TestNoAlert(t *testing.T) {
+	config, roots := certificate(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ended := make(chan string, 1)
+	go func() {
+		c, err := listener.Accept()
+		if err != nil {
+			ended <- err.Error()
+			return
+		}
+		defer c.Close()
+		encrypted := tls.Server(c, config)
+		r, err := http.ReadRequest(bufio.NewReader(encrypted))
+		if err != nil {
+			ended <- err.Error()
+			return
+		}
+		says(ok)(encrypted, r, 1)
+		left, err := io.ReadAll(c)
+		ended <- fmt.Sprint(len(left), " bytes, ", err)
+	}()
+	url := "https://" + listener.Addr().String()
+	tr := transport(t, url, func(c *http1.Config) { c.TLS = &tls.Config{RootCAs: roots} })
+	if got, err := send(t, tr, "GET", url, ""); got != "200 ok" || err != nil {
+		t.Fatalf("%q %v", got, err)
+	}
+	tr.CloseIdleConnections()
+	if got := <-ended; got != "0 bytes, <nil>" {
+		t.Errorf("the server got %s", got)
+	}
+}
+
 // A connection that can't be made is told from one that broke: nothing was sent.
 func TestNoConnection(t *testing.T) {
 	config, roots := certificate(t)
@@ -543,7 +772,7 @@ func TestNoConnection(t *testing.T) {
 		is     error
 	}{
 		"closed":               {"http://" + closed.Addr().String(), nil, syscall.ECONNREFUSED},
-		"of another authority": {serve(t, config, says(ok)).url, func(c *http1.Config) { c.TLS = &tls.Config{} }, nil},
+		"of another authority": {serve(t, config, says(ok)).url, func(c *http1.Config) { c.TLS = nil }, nil},
 		"of another name":      {strings.Replace(serve(t, config, says(ok)).url, "127.0.0.1", "127.0.0.2", 1), func(c *http1.Config) { c.TLS = &tls.Config{RootCAs: roots} }, nil},
 		"no TLS":               {strings.Replace(serve(t, nil, says(ok)).url, "http:", "https:", 1), func(c *http1.Config) { c.TLS = &tls.Config{RootCAs: roots} }, nil},
 		"no answer to TLS":     {"https://" + mute.Addr().String(), func(c *http1.Config) { c.TLS = &tls.Config{}; c.DialTimeout = 50 * time.Millisecond }, context.DeadlineExceeded},
