@@ -82,8 +82,7 @@ func (x *exchange) outbound(ctx context.Context) *http.Request {
 	}
 	if x.version.HasBody() {
 		header["Content-Type"] = mediaType
-		// GetBody is for the signer, which sends the content again after a 401 alone and keeps it
-		// from net/http, which would after a reset.
+		// GetBody is for the signer, which sends the content again after a 401 alone.
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.body)), nil }
 		out.Body, _ = out.GetBody()
 		out.ContentLength = int64(len(x.body))

@@ -202,6 +202,20 @@ func TestNothingToRead(t *testing.T) {
 	}
 }
 
+// A request that says so is the last on its connection.
+func TestLastRequest(t *testing.T) {
+	s := serve(t, nil, says(ok))
+	r := request(t, t.Context(), "GET", s.url, "")
+	r.Close = true
+	response, err := transport(t, s.url, nil).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, response.Body)
+	response.Body.Close()
+	within(t, s.ended, "the connection is open")
+}
+
 // What a request sends is what net/http writes.
 func TestRequestIsSent(t *testing.T) {
 	received := make(chan string, 1)
@@ -799,10 +813,14 @@ func TestOtherOrigins(t *testing.T) {
 	s := serve(t, nil, says(ok))
 	tr := transport(t, s.url, nil)
 	for _, url := range []string{"http://example.com", strings.Replace(s.url, "http:", "https:", 1), s.url + "0"} {
-		_, err := send(t, tr, "GET", url, "")
+		r := request(t, t.Context(), "POST", url, "")
+		closed := make(chan struct{})
+		r.Body = closing{closed}
+		_, err := tr.RoundTrip(r)
 		if _, ok := errors.AsType[*outbound.OriginError](err); !ok {
 			t.Errorf("%s: %v", url, err)
 		}
+		within(t, closed, "the content is open")
 	}
 	if _, err := http1.NewTransport(http1.Config{Origin: "ftp://example.com"}); err == nil {
 		t.Error("ftp is an origin")
@@ -811,3 +829,8 @@ func TestOtherOrigins(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 }
+
+type closing struct{ closed chan struct{} }
+
+func (c closing) Read([]byte) (int, error) { return 0, io.EOF }
+func (c closing) Close() error             { close(c.closed); return nil }
