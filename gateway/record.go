@@ -47,7 +47,7 @@ func (g *Gateway) conclude(x *exchange) {
 		slog.String("method", known(x.in.Method)),
 		slog.String("operation", operation),
 		slog.Int("status", x.status),
-		slog.Float64("duration_seconds", duration.Seconds()),
+		slog.Int64("duration_microseconds", duration.Microseconds()), // slog has encoding/json write a float
 	)
 	if x.caller.Name != "" {
 		attributes = append(attributes, slog.String("caller", x.caller.Name))
@@ -70,7 +70,7 @@ func (g *Gateway) conclude(x *exchange) {
 	if x.response.duration != 0 {
 		attributes = append(attributes,
 			slog.Int("upstream_status", x.response.status),
-			slog.Float64("upstream_duration_seconds", x.response.duration.Seconds()),
+			slog.Int64("upstream_duration_microseconds", x.response.duration.Microseconds()),
 		)
 	}
 	if r := x.refusal; r != nil {

@@ -44,7 +44,7 @@ func TestRecords(t *testing.T) {
 		if err := json.Unmarshal([]byte(test.want), &want); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"time", "id", "remote", "duration_seconds"} {
+		for _, name := range []string{"time", "id", "remote", "duration_microseconds"} {
 			if got[name] == nil || got[name] == "" {
 				t.Errorf("%d has no %s", n, name)
 			}
@@ -53,10 +53,10 @@ func TestRecords(t *testing.T) {
 		if want["caller"] != nil {
 			want["key"] = nightly.token.Entry.Tokens[0].SHA256[:8]
 		}
-		if _, forwarded := got["upstream_duration_seconds"].(float64); forwarded != (want["upstream_status"] != nil) {
-			t.Errorf("%d: upstream_duration_seconds is %v", n, got["upstream_duration_seconds"])
+		if _, forwarded := got["upstream_duration_microseconds"].(float64); forwarded != (want["upstream_status"] != nil) {
+			t.Errorf("%d: upstream_duration_microseconds is %v", n, got["upstream_duration_microseconds"])
 		}
-		delete(got, "upstream_duration_seconds")
+		delete(got, "upstream_duration_microseconds")
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%d (-want +got):\n%s", n, diff)
 		}

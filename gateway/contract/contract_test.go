@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -577,6 +578,22 @@ func TestCheckIsBounded(t *testing.T) {
 		}
 		if said > 8<<10 {
 			t.Errorf("%s: %d bytes are said about it", name, said)
+		}
+	}
+}
+
+// Ids are what their pattern says, byte by byte.
+func TestIDs(t *testing.T) {
+	c := compiled(t)
+	pattern := regexp.MustCompile(`^[a-f0-9]{24}$`)
+	const id = group
+	values := []string{"", id, id[1:], id + "0", id + id}
+	for b := range 256 {
+		values = append(values, id[:7]+string([]byte{byte(b)})+id[8:], id[:23]+string([]byte{byte(b)}), string([]byte{byte(b)})+id[1:])
+	}
+	for _, value := range values {
+		if err := c.CheckParameter("groupId", value); (err == nil) != pattern.MatchString(value) {
+			t.Errorf("%q: %v", value, err)
 		}
 	}
 }

@@ -16,10 +16,10 @@ import (
 // parameter is a compiled path or query parameter.
 type parameter struct {
 	name, in string
-	kind     string         // string, integer or boolean
-	pattern  *regexp.Regexp // of a string
-	min, max int64          // of the value of an integer, of the length of a string
-	expected string         // the parameter in words
+	kind     string            // string, integer or boolean
+	matches  func(string) bool // the pattern of a string
+	min, max int64             // of the value of an integer, of the length of a string
+	expected string            // the parameter in words
 }
 
 func compileParameter(p *openapi3.Parameter) (*parameter, error) {
@@ -31,9 +31,12 @@ func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 		if schema.Pattern == "" {
 			return nil, fmt.Errorf("parameter %s: a string needs a pattern", p.Name)
 		}
-		var err error
-		if c.pattern, err = regexp.Compile(schema.Pattern); err != nil {
+		pattern, err := regexp.Compile(schema.Pattern)
+		if err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
+		if c.matches = pattern.MatchString; schema.Pattern == idPattern {
+			c.matches = isID
 		}
 		c.min = int64(schema.MinLength)
 		if schema.MaxLength != nil {
@@ -60,6 +63,18 @@ func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 	return c, nil
 }
 
+// idPattern is the pattern of Atlas's ids, which every path holds, and isID the same for less.
+const idPattern = `^[a-f0-9]{24}$`
+
+func isID(value string) bool {
+	for _, digit := range []byte(value) {
+		if (digit < '0' || digit > '9') && (digit < 'a' || digit > 'f') {
+			return false
+		}
+	}
+	return len(value) == 24
+}
+
 // allows reports whether a value is one that the parameter may have, in its one
 // canonical form: 010, +1 and True are not.
 func (p *parameter) allows(value string) bool {
@@ -71,7 +86,7 @@ func (p *parameter) allows(value string) bool {
 		return value == "true" || value == "false"
 	default:
 		length := int64(len(value)) // the patterns of parameters allow ASCII alone
-		return p.min <= length && length <= p.max && p.pattern.MatchString(value)
+		return p.min <= length && length <= p.max && p.matches(value)
 	}
 }
 
