@@ -19,7 +19,7 @@ var (
 	// ErrForbidden is a good credential that may not do this. Atlas says so in a 403, or in
 	// a 401 with the errorCode NOT_IN_GROUP or USER_UNAUTHORIZED.
 	ErrForbidden = errors.New("client: the caller may not do this")
-	// ErrNotFound is something that does not exist.
+	// ErrNotFound is something that does not exist, as Atlas or a gateway says.
 	ErrNotFound = errors.New("client: not found")
 	// ErrConflict is something that stands in the way: an export of the snapshot under way,
 	// or a bucket that is in use.
@@ -150,9 +150,13 @@ func (e *Error) kind() error {
 		return ErrInvalid
 	case http.StatusUnauthorized:
 		return ErrUnauthorized
-	case http.StatusForbidden:
-		return ErrForbidden
-	case http.StatusNotFound:
+	case http.StatusForbidden, http.StatusNotFound:
+		switch {
+		case e.Code == "" && e.GatewayKind == "":
+			return nil // from neither Atlas nor a gateway: it says nothing of what was asked for
+		case e.Status == http.StatusForbidden:
+			return ErrForbidden
+		}
 		return ErrNotFound
 	case http.StatusConflict:
 		return ErrConflict

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -680,10 +681,27 @@ func TestErrorText(t *testing.T) {
 			w.Write([]byte(body))
 		}))
 		_, err := newClient(t, client.Config{BaseURL: server.URL}).GetExport(t.Context(), group, cluster, nobody)
-		if err == nil || err.Error() != want || !errors.Is(err, client.ErrNotFound) {
+		if err == nil || err.Error() != want || errors.Is(err, client.ErrNotFound) == strings.Contains(want, "not Atlas's") {
 			t.Errorf("%s: got  %v\nwant %s", body, err, want)
 		}
 		server.Close()
+	}
+}
+
+// A 403 or 404 of something else on the way says nothing of what was asked for.
+func TestAnswersOfOthers(t *testing.T) {
+	for status, kind := range map[int]error{403: client.ErrForbidden, 404: client.ErrNotFound} {
+		for body, is := range map[string]bool{"<html>blocked</html>": false, `{"error":` + strconv.Itoa(status) + `,"errorCode":"X"}`: true} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(status)
+				w.Write([]byte(body))
+			}))
+			_, err := newClient(t, client.Config{BaseURL: server.URL}).GetExport(t.Context(), group, cluster, nobody)
+			if asError(t, err).Status != status || errors.Is(err, kind) != is {
+				t.Errorf("%d %s: %v", status, body, err)
+			}
+			server.Close()
+		}
 	}
 }
 

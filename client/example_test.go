@@ -357,9 +357,12 @@ func ExampleClient_FindExport() {
 	if errors.As(err, &unknown) {
 		const clocksDiffer = time.Minute
 		job, err = c.FindExport(context.Background(), groupID, clusterName, snapshotID, unknown.SentAt.Add(-clocksDiffer))
+		if errors.Is(err, client.ErrNotFound) {
+			err = unknown // it may still come
+		}
 	}
 	if err != nil {
-		log.Fatal(err) // of client.ErrNotFound: it was not started
+		log.Fatal(err)
 	}
 	fmt.Println(job.SnapshotID, job.State)
 	// Output:

@@ -58,6 +58,9 @@ func export(ctx context.Context, c *client.Client, group, cluster, snapshot, buc
 		// It may have been started, and must not be started twice.
 		const clocksDiffer = time.Minute
 		job, err = c.FindExport(ctx, group, cluster, snapshot, unknown.SentAt.Add(-clocksDiffer))
+		if errors.Is(err, client.ErrNotFound) {
+			err = unknown // it may still come
+		}
 	}
 	if err != nil {
 		return err
