@@ -244,11 +244,13 @@ func (a *app) bucketsSetPrivateNetworking() *cobra.Command {
 // digits are an id.
 func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 	bucket = trimKind(bucket, "bucket")
-	if objectID(bucket) {
+	switch {
+	case objectID(bucket):
 		return bucket, nil
-	}
-	if s.dry != nil {
-		return "", usageError(c, "%q is not the id of a bucket: a dry run sends nothing, and can't look a name up", bucket)
+	case bucket == "": // which buckets for Azure may have for a name
+		return "", usageError(c, "the bucket is empty: give its name or its id")
+	case s.dry != nil:
+		return "", &failure{exitUsage, fmt.Errorf("%q is not the id of a bucket: a dry run sends nothing, and can't look a name up", bucket), "find its id: " + again(c, "buckets list")}
 	}
 	var ids, found []string
 	for b, err := range s.ListExportBuckets(c.Context(), s.group, wholePages) {

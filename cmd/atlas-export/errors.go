@@ -39,7 +39,7 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
     1  any that is not listed here; a question that was answered with no; output that could
        not be written, after what was asked for was done
     2  the command line is wrong
-    3  the request breaks the contract, or the configuration is not good
+    3  the request breaks the contract, Atlas refuses it as wrong, or the configuration is not good
     4  there is no credential, or it is not accepted
     5  the credential is good and may not do this
     6  there is no such thing
@@ -51,7 +51,8 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
    12  the export was cancelled
    13  the export goes on, and is no longer followed: the time to wait is over; or with
        create --wait, looks at it fail for good
-  130  SIGINT or SIGTERM; an export that was started goes on
+  130  SIGINT or SIGTERM, but 10 while a create is under way; an export that was started goes on
+  141  nobody reads the output any more (SIGPIPE); an export that was started goes on
 
 After 10, look before you repeat the command: a second export costs what the first did.
 After 2 to 9, what was to be created was not created.`
@@ -136,6 +137,8 @@ func classify(ctx context.Context, c *cobra.Command, err error) (status int, hin
 			return exitUnavailable, "the gateway answers, and what it gets from Atlas is no answer; its log has the request"
 		}
 		return exitUnavailable, "atlas-export config show says what base_url is"
+	case call.Code == "" && call.GatewayKind == "":
+		return exitFailed, "what answers is neither Atlas nor a gateway; atlas-export config show says what base_url is"
 	default:
 		return exitFailed, ""
 	}

@@ -47,6 +47,9 @@ With --wait the command follows the export until it ends, as atlas-export export
 			if err := cmp.Or(require(c, "snapshot", "bucket"), watch.check(c)); err != nil {
 				return err
 			}
+			if !wait && (c.Flags().Changed("timeout") || c.Flags().Changed("interval")) {
+				return usageError(c, "--timeout and --interval are for --wait")
+			}
 			s, err := a.connect(c)
 			if err != nil {
 				return err
@@ -75,7 +78,7 @@ With --wait the command follows the export until it ends, as atlas-export export
 	c.Flags().StringToStringVar(&custom, "custom-data", nil, "`key=value` pairs for the file .complete beside the export, separated by commas; may be repeated")
 	c.Flags().Lookup("custom-data").DefValue = "" // it would be shown as []
 	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
-	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing")
+	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing, so that the bucket must be an id")
 	watch.define(c)
 	must(c.RegisterFlagCompletionFunc("bucket", a.complete(bucketNames)))
 	return c
@@ -91,6 +94,10 @@ func (a *app) exportsList() *cobra.Command {
   atlas-export exports list --cluster orders --snapshot 6a01e0b45be2d84417c09f10 -o json`,
 		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			snapshot := trimKind(snapshot, "snapshot")
+			if c.Flags().Changed("snapshot") && !objectID(snapshot) {
+				return usageError(c, "--snapshot: %q is not the id of a snapshot, 24 hexadecimal digits in lower case", snapshot)
+			}
 			s, err := a.connect(c)
 			if err != nil {
 				return err
@@ -102,7 +109,7 @@ func (a *app) exportsList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if snapshot != "" && job.SnapshotID != trimKind(snapshot, "snapshot") {
+				if snapshot != "" && job.SnapshotID != snapshot {
 					continue
 				}
 				list.Results = append(list.Results, *job)
@@ -111,7 +118,11 @@ func (a *app) exportsList() *cobra.Command {
 			}
 			list.TotalCount = len(list.Results)
 			if len(rows) == 1 && s.format == "table" {
-				fmt.Fprintln(a.stderr, "there are no exports")
+				of := ""
+				if snapshot != "" {
+					of = " of the snapshot " + snapshot
+				}
+				fmt.Fprintf(a.stderr, "there are no exports%s\n", of)
 				return nil
 			}
 			return a.print(s.format, list, names, rows)

@@ -143,7 +143,12 @@ func (a *app) resolve(c *cobra.Command) (*resolved, error) {
 	return r, nil
 }
 
+// find takes the first value that there is. An empty flag is a mistake, of an unset variable as
+// a rule, and not leave to act on something else.
 func (r *resolved) find(s setting) (value, error) {
+	if f := r.command.Flags().Lookup(s.flag()); f != nil && f.Changed && f.Value.String() == "" {
+		return value{}, usageError(r.command, "--%s is empty", s.flag())
+	}
 	for _, level := range []func(setting) (value, error){r.byFlag, r.byVariable, r.byProfile} {
 		if v, err := level(s); err != nil || v.Text != "" {
 			return v, err

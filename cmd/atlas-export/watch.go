@@ -49,7 +49,11 @@ func (a *app) watch(c *cobra.Command, s *session, id string, o watchOptions, cre
 	p.end(job)
 	var wait *client.WaitError
 	var call *client.Error
-	resume := "the export goes on; follow it with: " + again(c, "exports watch "+quote(id))
+	resume := "the export goes on; follow it with: "
+	if !p.seen() {
+		resume = "if there is such an export, it goes on; follow it with: "
+	}
+	resume += again(c, "exports watch "+quote(id))
 	switch {
 	case errors.As(err, &wait) && c.Context().Err() != nil:
 		return &failure{exitInterrupted, errors.New("interrupted"), resume}
@@ -104,6 +108,13 @@ func (p *progress) look(seen client.ExportProgress) {
 	default:
 		p.write()
 	}
+}
+
+// seen reports whether a look succeeded.
+func (p *progress) seen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.job != nil
 }
 
 // complain says why a look failed, once for each reason in a row.
