@@ -144,19 +144,17 @@ func (e *Error) kind() error {
 		return ErrForbidden
 	case e.Code == "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE":
 		return ErrConflict
+	case e.Code == "" && e.GatewayKind == "" && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
+		return nil // of neither Atlas nor a gateway: it says nothing of what was asked for
 	}
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		return ErrInvalid
 	case http.StatusUnauthorized:
 		return ErrUnauthorized
-	case http.StatusForbidden, http.StatusNotFound:
-		switch {
-		case e.Code == "" && e.GatewayKind == "":
-			return nil // from neither Atlas nor a gateway: it says nothing of what was asked for
-		case e.Status == http.StatusForbidden:
-			return ErrForbidden
-		}
+	case http.StatusForbidden:
+		return ErrForbidden
+	case http.StatusNotFound:
 		return ErrNotFound
 	case http.StatusConflict:
 		return ErrConflict

@@ -27,7 +27,8 @@ func rewriteLinks(body []byte, from, to string) net.Buffers {
 	return append(l.parts, body[l.copied:])
 }
 
-// asTheyCome lets members of one name pass, which are relayed as they are.
+// asTheyCome has a decoder not look for repeated members, of which a response that passed check
+// has none.
 var asTheyCome = jsontext.AllowDuplicateNames(true)
 
 // linkDecoders are kept, since a Decoder keeps its stacks from one text to the next.

@@ -33,7 +33,7 @@ func (g *Gateway) check(x *exchange) error {
 		return refuse(kindResponse, fmt.Errorf("Content-Encoding %.40q", r.header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.%s", unknown)
 	case r.contentType == "":
 		return refuse(kindResponse, fmt.Errorf("status %d, Content-Type %.40q", r.status, r.header.Get("Content-Type")), "Atlas answered %d without JSON.%s", r.status, unknown)
-	case !jsontext.Value(r.body).IsValid(asTheyCome):
+	case !jsontext.Value(r.body).IsValid():
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered %d with JSON that is broken.%s", r.status, unknown)
 	}
 	mode := x.config.Responses.Check

@@ -337,28 +337,6 @@ func TestAnswersAreChecked(t *testing.T) {
 	}
 }
 
-// Members of one name break the contract, not JSON (RFC 8259, section 4): they are relayed
-// unless the contract is enforced.
-func TestAnswersWithRepeatedMembers(t *testing.T) {
-	const links, result = `"links":[{"href":"URL/api/atlas/v2","rel":"self"}]`, `"results":[]`
-	var upstream *rawUpstream
-	upstream = startRaw(t, func(conn net.Conn, r *http.Request) {
-		answering(jsonAnswer(200, strings.ReplaceAll("{"+links+","+links+","+result+","+result+"}", "URL", upstream.url)))(conn, r)
-	})
-	report := start(t, upstream.url, "public", privateKey, "responses: {check: report, sample: 1}")
-	got := send(t, "GET", report.url+v2Exports, map[string]string{"Accept": latest}, "")
-	if want := strings.ReplaceAll("{"+links+","+links+","+result+","+result+"}", "URL", report.url); got.status != 200 || got.body != want {
-		t.Errorf("report: %d %s\nwant %s", got.status, got.body, want)
-	}
-	if logs := report.logs.String(); !strings.Contains(logs, `"pointers":[""]`) {
-		t.Errorf("report: logs %s", logs)
-	}
-	enforce := start(t, upstream.url, "public", privateKey, "responses: {check: enforce}")
-	if got := send(t, "GET", enforce.url+v2Exports, map[string]string{"Accept": latest}, ""); got.status != 502 {
-		t.Errorf("enforce: %d %s", got.status, got.body)
-	}
-}
-
 // A create is sent once, whatever the upstream does to the connection and however the
 // caller marks the request as repeatable.
 func TestCreateIsNeverReplayed(t *testing.T) {

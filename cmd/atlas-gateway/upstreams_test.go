@@ -397,6 +397,7 @@ func TestBrokenResponses(t *testing.T) {
 		"no type":                        {"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n" + list, "upstream_response"},
 		"no content":                     {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n", "upstream_response"},
 		"broken JSON":                    {answering(200, half), "upstream_response"},
+		"a repeated member":              {answering(200, `{"results":[],"results":[`+word+`]}`), "upstream_response"},
 		"bad UTF-8":                      {answering(200, "{\"results\":[\"\xff\"]}"), "upstream_response"},
 		"two values":                     {answering(200, list+list), "upstream_response"},
 		"a truncated body":               {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\nConnection: close\r\n\r\n" + half, "upstream_response"},
