@@ -185,6 +185,9 @@ func TestRelayedForms(t *testing.T) {
 		{"Content-Type", "application/vnd.atlas.2024-05-30+json;charset=utf-8", "application/vnd.atlas.2024-05-30+json;charset=utf-8"},
 		{"Content-Type", "Application/JSON ; q=1; Charset=UTF-8;x=" + echo, "application/json;charset=utf-8"},
 		{"Content-Type", "application/json; " + echo, "application/json"},
+		{"Content-Type", "application/vnd.atlas.2023-01-01+json;charset=utf-8", "application/vnd.atlas.2023-01-01+json;charset=utf-8"}, // the version asked for
+		{"Content-Type", "application/vnd.atlas.2023-01-01+json; " + echo, "application/vnd.atlas.2023-01-01+json"},
+		{"Content-Type", "application/vnd.atlas.2023-01-01+json" + echo, "502"},
 		{"Content-Type", "application/vnd." + echo + "+json", "502"},
 		{"Content-Type", "application/vnd." + strings.Repeat("a", 65) + "+json", "502"},
 		{"Content-Type", "application/problem+json", "502"},
@@ -194,6 +197,7 @@ func TestRelayedForms(t *testing.T) {
 		{"X-Error-Code", strings.Repeat("A", 101), ""},
 		{"X-MongoDB-Service-Version", "gitHash=0000000000000000000000000000000000000000; versionString=v20261101", "gitHash=0000000000000000000000000000000000000000; versionString=v20261101"},
 		{"X-MongoDB-Service-Version", echo, ""},
+		{"X-MongoDB-Service-Version", echo, ""}, // again: what was seen once is not right for that
 		{"RateLimit-Limit", "1200", "1200"},
 		{"RateLimit-Remaining", "12oo", ""},
 		{"RateLimit-Reset", strings.Repeat("1", 13), ""},
