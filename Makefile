@@ -99,7 +99,7 @@ fuzz: ## run each fuzz target for FUZZTIME= (30s), FUZZJOBS= (2) of them at a ti
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | xargs -n 2 -P $(FUZZJOBS) sh -c ' \
 		out=$$(go test -run "^\$$" -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 "$$1" 2>&1); status=$$?; \
 		if printf "%s\n" "$$out" | grep -v "^fuzz: elapsed: " | tr "\n" " " | grep -Eqx -- "--- FAIL: $$2 \([0-9.]+s\)     context deadline exceeded FAIL exit status 1 FAIL.[^ ]+ "; then status=0; fi; \
-		if [ $$status = 0 ]; then out=$$(printf "%s\n" "$$out" | grep execs: | tail -n 1); fi; \
+		if [ $$status = 0 ]; then out=$$(printf "%s\n" "$$out" | grep "^fuzz: elapsed: " | tail -n 1); fi; \
 		printf "%s %s\n%s\n" "$$1" "$$2" "$$out"; exit $$status' fuzz
 
 clean: ## remove bin/ and the npm packages
