@@ -3,8 +3,8 @@
 // credential that no caller sees.
 //
 // Gateway.serve below is the path of a request; each of its larger steps has a file of its
-// own, and settings.go what they go by. cmd/atlas-gateway runs the package as a program; a Go program may run a Gateway
-// itself as an http.Handler.
+// own, and settings.go what they go by. cmd/atlas-gateway runs the package as a program; a
+// Go program may run a Gateway itself as an http.Handler.
 //
 // The gateway refuses, itself and before Atlas hears of it, what the contract does not
 // allow. It builds each outbound request anew, follows no redirect, and never repeats a
