@@ -238,13 +238,14 @@ func (c *caller) generated(base *url.URL, accept string) (*gen.Client, error) {
 	}))
 }
 
-// The variables of an API key, of a service account and of the base URL.
+// The variables of an API key, of a service account, of a token and of the base URL.
 var (
 	keyVariables = [][2]string{
 		{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"},
 		{"MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_PRIVATE_KEY"},
 	}
 	accountVariables = [2]string{"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
+	tokenVariable    = "MONGODB_ATLAS_ACCESS_TOKEN"
 	urlVariables     = [2]string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL"}
 )
 
@@ -254,6 +255,7 @@ var (
 //   - MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY, the Atlas CLI's, or
 //     MONGODB_ATLAS_PUBLIC_KEY and MONGODB_ATLAS_PRIVATE_KEY, Terraform's: an API key
 //   - MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET: a service account
+//   - MONGODB_ATLAS_ACCESS_TOKEN: a bearer token
 //   - MONGODB_ATLAS_BASE_URL or MONGODB_ATLAS_OPS_MANAGER_URL: Config.BaseURL
 //
 // To set none of a credential's is no error. Half of one is, and so are two credentials or
@@ -284,6 +286,12 @@ func FromEnviron(environ []string) (Config, error) {
 	}
 	if err := take(accountVariables, ServiceAccount); err != nil {
 		return Config{}, err
+	}
+	if token := lookup(environ, tokenVariable); token != "" {
+		if from != "" {
+			return Config{}, fmt.Errorf("client: %s and %s are of two different credentials; unset one", from, tokenVariable)
+		}
+		c.Credential = BearerToken(token)
 	}
 	first, second := strings.TrimSuffix(lookup(environ, urlVariables[0]), "/"), strings.TrimSuffix(lookup(environ, urlVariables[1]), "/")
 	if first != "" && second != "" && first != second {

@@ -28,6 +28,7 @@ func TestFromEnviron(t *testing.T) {
 		cliPublic, cliPrivate             = "MONGODB_ATLAS_PUBLIC_API_KEY=", "MONGODB_ATLAS_PRIVATE_API_KEY="
 		terraformPublic, terraformPrivate = "MONGODB_ATLAS_PUBLIC_KEY=", "MONGODB_ATLAS_PRIVATE_KEY="
 		clientID, clientSecret            = "MONGODB_ATLAS_CLIENT_ID=", "MONGODB_ATLAS_CLIENT_SECRET="
+		accessToken                       = "MONGODB_ATLAS_ACCESS_TOKEN="
 		baseURL, opsManagerURL            = "MONGODB_ATLAS_BASE_URL=", "MONGODB_ATLAS_OPS_MANAGER_URL="
 	)
 	pair := client.APIKey("canary-a", "canary-b")
@@ -41,7 +42,8 @@ func TestFromEnviron(t *testing.T) {
 		{[]string{cliPublic + "canary-a", cliPrivate + "canary-b"}, client.Config{Credential: pair}, ""},
 		{[]string{terraformPublic + "canary-a", terraformPrivate + "canary-b"}, client.Config{Credential: pair}, ""},
 		{[]string{clientID + "canary-a", clientSecret + "canary-b"}, client.Config{Credential: account}, ""},
-		{[]string{cliPublic + "canary-a", cliPrivate + "canary-b", terraformPublic + "canary-a", terraformPrivate + "canary-b", clientID, clientSecret}, client.Config{Credential: pair}, ""},
+		{[]string{accessToken + "canary-a"}, client.Config{Credential: client.BearerToken("canary-a")}, ""},
+		{[]string{cliPublic + "canary-a", cliPrivate + "canary-b", terraformPublic + "canary-a", terraformPrivate + "canary-b", accessToken, clientID, clientSecret}, client.Config{Credential: pair}, ""},
 		{[]string{cliPublic + "canary-z", cliPublic + "canary-a", cliPrivate + "canary-b"}, client.Config{Credential: pair}, ""},
 		{[]string{baseURL + "https://gateway.example.com/"}, client.Config{BaseURL: "https://gateway.example.com"}, ""},
 		{[]string{opsManagerURL + "https://gateway.example.com/"}, client.Config{BaseURL: "https://gateway.example.com"}, ""},
@@ -54,6 +56,8 @@ func TestFromEnviron(t *testing.T) {
 			"client: MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PUBLIC_KEY are of two different credentials; unset one"},
 		{[]string{terraformPublic + "canary-a", terraformPrivate + "canary-b", clientID + "canary-a", clientSecret + "canary-b"}, client.Config{},
 			"client: MONGODB_ATLAS_PUBLIC_KEY and MONGODB_ATLAS_CLIENT_ID are of two different credentials; unset one"},
+		{[]string{clientID + "canary-a", clientSecret + "canary-b", accessToken + "canary-c"}, client.Config{},
+			"client: MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_ACCESS_TOKEN are of two different credentials; unset one"},
 		{[]string{baseURL + "https://canary-a.example.com", opsManagerURL + "https://canary-b.example.com"}, client.Config{},
 			"client: MONGODB_ATLAS_BASE_URL and MONGODB_ATLAS_OPS_MANAGER_URL differ; unset one"},
 	} {

@@ -88,8 +88,6 @@ func (c credential) first() string {
 	return c.kind.secretFile + " from " + c.secret.From
 }
 
-const tokenVariable = "MONGODB_ATLAS_ACCESS_TOKEN"
-
 // credentialOfAtlas finds what the variables of Atlas's own tools give.
 func (r *resolved) credentialOfAtlas() (credential, error) {
 	var credentials []string // FromEnviron has an opinion on base URLs as well
@@ -103,16 +101,10 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 		return credential{}, &failure{exitInvalid, fmt.Errorf("environment: %w", err), ""}
 	}
 	found := credential{whole: config.Credential}
-	for _, name := range []string{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_CLIENT_ID"} {
+	for _, name := range []string{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_ACCESS_TOKEN"} {
 		if found.from == "" && lookup(r.env, name) != "" {
 			found.from = "environment " + name
 		}
-	}
-	if token := lookup(r.env, tokenVariable); token != "" {
-		if found.from != "" {
-			return credential{}, &failure{exitInvalid, fmt.Errorf("%s and %s are of two credentials", found.from, tokenVariable), "unset one"}
-		}
-		found = credential{whole: client.BearerToken(token), from: "environment " + tokenVariable}
 	}
 	return found, nil
 }
