@@ -122,20 +122,19 @@ func (a *app) configShow(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	found, err := r.credential()
-	if err != nil {
-		return err
-	}
+	found, invalid := r.credential() // the more reason to show the rest
 	list := []shown{{"profile", r.profile.name, cmp.Or(r.profile.from, "default")}}
 	for _, s := range settings[:slices.IndexFunc(settings, isCredential)] {
 		list = append(list, shown{s.key, r.values[s.key].Text, r.values[s.key].From})
 	}
-	list = append(list, found.rows()...)
+	if invalid == nil {
+		list = append(list, found.rows()...)
+	}
 	names, rows := []string{}, [][]string{{"KEY", "VALUE", "FROM"}}
 	for _, s := range list {
 		names, rows = append(names, s.Key), append(rows, []string{s.Key, s.Value, s.From})
 	}
-	return a.print(r.values["output"].Text, list, names, rows)
+	return errors.Join(a.print(r.values["output"].Text, list, names, rows), invalid)
 }
 
 func isCredential(s setting) bool { return s.key == credentialKinds[0].id }

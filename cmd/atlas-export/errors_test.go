@@ -144,7 +144,7 @@ func TestErrorsInFull(t *testing.T) {
 			"exports", "create", "--cluster", "orders", "--snapshot", nobody, "--bucket", bucket)
 		check(w.owner, exitInvalid, `atlas-export: createExportBucket: 400 CANNOT_ASSUME_ROLE: .*\n`,
 			"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.UnassumableRole)
-		check(w.owner, exitInvalid, `atlas-export: base_url from flag --base-url, or the credential: BaseURL: .*\n`,
+		check(w.owner, exitUsage, `atlas-export: --base-url: the origin has more than a scheme, a host and a port\nhint: .*\n`,
 			"buckets", "list", "--base-url", "http://example.com/api")
 		check(key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas wants one\nhint: atlas-export help settings says where it may be\n`,
 			"buckets", "list", "--base-url", "https://cloud.mongodb.com/")

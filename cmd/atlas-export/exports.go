@@ -3,8 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/csv"
 	"fmt"
-	"maps"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func (a *app) exportsCommand() *cobra.Command {
 func (a *app) exportsCreate() *cobra.Command {
 	var (
 		snapshot, bucket string
-		custom           map[string]string
+		custom           customData
 		wait             bool
 		watch            watchOptions
 	)
@@ -55,12 +56,9 @@ With --wait the command follows the export until it ends, as atlas-export export
 				return err
 			}
 			defer s.CloseIdleConnections()
-			r := client.ExportRequest{SnapshotID: trimKind(snapshot, "snapshot")}
+			r := client.ExportRequest{SnapshotID: trimKind(snapshot, "snapshot"), CustomData: custom}
 			if r.ExportBucketID, err = s.bucketID(c, bucket); err != nil {
 				return err
-			}
-			for _, key := range slices.Sorted(maps.Keys(custom)) {
-				r.CustomData = append(r.CustomData, client.CustomData{Key: key, Value: custom[key]})
 			}
 			job, err := s.CreateExport(c.Context(), s.group, s.cluster, r)
 			switch {
@@ -75,14 +73,41 @@ With --wait the command follows the export until it ends, as atlas-export export
 	}
 	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot")
 	c.Flags().StringVar(&bucket, "bucket", "", "`name` of the bucket, if one bucket alone has it, or its id")
-	c.Flags().StringToStringVar(&custom, "custom-data", nil, "`key=value` pairs for the file .complete beside the export, separated by commas; may be repeated")
-	c.Flags().Lookup("custom-data").DefValue = "" // it would be shown as []
+	c.Flags().Var(&custom, "custom-data", "`key=value` pairs for the file .complete beside the export, separated by commas; may be repeated")
 	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
 	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing, so that the bucket must be an id")
 	watch.define(c)
 	must(c.RegisterFlagCompletionFunc("bucket", a.complete(bucketNames)))
 	return c
 }
+
+// customData is a flag of pairs, in the order in which they are given. A text with one = is one
+// pair, so that its value may hold commas; others are split as CSV (RFC 4180).
+type customData []client.CustomData
+
+func (d *customData) Set(text string) error {
+	pairs := []string{text}
+	if strings.Count(text, "=") != 1 || strings.HasPrefix(text, `"`) {
+		var err error
+		if pairs, err = csv.NewReader(strings.NewReader(text)).Read(); err != nil && err != io.EOF {
+			return err
+		}
+	}
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("%q is not key=value", pair)
+		}
+		if slices.ContainsFunc(*d, func(known client.CustomData) bool { return known.Key == key }) {
+			return fmt.Errorf("the key %q is given twice", key)
+		}
+		*d = append(*d, client.CustomData{Key: key, Value: value})
+	}
+	return nil
+}
+
+func (d *customData) String() string { return "" }
+func (d *customData) Type() string   { return "key=value" }
 
 func (a *app) exportsList() *cobra.Command {
 	var snapshot string

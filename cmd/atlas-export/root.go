@@ -73,7 +73,7 @@ func (a *app) root() *cobra.Command {
 		shell.Args = arguments()
 	}
 	root.SetGlobalNormalizationFunc(flagName)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, "%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	group(root)
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("profile", a.completeProfiles))
@@ -155,6 +155,19 @@ var flagNames = map[string]string{
 
 func flagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	return pflag.NormalizedName(cmp.Or(flagNames[name], name))
+}
+
+// flagError words a flag that can't be read, and which one was meant where it is misspelt.
+func flagError(c *cobra.Command, err error) error {
+	hint := ""
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if name := nearest.Name(unknown.GetSpecifiedName(), names); name != "" {
+			hint = "; did you mean --" + name + "?"
+		}
+	}
+	return usageError(c, "%w%s", err, hint)
 }
 
 // require demands flags that have no default. Cobra's own check comes before a group of

@@ -9,6 +9,7 @@ import (
 
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/outbound"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,7 +27,7 @@ type setting struct {
 
 // settings are all settings, in the order in which they are shown.
 var settings = []setting{
-	{key: "base_url", usage: "`origin` of Atlas or of a gateway", fallback: client.AtlasURL,
+	{key: "base_url", usage: "`origin` of Atlas or of a gateway", fallback: client.AtlasURL, check: checkOrigin,
 		atlas: []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL"}},
 	{key: "group", usage: "`id` of the group, which Atlas also calls project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID"}},
 	{key: "cluster", usage: "`name` of the cluster"},
@@ -50,6 +51,11 @@ func checkOutput(text string) error {
 		return fmt.Errorf("%q is not one of %s%s", text, strings.Join(formats, ", "), nearest.Hint(text, formats))
 	}
 	return nil
+}
+
+func checkOrigin(text string) error {
+	_, err := outbound.ParseOrigin(text)
+	return err
 }
 
 func checkDuration(text string) error {
