@@ -9,15 +9,16 @@ import (
 )
 
 // Name returns the candidate that is most likely meant by the misspelt name, and ""
-// when none is near: one that differs in case alone, else the one with the fewest
-// edits, of which a third of the name's length is allowed.
+// when none is near: one that differs in case alone, or in two neighbouring letters that
+// changed places; else the one with the fewest edits, of which a third of the name's
+// length is allowed.
 func Name(misspelt string, candidates []string) string {
 	const longest = 64 // an edit distance costs the product of both lengths
 	if len(misspelt) > longest {
 		return ""
 	}
 	for _, candidate := range candidates {
-		if strings.EqualFold(misspelt, candidate) {
+		if strings.EqualFold(misspelt, candidate) || swapped(misspelt, candidate) {
 			return candidate
 		}
 	}
@@ -30,6 +31,16 @@ func Name(misspelt string, candidates []string) string {
 		}
 	}
 	return best
+}
+
+// swapped reports whether two neighbouring bytes that changed places are all that differs.
+func swapped(a, b string) bool {
+	for i := 1; i < len(a) && len(a) == len(b); i++ {
+		if a[i-1] != b[i-1] {
+			return a[i-1] == b[i] && a[i] == b[i-1] && a[i+1:] == b[i+1:]
+		}
+	}
+	return false
 }
 
 // Hint words Name's guess for the end of an error, "; did you mean NAME?", and is empty

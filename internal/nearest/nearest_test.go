@@ -15,6 +15,8 @@ func TestName(t *testing.T) {
 		"snapshot":                   "snapshotId",
 		"exportBuckedId":             "exportBucketId",
 		"link":                       "links",
+		"lniks":                      "links",
+		"linsk":                      "links",
 		"custom_data":                "customData",
 		"zebra":                      "",
 		"":                           "",
