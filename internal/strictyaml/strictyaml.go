@@ -69,24 +69,27 @@ func decode(data []byte, into any) (err error) {
 	return yaml.UnmarshalWithOptions(data, into, yaml.Strict())
 }
 
-// Errorf returns an error about the value at a path such as "upstream.groups[2].name",
-// in the form "file:line: path: message". The line is that of the nearest enclosing
-// key that the file holds. The empty path is the document.
-func (d *Document) Errorf(path, format string, args ...any) error {
-	line, known := 0, path
+// Line returns the line of the value at a path such as "upstream.groups[2].name", or that
+// of the nearest enclosing key that the file holds; 0 where it holds none. The empty path
+// is the document.
+func (d *Document) Line(path string) int {
 	for {
-		var ok bool
-		if line, ok = d.lines[known]; ok {
-			break
+		if line, ok := d.lines[path]; ok {
+			return line
 		}
-		cut := strings.LastIndexAny(known, ".[")
+		cut := strings.LastIndexAny(path, ".[")
 		if cut < 0 {
-			break
+			return 0
 		}
-		known = known[:cut]
+		path = path[:cut]
 	}
+}
+
+// Errorf returns an error about the value at a path, in the form
+// "file:line: path: message", with the line that [Document.Line] returns.
+func (d *Document) Errorf(path, format string, args ...any) error {
 	place := d.name
-	if line > 0 {
+	if line := d.Line(path); line > 0 {
 		place = fmt.Sprintf("%s:%d", d.name, line)
 	}
 	if path != "" {
@@ -101,14 +104,10 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	if expected := expects(node, t); expected != "" {
+		return []error{d.Errorf(path, "expected %s", expected)}
+	}
 	switch n := node.(type) {
-	case *ast.StringNode:
-		// The library's own error about a duration has no line.
-		if t == reflect.TypeFor[time.Duration]() {
-			if _, err := time.ParseDuration(n.Value); err != nil {
-				return []error{d.Errorf(path, "not a duration; write it as 500ms, 10s or 1m30s")}
-			}
-		}
 	case *ast.NullNode:
 		// A key whose entries were all taken away must not mean what a missing one does.
 		if t.Kind() == reflect.Slice {
@@ -133,6 +132,54 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 		errs = d.member(n, t, path)
 	}
 	return errs
+}
+
+// expects says how a value of type t is written, where the node is written otherwise. The
+// library's own errors name Go's types and not the key; and it takes 1.5 for 1, and 010 for 8,
+// even where a text belongs.
+func expects(node ast.Node, t reflect.Type) string {
+	var plain bool // a number, or true or false, in no other form than its value's own
+	switch n := node.(type) {
+	case *ast.NullNode, *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		return "" // walk has words for them
+	case ast.ScalarNode:
+		plain = fmt.Sprint(n.GetValue()) == n.GetToken().Value
+	}
+	var ok bool
+	expected := ""
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		expected = "a duration such as 500ms, 10s or 1m30s"
+		if text, isText := node.(*ast.StringNode); isText {
+			_, err := time.ParseDuration(text.Value)
+			ok = err == nil
+		}
+	case t.Kind() == reflect.Int:
+		expected = "a whole number"
+		_, ok = node.(*ast.IntegerNode)
+		ok = ok && plain
+	case t.Kind() == reflect.Bool:
+		expected = "true or false"
+		_, ok = node.(*ast.BoolNode)
+	case t.Kind() == reflect.String:
+		expected = "a text"
+		switch node.(type) {
+		case *ast.StringNode, *ast.LiteralNode:
+			ok = true
+		case ast.ScalarNode:
+			expected, ok = "a text; put it in quotes", plain
+		}
+	case t.Kind() == reflect.Slice:
+		expected = "a list"
+		_, ok = node.(*ast.SequenceNode)
+	case t.Kind() == reflect.Map, t.Kind() == reflect.Struct && len(fields(t)) > 0: // a time or a secret has no keys
+		expected = "keys with values"
+		_, ok = node.(ast.MapNode)
+	}
+	if ok {
+		return ""
+	}
+	return expected
 }
 
 func (d *Document) member(member *ast.MappingValueNode, t reflect.Type, path string) []error {
