@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,8 +10,8 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,11 +38,12 @@ type Config struct {
 	Responses  Responses  `yaml:"responses"`
 	Log        Log        `yaml:"log"`
 
-	// By LoadConfig: where the credentials' variables are, what locates an error, and the files,
+	// By LoadConfig: where the credentials' variables are, what locates a setting, and the files,
 	// as they were just before they were read.
-	getenv func(name string) string // a function: what it returns does not print with the rest
-	errorf func(path, format string, args ...any) error
-	read   map[string]state
+	getenv    func(name string) string // a function: what it returns does not print with the rest
+	document  *strictyaml.Document     // nil without a file
+	variables map[string]string        // that set a path, instead of the file
+	read      map[string]state
 }
 
 // Listener is where callers reach the gateway.
@@ -204,11 +206,9 @@ func LoadConfig(file string, environ []string) (Config, error) {
 		if err != nil {
 			return c, err
 		}
-		document, err := strictyaml.Decode(file, data, &c)
-		if err != nil {
+		if c.document, err = strictyaml.Decode(file, data, &c); err != nil {
 			return c, err
 		}
-		c.errorf = document.Errorf
 	}
 	if err := c.override(environ); err != nil {
 		return c, err
@@ -239,42 +239,78 @@ func (c *Config) files() (files []string) {
 	return files
 }
 
+// errorf returns an error about the setting at a path, and says where it was set.
+func (c *Config) errorf(path, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if variable, ok := c.variables[path]; ok {
+		return fmt.Errorf("environment: %s: %w", variable, err)
+	}
+	if c.document != nil {
+		return c.document.Errorf(path, "%w", err)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// line is where the setting at a path was set: 0 where that was not in the file.
+func (c *Config) line(path string) int {
+	if _, ok := c.variables[path]; ok || c.document == nil {
+		return 0
+	}
+	return c.document.Line(path)
+}
+
+// serviceLink matches the variables that Kubernetes sets for each Service of a namespace, one
+// called atlas-gateway among them, and that no setting has the name of.
+var serviceLink = regexp.MustCompile(`^[A-Z0-9_]+_(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)`)
+
 // override takes settings from the environment.
 func (c *Config) override(environ []string) error {
-	settings := map[string]reflect.Value{}
-	scalars(reflect.ValueOf(c).Elem(), EnvironmentPrefix, settings)
+	settings := map[string]setting{}
+	collect(reflect.ValueOf(c).Elem(), "", settings)
+	c.variables = map[string]string{}
 	var errs []error
 	for _, variable := range environ {
 		name, text, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, EnvironmentPrefix) {
+		if !strings.HasPrefix(name, EnvironmentPrefix) || serviceLink.MatchString(variable) {
 			continue
 		}
 		setting, ok := settings[name]
-		if !ok {
+		switch {
+		case !ok:
 			errs = append(errs, fmt.Errorf("environment: %s is not a setting%s", name, nearest.Hint(name, slices.Sorted(maps.Keys(settings)))))
 			continue
+		case setting.value.Kind() == reflect.Slice:
+			errs = append(errs, fmt.Errorf("environment: %s is a list, which can be set in the file alone", name))
+			continue
 		}
-		if err := set(setting, text); err != nil {
-			errs = append(errs, fmt.Errorf("environment: %s: %w", name, err))
+		c.variables[setting.path] = name
+		if err := set(setting.value, text); err != nil {
+			errs = append(errs, c.errorf(setting.path, "%w", err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// scalars collects the settings that are not lists by the name of their variable.
-func scalars(v reflect.Value, prefix string, into map[string]reflect.Value) {
+// setting is where a variable of the environment belongs.
+type setting struct {
+	path  string
+	value reflect.Value
+}
+
+// collect collects the settings below a path by the names of their variables.
+func collect(v reflect.Value, path string, into map[string]setting) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		name := prefix + strings.ToUpper(key)
+		inner := strings.TrimPrefix(path+"."+key, ".")
 		switch {
-		case !field.IsExported() || field.Type.Kind() == reflect.Slice:
+		case !field.IsExported():
 		case options == "inline":
-			scalars(v.Field(i), prefix, into)
+			collect(v.Field(i), path, into)
 		case field.Type.Kind() == reflect.Struct:
-			scalars(v.Field(i), name+"_", into)
+			collect(v.Field(i), inner, into)
 		default:
-			into[name] = v.Field(i)
+			into[EnvironmentPrefix+strings.ToUpper(strings.ReplaceAll(inner, ".", "_"))] = setting{inner, v.Field(i)}
 		}
 	}
 }
@@ -309,11 +345,6 @@ func set(setting reflect.Value, text string) error {
 func (c *Config) fill() {
 	if c.getenv == nil {
 		c.getenv = os.Getenv
-	}
-	if c.errorf == nil {
-		c.errorf = func(path, format string, args ...any) error {
-			return fmt.Errorf("%s: "+format, append([]any{path}, args...)...)
-		}
 	}
 	fill(&c.Listener.Address, "127.0.0.1:8080")
 	fill(&c.Management.Address, "127.0.0.1:9090")
@@ -353,11 +384,20 @@ type refuser func(path, format string, args ...any)
 
 // check refuses settings that can't be meant, all at once.
 func (c *Config) check() error {
-	var errs []error
-	refuse := func(path, format string, args ...any) { errs = append(errs, c.errorf(path, format, args...)) }
+	type refused struct {
+		line int
+		error
+	}
+	var all []refused
+	refuse := func(path, format string, args ...any) {
+		all = append(all, refused{c.line(path), c.errorf(path, format, args...)})
+	}
 
 	address(c.Listener.Address, "listener.address", refuse)
 	address(c.Management.Address, "management.address", refuse)
+	if c.Management.Address == c.Listener.Address && !strings.HasSuffix(c.Listener.Address, ":0") {
+		refuse("management.address", "is the listener's; operators have a listener of their own")
+	}
 	if c.Listener.PublicURL != "" {
 		if _, err := origin(c.Listener.PublicURL); err != nil {
 			refuse("listener.public_url", "%w", err)
@@ -370,6 +410,9 @@ func (c *Config) check() error {
 		refuse("upstream.base_url", "http is for a loopback address alone; use https")
 	case linkLocal(base.Hostname()):
 		refuse("upstream.base_url", "a link-local address is never Atlas")
+	}
+	if _, err := certificates(c.Upstream.CAFile); err != nil {
+		refuse("upstream.ca_file", "%w", err)
 	}
 	if len(c.Upstream.Credentials) == 0 {
 		refuse("upstream.credentials", "is required: the API key that signs what is forwarded")
@@ -429,7 +472,13 @@ func (c *Config) check() error {
 	oneOf(c.Responses.Check, "responses.check", refuse, "off", "report", "enforce")
 	oneOf(c.Log.Level, "log.level", refuse, "debug", "info", "warn", "error")
 	oneOf(c.Log.Format, "log.format", refuse, "json", "text")
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	slices.SortFunc(all, func(a, b refused) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), strings.Compare(a.Error(), b.Error()))
+	})
+	errs := make([]error, len(all))
+	for i := range all {
+		errs[i] = all[i].error
+	}
 	return errors.Join(errs...)
 }
 
@@ -454,8 +503,8 @@ func (s CredentialSource) check(at string, getenv func(string) string, refuse re
 		}
 	}
 	for i, group := range s.Groups {
-		if _, err := path.Match(group, ""); err != nil {
-			refuse(fmt.Sprintf("%s.groups[%d]", at, i), "%q is not a pattern", group)
+		if err := policy.CheckGroups(group); err != nil {
+			refuse(fmt.Sprintf("%s.groups[%d]", at, i), "%w", err)
 		}
 	}
 }

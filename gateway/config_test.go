@@ -118,13 +118,17 @@ callers:
 		{"a key in place of a certificate's", "callers:", "listener: {tls_cert_file: testdata/config/key, tls_key_file: c4na7y}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: the file can't be read"},
 		{"a file of words", "private_key_file: testdata/config/key", "private_key_file: testdata/config/key-words", "must hold a key and nothing else"},
 		{"a bad pattern", "- public_key_file", "- groups: ['[']\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"[\" is not a pattern"},
+		{"a group that none can be", "- public_key_file", "- groups: [64F0C1A2B3D4E5F607182930]\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"64F0C1A2B3D4E5F607182930\" is not an id, 24 hexadecimal digits in lower case, and would match nothing"},
+		{"authorities that are none", "  credentials:", "  ca_file: testdata/config/key\n  credentials:", ":3: upstream.ca_file: the file holds no PEM certificate"},
+		{"a file of authorities that is missing", "  credentials:", "  ca_file: testdata/none\n  credentials:", ":3: upstream.ca_file: the file can't be read: no such file or directory"},
+		{"one address for both listeners", "callers:", "management: {address: '127.0.0.1:8080'}\ncallers:", ":6: management.address: is the listener's"},
 		{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
 		{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s"},
-		{"a time without a unit", "callers:", "timeouts: {idle: soon}\ncallers:", ":6: timeouts.idle: not a duration"},
+		{"a time without a unit", "callers:", "timeouts: {idle: 5}\ncallers:", ":6: timeouts.idle: expected a duration such as 500ms, 10s or 1m30s"},
 		{"a bad mode", "callers:", "responses: {check: enforced}\ncallers:", `:6: responses.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
 		{"a bad level", "callers:", "log: {level: inf}\ncallers:", "did you mean info?"},
 		{"a bad format", "callers:", "log: {format: yaml}\ncallers:", ":6: log.format"},
-		{"a list where a text belongs", "http://127.0.0.1:9", "[a]", ":2: "},
+		{"a list where a text belongs", "http://127.0.0.1:9", "[a]", ":2: upstream.base_url: expected a text"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -149,13 +153,56 @@ callers:
 	}
 }
 
+// All that is wrong is named at once, in the order of the file.
+func TestLoadConfigNamesEverything(t *testing.T) {
+	_, err := gateway.LoadConfig("testdata/config/bad-values.yaml", []string{"PUBLIC=a", "ATLAS_GATEWAY_RESPONSES_CHECK=none"})
+	want := strings.ReplaceAll(`environment: ATLAS_GATEWAY_RESPONSES_CHECK: is "none"; expected one of off, report, enforce
+FILE:1: listener.address: is "localhost"; expected host:port
+FILE:1: listener.address: is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS
+FILE:3: upstream.base_url: is "ftp://a"; expected http:// or https://
+FILE:4: upstream.credentials[0].groups[0]: "[" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character
+FILE:4: upstream.credentials[0]: expected both public_key_env and private_key_env
+FILE:6: callers.nonce_lifetime: is -1s; expected 10s to 1h
+FILE:8: callers.list[0].name: expected up to 64 letters, digits, dots, hyphens and underscores, the first a letter or digit
+FILE:9: callers.list[0].tokens[0].sha256: expected a SHA-256 hash, 64 hexadecimal digits
+FILE:10: callers.list[0].grants[0].groups: is required; write ["*"] to allow all
+FILE:10: callers.list[0].grants[0].operations[0]: "x" is not an operationId, read, export, manage or *
+FILE:11: limits.in_flight: is -1; expected at least 1
+FILE:12: log.level: is "loud"; expected one of debug, info, warn, error`, "FILE", "testdata/config/bad-values.yaml")
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// Kubernetes tells the processes of a namespace about its Services in variables. Those about
+// one called atlas-gateway begin as the gateway's own do.
+func TestLoadConfigLeavesServiceLinks(t *testing.T) {
+	_, err := gateway.LoadConfig("testdata/config/good-least.yaml", []string{
+		"ATLAS_GATEWAY_SERVICE_HOST=10.0.171.239",
+		"ATLAS_GATEWAY_SERVICE_PORT=8080",
+		"ATLAS_GATEWAY_SERVICE_PORT_HTTPS=8443",
+		"ATLAS_GATEWAY_PORT=tcp://10.0.171.239:8080",
+		"ATLAS_GATEWAY_PORT_8080_TCP=tcp://10.0.171.239:8080",
+		"ATLAS_GATEWAY_PORT_8080_TCP_PROTO=tcp",
+		"ATLAS_GATEWAY_PORT_8080_TCP_PORT=8080",
+		"ATLAS_GATEWAY_PORT_8080_TCP_ADDR=10.0.171.239",
+		"ATLAS_GATEWAY_METRICS_SERVICE_HOST=10.0.171.240", // of one called atlas-gateway-metrics
+		"ATLAS_GATEWAY_METRICS_PORT=tcp://10.0.171.240:9090",
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoadConfigRefusesTheEnvironment(t *testing.T) {
 	for variable, want := range map[string]string{
 		"ATLAS_GATEWAY_LISTENER_ADRESS=x":  "environment: ATLAS_GATEWAY_LISTENER_ADRESS is not a setting; did you mean ATLAS_GATEWAY_LISTENER_ADDRESS?",
 		"ATLAS_GATEWAY_LIMITS_IN_FLIGHT=x": "environment: ATLAS_GATEWAY_LIMITS_IN_FLIGHT: expected a whole number",
 		"ATLAS_GATEWAY_TIMEOUTS_IDLE=x":    "environment: ATLAS_GATEWAY_TIMEOUTS_IDLE: expected a duration",
 		"ATLAS_GATEWAY_CALLERS_ANONYMOUS=": "environment: ATLAS_GATEWAY_CALLERS_ANONYMOUS: expected true or false",
-		"ATLAS_GATEWAY_LOG_LEVEL=loud":     "log.level",
+		"ATLAS_GATEWAY_LOG_LEVEL=loud":     "environment: ATLAS_GATEWAY_LOG_LEVEL: is \"loud\"; expected one of ",
+		"ATLAS_GATEWAY_CALLERS_LIST=x":     "environment: ATLAS_GATEWAY_CALLERS_LIST is a list, which can be set in the file alone",
+		"ATLAS_GATEWAY_LISTENER_PORT=8080": "environment: ATLAS_GATEWAY_LISTENER_PORT is not a setting",
 	} {
 		if _, err := gateway.LoadConfig("testdata/config/good-least.yaml", []string{variable}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", variable, err, want)

@@ -53,7 +53,7 @@ func (g *Gateway) connect(s, before *settings) error {
 	to := s.config.Upstream
 	var err error
 	if s.roots, err = certificates(to.CAFile); err != nil {
-		return err
+		return s.config.errorf("upstream.ca_file", "%w", err)
 	}
 	var known []upstream
 	if before != nil && before.reaches(to, s.roots) {
@@ -191,11 +191,11 @@ func certificates(file string) (*x509.CertPool, error) {
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("upstream.ca_file: %w", unnamed(err))
+		return nil, unnamed(err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("upstream.ca_file: the file holds no PEM certificate")
+		return nil, errors.New("the file holds no PEM certificate")
 	}
 	return pool, nil
 }

@@ -367,6 +367,14 @@ func (g *Grant) check(at string, operationIDs []string, refuse func(path, format
 	}
 }
 
+// CheckGroups refuses a pattern that can match no group's id.
+func CheckGroups(pattern string) error {
+	if problem := groups.problem(pattern); problem != "" {
+		return fmt.Errorf("%q %s", pattern, problem)
+	}
+	return nil
+}
+
 // problem says what is wrong with a pattern, and nothing where it is good.
 func (p part) problem(pattern string) string {
 	if p != serviceURLs {
