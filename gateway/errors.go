@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/gateway/policy"
 )
 
 // kind is a reason for which the gateway itself refuses a request. Its name is the value
@@ -63,6 +65,18 @@ func (r *refusal) Error() string {
 }
 
 func (r *refusal) Unwrap() error { return r.cause }
+
+// reason is why, within the kind: a word of a small set, for metrics. It is empty where the kind
+// says it all.
+func (r *refusal) reason() string {
+	if refused, ok := errors.AsType[*callers.Refusal](r.cause); ok {
+		return string(refused.Reason)
+	}
+	if denied, ok := errors.AsType[*policy.Refusal](r.cause); ok {
+		return denied.Part
+	}
+	return ""
+}
 
 // refuse makes a refusal; the detail is a format for the caller's eyes.
 func refuse(k kind, cause error, detail string, args ...any) *refusal {

@@ -31,8 +31,8 @@ var errUpstreamTimeout = errors.New("Atlas took longer than timeouts.upstream") 
 // forward sends the request to Atlas: the validated bytes, the resolved version, and a
 // header made from nothing.
 func (g *Gateway) forward(x *exchange) error {
-	signer := x.signerFor(x.match.Parameter("groupId"))
-	if signer == nil {
+	x.upstream = x.upstreamFor(x.match.Parameter("groupId"))
+	if x.upstream == nil {
 		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
 	}
 	ctx, cancel := x.sending.context(x.in, x.config.Timeouts.Upstream)
@@ -40,18 +40,18 @@ func (g *Gateway) forward(x *exchange) error {
 
 	began := time.Now()
 	defer func() { x.response.duration = time.Since(began) }()
-	received, err := signer.RoundTrip(x.outbound(ctx))
+	received, err := x.upstream.signer.RoundTrip(x.outbound(ctx))
 	if err != nil {
 		return classifyForward(ctx, x, err)
 	}
 	defer received.Body.Close()
 	x.response.status, x.response.header = received.StatusCode, received.Header
 	if received.StatusCode == http.StatusUnauthorized {
-		cause := signer.Explain(received)
+		cause := x.upstream.signer.Explain(received)
 		if cause == nil {
 			cause = fmt.Errorf("answered 401 %.40q", received.Header.Get("X-Error-Code"))
 		}
-		return refuseCredential(cause)
+		return refuseCredential(x, cause)
 	}
 	x.response.body, err = readResponse(received, x.config.Limits.ResponseBody)
 	if errors.Is(err, errResponseTooLarge) {
@@ -128,7 +128,7 @@ func classifyForward(ctx context.Context, x *exchange, err error) *refusal {
 	)
 	switch {
 	case errors.As(err, &key), errors.As(err, &account):
-		return refuseCredential(err)
+		return refuseCredential(x, err)
 	case errors.As(err, &challenge):
 		return refuse(kindCredential, err, "Atlas asks for a kind of authentication that the gateway does not use.")
 	case errors.As(err, &probe):
@@ -153,8 +153,8 @@ func classifyForward(ctx context.Context, x *exchange, err error) *refusal {
 }
 
 // refuseCredential words that Atlas refuses the gateway's credential, and nothing of it.
-func refuseCredential(cause error) *refusal {
-	return refuse(kindCredential, cause, "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
+func refuseCredential(x *exchange, cause error) *refusal {
+	return refuse(kindCredential, fmt.Errorf("%s: %w", x.upstream.path, cause), "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
 }
 
 // refuseUnsent words why a request was not even sent: Atlas gave neither challenge nor

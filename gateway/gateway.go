@@ -78,6 +78,7 @@ type exchange struct {
 	admitted bool              // by admit, until leave
 	content  any               // by validate: the body's value
 	valid    bool              // by validate: the parameters may be logged
+	upstream *upstream         // by forward
 	sending  sending           // by forward
 	response response          // by forward
 

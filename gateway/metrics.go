@@ -30,8 +30,8 @@ func newMetrics(c *contract.Contract) *metrics {
 		}, []string{"operation", "status"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_refusals_total",
-			Help: "Requests that the gateway itself refused, by operation and by the kind in the field Gateway-Error.",
-		}, []string{"operation", "kind"}),
+			Help: "Requests that the gateway itself refused, by operation, by the kind in the field Gateway-Error, and by the reason: why a caller was not let in (no_credential: so begins whoever uses Digest), or which part of its grants was missing.",
+		}, []string{"operation", "kind", "reason"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "atlas_gateway_request_duration_seconds",
 			Help:    "Time from a request's header to the end of its response.",

@@ -32,7 +32,7 @@ func (g *Gateway) conclude(x *exchange) {
 		level = slog.LevelWarn
 	}
 	if x.refusal != nil {
-		g.metrics.refusals.WithLabelValues(operation, x.refusal.name).Inc()
+		g.metrics.refusals.WithLabelValues(operation, x.refusal.name, x.refusal.reason()).Inc()
 		if x.status >= 500 {
 			level = slog.LevelError
 		}

@@ -61,4 +61,14 @@ func TestRecords(t *testing.T) {
 			t.Errorf("%d (-want +got):\n%s", n, diff)
 		}
 	}
+	metrics := send(t, "GET", g.management+"/metrics", nil, "").body
+	for _, want := range []string{
+		`{kind="forbidden",operation="createBackupExport",reason="operations"} 1`,
+		`{kind="invalid_request",operation="createBackupExport",reason=""} 1`,
+		`{kind="unauthorized",operation="listBackupExports",reason="wrong_credential"} 1`,
+	} {
+		if !strings.Contains(metrics, "\natlas_gateway_refusals_total"+want+"\n") {
+			t.Errorf("the metrics don't count %s:\n%s", want, metrics)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -128,6 +129,6 @@ func onlyHere(address net.Addr, next http.Handler) http.Handler {
 type logWriter struct{ log *slog.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {
-	w.log.Warn("http", "message", string(line))
+	w.log.Warn("http", "message", strings.TrimSpace(string(line)))
 	return len(line), nil
 }

@@ -23,6 +23,7 @@ import (
 
 // upstream is Atlas by one credential.
 type upstream struct {
+	path   string   // of the credential in the configuration
 	groups []string // patterns
 	pair   credentialPair
 	read   [2]state // of the pair's files, when the signer was made
@@ -63,7 +64,7 @@ func (g *Gateway) connect(s, before *settings) error {
 	}
 	base := noteSending(nameErrors(g.metrics.countUpstream(s.connections)))
 	for i, source := range to.Credentials {
-		u := upstream{groups: source.Groups, pair: source.pair()}
+		u := upstream{path: fmt.Sprintf("upstream.credentials[%d]", i), groups: source.Groups, pair: source.pair()}
 		u.read = [2]state{s.config.read[u.pair.name], s.config.read[u.pair.secret]}
 		for _, k := range known {
 			if k.pair == u.pair && !k.replaced(u.read) {
@@ -73,7 +74,7 @@ func (g *Gateway) connect(s, before *settings) error {
 		}
 		if u.signer == nil {
 			if u.signer, err = s.sign(u.pair, base); err != nil {
-				return fmt.Errorf("upstream.credentials[%d]: %w", i, err)
+				return fmt.Errorf("%s: %w", u.path, err)
 			}
 		}
 		s.upstreams = append(s.upstreams, u)
@@ -173,12 +174,12 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// signerFor returns the signer of the first credential that is for the group, or nil.
-func (s *settings) signerFor(group string) signer {
-	for _, u := range s.upstreams {
-		for _, pattern := range u.groups {
+// upstreamFor returns Atlas by the first credential that is for the group, or nil.
+func (s *settings) upstreamFor(group string) *upstream {
+	for i := range s.upstreams {
+		for _, pattern := range s.upstreams[i].groups {
 			if matched, _ := path.Match(pattern, group); matched {
-				return u.signer
+				return &s.upstreams[i]
 			}
 		}
 	}

@@ -543,7 +543,7 @@ func TestWrongKeyIsReplacedInItsFile(t *testing.T) {
 	}
 	write(public, sim.PublicKey)
 	write(private, "c4na7y-wrong-key")
-	g := startWith(t, "callers: {anonymous: true}\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_file: "+public+", private_key_file: "+private+"}]\n")
+	g := startWith(t, "callers: {anonymous: true}\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{groups: ["+sim.EmptyGroupID+"], public_key_file: "+public+", private_key_file: "+private+"}, {public_key_file: "+public+", private_key_file: "+private+"}]\n")
 	accept := map[string]string{"Accept": latest}
 	var group sync.WaitGroup
 	for range 64 {
@@ -565,7 +565,7 @@ func TestWrongKeyIsReplacedInItsFile(t *testing.T) {
 		t.Errorf("with the right key: %d %s", got.status, got.body)
 	}
 	logs := g.logs.String()
-	if !strings.Contains(logs, "credential") || strings.Contains(logs, "c4na7y") || strings.Contains(logs, sim.PrivateKey) {
+	if !strings.Contains(logs, `"cause":"upstream.credentials[1]: digestauth: the server refuses the credential (`) || strings.Contains(logs, "c4na7y") || strings.Contains(logs, sim.PrivateKey) {
 		t.Errorf("logs: %.2000s", logs)
 	}
 }

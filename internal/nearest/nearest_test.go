@@ -17,6 +17,7 @@ func TestName(t *testing.T) {
 		"link":                       "links",
 		"lniks":                      "links",
 		"linsk":                      "links",
+		"lnipq":                      "",
 		"custom_data":                "customData",
 		"zebra":                      "",
 		"":                           "",
