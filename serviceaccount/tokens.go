@@ -216,7 +216,8 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 		strings.ContainsFunc(content.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, &TokenError{Status: response.StatusCode, Cause: errors.New("the token endpoint's answer holds no bearer token")}
 	}
-	lifetime := time.Duration(max(content.ExpiresIn, 1)) * time.Second
+	const day = 24 * 60 * 60 // Atlas says an hour; a server that says centuries means that it never ends
+	lifetime := time.Duration(min(max(content.ExpiresIn, 1), day)) * time.Second
 	return &token{
 		authorization: []string{"Bearer " + content.AccessToken},
 		// At 75 to 90 % of its life, so that several gateways don't ask at the same time.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -136,6 +137,30 @@ func TestTokenIsRenewed(t *testing.T) {
 	expect(t, client, atlas.URL()+buckets, 200)
 	if n, failed := tokenCalls(atlas), atlas.Counts().ByStatus[401]; n != 4 || failed != 0 {
 		t.Errorf("%d tokens, %d requests refused", n, failed)
+	}
+}
+
+// A token endpoint may say any lifetime. One that is negative or longer than a Duration ends
+// nothing but the token.
+func TestTokenLifetimes(t *testing.T) {
+	for _, lifetime := range []string{"-1", "0", "3074457346", "4294967295", "9223372036854775807"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/oauth/token" {
+				io.WriteString(w, `{"access_token":"a","token_type":"Bearer","expires_in":`+lifetime+`}`)
+			}
+		}))
+		transport, err := serviceaccount.NewTransport(serviceaccount.Config{
+			Origin: server.URL,
+			Base:   server.Client().Transport,
+			Credential: func(context.Context) (serviceaccount.Credential, error) {
+				return serviceaccount.Credential{ClientID: "id", ClientSecret: digestauth.NewSecret("secret")}, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, &http.Client{Transport: transport}, server.URL, 200)
+		server.Close()
 	}
 }
 
