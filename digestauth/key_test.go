@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,8 +205,8 @@ func TestSourceErrors(t *testing.T) {
 	unreadable := errors.New("unreadable")
 	v := &vault{err: unreadable}
 	c, _ := u.client(t, func(c *digestauth.Config) { c.Credential = v.read })
-	if _, err := c.Get(u.URL); !errors.Is(err, unreadable) {
-		t.Errorf("got %v", err)
+	if _, err := c.Get(u.URL); !isCredentialError(err) || !errors.Is(err, unreadable) || !strings.Contains(err.Error(), "reading the credential: unreadable") {
+		t.Errorf("got %v, want a CredentialError with the source's", err)
 	}
 	v.set(digestauth.Credential{Username: "u"}, nil)
 	if _, err := c.Get(u.URL); err == nil {

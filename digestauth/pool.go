@@ -71,18 +71,21 @@ const (
 	minWindow  = 8 * 8
 )
 
-// A CredentialError says that the server refuses the credential. Nothing is sent with it for a while, unless the
-// source yields another. The request was refused before any work was done or was not sent at all.
+// A CredentialError says that the server refuses the credential, or that none can be read. Nothing is sent with a refused one
+// for a while, unless the source yields another. The request was refused before any work was done or was not sent at all.
 type CredentialError struct {
-	// Refusals counts those in a row, on fresh nonces and with no success in between.
+	// Refusals counts those in a row, on fresh nonces and with no success in between. It is 0 where none was read.
 	Refusals int
-	// Until is when the same credential will be tried again.
+	// Until is when the same credential will be tried again; zero where none was read.
 	Until time.Time
-	// Source is what reading the credential's source again returned, if that failed.
+	// Source is what reading the credential's source, or reading it again, returned, if that failed.
 	Source error
 }
 
 func (e *CredentialError) Error() string {
+	if e.Refusals == 0 {
+		return e.Source.Error()
+	}
 	msg := fmt.Sprintf("digestauth: the server refuses the credential (%d times in a row)", e.Refusals)
 	if e.Source != nil {
 		msg += "; reading it again failed: " + e.Source.Error()
@@ -106,7 +109,7 @@ func (p *pool) acquire(ctx context.Context) (turn, error) {
 			p.mu.Lock()
 			if p.key == nil {
 				p.mu.Unlock()
-				return turn{}, err
+				return turn{}, &CredentialError{Source: err}
 			}
 			if p.condemned() {
 				e := &CredentialError{Refusals: p.refusals, Until: p.badUntil, Source: err}
