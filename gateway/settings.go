@@ -95,7 +95,7 @@ func (g *Gateway) Reload(config Config) error {
 	}
 	g.settings.Store(after)
 	if before.connections != after.connections {
-		before.connections.CloseIdleConnections()
+		before.connections.Retire()
 	}
 	return nil
 }

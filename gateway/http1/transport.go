@@ -60,6 +60,7 @@ type Transport struct {
 	mu       sync.Mutex
 	idle     []*connection // the latest used last
 	sweeping bool          // closeOld will be called
+	retired  bool          // none is kept
 }
 
 // NewTransport checks the origin; it connects to nothing.
@@ -187,6 +188,10 @@ func (t *Transport) keep(c *connection) {
 	c.since = time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.retired {
+		c.Close()
+		return
+	}
 	t.idle = append(t.idle, c)
 	if !t.sweeping {
 		t.sweeping = true
@@ -217,4 +222,13 @@ func (t *Transport) CloseIdleConnections() {
 		c.Close()
 	}
 	t.idle = nil
+}
+
+// Retire closes the connections that no one uses, and from then on each of the others once its
+// response was read. Requests are still sent, each on a connection of its own.
+func (t *Transport) Retire() {
+	t.mu.Lock()
+	t.retired = true
+	t.mu.Unlock()
+	t.CloseIdleConnections()
 }

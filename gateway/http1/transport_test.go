@@ -585,6 +585,39 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
+// A transport that another replaces keeps no connection, and those in use come to their end.
+func TestRetire(t *testing.T) {
+	under, answer := make(chan struct{}, 1), make(chan struct{})
+	s := serve(t, nil, func(c net.Conn, r *http.Request, _ int) bool {
+		if r.URL.Path == "/slow" {
+			under <- struct{}{}
+			<-answer
+		}
+		io.WriteString(c, ok)
+		return true
+	})
+	tr := transport(t, s.url, nil)
+	get := func(path string) {
+		if got, err := send(t, tr, "GET", s.url+path, ""); got != "200 ok" || err != nil {
+			t.Errorf("%q %v", got, err)
+		}
+	}
+	var group sync.WaitGroup
+	group.Go(func() { get("/slow") })
+	within(t, under, "no request")
+	get("/") // on a connection beside the one in use
+	tr.Retire()
+	within(t, s.ended, "the unused connection is open")
+	close(answer)
+	group.Wait()
+	within(t, s.ended, "the used connection is open")
+	get("/")
+	within(t, s.ended, "another connection is open")
+	if n := s.connections.Load(); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // A server that refuses content before it has read it is heard.
 func TestEarlyResponse(t *testing.T) {
 	s := serve(t, nil, func(c net.Conn, r *http.Request, n int) bool {
