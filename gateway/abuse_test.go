@@ -177,6 +177,13 @@ func TestNothingIsReadBehindChunks(t *testing.T) {
 	if n := strings.Count(answer, "HTTP/1.1 "); n != 1 || upstream.signed.Load() != 1 || !strings.Contains(answer, "Connection: close") {
 		t.Errorf("%d responses, %d requests upstream: %s", n, upstream.signed.Load(), answer)
 	}
+	// HTTP/1.0 has no chunks, but what stands before the gateway may know them.
+	upstream.signed.Store(0)
+	answer = raw(t, g.address, "POST "+v2Exports+" HTTP/1.0\r\nConnection: keep-alive\r\nHost: localhost\r\nAccept: "+latest+"\r\nContent-Type: application/json\r\n"+
+		fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n%s", len(export), export)+"DELETE "+v2Buckets+"/"+bucketID+" HTTP/1.1\r\nHost: localhost\r\nAccept: "+latest+"\r\n\r\n")
+	if n := strings.Count(answer, "HTTP/1."); n != 1 || upstream.signed.Load() != 1 || !strings.Contains(answer, "Connection: close") {
+		t.Errorf("HTTP/1.0: %d responses, %d requests upstream: %s", n, upstream.signed.Load(), answer)
+	}
 }
 
 // A create whose caller goes before it is sent is not sent.

@@ -384,7 +384,9 @@ func TestListenerTLS(t *testing.T) {
 	if answer := raw(t, g.address, request("GET /", "")); strings.HasPrefix(answer, "HTTP/1.1 200") {
 		t.Errorf("plain HTTP: %s", answer)
 	}
-	waitFor(t, "net/http's own log", func() bool { return strings.Contains(g.logs.String(), "client sent an HTTP request to an HTTPS server\"}\n") })
+	waitFor(t, "net/http's own log", func() bool {
+		return strings.Contains(g.logs.String(), "client sent an HTTP request to an HTTPS server\"}\n")
+	})
 }
 
 // A refusal is not held back by content that was announced and does not come, and the

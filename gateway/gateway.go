@@ -33,6 +33,7 @@ type Gateway struct {
 	metrics  *metrics
 	sampled  atomic.Uint64 // responses seen by the check, to pick one in so many
 	draining atomic.Bool
+	working  sync.WaitGroup // a request each
 	ids      requestIDs
 
 	settings atomic.Pointer[settings] // changed by Reload
@@ -88,11 +89,14 @@ type exchange struct {
 
 // ServeHTTP serves one request of a caller.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.working.Add(1)
+	defer g.working.Done()
 	x := &exchange{settings: g.settings.Load(), in: r, out: w, id: g.ids.next(), start: time.Now()}
 	w.Header()["Gateway-Request-Id"] = []string{x.id}
-	// net/http hides a Content-Length beside chunks, which whoever stands before the gateway
-	// may have gone by: nothing behind them is read (RFC 9112, section 6.3).
-	if g.draining.Load() || len(r.TransferEncoding) > 0 {
+	// net/http hides a Content-Length beside chunks, and that HTTP/1.0 announced chunks, which
+	// whoever stands before the gateway may have gone by: nothing behind them is read
+	// (RFC 9112, sections 6.1 and 6.3).
+	if g.draining.Load() || len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 		w.Header()["Connection"] = []string{"close"}
 	}
 	defer g.conclude(x)

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -182,5 +183,50 @@ callers:
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection was kept")
+	}
+}
+
+// A create that its caller left goes on, also while the gateway stops, so that its outcome is
+// in the log. Over HTTP/2 its connection is none the wiser.
+func TestHTTP2CreateGoesOn(t *testing.T) {
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	upstream := startRaw(t, func(conn net.Conn, _ *http.Request) {
+		close(arrived)
+		<-proceed
+		io.WriteString(conn, jsonAnswer(200, job))
+	})
+	certFile, keyFile, roots := selfIssued(t, t.TempDir())
+	g := start(t, upstream.url, "public", privateKey, "listener: {tls_cert_file: "+certFile+", tls_key_file: "+keyFile+"}")
+	connections := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	defer connections.CloseIdleConnections()
+	ctx, leave := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, "POST", "https://"+g.address+v2Exports, strings.NewReader(export))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", latest)
+	request.Header.Set("Content-Type", "application/json")
+	left := make(chan error)
+	go func() {
+		_, err := connections.RoundTrip(request)
+		left <- err
+	}()
+	<-arrived
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	g.stop()
+	select {
+	case err := <-g.stopped:
+		g.stopped <- err
+		t.Error("the gateway stopped before Atlas answered")
+	case <-time.After(700 * time.Millisecond): // Shutdown looks every 500 ms at the most
+	}
+	close(proceed)
+	err = <-g.stopped
+	g.stopped <- nil
+	if logs := g.logs.String(); err != nil || !strings.Contains(logs, `"upstream_status":200`) {
+		t.Errorf("%v: %s", err, logs)
 	}
 }

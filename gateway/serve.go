@@ -72,10 +72,29 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()
 	err := public.Shutdown(limit)
+	if err == nil {
+		err = g.ended(limit)
+	}
 	if err != nil {
 		err = errors.Join(err, public.Close())
 	}
 	return errors.Join(err, operators.Close())
+}
+
+// ended waits for the requests whose callers are gone, as a create goes on. Shutdown waits for
+// connections, and over HTTP/2 such a request has left its own.
+func (g *Gateway) ended(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		g.working.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // listen notes the address that callers reach the gateway at, which is the public URL where
