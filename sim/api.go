@@ -46,7 +46,7 @@ func (s *Server) newAPI() (http.Handler, error) {
 	routes.wrap = func(pattern string, next http.HandlerFunc) http.HandlerFunc {
 		op := operations[pattern]
 		if op == nil {
-			missing = append(missing, fmt.Errorf("sim: nothing is known about %s", pattern))
+			missing = append(missing, fmt.Errorf("nothing is known about %s", pattern))
 			op = &operation{}
 		}
 		_, op.path, _ = strings.Cut(pattern, " ")

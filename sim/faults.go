@@ -88,15 +88,15 @@ func (s *Server) SetFaults(list []Fault) error {
 	for i, fault := range list {
 		switch {
 		case !containsKind(fault.Kind):
-			return fmt.Errorf("sim: faults[%d]: the kind %q is not one of %v", i, fault.Kind, faultKinds)
+			return fmt.Errorf("faults[%d]: the kind %q is not one of %v", i, fault.Kind, faultKinds)
 		case fault.Operation != "" && s.operation(fault.Operation) == nil:
-			return fmt.Errorf("sim: faults[%d]: the operation %q is not one of %s", i, fault.Operation, strings.Join(s.operationIDs(), ", "))
+			return fmt.Errorf("faults[%d]: the operation %q is not one of %s", i, fault.Operation, strings.Join(s.operationIDs(), ", "))
 		case fault.Share < 0 || fault.Share > 1:
-			return fmt.Errorf("sim: faults[%d]: share must be 0 to 1", i)
+			return fmt.Errorf("faults[%d]: share must be 0 to 1", i)
 		case fault.After < 0 || fault.Count < 0 || fault.Latency < 0 || fault.RetryAfter < 0 || fault.Bytes < 0:
-			return fmt.Errorf("sim: faults[%d]: after, count, latency, retryAfter and bytes must not be negative", i)
+			return fmt.Errorf("faults[%d]: after, count, latency, retryAfter and bytes must not be negative", i)
 		case (fault.Kind == FaultRedirect) != (fault.Location != ""):
-			return fmt.Errorf("sim: faults[%d]: location is for redirect, and redirect needs it", i)
+			return fmt.Errorf("faults[%d]: location is for redirect, and redirect needs it", i)
 		}
 		states[i] = &faultState{FaultState: FaultState{Fault: fault}}
 	}

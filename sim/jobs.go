@@ -120,7 +120,7 @@ func (o Outcome) check() error {
 	case "", successful, failedState, cancelled:
 		return nil
 	}
-	return fmt.Errorf("sim: the state %q is not one of %s, %s, %s", o.State, successful, failedState, cancelled)
+	return fmt.Errorf("the state %q is not one of %s, %s, %s", o.State, successful, failedState, cancelled)
 }
 
 // EndJob ends an active job now. It returns once the job's files, if it succeeds, are
@@ -133,7 +133,7 @@ func (s *Server) EndJob(id string, outcome Outcome) error {
 	job := s.store.jobs[id]
 	if job == nil || job.ended() {
 		s.store.mu.Unlock()
-		return fmt.Errorf("sim: there is no active job %q", id)
+		return fmt.Errorf("there is no active job %q", id)
 	}
 	ending := *job
 	ending.Outcome = outcome

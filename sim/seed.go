@@ -195,7 +195,7 @@ func ParseSeed(name string, data []byte) (*Seed, error) {
 func ReadSeed(file string) (*Seed, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("sim: the seed: %w", err)
+		return nil, fmt.Errorf("the seed: %w", err)
 	}
 	return ParseSeed(file, data)
 }
@@ -356,7 +356,7 @@ type group struct {
 
 func newWorld(seed *Seed) (*world, error) {
 	err := seed.check(func(path, format string, args ...any) error {
-		return fmt.Errorf("sim: the seed: %s: %w", path, fmt.Errorf(format, args...))
+		return fmt.Errorf("the seed: %s: %w", path, fmt.Errorf(format, args...))
 	})
 	if err != nil {
 		return nil, err

@@ -104,7 +104,7 @@ func TestBadSeeds(t *testing.T) {
 		seed := sim.DefaultSeed()
 		change(seed)
 		_, err := sim.New(sim.Config{Seed: seed})
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "sim: the seed: ") {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "the seed: ") {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -106,25 +106,25 @@ func (s *Server) SetSettings(settings Settings) error {
 func (s *Server) checkSettings(settings Settings) error {
 	switch n, r := settings.Nonces, settings.RateLimit; {
 	case n.Max < 0, n.Lifetime < 0, n.Uses < 0:
-		return errors.New("sim: nonces: max, lifetime and uses must not be negative")
+		return errors.New("nonces: max, lifetime and uses must not be negative")
 	case n.Refuse < 0, n.Refuse > 1:
-		return errors.New("sim: nonces: refuse must be a share, 0 to 1")
+		return errors.New("nonces: refuse must be a share, 0 to 1")
 	case r.Capacity < 0, r.Refill < 0, r.Period < 0:
-		return errors.New("sim: rateLimit: capacity, refill and period must not be negative")
+		return errors.New("rateLimit: capacity, refill and period must not be negative")
 	}
 	for _, algorithm := range settings.Challenge.Algorithms {
 		if _, err := digestauth.HA1(algorithm, "", "", digestauth.Secret{}); err != nil || algorithm == "" {
-			return fmt.Errorf("sim: challenge: the algorithm %q is not one of MD5, SHA-256, SHA-512-256", algorithm)
+			return fmt.Errorf("challenge: the algorithm %q is not one of MD5, SHA-256, SHA-512-256", algorithm)
 		}
 	}
 	for id, dates := range settings.Removed {
 		operation := s.operation(id)
 		if operation == nil {
-			return fmt.Errorf("sim: removed: there is no operation %q", id)
+			return fmt.Errorf("removed: there is no operation %q", id)
 		}
 		for _, date := range dates {
 			if !operation.defines(date) {
-				return fmt.Errorf("sim: removed: %s has no version %q", id, date)
+				return fmt.Errorf("removed: %s has no version %q", id, date)
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Speed = 1
 	}
 	if cfg.Speed < 0 {
-		return nil, fmt.Errorf("sim: the speed %v is negative", cfg.Speed)
+		return nil, fmt.Errorf("the speed %v is negative", cfg.Speed)
 	}
 	cfg.Listen, cfg.ControlListen = orDefault(cfg.Listen, "127.0.0.1:0"), orDefault(cfg.ControlListen, "127.0.0.1:0")
 	cfg.QueueTime, cfg.RunTime = orDefault(cfg.QueueTime, 30*time.Second), orDefault(cfg.RunTime, 11*time.Minute+30*time.Second)
@@ -176,7 +176,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.ExportDir != "" {
 		if s.bucket, err = os.OpenRoot(cfg.ExportDir); err != nil {
-			return nil, fmt.Errorf("sim: the export directory: %w", err)
+			return nil, fmt.Errorf("the export directory: %w", err)
 		}
 	}
 	s.running.Go(s.runJobs)
@@ -199,7 +199,7 @@ func Start(tb TB, cfg Config) *Server {
 		err = s.Listen()
 	}
 	if err != nil {
-		tb.Fatalf("%v", err)
+		tb.Fatalf("sim: %v", err)
 	}
 	return s
 }
@@ -233,11 +233,11 @@ func (s *Server) Control() http.Handler { return s.control }
 // Listen opens both listeners and serves on them until Close.
 func (s *Server) Listen() error {
 	scheme := "http://"
-	apiListener, err := s.listen(s.cfg.Listen)
+	apiListener, err := net.Listen("tcp", s.cfg.Listen)
 	if err != nil {
 		return err
 	}
-	controlListener, err := s.listen(s.cfg.ControlListen)
+	controlListener, err := net.Listen("tcp", s.cfg.ControlListen)
 	if err != nil {
 		apiListener.Close()
 		return err
@@ -263,20 +263,12 @@ func (s *Server) Listen() error {
 func (cfg *Config) checkAddress(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("sim: the address %q: %w", address, err)
+		return fmt.Errorf("the address %q: %w", address, err)
 	}
 	if ip := net.ParseIP(host); !cfg.AllowRemote && host != "localhost" && !ip.IsLoopback() {
-		return fmt.Errorf("sim: the address %q is not loopback; the simulation's keys are public", address)
+		return fmt.Errorf("the address %q is not loopback; the simulation's keys are public", address)
 	}
 	return nil
-}
-
-func (s *Server) listen(address string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("sim: %w", err)
-	}
-	return listener, nil
 }
 
 func (s *Server) serve(listener net.Listener, handler http.Handler) {
@@ -341,7 +333,7 @@ func checkOrigin(origin string) error {
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return fmt.Errorf("sim: the public URL %q is not an origin such as https://cloud.mongodb.com", origin)
+		return fmt.Errorf("the public URL %q is not an origin such as https://cloud.mongodb.com", origin)
 	}
 	return nil
 }

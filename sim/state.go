@@ -138,7 +138,7 @@ func (s *Server) load() (*store, error) {
 		case err == nil:
 			return st, s.restore(st, saved)
 		case !errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("sim: the state file: %w", err)
+			return nil, fmt.Errorf("the state file: %w", err)
 		}
 	}
 	for _, group := range s.cfg.Seed.Groups {
@@ -175,14 +175,14 @@ func (s *Server) restore(st *store, saved *state) error {
 	for i := range saved.Buckets {
 		bucket := &saved.Buckets[i]
 		if s.world.groups[bucket.GroupID] == nil {
-			return fmt.Errorf("sim: the state file: %s: the seed has no group %s, of the bucket %s", s.cfg.StateFile, bucket.GroupID, bucket.ID)
+			return fmt.Errorf("the state file: %s: the seed has no group %s, of the bucket %s", s.cfg.StateFile, bucket.GroupID, bucket.ID)
 		}
 		st.addBucket(bucket)
 	}
 	for i := range saved.Jobs {
 		job := &saved.Jobs[i]
 		if s.clusterOf(job) == nil || s.clusterOf(job).snapshot(job.SnapshotID) == nil {
-			return fmt.Errorf("sim: the state file: %s: the seed has no snapshot %s of %s in %s, of the job %s",
+			return fmt.Errorf("the state file: %s: the seed has no snapshot %s of %s in %s, of the job %s",
 				s.cfg.StateFile, job.SnapshotID, job.ClusterName, job.GroupID, job.ID)
 		}
 		st.addJob(job)
@@ -214,7 +214,7 @@ func (s *Server) save() error {
 		err = writeFile(s.cfg.StateFile, append(data, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("sim: the state file: %w", err)
+		return fmt.Errorf("the state file: %w", err)
 	}
 	s.saved = generation
 	return nil

@@ -40,7 +40,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"serve"}, 2, `"serve" is not a flag`},
 		{[]string{"-speed", "fast"}, 2, "invalid value"},
 		{[]string{"-speed", "-1"}, 2, "the speed -1 is negative"},
-		{[]string{"-listen", "0.0.0.0:0"}, 2, "is not loopback"},
+		{[]string{"-listen", "0.0.0.0:0"}, 2, `atlas-sim: the address "0.0.0.0:0" is not loopback`},
 		{[]string{"-tls-cert", "x"}, 2, "-tls-cert and -tls-key go together"},
 		{[]string{"-tls-cert", "x", "-tls-key", "y"}, 2, "the certificate: open x"},
 		{[]string{"-seed", write("seed.yaml", "group: []\n")}, 2, "seed.yaml:1: group: unknown key; did you mean groups?"},
