@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"net"
 	"net/http"
@@ -23,16 +24,23 @@ import (
 
 func TestConfigErrors(t *testing.T) {
 	for want, cfg := range map[string]sim.Config{
-		`the address "0.0.0.0:0" is not loopback`:      {Listen: "0.0.0.0:0"},
-		`the address ":0" is not loopback`:             {ControlListen: ":0"},
-		`the address "example.com:80" is not loopback`: {Listen: "example.com:80"},
-		`the address "27080"`:                          {Listen: "27080"},
-		"the speed -1 is negative":                     {Speed: -1},
-		`the public URL "cloud" is not an origin`:      {PublicURL: "cloud"},
-		`the public URL "http://x/y" is not an origin`: {PublicURL: "http://x/y"},
-		"the export directory":                         {ExportDir: "testdata/none"},
-		"refuse must be a share":                       {Settings: sim.Settings{Nonces: sim.Nonces{Refuse: -1}}},
-		"faults[0]: the kind":                          {Faults: []sim.Fault{{}}},
+		`the address "0.0.0.0:0" is not loopback`:                  {Listen: "0.0.0.0:0"},
+		`the address ":0" is not loopback`:                         {ControlListen: ":0"},
+		`the address "example.com:80" is not loopback`:             {Listen: "example.com:80"},
+		`the address "27080"`:                                      {Listen: "27080"},
+		"Config.Speed is -1; it must be a finite number above 0":   {Speed: -1},
+		"Config.Speed is NaN; it must be a finite number above 0":  {Speed: math.NaN()},
+		"Config.Speed is +Inf; it must be a finite number above 0": {Speed: math.Inf(1)},
+		"Config.Speed is -Inf; it must be a finite number above 0": {Speed: math.Inf(-1)},
+		"Config.QueueTime is -1s; it must not be negative":         {QueueTime: -time.Second},
+		"Config.RunTime is -1s; it must not be negative":           {RunTime: -time.Second},
+		"Config.LogRequests is -1; it must not be negative":        {LogRequests: -1},
+		"Config.LogBytes is -1; it must not be negative":           {LogBytes: -1},
+		`the public URL "cloud" is not an origin`:                  {PublicURL: "cloud"},
+		`the public URL "http://x/y" is not an origin`:             {PublicURL: "http://x/y"},
+		"the export directory":                                     {ExportDir: "testdata/none"},
+		"refuse must be a share":                                   {Settings: sim.Settings{Nonces: sim.Nonces{Refuse: -1}}},
+		"faults[0]: the kind":                                      {Faults: []sim.Fault{{}}},
 	} {
 		if _, err := sim.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
@@ -69,7 +77,7 @@ func (f *failing) Fatalf(format string, args ...any) { f.failed = fmt.Sprintf(fo
 func TestStartFails(t *testing.T) {
 	f := &failing{TB: t}
 	sim.Start(f, sim.Config{Speed: -1})
-	check(t, "failure", f.failed, "sim: the speed -1 is negative")
+	check(t, "failure", f.failed, "sim: Config.Speed is -1; it must be a finite number above 0")
 }
 
 func TestTLS(t *testing.T) {

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -131,16 +132,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Seed == nil {
 		cfg.Seed = DefaultSeed()
 	}
-	if cfg.Speed == 0 {
-		cfg.Speed = 1
-	}
-	if cfg.Speed < 0 {
-		return nil, fmt.Errorf("the speed %v is negative", cfg.Speed)
-	}
+	cfg.Speed = orDefault(cfg.Speed, 1)
 	cfg.Listen, cfg.ControlListen = orDefault(cfg.Listen, "127.0.0.1:0"), orDefault(cfg.ControlListen, "127.0.0.1:0")
 	cfg.QueueTime, cfg.RunTime = orDefault(cfg.QueueTime, 30*time.Second), orDefault(cfg.RunTime, 11*time.Minute+30*time.Second)
 	cfg.LogRequests, cfg.LogBytes = orDefault(cfg.LogRequests, 10_000), orDefault(cfg.LogBytes, 64<<20)
-	if err := errors.Join(cfg.checkAddress(cfg.Listen), cfg.checkAddress(cfg.ControlListen), checkOrigin(cfg.PublicURL)); err != nil {
+	if err := errors.Join(cfg.checkNumbers(), cfg.checkAddress(cfg.Listen), cfg.checkAddress(cfg.ControlListen), checkOrigin(cfg.PublicURL)); err != nil {
 		return nil, err
 	}
 	world, err := newWorld(cfg.Seed)
@@ -256,6 +252,23 @@ func (s *Server) Listen() error {
 	s.mu.Unlock()
 	s.serve(&recordingListener{Listener: apiListener, record: &s.record}, s.api)
 	s.serve(controlListener, s.control)
+	return nil
+}
+
+// checkNumbers refuses what no speed, time or size can be.
+func (cfg *Config) checkNumbers() error {
+	switch {
+	case !(cfg.Speed > 0) || math.IsInf(cfg.Speed, 1): // NaN is not greater either
+		return fmt.Errorf("Config.Speed is %v; it must be a finite number above 0", cfg.Speed)
+	case cfg.QueueTime < 0:
+		return fmt.Errorf("Config.QueueTime is %v; it must not be negative", cfg.QueueTime)
+	case cfg.RunTime < 0:
+		return fmt.Errorf("Config.RunTime is %v; it must not be negative", cfg.RunTime)
+	case cfg.LogRequests < 0:
+		return fmt.Errorf("Config.LogRequests is %d; it must not be negative", cfg.LogRequests)
+	case cfg.LogBytes < 0:
+		return fmt.Errorf("Config.LogBytes is %d; it must not be negative", cfg.LogBytes)
+	}
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -108,6 +109,12 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	}
 	if flags.NArg() > 0 {
 		return cfg, fmt.Errorf("%q is not a flag; -h lists them", flags.Arg(0))
+	}
+	switch { // 0 would be the default of sim.Config
+	case !(cfg.Speed > 0) || math.IsInf(cfg.Speed, 1):
+		return cfg, fmt.Errorf("-speed is %v; it must be a finite number above 0", cfg.Speed)
+	case cfg.LogRequests < 1:
+		return cfg, fmt.Errorf("-log-requests is %d; it must be 1 or more", cfg.LogRequests)
 	}
 	if (*certificate == "") != (*key == "") {
 		return cfg, errors.New("-tls-cert and -tls-key go together")

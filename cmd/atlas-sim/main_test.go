@@ -30,6 +30,8 @@ func TestUsage(t *testing.T) {
 		}
 		return file
 	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop() // one that starts all the same ends at once
 	for _, test := range []struct {
 		args   []string
 		status int
@@ -39,7 +41,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"-sped", "1"}, 2, "flag provided but not defined: -sped; -h lists the flags"},
 		{[]string{"serve"}, 2, `"serve" is not a flag`},
 		{[]string{"-speed", "fast"}, 2, "invalid value"},
-		{[]string{"-speed", "-1"}, 2, "the speed -1 is negative"},
+		{[]string{"-speed", "-1"}, 2, "atlas-sim: -speed is -1; it must be a finite number above 0"},
+		{[]string{"-speed", "0"}, 2, "-speed is 0; it must be"},
+		{[]string{"-speed", "NaN"}, 2, "-speed is NaN; it must be"},
+		{[]string{"-speed", "Inf"}, 2, "-speed is +Inf; it must be"},
+		{[]string{"-log-requests", "-1"}, 2, "atlas-sim: -log-requests is -1; it must be 1 or more"},
+		{[]string{"-log-requests", "0"}, 2, "-log-requests is 0; it must be"},
 		{[]string{"-listen", "0.0.0.0:0"}, 2, `atlas-sim: the address "0.0.0.0:0" is not loopback`},
 		{[]string{"-tls-cert", "x"}, 2, "-tls-cert and -tls-key go together"},
 		{[]string{"-tls-cert", "x", "-tls-key", "y"}, 2, "the certificate: open x"},
@@ -50,7 +57,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-export-dir", filepath.Join(dir, "none")}, 2, "the export directory"},
 	} {
 		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), test.args, nil, strings.NewReader(""), &stdout, &stderr)
+		status := run(stopped, test.args, nil, strings.NewReader(""), &stdout, &stderr)
 		if status != test.status || !strings.Contains(stderr.String(), test.want) || stdout.Len() > 0 {
 			t.Errorf("%v: status %d, want %d\nstdout: %s\nstderr: %s", test.args, status, test.status, &stdout, &stderr)
 		}
