@@ -94,10 +94,13 @@ type entry struct {
 	body []byte
 }
 
-func (e *entry) size() int { return len(e.Raw) + len(e.body) + 256 }
+func (e *entry) size() int { return len(e.Raw) + len(e.body) + minEntrySize }
+
+// minEntrySize is what an entry without bytes counts for.
+const minEntrySize = 256
 
 func (rec *record) init(requests, size int) {
-	rec.entries = make([]entry, requests)
+	rec.entries = make([]entry, min(requests, size/minEntrySize+1)) // more never fit
 	rec.maxSize = size
 }
 

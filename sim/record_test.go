@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -153,7 +154,7 @@ func TestLogIsBounded(t *testing.T) {
 	check(t, "since", len(atlas.Requests(4)), 1)
 	check(t, "counted", atlas.Counts().Requests, int64(5))
 
-	small := start(t, sim.Config{LogBytes: 10_000})
+	small := start(t, sim.Config{LogRequests: math.MaxInt, LogBytes: 10_000})
 	for range 10 {
 		plainly(t, "POST", small.URL()+"/", strings.Repeat("x", 1000)) // twice: raw and content
 	}
