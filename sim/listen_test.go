@@ -38,6 +38,7 @@ func TestConfigErrors(t *testing.T) {
 		"Config.LogBytes is -1; it must not be negative":           {LogBytes: -1},
 		`the public URL "cloud" is not an origin`:                  {PublicURL: "cloud"},
 		`the public URL "http://x/y" is not an origin`:             {PublicURL: "http://x/y"},
+		"testdata/none/state can't be written: no such file":       {StateFile: "testdata/none/state"},
 		"the export directory":                                     {ExportDir: "testdata/none"},
 		"refuse must be a share":                                   {Settings: sim.Settings{Nonces: sim.Nonces{Refuse: -1}}},
 		"faults[0]: the kind":                                      {Faults: []sim.Fault{{}}},

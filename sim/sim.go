@@ -61,7 +61,7 @@ type Config struct {
 	// Seed is the world: groups, clusters, snapshots and keys. Nil means [DefaultSeed].
 	Seed *Seed
 	// StateFile, if not empty, keeps buckets and jobs over restarts. A file that is
-	// missing is created; one that is damaged is an error.
+	// missing is created; one that is damaged or can't be written is an error.
 	StateFile string
 	// ExportDir, if not empty, is the existing directory that stands for all object
 	// storage: a job's files go below ExportDir/<bucket>/<prefix>.
@@ -168,6 +168,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.store, err = s.load(); err != nil {
+		return nil, err
+	}
+	if err := s.save(); err != nil { // now rather than at the first create
 		return nil, err
 	}
 	if cfg.ExportDir != "" {

@@ -214,7 +214,11 @@ func (s *Server) save() error {
 		err = writeFile(s.cfg.StateFile, append(data, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("the state file: %w", err)
+		var inner *fs.PathError
+		if errors.As(err, &inner) {
+			err = inner.Err // without the name of the temporary file
+		}
+		return fmt.Errorf("the state file %s can't be written: %w", s.cfg.StateFile, err)
 	}
 	s.saved = generation
 	return nil

@@ -52,6 +52,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-tls-cert", "x", "-tls-key", "y"}, 2, "the certificate: open x"},
 		{[]string{"-seed", write("seed.yaml", "group: []\n")}, 2, "seed.yaml:1: group: unknown key; did you mean groups?"},
 		{[]string{"-state", write("state.json", "")}, 2, "state.json is damaged"},
+		{[]string{"-state", filepath.Join(dir, "none", "state.json")}, 2, "none/state.json can't be written: no such file or directory"},
 		{[]string{"-settings", write("settings.json", `{"nonce":{}}`)}, 2, `settings.json: json: unknown field "nonce"`},
 		{[]string{"-faults", write("faults.json", `[] []`)}, 2, "something follows the JSON"},
 		{[]string{"-export-dir", filepath.Join(dir, "none")}, 2, "the export directory"},
