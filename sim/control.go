@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"atlas-export-gateway/internal/strictjson"
 )
 
 // endpoint serves one pattern of the control listener; its errors are the tester's.
@@ -114,6 +116,9 @@ func (s *Server) changeSettings(r *http.Request, settings Settings) (Settings, e
 	// What the current settings point at must stay as it is.
 	settings.Challenge.Algorithms = slices.Clone(settings.Challenge.Algorithms)
 	settings.Removed = maps.Clone(settings.Removed)
+	for id, dates := range settings.Removed {
+		settings.Removed[id] = slices.Clone(dates)
+	}
 	err := decodeJSON(r, &settings)
 	if err == nil {
 		err = s.SetSettings(settings)
@@ -134,15 +139,11 @@ func readJSON[T any](r *http.Request) (T, error) {
 }
 
 func decodeJSON(r *http.Request, into any) error {
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
+	content, err := io.ReadAll(r.Body)
+	if err != nil {
 		return err
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return errors.New("something follows the JSON")
-	}
-	return nil
+	return strictjson.Decode(content, into)
 }
 
 func writeControl(w http.ResponseWriter, status int, answer any) {

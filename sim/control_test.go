@@ -78,6 +78,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("%v: %s", err, shown)
 	}
 	control(t, atlas, 400, "PATCH", "/settings", `{"removed":{"listExportBuckets":["2023-01-02"]}}`)
+	control(t, atlas, 400, "PATCH", "/settings", `{"removed":{"listExportBuckets":["2023-01-02", 1]}}`)
 	check(t, "settings after an error", atlas.Settings(), settings)
 	control(t, atlas, 200, "PUT", "/settings", `{}`)
 	check(t, "settings", atlas.Settings(), sim.Settings{})
@@ -108,19 +109,20 @@ func TestControlErrors(t *testing.T) {
 		want               string
 	}{
 		{"GET", "/requests?since=x", "", 400, "since is not a number"},
-		{"PATCH", "/settings", `{"nonce":{}}`, 400, `unknown field "nonce"`},
-		{"PATCH", "/settings", `{"nonces":{"lifetime":"soon"}}`, 400, "invalid duration"},
+		{"PATCH", "/settings", `{"nonce":{}}`, 400, "line 1, column 2: /nonce: is not a known member; did you mean nonces?"},
+		{"PATCH", "/settings", `{"nonces":{"lifetime":"soon"}}`, 400, "/nonces/lifetime: is not a duration; write it as"},
 		{"PATCH", "/settings", `{"nonces":{"refuse":2}}`, 400, "refuse must be a share"},
 		{"PATCH", "/settings", `{"nonces":{"uses":-1}}`, 400, "must not be negative"},
 		{"PATCH", "/settings", `{"rateLimit":{"refill":-1}}`, 400, "must not be negative"},
 		{"PATCH", "/settings", `{"challenge":{"algorithms":["MD4"]}}`, 400, "MD4"},
 		{"PATCH", "/settings", `{"removed":{"listAll":[]}}`, 400, "listAll"},
-		{"PATCH", "/settings", `{} {}`, 400, "something follows the JSON"},
-		{"PUT", "/settings", ``, 400, "EOF"},
+		{"PATCH", "/settings", `{} {}`, 400, "line 1, column 4: not valid JSON"},
+		{"PUT", "/settings", ``, 400, "line 1, column 1: the JSON ends early"},
 		{"PUT", "/faults", `[{"kind":"x"}]`, 400, "faults[0]: the kind"},
-		{"PUT", "/faults", `{}`, 400, "cannot unmarshal"},
+		{"PUT", "/faults", "[{\"kind\":\"reset\",\n\"count\":true}]", 400, "line 2, column 9: /0/count: must be a whole number"},
+		{"PUT", "/faults", `{}`, 400, "line 1, column 1: must be an array"},
 		{"POST", "/clock/advance", `{"by":"-1s"}`, 400, "does not go back"},
-		{"POST", "/clock/advance", `[]`, 400, "cannot unmarshal"},
+		{"POST", "/clock/advance", `[]`, 400, "line 1, column 1: must be an object"},
 		{"POST", "/jobs/outcomes", `{"state":"Lost"}`, 400, "Lost"},
 		{"POST", "/jobs/x/end", `{}`, 400, "no active job"},
 		{"GET", "/reset", "", 404, "there is no GET /reset"},

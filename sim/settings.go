@@ -140,8 +140,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // UnmarshalText reads the form that time.ParseDuration takes.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return errors.New("is not a duration; write it as 500ms, 10s or 1m30s")
+	}
 	*d = Duration(parsed)
-	return err
+	return nil
 }
 
 // std returns the duration as Go has it.

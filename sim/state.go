@@ -9,13 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"atlas-export-gateway/internal/strictjson"
 )
 
 // store holds what requests change: buckets and jobs. What it points at is never
@@ -156,13 +157,8 @@ func readState(file string) (*state, error) {
 		return nil, err
 	}
 	var saved state
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&saved); err != nil {
+	if err := strictjson.Decode(data, &saved); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", file, err)
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%s is damaged: something follows the state", file)
 	}
 	if saved.Format != stateFormat {
 		return nil, fmt.Errorf("%s has the format %d; this program reads %d", file, saved.Format, stateFormat)

@@ -98,12 +98,12 @@ func TestStateIsSavedBeforeTheAnswer(t *testing.T) {
 func TestDamagedState(t *testing.T) {
 	good := `{"format":1,"advance":"0s","buckets":[],"jobs":[]}`
 	for name, test := range map[string]struct{ content, want string }{
-		"empty":              {"", "is damaged: EOF"},
-		"cut off":            {good[:20], "is damaged: unexpected EOF"},
-		"more than one":      {good + good, "is damaged: something follows the state"},
-		"unknown member":     {strings.Replace(good, "format", "formats", 1), `is damaged: json: unknown field "formats"`},
+		"empty":              {"", "is damaged: line 1, column 1: the JSON ends early"},
+		"cut off":            {good[:20], "is damaged: line 1, column 21: the JSON ends early"},
+		"more than one":      {good + good, "is damaged: line 1, column 51: not valid JSON"},
+		"unknown member":     {strings.Replace(good, "format", "formats", 1), "is damaged: line 1, column 2: /formats: is not a known member; did you mean format?"},
 		"another format":     {strings.Replace(good, "1", "2", 1), "has the format 2; this program reads 1"},
-		"no JSON":            {"groups: []", "is damaged: invalid character"},
+		"no JSON":            {"groups: []", "is damaged: line 1, column 1: not valid JSON: invalid character"},
 		"group of nowhere":   {strings.Replace(good, `"buckets":[`, `"buckets":[{"id":"65a9d3e1f20b4c7788990011","groupId":"65a9d3e1f20b4c7788990012"}`, 1), "the seed has no group 65a9d3e1f20b4c7788990012, of the bucket"},
 		"cluster of a dream": {strings.Replace(good, `"jobs":[`, `"jobs":[{"id":"x","groupId":"`+sim.GroupID+`","clusterName":"dream"}`, 1), "of dream in " + sim.GroupID},
 	} {

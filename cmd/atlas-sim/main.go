@@ -28,6 +28,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"atlas-export-gateway/internal/strictjson"
 	"atlas-export-gateway/sim"
 )
 
@@ -140,18 +141,12 @@ func readJSON(name string, into any) error {
 	if name == "" {
 		return nil
 	}
-	file, err := os.Open(name)
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	decoder := json.NewDecoder(file)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
+	if err := strictjson.Decode(data, into); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return fmt.Errorf("%s: something follows the JSON", name)
 	}
 	return nil
 }

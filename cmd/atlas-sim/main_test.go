@@ -53,8 +53,9 @@ func TestUsage(t *testing.T) {
 		{[]string{"-seed", write("seed.yaml", "group: []\n")}, 2, "seed.yaml:1: group: unknown key; did you mean groups?"},
 		{[]string{"-state", write("state.json", "")}, 2, "state.json is damaged"},
 		{[]string{"-state", filepath.Join(dir, "none", "state.json")}, 2, "none/state.json can't be written: no such file or directory"},
-		{[]string{"-settings", write("settings.json", `{"nonce":{}}`)}, 2, `settings.json: json: unknown field "nonce"`},
-		{[]string{"-faults", write("faults.json", `[] []`)}, 2, "something follows the JSON"},
+		{[]string{"-settings", write("settings.json", `{"nonce":{}}`)}, 2, "settings.json: line 1, column 2: /nonce: is not a known member; did you mean nonces?"},
+		{[]string{"-faults", write("faults.json", `[] []`)}, 2, "faults.json: line 1, column 4: not valid JSON"},
+		{[]string{"-faults", write("fault.json", `{"kind":"reset"}`)}, 2, "fault.json: line 1, column 1: must be an array"},
 		{[]string{"-export-dir", filepath.Join(dir, "none")}, 2, "the export directory"},
 	} {
 		var stdout, stderr bytes.Buffer

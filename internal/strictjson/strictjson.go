@@ -1,0 +1,84 @@
+// Package strictjson reads JSON that people write, so that a mistake in it is an error
+// that says where it is and what was expected. The simulation reads its state file and
+// what its control listener is sent with it, and cmd/atlas-sim the files that its command
+// line names. It refuses unknown and repeated members, values of another type, and
+// whatever follows the one value.
+package strictjson
+
+import (
+	"bytes"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"atlas-export-gateway/internal/nearest"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Decode reads the one JSON value in data into what into points at; members that data
+// does not have keep their values. An error has the form "line 1, column 2: /member:
+// message", where a JSON pointer (RFC 6901) says which part is meant, if not the whole.
+func Decode(data []byte, into any) error {
+	err := json.Unmarshal(data, into, json.RejectUnknownMembers(true))
+	var syntactic *jsontext.SyntacticError
+	var semantic *json.SemanticError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return located(data, int64(len(data)), "", "the JSON ends early")
+	case errors.As(err, &syntactic):
+		return located(data, syntactic.ByteOffset, syntactic.JSONPointer, "not valid JSON: "+syntactic.Err.Error())
+	case errors.As(err, &semantic):
+		return located(data, semantic.ByteOffset, semantic.JSONPointer, explain(semantic))
+	}
+	return err
+}
+
+func located(data []byte, offset int64, pointer jsontext.Pointer, message string) error {
+	before := data[:offset]
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := len(before) - bytes.LastIndexByte(before, '\n')
+	if pointer != "" {
+		message = string(pointer) + ": " + message
+	}
+	return fmt.Errorf("line %d, column %d: %s", line, column, message)
+}
+
+// explain words what is wrong with a value that is valid JSON.
+func explain(err *json.SemanticError) string {
+	isText := reflect.PointerTo(err.GoType).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+	switch kind := err.GoType.Kind(); {
+	case errors.Is(err, json.ErrUnknownName):
+		return "is not a known member" + nearest.Hint(err.JSONPointer.LastToken(), members(err.GoType))
+	case errors.Is(err, strconv.ErrRange):
+		return "is out of range"
+	case isText && err.JSONKind == '"':
+		return err.Err.Error()
+	case isText || kind == reflect.String:
+		return "must be a string"
+	case kind == reflect.Bool:
+		return "must be true or false"
+	case kind == reflect.Int:
+		return "must be a whole number"
+	case kind == reflect.Float64:
+		return "must be a number"
+	case kind == reflect.Slice:
+		return "must be an array"
+	default:
+		return "must be an object"
+	}
+}
+
+// members lists the names that a struct's members have in JSON.
+func members(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
