@@ -10,8 +10,8 @@
 //	{"api":"http://127.0.0.1:41234","control":"http://127.0.0.1:41235","pid":4711}
 //
 // It stops at SIGINT and SIGTERM, after the requests that it is answering. The exit
-// status is 0 after that or after -h, 1 if it could not run, such as on a port that is
-// taken, and 2 if the command line or a file that it names is wrong.
+// status is 0 after that or after -h, 1 if it can't listen or, at the end, can't write the
+// state file, and 2 if the command line or a file that it names is wrong.
 package main
 
 import (
@@ -44,6 +44,10 @@ const (
 	statusFailed
 	statusUsage
 )
+
+const exitStatusHelp = `
+The exit status is 0 after SIGINT, SIGTERM or -h, 1 if it can't listen or, at the end, can't
+write the state file, and 2 if the command line or a file that it names is wrong.`
 
 // ready is the line that says where the listeners are.
 type ready struct {
@@ -104,6 +108,7 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 			fmt.Fprintln(stderr, "atlas-sim runs a simulated MongoDB Atlas.")
 			flags.SetOutput(stderr)
 			flags.PrintDefaults()
+			fmt.Fprintln(stderr, exitStatusHelp)
 			return cfg, err
 		}
 		return cfg, fmt.Errorf("%w; -h lists the flags", err)

@@ -38,6 +38,7 @@ func TestUsage(t *testing.T) {
 		want   string
 	}{
 		{[]string{"-h"}, 0, "-listen-beyond-loopback"},
+		{[]string{"-h"}, 0, "The exit status is 0 after"},
 		{[]string{"-sped", "1"}, 2, "flag provided but not defined: -sped; -h lists the flags"},
 		{[]string{"serve"}, 2, `"serve" is not a flag`},
 		{[]string{"-speed", "fast"}, 2, "invalid value"},
