@@ -13,8 +13,7 @@ import (
 
 // explain says for each grant of a caller whether it allows a request, or why not.
 func explain(args, env []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("atlas-gateway explain", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := flag.NewFlagSet("explain", flag.ContinueOnError)
 	caller := flags.String("caller", "", "the `name` of the caller; required")
 	var request policy.Request
 	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required")
@@ -24,12 +23,11 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&request.CloudProvider, "cloud-provider", "", "AWS, AZURE or GCP, of a bucket to create")
 	flags.StringVar(&request.BucketName, "bucket-name", "", "the `name` of a bucket to create at AWS or Google Cloud")
 	flags.StringVar(&request.ServiceURL, "service-url", "", "the `URL` of a bucket to create at Azure, https://ACCOUNT.blob.core.windows.net/CONTAINER")
-	switch err := flags.Parse(args); {
-	case err == flag.ErrHelp:
-		return exitOK
-	case err != nil:
-		return exitUsage
-	case *caller == "" || request.Operation == "" || request.Group == "" || flags.NArg() > 1:
+	if status, done := parse(flags, args, 1, stdout, stderr); done {
+		return status
+	}
+	switch {
+	case *caller == "" || request.Operation == "" || request.Group == "":
 		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
 	case !slices.Contains([]string{"", "AWS", "AZURE", "GCP"}, request.CloudProvider):
 		return misused(stderr, fmt.Sprintf("explain: -cloud-provider is %q; expected AWS, AZURE or GCP", request.CloudProvider))

@@ -16,35 +16,48 @@ import (
 // keys makes keys. Secrets are printed once and kept nowhere, but for what Digest needs,
 // which goes into a file that must not exist yet.
 func keys(args []string, stdout, stderr io.Writer) int {
-	switch {
-	case len(args) == 2 && args[0] == "signing-key":
-		if err := create(args[1], callers.NewSigningKey().Reveal()); err != nil {
-			fmt.Fprintln(stderr, "atlas-gateway:", err)
-			return exitFailed
-		}
-		fmt.Fprintf(stdout, "%s holds a new signing key; name it in callers.signing_key_file\n", args[1])
-		return exitOK
-	case len(args) > 0 && args[0] == "new":
-		return newKey(args[1:], stdout, stderr)
+	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
+	if status, done := parse(flags, args, len(args), stdout, stderr); done {
+		return status
+	}
+	switch flags.Arg(0) {
+	case "new":
+		return newKey(flags.Args()[1:], stdout, stderr)
+	case "signing-key":
+		return newSigningKey(flags.Args()[1:], stdout, stderr)
 	default:
 		return misused(stderr, "expected keys new or keys signing-key FILE")
 	}
 }
 
+func newSigningKey(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("keys signing-key", flag.ContinueOnError)
+	if status, done := parse(flags, args, 1, stdout, stderr); done {
+		return status
+	}
+	if flags.NArg() == 0 {
+		return misused(stderr, "keys signing-key: FILE is missing")
+	}
+	file := flags.Arg(0)
+	if err := create(file, callers.NewSigningKey().Reveal()); err != nil {
+		fmt.Fprintln(stderr, "atlas-gateway:", err)
+		return exitFailed
+	}
+	fmt.Fprintf(stdout, "%s holds a new signing key; name it in callers.signing_key_file\n", file)
+	return exitOK
+}
+
 func newKey(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("atlas-gateway keys new", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := flag.NewFlagSet("keys new", flag.ContinueOnError)
 	caller := flags.String("caller", "", "the `name` of the caller; required")
 	kind := flags.String("kind", "pair", "what to make: pair, for HTTP Digest and Basic; account, for /api/oauth/token; or token, a static bearer token")
 	file := flags.String("ha1-file", "", "the `file` to write what the gateway needs of a pair; default NAME.ha1")
 	realm := flags.String("realm", callers.DefaultRealm, "the `realm` of a pair, as in callers.realm")
-	switch err := flags.Parse(args); {
-	case err == flag.ErrHelp:
-		return exitOK
-	case err != nil:
-		return exitUsage
-	case *caller == "" || flags.NArg() > 0:
-		return misused(stderr, "keys new: -caller is required, and nothing beside the flags")
+	if status, done := parse(flags, args, 0, stdout, stderr); done {
+		return status
+	}
+	if *caller == "" {
+		return misused(stderr, "keys new: -caller is required")
 	}
 	var wrong error
 	named := callers.Config{List: []callers.Entry{{Name: *caller, Tokens: callers.NewToken(*caller).Entry.Tokens}}}

@@ -7,8 +7,9 @@
 //	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does
 //	atlas-gateway version           print the version
+//	atlas-gateway help              print a summary of this
 //
-// keys new and explain list their flags with -h.
+// -h, --help and help print it behind every command as well, with the command's flags.
 //
 // CONFIG is a YAML file (see atlas-gateway.yaml beside this file). Environment variables
 // override it: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address. Without CONFIG the
@@ -22,8 +23,9 @@
 // a second one ends it at once. At SIGHUP, and when the configuration or a file that it names
 // changes, it reads all of them again; what is wrong is logged, and the old ones stay.
 //
-// Exit status: 0 after a clean end, 1 when serving failed, 2 for a wrong command line,
-// 3 for a configuration that was refused, 4 for a request that explain finds no grant for.
+// Exit status: 0 after a clean end, 1 when serving failed or a key could not be kept or shown,
+// 2 for a wrong command line, 3 for a configuration that was refused, 4 for a request that
+// explain finds no grant for.
 package main
 
 import (
@@ -60,9 +62,23 @@ const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
        atlas-gateway version
+       atlas-gateway help
+`
 
+const help = usage + `
 serve runs the gateway until SIGTERM or SIGINT; check says whether a configuration is
 good. CONFIG is a YAML file; ATLAS_GATEWAY_<SECTION>_<KEY> in the environment overrides it.
+keys new -h and explain -h list their flags.
+
+exit status:
+  0  a clean end
+  1  serving failed, or a key could not be kept or shown
+  2  the command line is wrong
+  3  the configuration was refused
+  4  explain found no grant that allows the request
+
+flags:
+  -h	print this
 `
 
 func main() {
@@ -73,46 +89,70 @@ func main() {
 
 func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("atlas-gateway", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { io.WriteString(stderr, usage) }
-	switch err := flags.Parse(args); {
-	case err == flag.ErrHelp:
-		return exitOK
-	case err != nil:
-		return exitUsage
+	asked := flags.Bool("version", false, "print the version")
+	if status, done := parse(flags, args, len(args), stdout, stderr); done {
+		return status
 	}
-	switch flags.Arg(0) {
-	case "keys":
-		return keys(flags.Args()[1:], stdout, stderr)
-	case "explain":
-		return explain(flags.Args()[1:], env, stdout, stderr)
+	if *asked {
+		return printVersion(nil, stdout, stderr)
 	}
-	if flags.NArg() > 2 || flags.NArg() == 2 && flags.Arg(0) == "version" {
-		return misused(stderr, "too many arguments")
-	}
-	switch command, file := flags.Arg(0), flags.Arg(1); command {
-	case "serve":
-		return serve(ctx, file, env, stdout, stderr)
-	case "check":
-		return check(file, env, stdout, stderr)
-	case "version":
-		fmt.Fprintln(stdout, "atlas-gateway", version())
-		return exitOK
-	case "":
+	if flags.NArg() == 0 {
 		return misused(stderr, "no command")
+	}
+	switch command, args := flags.Arg(0), flags.Args()[1:]; command {
+	case "serve":
+		return serve(ctx, args, env, stdout, stderr)
+	case "check":
+		return check(args, env, stdout, stderr)
+	case "keys":
+		return keys(args, stdout, stderr)
+	case "explain":
+		return explain(args, env, stdout, stderr)
+	case "version":
+		return printVersion(args, stdout, stderr)
 	default:
 		return misused(stderr, fmt.Sprintf("unknown command %q", command))
 	}
 }
 
+// parse reads a command's flags, behind which up to most arguments may stand. It answers a
+// command line that asks for help or is wrong: it is done then, with an exit status.
+func parse(flags *flag.FlagSet, args []string, most int, stdout, stderr io.Writer) (status int, done bool) {
+	flags.SetOutput(io.Discard) // misused prints the error
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp, err == nil && flags.Arg(0) == "help":
+		io.WriteString(stdout, help)
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return exitOK, true
+	case err != nil:
+		return misused(stderr, err.Error()), true
+	case flags.NArg() > most:
+		return misused(stderr, "too many arguments"), true
+	}
+	return exitOK, false
+}
+
 func misused(stderr io.Writer, what string) int {
-	fmt.Fprintf(stderr, "atlas-gateway: %s\n%s", what, usage)
+	fmt.Fprintf(stderr, "atlas-gateway: %s\n%s-h behind any command says more.\n", what, usage)
 	return exitUsage
 }
 
+func printVersion(args []string, stdout, stderr io.Writer) int {
+	if status, done := parse(flag.NewFlagSet("version", flag.ContinueOnError), args, 0, stdout, stderr); done {
+		return status
+	}
+	fmt.Fprintln(stdout, "atlas-gateway", version())
+	return exitOK
+}
+
 // check loads the configuration and builds the gateway that it describes.
-func check(file string, env []string, stdout, stderr io.Writer) int {
-	config, err := gateway.LoadConfig(file, env)
+func check(args, env []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	if status, done := parse(flags, args, 1, stdout, stderr); done {
+		return status
+	}
+	config, err := gateway.LoadConfig(flags.Arg(0), env)
 	if err == nil {
 		_, err = gateway.New(config, slog.New(slog.DiscardHandler))
 	}
@@ -127,7 +167,12 @@ func check(file string, env []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-func serve(ctx context.Context, file string, env []string, stdout, stderr io.Writer) int {
+func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	if status, done := parse(flags, args, 1, stdout, stderr); done {
+		return status
+	}
+	file := flags.Arg(0)
 	config, err := gateway.LoadConfig(file, env)
 	if err != nil {
 		fmt.Fprintln(stderr, err)

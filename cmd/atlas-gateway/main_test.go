@@ -457,6 +457,9 @@ func TestExitStatus(t *testing.T) {
 	}{
 		{[]string{"version"}, nil, exitOK},
 		{[]string{"-h"}, nil, exitOK},
+		{[]string{"help"}, nil, exitOK},
+		{[]string{"serve", "-h"}, nil, exitOK},
+		{[]string{"serve", "--bogus"}, nil, exitUsage},
 		{nil, nil, exitUsage},
 		{[]string{"fly"}, nil, exitUsage},
 		{[]string{"version", "x"}, nil, exitUsage},
