@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
+	"atlas-export-gateway/internal/build"
 	"atlas-export-gateway/internal/nearest"
 
 	"github.com/spf13/cobra"
@@ -47,7 +47,7 @@ func (a *app) root() *cobra.Command {
 		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
   atlas-export exports list --cluster orders
   atlas-export buckets list -o json`,
-		Version:       version(),
+		Version:       build.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -187,24 +187,10 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  arguments(),
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintln(a.stdout, "atlas-export", version())
+			fmt.Fprintln(a.stdout, "atlas-export", build.Version())
 			return nil
 		},
 	}
-}
-
-// version is the module's version, or the commit that was built.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			return setting.Value
-		}
-	}
-	return info.Main.Version
 }
 
 // must panics where the commands don't fit together, which every test would find.

@@ -14,6 +14,7 @@ import (
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/internal/build"
 
 	"github.com/spf13/cobra"
 )
@@ -67,7 +68,7 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 	}
 	config := client.Config{
 		BaseURL:    strings.TrimSuffix(r.values["base_url"].Text, "/"),
-		UserAgent:  "atlas-export/" + version(),
+		UserAgent:  "atlas-export/" + build.Version(),
 		Timeout:    timeout,
 		MaxRetries: retries,
 	}

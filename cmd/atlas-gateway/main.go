@@ -45,6 +45,7 @@ import (
 	"syscall"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/internal/build"
 )
 
 // Exit statuses.
@@ -142,7 +143,7 @@ func printVersion(args []string, stdout, stderr io.Writer) int {
 	if status, done := parse(flag.NewFlagSet("version", flag.ContinueOnError), args, 0, stdout, stderr); done {
 		return status
 	}
-	fmt.Fprintln(stdout, "atlas-gateway", version())
+	fmt.Fprintln(stdout, "atlas-gateway", build.Version())
 	return exitOK
 }
 
@@ -261,18 +262,4 @@ func (s strayLog) Write(line []byte) (int, error) {
 	message, _, _ := strings.Cut(strings.TrimSpace(string(line)), `"`)
 	s.records.Warn("library", "message", message)
 	return len(line), nil
-}
-
-// version is the module's version, or the commit that was built.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			return setting.Value
-		}
-	}
-	return info.Main.Version
 }
