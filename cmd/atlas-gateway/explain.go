@@ -38,8 +38,7 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 		g, err = gateway.New(config, slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitConfig
+		return refused(stderr, err)
 	}
 	explanations, err := g.Explain(*caller, request)
 	if err != nil {

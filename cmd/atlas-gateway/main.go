@@ -34,6 +34,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"log/slog"
 	"net"
@@ -147,6 +148,16 @@ func printVersion(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
+// refused says what is wrong with the configuration. The errors say so themselves, but for one
+// of the file as a whole.
+func refused(stderr io.Writer, err error) int {
+	if unread, ok := err.(*fs.PathError); ok {
+		err = fmt.Errorf("atlas-gateway: the configuration: %w", unread)
+	}
+	fmt.Fprintln(stderr, err)
+	return exitConfig
+}
+
 // check loads the configuration and builds the gateway that it describes.
 func check(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
@@ -158,8 +169,7 @@ func check(args, env []string, stdout, stderr io.Writer) int {
 		_, err = gateway.New(config, slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitConfig
+		return refused(stderr, err)
 	}
 	for _, warning := range config.Warnings() {
 		fmt.Fprintln(stderr, "warning:", warning)
@@ -176,8 +186,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	file := flags.Arg(0)
 	config, err := gateway.LoadConfig(file, env)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitConfig
+		return refused(stderr, err)
 	}
 	records := logger(config.Log, stderr)
 	log.SetFlags(0)
@@ -185,8 +194,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	tuneCollector(env)
 	g, err := gateway.New(config, records)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitConfig
+		return refused(stderr, err)
 	}
 	for _, warning := range config.Warnings() {
 		records.Warn("configuration", "warning", warning.Error())
