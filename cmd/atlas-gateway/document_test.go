@@ -63,6 +63,28 @@ func TestThreatsAreTested(t *testing.T) {
 	}
 }
 
+// The README names every metric of the gateway, and every exit status that the help lists.
+func TestOperatorsAreTold(t *testing.T) {
+	read := func(name string) string {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	readme := read("../../README.md")
+	metrics := regexp.MustCompile(`"(atlas_gateway_[a-z_]+)"`).FindAllStringSubmatch(read("../../gateway/metrics.go"), -1)
+	statuses := regexp.MustCompile(`(?m)^  ([0-9]+)  `).FindAllStringSubmatch(help, -1)
+	if len(metrics) == 0 || len(statuses) == 0 {
+		t.Fatal("there are no metrics, or no exit statuses")
+	}
+	for _, named := range append(metrics, statuses...) {
+		if !strings.Contains(readme, "\n| `"+named[1]+"` |") && !strings.Contains(readme, "\n| "+named[1]+" |") {
+			t.Errorf("the README has no row for %s", named[1])
+		}
+	}
+}
+
 // functions returns the functions in files, each with the strings that it holds.
 func functions(t *testing.T, pattern string) map[string][]string {
 	t.Helper()
