@@ -18,6 +18,10 @@ import (
 // maxDepth is how deep a body may nest; the contract's deepest schema nests three.
 const maxDepth = 32
 
+// maxResponseValues is how many JSON values a response may hold that is checked. The longest
+// list that can be asked for, of 500 export jobs, holds some 20,000.
+const maxResponseValues = 1 << 18
+
 // Check decides whether the parameters and the body are what the version of the matched
 // operation allows. The body is nil where there is none; of more than maxValues JSON values
 // it is refused, since each costs many times its bytes. Nothing is changed, no default
@@ -41,11 +45,11 @@ func (m *Match) Check(v *Version, body []byte, maxValues int) (value any, err er
 // stands inside it, and the status is the envelope's. The error is a ValidationError whose
 // fields are of the contract: a response's own text is in none.
 func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
-	var found violations
+	found := violations{few: true}
 	var value any
 	if len(body) > 0 {
 		var err *syntaxError
-		if value, err = decode(body, len(body)); err != nil {
+		if value, err = decode(body, maxResponseValues); err != nil {
 			found.add("", "INVALID_JSON", "is not JSON that can be checked")
 			return found.err()
 		}
@@ -93,6 +97,9 @@ func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValue
 // anything, and goes into the parts of what fails itself: kin-openapi would make an error
 // for each violation before the first could be counted.
 func visit(found *violations, schema *openapi3.Schema, value any, path ...string) {
+	if found.few && found.total >= MaxViolations {
+		return
+	}
 	if !misnamed(schema, value) && schema.VisitJSON(value, openapi3.FailFast()) == nil {
 		return
 	}

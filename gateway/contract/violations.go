@@ -43,6 +43,7 @@ func (e *ValidationError) Error() string {
 type violations struct {
 	list  []Violation
 	total int
+	few   bool // no more than MaxViolations are looked for
 }
 
 func (v *violations) add(field, code, format string, args ...any) {
