@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"time"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/policy"
@@ -122,7 +121,7 @@ func (g *Gateway) serveOwn(x *exchange, serve func(http.ResponseWriter, *http.Re
 		r.header = map[string]string{"Allow": http.MethodPost}
 		return r
 	}
-	w := &statusWriter{ResponseWriter: x.out}
+	w := &statusWriter{ResponseWriter: x.out, request: x.in}
 	caller, err := serve(w, x.in)
 	x.caller, x.status = caller, w.status
 	if err != nil {
@@ -135,13 +134,14 @@ func (g *Gateway) serveOwn(x *exchange, serve func(http.ResponseWriter, *http.Re
 // wait for content that was announced.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	request *http.Request
+	status  int
 }
 
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	if status >= 400 {
-		http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(time.Second))
+		hurry(w.ResponseWriter, w.request, true)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -146,7 +146,9 @@ type Limits struct {
 	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
 	// InFlight bounds the requests being worked on at a time; more are answered 503. A
-	// request counts from when it has arrived until Atlas's response is checked. Default 512.
+	// request counts from when it has arrived until Atlas's response is checked. As many
+	// requests, also of those that don't count, may have content or a response of more than
+	// 16 KiB. Default 512.
 	InFlight int `yaml:"in_flight"`
 	// Connections bounds the connections of callers; more wait. Default 4096.
 	Connections int `yaml:"connections"`

@@ -76,6 +76,7 @@ type exchange struct {
 	caller   callers.Caller    // by authenticate
 	version  *contract.Version // by version
 	body     []byte            // by read
+	holding  bool              // by hold, to the end
 	admitted bool              // by admit, until leave
 	content  any               // by validate: the body's value
 	valid    bool              // by validate: the parameters may be logged
@@ -100,21 +101,27 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Connection"] = []string{"close"}
 	}
 	defer g.conclude(x)
+	defer x.letGo()
 	if err := g.serve(x); err != nil {
 		x.refusal = classify(err)
 		x.status = x.refusal.status
-		if r.ContentLength != 0 && x.body == nil {
-			// net/http reads content that was announced before it sends the refusal, for the next
-			// request's sake, and chunks before it closes: not for longer than content that is on its
-			// way needs.
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
-		}
-		if r.ProtoMajor == 2 {
-			// A peer that has no window for the refusal, in streams without number, holds memory for
-			// as long as net/http tries: no longer than a refusal needs.
-			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(5 * time.Second))
-		}
+		hurry(w, r, r.ContentLength != 0 && x.body == nil)
 		writeError(w, r, x.refusal)
+	}
+}
+
+// hurry leaves a caller little time to take a refusal.
+func hurry(w http.ResponseWriter, r *http.Request, unread bool) {
+	if unread {
+		// net/http reads content that was announced before it sends the refusal, for the next
+		// request's sake, and chunks before it closes: not for longer than content that is on its
+		// way needs.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
+	}
+	if r.ProtoMajor == 2 {
+		// A peer that has no window for the refusal, in streams without number, holds memory for
+		// as long as net/http tries: no longer than a refusal needs.
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(5 * time.Second))
 	}
 }
 
@@ -169,9 +176,39 @@ func (g *Gateway) admit(x *exchange) error {
 		x.admitted = true
 		return nil
 	default:
-		r := refuse(kindOverloaded, nil, "The gateway is serving as many requests as it may; try again.")
-		r.header = map[string]string{"Retry-After": "1"}
-		return r
+		return overloaded()
+	}
+}
+
+func overloaded() error {
+	r := refuse(kindOverloaded, nil, "The gateway is serving as many requests as it may; try again.")
+	r.header = map[string]string{"Retry-After": "1"}
+	return r
+}
+
+// short is the content, in bytes, that a caller may be slow to send or to receive without a
+// place among the holders.
+const short = 16 << 10
+
+// hold bounds how many requests have more than short content in memory. It is for the time
+// before admit and after leave, which is the caller's to make long.
+func (x *exchange) hold() error {
+	if x.holding {
+		return nil
+	}
+	select {
+	case x.holders <- struct{}{}:
+		x.holding = true
+		return nil
+	default:
+		return overloaded()
+	}
+}
+
+// letGo makes room for another request's content.
+func (x *exchange) letGo() {
+	if x.holding {
+		<-x.holders
 	}
 }
 

@@ -230,3 +230,43 @@ func TestHTTP2CreateGoesOn(t *testing.T) {
 		t.Errorf("%v: %s", err, logs)
 	}
 }
+
+// A refusal that its caller has no window for is given up soon, and with it its stream.
+func TestHTTP2RefusalIsNotTaken(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	g, roots := startTLS(t, atlas, "", issue(t, "nightly", everything))
+	conn, err := tls.Dial("tcp", g.address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second)) // the watchdog
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		t.Fatal(err)
+	}
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	open := map[uint32]string{1: v2Exports, 3: "/api/oauth/token", 5: "/nothing"}
+	for id := uint32(1); id <= 5; id += 2 {
+		block.Reset()
+		for _, field := range [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", g.address}, {":path", open[id]}, {"accept", latest}} {
+			encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+		}
+		if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(open) > 0 {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("%v; open: %v", err, open)
+		}
+		if reset, ok := frame.(*http2.RSTStreamFrame); ok {
+			delete(open, reset.StreamID)
+		}
+	}
+}

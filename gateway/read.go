@@ -34,10 +34,14 @@ func (g *Gateway) read(x *exchange) error {
 	if in.ContentLength > limit {
 		return &http.MaxBytesError{Limit: limit}
 	}
-	var err error
-	x.body, err = readContent(http.MaxBytesReader(x.out, in.Body, limit), in.ContentLength)
-	switch tooLarge := (*http.MaxBytesError)(nil); {
-	case err == nil, errors.As(err, &tooLarge):
+	body, err := readContent(&held{Reader: http.MaxBytesReader(x.out, in.Body, limit), x: x}, in.ContentLength)
+	var tooLarge *http.MaxBytesError
+	var refused *refusal
+	switch {
+	case err == nil:
+		x.body = body
+		return nil
+	case errors.As(err, &tooLarge), errors.As(err, &refused):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(kindRequestTimeout, err, "The request did not arrive within %s.", x.config.Timeouts.Request)
@@ -46,6 +50,23 @@ func (g *Gateway) read(x *exchange) error {
 	default:
 		return refuse(kindRequest, fmt.Errorf("reading the content: %w", err), "The request's content can't be read.")
 	}
+}
+
+// held is content that takes a place once it is no longer short.
+type held struct {
+	io.Reader
+	x    *exchange
+	read int
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if h.read += n; h.read > short {
+		if err := h.x.hold(); err != nil {
+			return n, err
+		}
+	}
+	return n, err
 }
 
 // readContent reads content of a known length, or of -1 for an unknown one, to its end. The

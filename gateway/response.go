@@ -166,6 +166,12 @@ func seldomNew(is form) form {
 
 // relay sends Atlas's response to the caller.
 func (g *Gateway) relay(x *exchange) error {
+	// Only of what changed nothing may the answer be withheld.
+	if len(x.response.body) > short && x.in.Method == http.MethodGet {
+		if err := x.hold(); err != nil {
+			return err
+		}
+	}
 	content := rewriteLinks(x.response.body, x.base.String(), x.publicURL)
 	header := x.out.Header()
 	for _, field := range relayed {

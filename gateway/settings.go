@@ -28,6 +28,7 @@ type settings struct {
 	roots       *x509.CertPool   // of Atlas's certificate; nil for the system's
 	connections *http1.Transport // to Atlas
 	inFlight    chan struct{}
+	holders     chan struct{} // as many
 }
 
 // build checks a configuration and builds the settings. What is worth keeping of those
@@ -54,9 +55,9 @@ func (g *Gateway) build(config Config, before *settings) (*settings, error) {
 		s.policies[caller.Name] = policy.Compile(caller.Name, "", caller.Grants, operationIDs(), func(string, string, ...any) {})
 	}
 	if before != nil && cap(before.inFlight) == config.Limits.InFlight {
-		s.inFlight = before.inFlight
+		s.inFlight, s.holders = before.inFlight, before.holders
 	} else {
-		s.inFlight = make(chan struct{}, config.Limits.InFlight)
+		s.inFlight, s.holders = make(chan struct{}, config.Limits.InFlight), make(chan struct{}, config.Limits.InFlight)
 	}
 	if err := g.connect(s, before); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +23,9 @@ import (
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/sim"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // measured skips a test of memory where the race detector takes most of it.
@@ -208,6 +212,171 @@ func TestLargeResponses(t *testing.T) {
 				}
 			})
 			p.stays(t, before, 4*limit*atOnce)
+			p.stop(t)
+		})
+	}
+}
+
+// Row 20: content that callers begin and don't end is bounded, however many they are, and keeps
+// no one from being served whose content is short.
+func TestUnfinishedContent(t *testing.T) {
+	measured(t)
+	const callers, inFlight = 1000, 16
+	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
+	p := serveFor(t, atlas.URL(), fmt.Sprintf("limits: {in_flight: %d}\n", inFlight), "ATLAS_GATEWAY_TIMEOUTS_REQUEST=5s")
+	before := p.peak(t)
+	content := strings.Repeat(" ", requestBody-1)
+	var refused atomic.Int64
+	var group sync.WaitGroup
+	for i := range callers {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.Listener, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		group.Go(func() {
+			if i%2 == 0 {
+				io.WriteString(conn, request("POST "+exports, "", accept, isJSON, fmt.Sprintf("Content-Length: %d", requestBody))+content)
+			} else {
+				io.WriteString(conn, request("POST "+exports, "", accept, isJSON, "Transfer-Encoding: chunked")+fmt.Sprintf("%x\r\n%s", requestBody, content))
+			}
+			// 503 at once, or 408 in the end. Content that is not read may reset the connection.
+			if answer, _ := io.ReadAll(conn); strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
+				refused.Add(1)
+			} else if len(answer) > 0 && !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
+				t.Errorf("%.200s", answer)
+			}
+		})
+	}
+	for range 10 {
+		inChunks := request("POST "+buckets, "", accept, isJSON, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(bucket), bucket)
+		for _, bytes := range []string{aGet, aPost, inChunks} {
+			if got := p.send(t, bytes); len(got) != 1 || got[0].status != 200 {
+				t.Errorf("an honest caller: %.500v", got)
+			}
+		}
+	}
+	group.Wait()
+	if refused.Load() == 0 {
+		t.Error("no one was refused")
+	}
+	p.stays(t, before, 12*requestBody*inFlight+callers*64<<10)
+	p.stop(t)
+}
+
+// Row 20: so are responses that callers don't take, and they keep no one from being served
+// whose response is short. What changed something is answered all the same.
+func TestUnreadResponses(t *testing.T) {
+	measured(t)
+	const connections, inFlight, limit = 30, 16, 1 << 20
+	long := `{"results":[],"pad":"` + strings.Repeat("x", limit-100) + `"}`
+	h := startUpstream(t, func(r *http.Request) string {
+		if r.URL.Path == exports {
+			return answering(200, long)
+		}
+		return answering(200, `{"results":[]}`)
+	})
+	cert, key, roots := selfSigned(t)
+	dir := t.TempDir()
+	p := serveFor(t, h.url, fmt.Sprintf("limits: {response_body: %d, in_flight: %d}\n", limit, inFlight),
+		"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE="+write(t, filepath.Join(dir, "cert"), cert), "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE="+write(t, filepath.Join(dir, "key"), key))
+	before := p.peak(t)
+	got := map[string]int{}
+	for range connections {
+		c := connectWithoutWindow(t, strings.TrimPrefix(p.Listener, "https://"), roots)
+		for range 16 { // streams
+			got[c.send(t, "GET", exports, "")]++
+		}
+	}
+	if want := map[string]int{"200": inFlight, "503": 16*connections - inFlight}; !maps.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
+	c := connectWithoutWindow(t, strings.TrimPrefix(p.Listener, "https://"), roots)
+	if status := c.send(t, "GET", buckets, ""); status != "200" {
+		t.Errorf("a short response: %s", status)
+	}
+	if status := c.send(t, "POST", exports, export); status != "200" {
+		t.Errorf("a create: %s", status)
+	}
+	p.stays(t, before, 4*limit*inFlight+connections*64<<10)
+}
+
+// withoutWindow is a connection over HTTP/2 whose caller has room for headers alone.
+type withoutWindow struct {
+	address string
+	framer  *http2.Framer
+	last    uint32 // stream
+	encoder *hpack.Encoder
+	block   bytes.Buffer
+	decoder *hpack.Decoder
+}
+
+func connectWithoutWindow(t *testing.T, address string, roots *x509.CertPool) *withoutWindow {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	c := &withoutWindow{address: address, framer: http2.NewFramer(conn, conn), decoder: hpack.NewDecoder(4096, nil)}
+	c.encoder = hpack.NewEncoder(&c.block)
+	if err := c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// send sends a request on the next stream, and returns the status of the response to it.
+func (c *withoutWindow) send(t *testing.T, method, path, content string) string {
+	t.Helper()
+	c.last += 2
+	id := c.last - 1
+	c.block.Reset()
+	for _, field := range [][2]string{{":method", method}, {":scheme", "https"}, {":authority", c.address}, {":path", path}, {"accept", "application/vnd.atlas.2025-03-12+json"}, {"content-type", "application/json"}} {
+		c.encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	}
+	err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: content == "", EndHeaders: true})
+	if content != "" {
+		err = errors.Join(err, c.framer.WriteData(id, true, []byte(content)))
+	}
+	for err == nil {
+		var frame http2.Frame
+		if frame, err = c.framer.ReadFrame(); err != nil {
+			break
+		}
+		if headers, ok := frame.(*http2.HeadersFrame); ok {
+			fields, err := c.decoder.DecodeFull(headers.HeaderBlockFragment())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if headers.StreamID == id {
+				return fields[0].Value // :status
+			}
+		}
+	}
+	t.Fatal(err)
+	return ""
+}
+
+// Row 32: a response within its limit may hold more values than it costs to relay it.
+func TestManyResponseValues(t *testing.T) {
+	measured(t)
+	const limit = 8 << 20 // limits.response_body, by default
+	for name, element := range map[string]string{"that the contract doesn't know": `{"a":1},`, "of its own kind": `{"id":"6a01f3c95be2d84417c0aa01"},`} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"results":[` + strings.Repeat(element, limit/len(element)-8) + element[:len(element)-1] + `]}`
+			h := startUpstream(t, func(*http.Request) string { return answering(200, body) })
+			p := serveFor(t, h.url, "responses: {check: report, sample: 1}\n")
+			before := p.peak(t)
+			if got := p.send(t, aGet); len(got) != 1 || got[0].status != 200 || len(got[0].body) != len(body) {
+				t.Errorf("%.500v", got)
+			}
+			p.stays(t, before, 4*limit)
 			p.stop(t)
 		})
 	}
