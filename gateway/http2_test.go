@@ -221,7 +221,7 @@ func TestHTTP2CreateGoesOn(t *testing.T) {
 	case err := <-g.stopped:
 		g.stopped <- err
 		t.Error("the gateway stopped before Atlas answered")
-	case <-time.After(700 * time.Millisecond): // Shutdown looks every 500 ms at the most
+	case <-time.After(2500 * time.Millisecond): // Shutdown gives the connection a second, and looks every 500 ms
 	}
 	close(proceed)
 	err = <-g.stopped

@@ -261,6 +261,11 @@ func TestUnfinishedContent(t *testing.T) {
 	if refused.Load() == 0 {
 		t.Error("no one was refused")
 	}
+	for range 2 * inFlight { // they left their places to others
+		if got := p.send(t, request("POST "+exports, strings.Repeat(" ", requestBody), accept, isJSON)); len(got) != 1 || got[0].status != 400 {
+			t.Errorf("%.500v", got)
+		}
+	}
 	p.stays(t, before, 12*requestBody*inFlight+callers*64<<10)
 	p.stop(t)
 }

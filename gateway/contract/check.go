@@ -43,7 +43,8 @@ func (m *Match) Check(v *Version, body []byte, maxValues int) (value any, err er
 // CheckResponse decides whether a response's body is what the version promises for the
 // status. Enveloped says that the request asked for an envelope: then the promised result
 // stands inside it, and the status is the envelope's. The error is a ValidationError whose
-// fields are of the contract: a response's own text is in none.
+// fields are of the contract: a response's own text is in none. It looks for MaxViolations at
+// the most.
 func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 	found := violations{few: true}
 	var value any

@@ -582,6 +582,37 @@ func TestCheckIsBounded(t *testing.T) {
 	}
 }
 
+// What the look at a response costs is bounded as well, and more violations than are named
+// aren't looked for.
+func TestCheckResponseIsBounded(t *testing.T) {
+	const size = 4 << 20
+	m, err := compiled(t).Match("GET", exports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := m.Operation.Resolve([]string{latest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, element := range map[string]string{
+		"many values":     `{},`,
+		"many violations": `{"id":1,"pad":"` + strings.Repeat("x", 64) + `"},`,
+	} {
+		body := `{"results":[` + strings.Repeat(element, size/len(element)) + `{}]}`
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := v.CheckResponse(200, []byte(body), false)
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16*size {
+			t.Errorf("%s: %d KiB allocated for %d KiB", name, allocated>>10, size>>10)
+		}
+		var invalid *contract.ValidationError
+		if !errors.As(err, &invalid) || invalid.Total > contract.MaxViolations {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Ids are what their pattern says, byte by byte.
 func TestIDs(t *testing.T) {
 	c := compiled(t)
