@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"atlas-export-gateway/internal/build"
+
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 )
@@ -59,7 +61,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	go func() { failed <- serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
-	g.log.Info("serving", "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicURL)
+	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicURL)
 
 	select {
 	case err := <-failed:

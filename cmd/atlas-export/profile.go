@@ -113,6 +113,9 @@ func (a *app) loadProfile(c *cobra.Command) (*profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	if document == nil && lookup(a.env, "ATLAS_EXPORT_CONFIG") != "" {
+		return nil, fmt.Errorf("%s, which ATLAS_EXPORT_CONFIG names, is not there; atlas-export config set makes it", file)
+	}
 	p := a.choose(c, all, file)
 	p.values, p.document = all.Profiles[p.name], document
 	if p.values == nil && p.name != defaultProfile {
