@@ -243,8 +243,8 @@ upstream:
       public_key_file: `+file("public", sim.PublicKey)+`
       private_key_file: `+private+`
     - {groups: [64f0c1a2b3d4e5f607182931], client_id_env: ID, client_secret_env: SECRET}
-    - {groups: [000000000000000000000001], client_id_env: ID, client_secret_env: WRONG}
-    - {groups: [000000000000000000000002], client_id_env: ID, client_secret_env: SECRET}
+    - {groups: ["000000000000000000000001"], client_id_env: ID, client_secret_env: WRONG}
+    - {groups: ["000000000000000000000002"], client_id_env: ID, client_secret_env: SECRET}
 callers:
   signing_key_file: `+file("signing", base64.StdEncoding.EncodeToString([]byte(signingKey)))+`
   attempts: {per_client: 100}
