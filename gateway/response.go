@@ -27,6 +27,8 @@ func (g *Gateway) check(x *exchange) error {
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered with a status that HTTP does not have.%s", unknown)
 	case r.status >= 300 && r.status < 400:
 		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas redirected the request; redirects are not followed.%s", unknown)
+	case r.status == http.StatusPartialContent:
+		return refuse(kindResponse, fmt.Errorf("status %d", r.status), "Atlas answered with a part, which nobody asked for.%s", unknown)
 	case r.status == http.StatusNoContent && len(r.body) == 0:
 		return nil
 	case r.header.Get("Content-Encoding") != "":

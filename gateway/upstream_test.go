@@ -107,6 +107,7 @@ func TestUpstreamAnswersThatAreNotRelayed(t *testing.T) {
 		{"truncated chunks", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "upstream_response", "response ended early. It is not known whether the request was carried out", 502},
 		{"a declared size beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{}", "upstream_response", "larger than 4096 bytes. It is not known whether the request was carried out", 502},
 		{"chunks beyond the limit", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1800\r\n\"" + strings.Repeat("a", 0x17ff) + "\r\n", "upstream_response", "larger than 4096 bytes. It is not known whether the request was carried out", 502},
+		{"a part", jsonAnswer(206, "{}", "Content-Range: bytes 0-1/100"), "upstream_response", "answered with a part, which nobody asked for. It is not known whether the request was carried out", 502},
 		{"an encoding", jsonAnswer(200, "{}", "Content-Encoding: gzip"), "upstream_response", "encoding", 502},
 		{"huge header fields", jsonAnswer(200, "{}", "X: "+strings.Repeat("a", 1<<17)), "upstream_unreachable", "", 502},
 		{"not HTTP", "SSH-2.0-OpenSSH\r\n", "upstream_unreachable", "", 502},
