@@ -96,6 +96,7 @@ func (g *Gateway) Explain(caller string, request policy.Request) ([]policy.Expla
 			return nil, err
 		}
 	}
+	request.Settle()
 	return p.Explain(request), nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"atlas-export-gateway/internal/smallfile"
 )
 
 // certificateFiles is the listener's certificate, which is read again when one of its files
@@ -28,7 +30,7 @@ func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.current != nil && (now[0].same(c.read[0]) && now[1].same(c.read[1]) || time.Since(c.failed) < time.Second) {
 		return c.current, nil
 	}
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	pair, err := keyPair(c.cert, c.key)
 	switch {
 	case err == nil:
 		c.current, c.read = &pair, now
@@ -39,4 +41,17 @@ func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.log.Error("the certificate can't be read; the last one stays", "cause", unnamed(err).Error())
 	}
 	return c.current, nil
+}
+
+// keyPair is tls.LoadX509KeyPair, bounded.
+func keyPair(cert, key string) (tls.Certificate, error) {
+	chain, err := smallfile.Read(cert, maxFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	private, err := smallfile.Read(key, maxFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(chain, private)
 }

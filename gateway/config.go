@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,6 +21,7 @@ import (
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/internal/strictyaml"
 )
 
@@ -204,7 +204,7 @@ func LoadConfig(file string, environ []string) (Config, error) {
 		c.Upstream.Credentials = []CredentialSource{{PublicKeyEnv: "MONGODB_ATLAS_PUBLIC_API_KEY", PrivateKeyEnv: "MONGODB_ATLAS_PRIVATE_API_KEY"}}
 	} else {
 		c.read[file] = stateOf(file)
-		data, err := os.ReadFile(file)
+		data, err := smallfile.Read(file, maxFile)
 		if err != nil {
 			return c, err
 		}
@@ -221,6 +221,13 @@ func LoadConfig(file string, environ []string) (Config, error) {
 	}
 	return c, c.check()
 }
+
+// maxFile bounds the configuration and the files of certificates, in bytes, and maxKey those that
+// hold one half of a credential.
+const (
+	maxFile = 1 << 20
+	maxKey  = 16 << 10
+)
 
 // files are those that the configuration names.
 func (c *Config) files() (files []string) {
@@ -424,7 +431,7 @@ func (c *Config) check() error {
 	}
 	here := loopbackAddress(c.Listener.Address)
 	if c.Listener.TLSCertFile != "" || c.Listener.TLSKeyFile != "" {
-		if _, err := tls.LoadX509KeyPair(c.Listener.TLSCertFile, c.Listener.TLSKeyFile); err != nil {
+		if _, err := keyPair(c.Listener.TLSCertFile, c.Listener.TLSKeyFile); err != nil {
 			refuse("listener.tls_cert_file", "with tls_key_file: %w", unnamed(err))
 		}
 	} else if !here && !c.Listener.AllowPlainHTTP {

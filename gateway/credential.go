@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"regexp"
 	"strings"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/internal/smallfile"
 )
 
 // credentialPair is where the two halves of a credential are: in files, or in the
@@ -66,7 +66,7 @@ func (p credentialPair) readHalf(place string, getenv func(string) string) (stri
 			return "", errors.New("the environment variable is not set")
 		}
 	} else {
-		bytes, err := os.ReadFile(place)
+		bytes, err := smallfile.Read(place, maxKey)
 		if err != nil {
 			return "", unnamed(err)
 		}

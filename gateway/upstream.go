@@ -11,13 +11,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path"
 	"syscall"
 	"time"
 
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/http1"
+	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/serviceaccount"
 )
 
@@ -190,7 +190,7 @@ func certificates(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil // the system's
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := smallfile.Read(file, maxFile)
 	if err != nil {
 		return nil, unnamed(err)
 	}

@@ -5,15 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/smallfile"
 )
 
 // DefaultRealm is the realm of Atlas's own challenges.
@@ -295,22 +294,15 @@ func readLines(file string) ([]string, error) {
 	if file == "" {
 		return nil, errors.New("is required")
 	}
-	f, err := os.Open(file)
+	content, err := smallfile.Read(file, maxFile)
 	if err == nil {
-		defer f.Close()
-		var content []byte
-		if content, err = io.ReadAll(io.LimitReader(f, maxFile+1)); err == nil {
-			if len(content) > maxFile {
-				return nil, fmt.Errorf("the file is larger than %d bytes", maxFile)
+		var lines []string
+		for line := range strings.Lines(string(content)) {
+			if line = strings.TrimSpace(line); line != "" {
+				lines = append(lines, line)
 			}
-			var lines []string
-			for line := range strings.Lines(string(content)) {
-				if line = strings.TrimSpace(line); line != "" {
-					lines = append(lines, line)
-				}
-			}
-			return lines, nil
 		}
+		return lines, nil
 	}
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

@@ -115,7 +115,7 @@ func TestCheck(t *testing.T) {
 		`list[5].key_pairs[0].ha1_file: the file's line 1 is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>`,
 		`list[5].key_pairs[1].ha1_file: the file has a second line for MD5`,
 		`list[5].key_pairs[2].ha1_file: the file's line 1 is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>`,
-		`list[5].key_pairs[3].ha1_file: the file is larger than 16384 bytes`,
+		`list[5].key_pairs[3].ha1_file: the file can't be read: larger than 16384 bytes`,
 		`list[5].key_pairs[4].ha1_file: the file can't be read: is a directory`,
 		`list[5].key_pairs[5].ha1_file: the file has no line for the digest algorithm, MD-5`,
 		`nonce_lifetime: is -1ns; expected 10s to 1h`,

@@ -38,9 +38,9 @@ func (a *Authenticator) remember(previous *Authenticator) {
 
 // limits returns those of before that are still wanted, and new ones for what it lacks.
 func (a *Authenticator) limits(before granted) granted {
-	g := granted{byClient: map[hash]*rate.Limiter{}, overall: before.overall}
+	g := granted{mu: before.mu, byClient: map[hash]*rate.Limiter{}, overall: before.overall}
 	if g.overall == nil {
-		g.overall = perMinute(a.settings.Attempts.Overall)
+		g.mu, g.overall = new(sync.Mutex), perMinute(a.settings.Attempts.Overall)
 	}
 	for id := range a.directory.accounts {
 		if g.byClient[id] = before.byClient[id]; g.byClient[id] == nil {
@@ -54,6 +54,7 @@ func perMinute(n int) *rate.Limiter { return rate.NewLimiter(rate.Limit(n)/60, n
 
 // granted are the limits of requests with a right client secret.
 type granted struct {
+	mu       *sync.Mutex
 	byClient map[hash]*rate.Limiter
 	overall  *rate.Limiter
 }
@@ -92,10 +93,13 @@ func (r *refused) take(clientID string, now time.Time) time.Duration {
 }
 
 func (g granted) take(client hash, now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return take(now, g.byClient[client], g.overall)
 }
 
-// take takes a token from each limiter, or else returns the wait until it could.
+// take takes a token from each limiter, or else returns the wait until it could. Others must not
+// take meanwhile: a limiter takes a token back in full from the last reservation alone.
 func take(now time.Time, limiters ...*rate.Limiter) time.Duration {
 	var wait time.Duration
 	var taken []*rate.Reservation

@@ -394,6 +394,8 @@ func (p part) problemOf(pattern string) string {
 		return "is not a pattern"
 	case err != nil:
 		return "is not a pattern; a class such as [a-f] ends in ], and \\ stands before a character"
+	case strings.Contains(pattern, "[!"):
+		return "begins a class with !, which stands for itself; write [^a-f] for all but some"
 	case strings.Contains(pattern, "/"):
 		return "holds a slash, and would match nothing"
 	case p == cloudProviders && pattern != all && !slices.Contains(providers, pattern):

@@ -281,7 +281,7 @@ func TestCompileRefuses(t *testing.T) {
 			at + `.operations[5]: "" is not an operationId, read, export, manage or *`,
 		}},
 		{"patterns", policy.Grant{
-			Operations: []string{"manage"}, Groups: []string{"orders", strings.ToUpper(group), "64[", ""}, Clusters: []string{"[a-", "ok", `a\`},
+			Operations: []string{"manage"}, Groups: []string{"orders", strings.ToUpper(group), "64[", "", "[!6]*"}, Clusters: []string{"[a-", "ok", `a\`},
 			ExportBuckets: []string{bucket + "0", "a/*"}, CloudProviders: []string{"aws", "A*", "AZURE"}, BucketNames: []string{"acme/*"},
 			ServiceURLs: []string{"acmestore/*", acmestore, "*", "http" + acmestore[5:] + "a", "https://acmestore.example.com/a", "https://.blob.core.windows.net/a",
 				acmestore + "a/b", "https://acme[.blob.core.windows.net/a]", acmestore + "[a-", "https://a/b.blob.core.windows.net/c", "https://ACME*.blob.core.windows.net/[a-f]?"},
@@ -290,6 +290,7 @@ func TestCompileRefuses(t *testing.T) {
 			at + `.groups[1]: "64F0C1A2B3D4E5F607182930" is not an id, 24 hexadecimal digits in lower case, and would match nothing`,
 			at + `.groups[2]: "64[" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
 			at + `.groups[3]: "" is not a pattern`,
+			at + `.groups[4]: "[!6]*" begins a class with !, which stands for itself; write [^a-f] for all but some`,
 			at + `.clusters[0]: "[a-" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
 			at + `.clusters[2]: "a\\" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
 			at + `.export_buckets[0]: "65a9d3e1f20b4c77889900110" is not an id, 24 hexadecimal digits in lower case, and would match nothing`,

@@ -18,7 +18,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // Document remembers where the keys of a decoded file stand, for errors that are
@@ -35,6 +37,16 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return nil, located(name, err)
+	}
+	// Of what follows an empty document the parser tells nothing.
+	headers := 0
+	for _, t := range lexer.Tokenize(string(data)) {
+		if t.Type == token.DocumentHeaderType {
+			headers++
+		}
+		if headers > 1 {
+			return nil, fmt.Errorf("%s:%d: a second document; the file must hold one", name, t.Position.Line)
+		}
 	}
 	doc := &Document{name: name, lines: map[string]int{}}
 	var bodies []ast.Node

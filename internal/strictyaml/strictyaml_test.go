@@ -27,6 +27,7 @@ func TestDecode(t *testing.T) {
 	var got config
 	_, err := strictyaml.Decode("good.yaml", []byte(`
 # a comment
+---
 server:
   listen: 127.0.0.1:0
   timeout: 1m30s
@@ -88,6 +89,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"an alias", "labels: {a: &n b}\npeers: *n", "f.yaml:2: peers: anchors"},
 		{"an alias alone", "\n*n", "f.yaml:2: anchors"},
 		{"a merge", "server: {listen: a}\npeers:\n- <<: *x", "f.yaml:3"},
+		{"a document behind an empty one", "---\n---\nserver: {listen: a}\n", "f.yaml:2: a second document"},
+		{"a document behind a comment", "---\n# none\n--- # here\nserver: {}", "f.yaml:3: a second document"},
 		{"a second document", "server: {}\n---\nserver: {}", "f.yaml:3: a second document"},
 	}
 	for _, test := range tests {

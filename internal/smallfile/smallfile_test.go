@@ -1,0 +1,74 @@
+//go:build unix
+
+package smallfile_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"atlas-export-gateway/internal/smallfile"
+)
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A pipe by its name, as <(...) of a shell and /dev/stdin are.
+	read, written, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	written.WriteString("piped")
+	written.Close()
+	for _, test := range []struct{ file, want, err string }{
+		{write("fits", "12345678"), "12345678", ""},
+		{write("empty", ""), "", ""},
+		{write("large", "123456789"), "", "larger than 8 bytes"},
+		{"/dev/zero", "", "larger than 8 bytes"},
+		{fifo, "", ""}, // that nobody writes to
+		{fmt.Sprintf("/dev/fd/%d", read.Fd()), "piped", ""},
+		{dir, "", "is a directory"},
+		{filepath.Join(dir, "none"), "", "no such file or directory"},
+	} {
+		got, err := smallfile.Read(test.file, 8)
+		var named *fs.PathError
+		if test.err == "" && (err != nil || string(got) != test.want) {
+			t.Errorf("%s: %q, %v", test.file, got, err)
+		}
+		if test.err != "" && (!errors.As(err, &named) || !strings.HasSuffix(err.Error(), ": "+test.err)) {
+			t.Errorf("%s: %v, want %s", test.file, err, test.err)
+		}
+	}
+}
+
+// A pipe that is held open and says nothing is given up.
+func TestReadGivesUp(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if _, err := smallfile.Read(fifo, 8); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
