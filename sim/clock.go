@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -29,11 +30,19 @@ func (s *Server) Now() time.Time { return s.clock.now() }
 // due has happened. Jobs, nonces, tokens, rate limits and sunsets follow the clock; by
 // must not be negative.
 func (s *Server) Advance(by time.Duration) {
-	s.clock.offset.Add(int64(max(by, 0)))
+	for {
+		offset := s.clock.offset.Load()
+		if s.clock.offset.CompareAndSwap(offset, offset+min(int64(max(by, 0)), math.MaxInt64-offset)) {
+			break
+		}
+	}
 	s.store.mu.Lock()
 	s.store.generation++ // the state file holds the offset
 	s.store.mu.Unlock()
 	s.Settle()
+	if err := s.save(); err != nil {
+		s.log.Error("the state was not saved", "error", err)
+	}
 }
 
 // second is how exactly Atlas tells times.

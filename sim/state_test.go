@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,5 +122,24 @@ func TestDamagedState(t *testing.T) {
 	}
 	if _, err := sim.New(sim.Config{StateFile: t.TempDir()}); err == nil {
 		t.Error("a directory was read as a state file")
+	}
+}
+
+// The clock goes ahead for good: it is saved when it is moved, and does not go back however far.
+func TestClockDoesNotGoBack(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	atlas := start(t, sim.Config{StateFile: file})
+	atlas.Advance(90 * time.Minute)
+	saved, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(saved), `"advance": "1h30m0s"`) {
+		t.Errorf("%v: %s", err, saved)
+	}
+	before := atlas.Now()
+	for range 3 {
+		atlas.Advance(math.MaxInt64)
+		if now := atlas.Now(); now.Before(before) {
+			t.Fatalf("%v after %v", now, before)
+		}
+		before = atlas.Now()
 	}
 }
