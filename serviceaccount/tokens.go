@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,9 +25,10 @@ type token struct {
 
 // fetch is a token on its way. Its fields are set before done is closed.
 type fetch struct {
-	done  chan struct{}
-	token *token
-	err   error
+	done    chan struct{}
+	token   *token
+	err     error
+	instead time.Time // what its call took the place of in tokens.calls
 }
 
 // tokens keeps the one token that all requests share.
@@ -144,7 +146,7 @@ func (t *tokens) mayFetch(now time.Time) error {
 // fetch starts fetching a token, for every request that waits for one: it is not bound to
 // the request that began it.
 func (t *tokens) fetch(now time.Time) {
-	f := &fetch{done: make(chan struct{})}
+	f := &fetch{done: make(chan struct{}), instead: t.calls[t.next]}
 	t.fetching = f
 	t.calls[t.next] = now
 	t.next = (t.next + 1) % len(t.calls)
@@ -173,7 +175,10 @@ func (t *tokens) conclude(credential Credential, f *fetch) {
 	switch failed := (*TokenError)(nil); {
 	case f.err == nil:
 		t.current, t.failures, t.tried = f.token, 0, credential
-	case errors.As(f.err, &refused) && refused.Source == nil:
+	case errors.As(f.err, &refused) && refused.Source != nil: // no token was asked for
+		t.next = (t.next + len(t.calls) - 1) % len(t.calls)
+		t.calls[t.next] = f.instead
+	case errors.As(f.err, &refused):
 		t.tried, t.badUntil = credential, now.Add(t.holdBad)
 	case errors.As(f.err, &failed):
 		// 1 s, 2 s, 4 s, then 8 s: a short failure is over soon, and a long one costs less than
@@ -204,12 +209,12 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	case http.StatusUnauthorized:
 		return nil, &CredentialError{}
 	default:
-		return nil, &TokenError{Status: response.StatusCode, RetryAfter: retryAfter(response), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
+		return nil, &TokenError{Status: response.StatusCode, RetryAfter: retryAfter(response, t.now()), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
 	}
 	var content struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
-		ExpiresIn   int64  `json:"expires_in"`
+		ExpiresIn   *int64 `json:"expires_in"` // which may be missing (RFC 6749, section 5.1)
 	}
 	// The decoder's errors may quote the answer, and with it a token.
 	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&content) != nil || content.AccessToken == "" || !strings.EqualFold(content.TokenType, "Bearer") ||
@@ -217,7 +222,10 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 		return nil, &TokenError{Status: response.StatusCode, Cause: errors.New("the token endpoint's answer holds no bearer token")}
 	}
 	const day = 24 * 60 * 60 // Atlas says an hour; a server that says centuries means that it never ends
-	lifetime := time.Duration(min(max(content.ExpiresIn, 1), day)) * time.Second
+	lifetime := time.Hour
+	if content.ExpiresIn != nil {
+		lifetime = time.Duration(min(max(*content.ExpiresIn, 1), day)) * time.Second
+	}
 	return &token{
 		authorization: []string{"Bearer " + content.AccessToken},
 		// At 75 to 90 % of its life, so that several gateways don't ask at the same time.
@@ -227,11 +235,16 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	}, nil
 }
 
-// retryAfter reads the seconds of a Retry-After field.
-func retryAfter(response *http.Response) time.Duration {
-	var seconds int
-	if _, err := fmt.Sscanf(response.Header.Get("Retry-After"), "%d", &seconds); err != nil || seconds < 0 || seconds > 3600 {
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date; an hour at most.
+func retryAfter(response *http.Response, now time.Time) time.Duration {
+	value := response.Header.Get("Retry-After")
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(date.Sub(now), 0), time.Hour)
+	}
+	// Of a number that is out of range ParseInt returns the nearest.
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	return time.Duration(seconds) * time.Second
+	return time.Duration(min(max(seconds, 0), 3600)) * time.Second
 }

@@ -140,27 +140,101 @@ func TestTokenIsRenewed(t *testing.T) {
 	}
 }
 
-// A token endpoint may say any lifetime. One that is negative or longer than a Duration ends
-// nothing but the token.
-func TestTokenLifetimes(t *testing.T) {
-	for _, lifetime := range []string{"-1", "0", "3074457346", "4294967295", "9223372036854775807"} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/api/oauth/token" {
-				io.WriteString(w, `{"access_token":"a","token_type":"Bearer","expires_in":`+lifetime+`}`)
-			}
-		}))
-		transport, err := serviceaccount.NewTransport(serviceaccount.Config{
-			Origin: server.URL,
-			Base:   server.Client().Transport,
-			Credential: func(context.Context) (serviceaccount.Credential, error) {
-				return serviceaccount.Credential{ClientID: "id", ClientSecret: digestauth.NewSecret("secret")}, nil
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
+// strange starts a server whose token endpoint answers as the test says, and a client of it on a
+// clock that stands still.
+func strange(t *testing.T, credential func(context.Context) (serviceaccount.Credential, error), token http.HandlerFunc) (client *http.Client, url string, calls *atomic.Int64, c *clock) {
+	t.Helper()
+	c, calls = newClock(), new(atomic.Int64)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/oauth/token" {
+			calls.Add(1)
+			token(w, r)
 		}
-		expect(t, &http.Client{Transport: transport}, server.URL, 200)
-		server.Close()
+	}))
+	t.Cleanup(server.Close)
+	if credential == nil {
+		credential = func(context.Context) (serviceaccount.Credential, error) {
+			return serviceaccount.Credential{ClientID: "id", ClientSecret: digestauth.NewSecret("secret")}, nil
+		}
+	}
+	transport, err := serviceaccount.NewTransport(serviceaccount.Config{Origin: server.URL, Base: server.Client().Transport, Credential: credential, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Client{Transport: transport}, server.URL, calls, c
+}
+
+// A token endpoint may say any lifetime, or none (RFC 6749, section 5.1), which is an hour.
+func TestTokenLifetimes(t *testing.T) {
+	for _, test := range []struct {
+		lifetime   string
+		halfAnHour int64 // tokens after that time
+	}{
+		{`,"expires_in":-1`, 2},
+		{`,"expires_in":0`, 2},
+		{`,"expires_in":60`, 2},
+		{``, 1},
+		{`,"expires_in":3074457346`, 1}, // from here on, a share of it overflows a Duration
+		{`,"expires_in":4294967295`, 1},
+		{`,"expires_in":9223372036854775807`, 1},
+	} {
+		client, url, calls, c := strange(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, `{"access_token":"a","token_type":"Bearer"`+test.lifetime+`}`)
+		})
+		expect(t, client, url, 200)
+		c.advance(30 * time.Minute)
+		expect(t, client, url, 200)
+		if n := calls.Load(); n != test.halfAnHour {
+			t.Errorf("%s: %d tokens", test.lifetime, n)
+		}
+	}
+}
+
+// Retry-After is seconds or a date, and honoured for an hour at most.
+func TestTokenRetryAfter(t *testing.T) {
+	at := newClock().now()
+	for value, want := range map[string]time.Duration{
+		"30":                   30 * time.Second,
+		"7200":                 time.Hour,
+		"99999999999999999999": time.Hour,
+		"-5":                   0,
+		"soon":                 0,
+		at.Add(10 * time.Minute).UTC().Format(http.TimeFormat): 10 * time.Minute,
+		at.Add(-time.Minute).UTC().Format(http.TimeFormat):     0,
+	} {
+		client, url, _, _ := strange(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", value)
+			w.WriteHeader(429)
+		})
+		_, _, err := do(client, "GET", url, "")
+		var failed *serviceaccount.TokenError
+		if !errors.As(err, &failed) || failed.RetryAfter != want {
+			t.Errorf("%s: %v, %+v", value, err, failed)
+		}
+	}
+}
+
+// A credential that can't be read takes no token's turn.
+func TestUnreadableCredentialAsksForNoToken(t *testing.T) {
+	var readable atomic.Bool
+	client, url, calls, _ := strange(t, func(context.Context) (serviceaccount.Credential, error) {
+		if !readable.Load() {
+			return serviceaccount.Credential{}, errors.New("no such file")
+		}
+		return serviceaccount.Credential{ClientID: "id", ClientSecret: digestauth.NewSecret("secret")}, nil
+	}, func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"access_token":"a","token_type":"Bearer","expires_in":3600}`)
+	})
+	for range 30 { // more than a minute has turns
+		var refused *serviceaccount.CredentialError
+		if _, _, err := do(client, "GET", url, ""); !errors.As(err, &refused) || refused.Source == nil {
+			t.Fatalf("got %v", err)
+		}
+	}
+	readable.Store(true)
+	expect(t, client, url, 200)
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d tokens", n)
 	}
 }
 
