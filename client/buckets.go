@@ -164,7 +164,7 @@ func (c *Client) GetExportBucket(ctx context.Context, groupID, exportBucketID st
 
 // ListExportBuckets yields the buckets of a group, as [Client.ListExports] yields jobs.
 func (c *Client) ListExportBuckets(ctx context.Context, groupID string, o ListOptions) iter.Seq2[*ExportBucket, error] {
-	return pages(o, func(o ListOptions) (*Page[ExportBucket], error) { return c.buckets(ctx, groupID, o, false) })
+	return pages("listExportBuckets", o, func(o ListOptions) (*Page[ExportBucket], error) { return c.buckets(ctx, groupID, o, false) })
 }
 
 // ExportBucketsPage returns one page of the buckets of a group.
@@ -248,7 +248,7 @@ func (v *V1) GetExportBucket(ctx context.Context, groupID, exportBucketID string
 
 // ListExportBuckets is as [Client.ListExportBuckets].
 func (v *V1) ListExportBuckets(ctx context.Context, groupID string, o ListOptions) iter.Seq2[*ExportBucket, error] {
-	return pages(o, func(o ListOptions) (*Page[ExportBucket], error) { return v.buckets(ctx, groupID, o, false) })
+	return pages("v1ListExportBuckets", o, func(o ListOptions) (*Page[ExportBucket], error) { return v.buckets(ctx, groupID, o, false) })
 }
 
 // ExportBucketsPage is as [Client.ExportBucketsPage].

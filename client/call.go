@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
@@ -33,8 +34,10 @@ const (
 type caller struct {
 	origin      outbound.Origin
 	base        http.RoundTripper
+	alone       http.RoundTripper          // for creates
 	signed      http.RoundTripper          // base, with the credential in front
 	explain     func(*http.Response) error // why signed returned a 401
+	secret      digestauth.Secret          // of the credential
 	userAgent   string
 	beforeSend  func(*http.Request) error
 	timeout     time.Duration
@@ -50,8 +53,9 @@ func (c *caller) Do(r *http.Request) (*http.Response, error) { return c.signed.R
 type operation struct {
 	id      string // operationId
 	create  bool
-	retries int        // how often it may be sent again
-	found   violations // why it may not be sent at all
+	retries int                   // how often it may be sent again
+	found   violations            // why it may not be sent at all
+	about   func(*ExportJob) bool // whether an answer is about the right job; nil where any is
 }
 
 // read starts an operation that may be sent again: a read, an update or a deletion.
@@ -70,6 +74,9 @@ func call[F form[T], T any](ctx context.Context, c *caller, o operation, send fu
 			return err
 		}
 		result, err = content.read()
+		if job, ok := any(result).(*ExportJob); ok && err == nil && o.about != nil && !o.about(job) {
+			err = errors.New("it is about another job")
+		}
 		return err
 	})
 	if err != nil {
@@ -93,7 +100,8 @@ func (c *caller) call(ctx context.Context, o operation, send func(context.Contex
 			return nil
 		}
 		failed.doubtful = doubtful
-		doubtful = doubtful || failed.Status == 0 || failed.Status >= 500
+		var dial *net.OpError // nothing was sent
+		doubtful = doubtful || failed.Status == 0 && !(errors.As(failed.Err, &dial) && dial.Op == "dial") || failed.Status >= 500
 		if !failed.transient || tries >= o.retries {
 			return failed
 		}
@@ -207,7 +215,7 @@ func (c *caller) try(parent context.Context, o operation, send func(context.Cont
 	case status >= 300 && status <= 399:
 		err = errRedirect
 	case err == nil:
-		err = e.parse(body)
+		err = e.parse(c.redact(body))
 	}
 	if !forbidden(e.Code) { // else the 401 is about what a good credential may do
 		if status401 := c.explain(response); status401 != nil {
@@ -216,6 +224,14 @@ func (c *caller) try(parent context.Context, o operation, send func(context.Cont
 	}
 	e.Err = err
 	return e
+}
+
+// redact takes the secret out of an answer that repeats what was sent.
+func (c *caller) redact(body []byte) []byte {
+	if c.secret.IsZero() {
+		return body
+	}
+	return bytes.ReplaceAll(body, []byte(c.secret.Reveal()), []byte("REDACTED"))
 }
 
 // ended puts the reason why a try ended in the place of what net/http makes of it.
@@ -289,7 +305,7 @@ func (c *caller) carry(r *http.Request) (*http.Response, error) {
 	s.asked.Store(false)
 	s.got.Store(false)
 	s.handed.Store(true)
-	response, err := c.base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+	response, err := c.alone.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 		GetConn: func(string) { s.asked.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { s.got.Store(true) },
 	})))

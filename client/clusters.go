@@ -46,7 +46,7 @@ func (s BackupSchedule) read() (*BackupSchedule, error) { return &s, nil }
 
 // ListClusters yields the clusters of a group, as [Client.ListExports] yields jobs.
 func (c *Client) ListClusters(ctx context.Context, groupID string, o ListOptions) iter.Seq2[*Cluster, error] {
-	return pages(o, func(o ListOptions) (*Page[Cluster], error) { return c.clusters(ctx, groupID, o, false) })
+	return pages("listClusters", o, func(o ListOptions) (*Page[Cluster], error) { return c.clusters(ctx, groupID, o, false) })
 }
 
 // ClustersPage returns one page of the clusters of a group.

@@ -143,14 +143,21 @@ func New(c Config) (*Client, error) {
 	shared := &caller{
 		origin:      origin,
 		base:        c.Transport,
+		secret:      c.Credential.secret,
 		userAgent:   cmp.Or(c.UserAgent, "atlas-export-gateway-client"),
 		beforeSend:  c.BeforeSend,
 		timeout:     cmp.Or(c.Timeout, 75*time.Second),
 		maxRetries:  max(cmp.Or(c.MaxRetries, 4), 0),
 		maxResponse: cmp.Or(c.MaxResponse, 8<<20),
 	}
+	shared.alone = shared.base
 	if shared.base == nil {
 		shared.base = defaultTransport()
+		// A connection that was used before may hold an answer that nobody asked for, which
+		// net/http takes for that to the next request.
+		alone := defaultTransport()
+		alone.DisableKeepAlives = true
+		shared.alone = alone
 	}
 	if err := shared.sign(c.Credential); err != nil {
 		return fail(err)

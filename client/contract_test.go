@@ -289,20 +289,21 @@ func TestAnswers(t *testing.T) {
 		call func(*client.Client) (any, error)
 		want any
 	}{
-		{`{"id":"a","state":"Failed","errMsg":"no"}`, job, &client.ExportJob{ID: "a", State: client.Failed, StateReason: &client.StateReason{Message: "no"}}},
-		{`{"id":"a","state":"Failed","errMsg":"no","stateReason":{"errorCode":"B"}}`, job, &client.ExportJob{ID: "a", State: client.Failed, StateReason: &client.StateReason{ErrorCode: "B"}}},
-		{`{"id":"a","state":"Later","unknown":[{}],"components":[],"customData":[{"key":"k"}],"createdAt":"2021-03-25T16:49:23Z"}`, job,
-			&client.ExportJob{ID: "a", State: "Later", Components: []client.ExportComponent{}, CustomData: []client.CustomData{{Key: "k"}}, CreatedAt: time.Date(2021, 3, 25, 16, 49, 23, 0, time.UTC)}},
+		{`{"id":"` + nobody + `","state":"Failed","errMsg":"no"}`, job, &client.ExportJob{ID: nobody, State: client.Failed, StateReason: &client.StateReason{Message: "no"}}},
+		{`{"id":"` + nobody + `","state":"Failed","errMsg":"no","stateReason":{"errorCode":"B"}}`, job, &client.ExportJob{ID: nobody, State: client.Failed, StateReason: &client.StateReason{ErrorCode: "B"}}},
+		{`{"id":"` + nobody + `","state":"Later","unknown":[{}],"components":[],"customData":[{"key":"k"}],"createdAt":"2021-03-25T16:49:23Z"}`, job,
+			&client.ExportJob{ID: nobody, State: "Later", Components: []client.ExportComponent{}, CustomData: []client.CustomData{{Key: "k"}}, CreatedAt: time.Date(2021, 3, 25, 16, 49, 23, 0, time.UTC)}},
+		{`{"id":"6a01e0b45be2d84417c09f10","state":"Successful"}`, job, nil}, // another
 		{`{"_id":"a","id":"b","cloudProvider":"OCI"}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: "OCI"}},
 		{`{"id":"b","cloudProvider":"AWS"}`, bucket, &client.ExportBucket{ID: "b", CloudProvider: client.AWS}},
 		{`{"state":"Queued"}`, job, nil},
-		{`{"id":"a"}`, job, nil},
-		{`{"id":"a","state":"Queued","createdAt":"2021-03-25T16:49:23+0000"}`, job, nil},
+		{`{"id":"` + nobody + `"}`, job, nil},
+		{`{"id":"` + nobody + `","state":"Queued","createdAt":"2021-03-25T16:49:23+0000"}`, job, nil},
 		{`null`, job, nil},
 		{`[]`, job, nil},
 		{``, job, nil},
 		{`<html></html>`, job, nil},
-		{`{"id":"a","state":"Queued"}{}`, job, nil},
+		{`{"id":"` + nobody + `","state":"Queued"}{}`, job, nil},
 		{`{"cloudProvider":"AWS"}`, bucket, nil},
 		{`{"_id":"a"}`, bucket, nil},
 		{`null`, bucket, nil},
@@ -369,7 +370,7 @@ func TestListsEnd(t *testing.T) {
 		enough     int
 		ids, asked []string
 	}{
-		{client.ListOptions{}, 0, []string{"a", "b", "c"}, []string{"127.0.0.1:1?pageNum=1&includeCount=false", "127.0.0.1:1?pageNum=2&includeCount=false", "127.0.0.1:1?pageNum=3&includeCount=false"}},
+		{client.ListOptions{}, 0, []string{"a", "b", "c", "error"}, []string{"127.0.0.1:1?pageNum=1&includeCount=false", "127.0.0.1:1?pageNum=2&includeCount=false", "127.0.0.1:1?pageNum=3&includeCount=false"}},
 		{client.ListOptions{PageNum: 4, ItemsPerPage: 2}, 2, []string{"a", "b"}, []string{"127.0.0.1:1?pageNum=4&itemsPerPage=2&includeCount=false"}},
 		{client.ListOptions{PageNum: 4}, 1, []string{"a"}, []string{"127.0.0.1:1?pageNum=4&includeCount=false"}},
 	} {

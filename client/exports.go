@@ -29,6 +29,11 @@ func (r ExportRequest) Validate() error {
 	return found.err("")
 }
 
+// started reports whether a job may be the one that the request started.
+func (r ExportRequest) started(job *ExportJob) bool {
+	return (job.SnapshotID == "" || job.SnapshotID == r.SnapshotID) && (job.ExportBucketID == "" || job.ExportBucketID == r.ExportBucketID)
+}
+
 // CustomData is one pair in the file .complete.
 type CustomData struct {
 	Key   string `json:"key"`
@@ -110,6 +115,7 @@ func (c *Client) CreateExport(ctx context.Context, groupID, clusterName string, 
 	o := operation{id: "createBackupExport", create: true}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
+	o.about = r.started
 	return call[jobForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		body := gen.ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
 		if len(r.CustomData) > 0 {
@@ -132,6 +138,7 @@ func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterNam
 	o := operation{id: "getBackupExport", retries: retries}
 	o.found.inCluster(groupID, clusterName)
 	o.found.id("exportId", exportID)
+	o.about = func(job *ExportJob) bool { return job.ID == exportID }
 	return call[jobForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.GetBackupExport(ctx, groupID, clusterName, exportID, nil)
 	})
@@ -141,7 +148,7 @@ func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterNam
 // yielded once, and ends the sequence. A job that is created meanwhile may be missed, or
 // another yielded twice.
 func (c *Client) ListExports(ctx context.Context, groupID, clusterName string, o ListOptions) iter.Seq2[*ExportJob, error] {
-	return pages(o, func(o ListOptions) (*Page[ExportJob], error) { return c.exports(ctx, groupID, clusterName, o, false) })
+	return pages("listBackupExports", o, func(o ListOptions) (*Page[ExportJob], error) { return c.exports(ctx, groupID, clusterName, o, false) })
 }
 
 // ExportsPage returns one page of the jobs of a cluster.
@@ -174,6 +181,7 @@ func (v *V1) CreateExport(ctx context.Context, groupID, clusterName string, r Ex
 	o := operation{id: "v1CreateBackupExport", create: true}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
+	o.about = r.started
 	return call[jobForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		body := gen.V1ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
 		if len(r.CustomData) > 0 {
@@ -196,6 +204,7 @@ func (v *V1) getExport(ctx context.Context, retries int, groupID, clusterName, e
 	o := operation{id: "v1GetBackupExport", retries: retries}
 	o.found.inCluster(groupID, clusterName)
 	o.found.id("exportId", exportID)
+	o.about = func(job *ExportJob) bool { return job.ID == exportID }
 	return call[jobForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1GetBackupExport(ctx, groupID, clusterName, exportID, nil)
 	})
@@ -203,7 +212,7 @@ func (v *V1) getExport(ctx context.Context, retries int, groupID, clusterName, e
 
 // ListExports is as [Client.ListExports].
 func (v *V1) ListExports(ctx context.Context, groupID, clusterName string, o ListOptions) iter.Seq2[*ExportJob, error] {
-	return pages(o, func(o ListOptions) (*Page[ExportJob], error) { return v.exports(ctx, groupID, clusterName, o, false) })
+	return pages("v1ListBackupExports", o, func(o ListOptions) (*Page[ExportJob], error) { return v.exports(ctx, groupID, clusterName, o, false) })
 }
 
 // ExportsPage is as [Client.ExportsPage].

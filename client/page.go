@@ -1,8 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"iter"
+	"reflect"
 
 	"atlas-export-gateway/gen"
 )
@@ -23,7 +26,8 @@ type Page[T any] struct {
 	Results    []T `json:"results"`
 	TotalCount int `json:"totalCount"` // how many items all pages hold
 
-	more bool // another page follows
+	more  bool // another page follows
+	links bool // the server says so, or that none does
 }
 
 // pageForm is a page as Atlas writes it, of results in the form F.
@@ -45,6 +49,7 @@ func (f pageForm[F, T]) read() (*Page[T], error) {
 		}
 		page.Results[i] = *result
 	}
+	page.links = len(f.Links) > 0
 	for _, link := range f.Links {
 		page.more = page.more || orZero(link.Rel) == "next"
 	}
@@ -53,8 +58,9 @@ func (f pageForm[F, T]) read() (*Page[T], error) {
 
 // pages yields what read returns for one page after the other. Of the link to the next page
 // only its being there counts: where it points is for the server to know.
-func pages[T any](o ListOptions, read func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
+func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
+		var last *Page[T]
 		for o := o; ; o.PageNum++ {
 			o.PageNum = max(o.PageNum, 1)
 			page, err := read(o)
@@ -67,9 +73,16 @@ func pages[T any](o ListOptions, read func(ListOptions) (*Page[T], error)) iter.
 					return
 				}
 			}
-			if !page.more || len(page.Results) == 0 {
+			// Without links only a page that is not full is surely the last.
+			more := page.more || !page.links && len(page.Results) >= cmp.Or(o.ItemsPerPage, 100)
+			switch {
+			case !more:
+				return
+			case len(page.Results) == 0 && page.links, last != nil && len(page.Results) > 0 && reflect.DeepEqual(page.Results, last.Results):
+				yield(nil, &Error{Operation: operation, Err: fmt.Errorf("%w: page %d is empty, or as the one before, and another is to follow", errNoContent, o.PageNum)})
 				return
 			}
+			last = page
 		}
 	}
 }
