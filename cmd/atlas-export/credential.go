@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/smallfile"
 )
 
 // credential is whom to call as, as the settings say, or as the variables of Atlas's own
@@ -126,7 +126,7 @@ func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Crede
 	if strings.HasPrefix(c.secret.From, "profile") && !filepath.IsAbs(file) {
 		file = filepath.Join(filepath.Dir(r.profile.file), file)
 	}
-	content, err := os.ReadFile(file)
+	content, err := smallfile.Read(file, 16<<10)
 	secret := strings.TrimSpace(string(content))
 	switch {
 	case err != nil:

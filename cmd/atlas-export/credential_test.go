@@ -131,27 +131,29 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// SIGTERM ends the program as Ctrl-C does.
+// SIGTERM and SIGQUIT end the program as Ctrl-C does.
 func TestTerminated(t *testing.T) {
 	w := direct(t, sim.Config{})
 	_, export := w.prepare(t)
-	command, stderr := process(t, w.environ(w.owner), "exports", "watch", export, "--cluster", "orders")
-	stdout, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, len("export/"))
-	if _, err := stdout.Read(line); err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	command.Wait()
-	if status := command.ProcessState.ExitCode(); status != exitInterrupted || !strings.Contains(stderr.String(), "follow it with: atlas-export exports watch "+export+" --cluster orders\n") {
-		t.Errorf("exit status %d: %s", status, stderr)
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGQUIT} {
+		command, stderr := process(t, w.environ(w.owner), "exports", "watch", export, "--cluster", "orders")
+		stdout, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line := make([]byte, len("export/"))
+		if _, err := stdout.Read(line); err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		command.Wait()
+		if status := command.ProcessState.ExitCode(); status != exitInterrupted || !strings.Contains(stderr.String(), "follow it with: atlas-export exports watch "+export+" --cluster orders\n") {
+			t.Errorf("%s: exit status %d: %s", signal, status, stderr)
+		}
 	}
 }

@@ -51,7 +51,8 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
    12  the export was cancelled
    13  the export goes on, and is no longer followed: the time to wait is over; or with
        create --wait, looks at it fail for good
-  130  SIGINT or SIGTERM, but 10 while a create is under way; an export that was started goes on
+  130  SIGINT, SIGTERM or SIGQUIT, but 10 while a create is under way; an export that was
+       started goes on
   141  nobody reads the output any more (SIGPIPE); an export that was started goes on
 
 After 10, look before you repeat the command: a second export costs what the first did.

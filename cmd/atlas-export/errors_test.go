@@ -324,6 +324,14 @@ func TestHostileText(t *testing.T) {
 	defer server.Close()
 	w.url = server.URL
 	w.checkText(t, "buckets", "list")
+
+	list := strings.ReplaceAll(`{"results":[{"id":T,"state":"Queued"},{"id":"_activeHelp_ x","state":"Queued"},{"id":"`+nobody+`","state":T}],"links":[]}`, "T", string(text))
+	jobs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, list) }))
+	defer jobs.Close()
+	w.url = jobs.URL
+	if got := w.run(t, w.owner, "__complete", "exports", "get", "--cluster", "orders", ""); strings.Count(got.Stdout, "\n") != 2 || strings.ContainsAny(got.Stdout, "\x1b\r\u202e") || !strings.HasPrefix(got.Stdout, nobody+"\t") {
+		t.Errorf("completions: %+v", got) // one, and the directive
+	}
 }
 
 // checkText runs the program and looks at each character that it writes.

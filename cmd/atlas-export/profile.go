@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/internal/strictyaml"
 
 	"github.com/goccy/go-yaml"
@@ -58,7 +59,7 @@ func (a *app) configFile() (string, error) {
 
 // readProfiles reads the configuration file. That there is none is no error.
 func readProfiles(file string) (p profiles, text []byte, document *strictyaml.Document, err error) {
-	text, err = os.ReadFile(file)
+	text, err = smallfile.Read(file, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil, nil, nil
 	}

@@ -158,7 +158,7 @@ func (a *app) shown(s *session, err error) error {
 // completionTime bounds what a completion may take: someone waits at the keyboard.
 const completionTime = 3 * time.Second
 
-// complete offers the ids or names that a list has. It asks for no secret.
+// complete offers the ids that a list has, with what is known of each. It asks for no secret.
 func (a *app) complete(list func(context.Context, *session) ([]string, error)) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -176,6 +176,12 @@ func (a *app) complete(list func(context.Context, *session) ([]string, error)) c
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return words, cobra.ShellCompDirectiveNoFileComp
+		safe := words[:0]
+		for _, word := range words { // a shell prints them, some of them as they are
+			if id, what, _ := strings.Cut(word, "\t"); objectID(id) {
+				safe = append(safe, id+"\t"+clean(what))
+			}
+		}
+		return safe, cobra.ShellCompDirectiveNoFileComp
 	}
 }
