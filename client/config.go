@@ -32,7 +32,7 @@ type Config struct {
 	Credential Credential
 
 	// Transport sends the requests, below the credential. Nil means an http.Transport of
-	// the Client's own that uses no proxy.
+	// the Client's own, which uses no proxy and sends each create on a connection of its own.
 	Transport http.RoundTripper
 	// UserAgent is sent as it is. Empty means "atlas-export-gateway-client".
 	UserAgent string
@@ -153,8 +153,8 @@ func New(c Config) (*Client, error) {
 	shared.alone = shared.base
 	if shared.base == nil {
 		shared.base = defaultTransport()
-		// A connection that was used before may hold an answer that nobody asked for, which
-		// net/http takes for that to the next request.
+		// A connection that was used before may have been closed, or hold an answer that nobody
+		// asked for, which net/http takes for that to the next request.
 		alone := defaultTransport()
 		alone.DisableKeepAlives = true
 		shared.alone = alone
@@ -177,13 +177,11 @@ func New(c Config) (*Client, error) {
 // http.DefaultTransport sends a credential through a proxy.
 func defaultTransport() *http.Transport {
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 10 * time.Second,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 64,
-		// Less than servers keep them: a create that meets a connection just closed fails, since
-		// it is not sent again.
-		IdleConnTimeout:        30 * time.Second,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        30 * time.Second, // less than servers keep them
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }

@@ -145,7 +145,8 @@ func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterNam
 }
 
 // ListExports yields the jobs of a cluster, page by page, in Atlas's order. An error is
-// yielded once, and ends the sequence. A job that is created meanwhile may be missed, or
+// yielded once, and ends the sequence; so does a page that is empty, or as the one before, and
+// says that another follows. A job that is created meanwhile may be missed, or
 // another yielded twice.
 func (c *Client) ListExports(ctx context.Context, groupID, clusterName string, o ListOptions) iter.Seq2[*ExportJob, error] {
 	return pages("listBackupExports", o, func(o ListOptions) (*Page[ExportJob], error) { return c.exports(ctx, groupID, clusterName, o, false) })

@@ -26,8 +26,8 @@ type Page[T any] struct {
 	Results    []T `json:"results"`
 	TotalCount int `json:"totalCount"` // how many items all pages hold
 
-	more  bool // another page follows
-	links bool // the server says so, or that none does
+	more  bool // a link says that another page follows
+	links bool // there are links at all
 }
 
 // pageForm is a page as Atlas writes it, of results in the form F.
@@ -78,7 +78,7 @@ func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page
 			switch {
 			case !more:
 				return
-			case len(page.Results) == 0 && page.links, last != nil && len(page.Results) > 0 && reflect.DeepEqual(page.Results, last.Results):
+			case len(page.Results) == 0 || last != nil && reflect.DeepEqual(page.Results, last.Results):
 				yield(nil, &Error{Operation: operation, Err: fmt.Errorf("%w: page %d is empty, or as the one before, and another is to follow", errNoContent, o.PageNum)})
 				return
 			}
