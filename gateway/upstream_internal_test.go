@@ -1,6 +1,11 @@
 package gateway
 
-import "testing"
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
 
 // No name is at hand that resolves to a link-local address, so this looks at the check that
 // the dialer calls once a name is resolved.
@@ -14,5 +19,22 @@ func TestRefuseLinkLocal(t *testing.T) {
 		if err := refuseLinkLocal("tcp", address, nil); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// The connections to Atlas ask that check. Nothing is sent: it is called before a connection is
+// made.
+func TestConnectionsRefuseLinkLocal(t *testing.T) {
+	s := &settings{base: &url.URL{Scheme: "http", Host: "169.254.169.254"}, config: Config{Upstream: Upstream{MaxConnections: 1}}}
+	connections, err := s.newConnections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, s.base.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connections.RoundTrip(request); err == nil || !strings.Contains(err.Error(), "169.254.169.254:80 is a link-local address") {
+		t.Errorf("got %v", err)
 	}
 }

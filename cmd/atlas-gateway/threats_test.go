@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/md5"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -581,9 +582,16 @@ callers:
       grants: [{operations: [manage], groups: ["*"]}]
 `)
 	const form = "Content-Type: application/x-www-form-urlencoded"
+	digest := func(public, private string) string {
+		const nonce = "bm9ib2R5IGlzc3VlZCB0aGlzIG5vbmNl"
+		sum := func(text string) string { return fmt.Sprintf("%x", md5.Sum([]byte(text))) }
+		response := sum(ha1(t, "MD5", public, private) + ":" + nonce + ":00000001:c:auth:" + sum("GET:"+buckets))
+		return fmt.Sprintf(`Digest username="%s", realm="MMS Public API", nonce="%s", uri="%s", qop=auth, nc=00000001, cnonce="c", response="%s"`, public, nonce, buckets, response)
+	}
 	for name, guesses := range map[string][]string{
 		"tokens":   {"Bearer x", "Bearer " + token[:len(token)-1], "Bearer " + token + "x", "Bearer " + strings.ToLower(token), "Bearer " + hash(token), "Bearer " + secret},
 		"keys":     {basic("agwnobody", private), basic(public, "x"), basic(public, private[:len(private)-1]), basic(public, private+"x"), basic("", ""), basic(public, ha1(t, "MD5", public, private))},
+		"digests":  {digest("agwnobody", private), digest(public, "x"), digest(public, private[:len(private)-1]), digest(public, private+"x"), digest(account, secret)},
 		"accounts": {basic("agw_id_nobody", secret), basic(account, "x"), basic(account, secret[:len(secret)-1]), basic(account, secret+"x"), basic(account, hash(secret))},
 	} {
 		var first answer
