@@ -201,6 +201,9 @@ func TestRefusalsAtOnceCountOnce(t *testing.T) {
 }
 
 func TestSourceErrors(t *testing.T) {
+	if text := new(digestauth.CredentialError).Error(); text == "" {
+		t.Error("the zero error says nothing")
+	}
 	u := newUpstream(t, digestauth.NoncePolicy{})
 	unreadable := errors.New("unreadable")
 	v := &vault{err: unreadable}

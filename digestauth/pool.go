@@ -83,7 +83,7 @@ type CredentialError struct {
 }
 
 func (e *CredentialError) Error() string {
-	if e.Refusals == 0 {
+	if e.Refusals == 0 && e.Source != nil {
 		return e.Source.Error()
 	}
 	msg := fmt.Sprintf("digestauth: the server refuses the credential (%d times in a row)", e.Refusals)
