@@ -16,6 +16,7 @@ import (
 	"atlas-export-gateway/gateway/contract"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A target that matches is one that every reader of URLs reads in the same way: nothing in
@@ -28,6 +29,9 @@ func FuzzMatch(f *testing.F) {
 		exports + "//", exports + "%2f", exports + "/..", "http://evil" + exports, "//evil", exports + "#x", exports + "?#", "*", "",
 	} {
 		f.Add("GET", target)
+	}
+	for _, cluster := range []string{"a;b", `a\b`, "a b", "a\xffb", "a%62", "a\x01b", ".a", "a~b"} {
+		f.Add("GET", strings.Replace(exports, "orders", cluster, 1))
 	}
 	f.Fuzz(func(t *testing.T, method, target string) {
 		m, err := c.Match(method, target)
@@ -42,6 +46,9 @@ func FuzzMatch(f *testing.F) {
 		sent, query, _ := strings.Cut(target, "?")
 		if strings.TrimSuffix(m.Path, "/") != strings.TrimSuffix(sent, "/") || m.Query != query {
 			t.Errorf("%q is forwarded as %q and %q", target, m.Path, m.Query)
+		}
+		if strange := strings.Trim(m.Path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"); strange != "" {
+			t.Errorf("%q passed, with %q", target, strange)
 		}
 		parsed, err := url.ParseRequestURI(m.Path)
 		if err != nil || parsed.Path != m.Path || parsed.Host != "" || parsed.EscapedPath() != m.Path || path.Clean(m.Path) != strings.TrimSuffix(m.Path, "/") {
@@ -114,7 +121,7 @@ func FuzzBody(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, body := range []string{validExport, aws, azure, `{}`, `null`, `[]`, `{"snapshotId":1e999}`, `{"a":{"a":{"a":[]}}}`, `{"a":1,"a":2}`, "\ufeff{}", `{"snapshotId":"\ud800"}`, validExport + " \n", validExport + "{}", `{"customData":[{"key":null}]}`} {
+	for _, body := range []string{validExport, aws, azure, `{}`, `null`, `[]`, `{"snapshotId":1e999}`, `{"a":{"a":{"a":[]}}}`, `{"a":1,"a":2}`, "\ufeff{}", `{"snapshotId":"\ud800"}`, validExport + " \n", validExport + "{}", `{"customData":[{"key":null}]}`, strings.TrimSuffix(validExport, "}") + `,` + validExport[1:]} {
 		f.Add(body, true)
 		f.Add(body, false)
 	}
@@ -149,6 +156,9 @@ func FuzzBody(f *testing.F) {
 		var value any
 		if err := decoder.Decode(&value); err != nil || !json.Valid([]byte(body)) || !utf8.ValidString(body) {
 			t.Fatalf("%q passed; encoding/json says %v", body, err)
+		}
+		if !jsontext.Value(body).IsValid() { // encoding/json has nothing against repeated members
+			t.Fatalf("%q passed; jsontext does not let it", body)
 		}
 		checkValue(t, body, checked)
 		schema := doc.Paths.Value(path).Post.RequestBody.Value.Content[mediaType].Schema.Value
