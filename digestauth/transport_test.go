@@ -155,6 +155,7 @@ func TestUnusableChallenge(t *testing.T) {
 		{"no qop", []string{`Digest realm="MMS Public API", nonce="n"`}, "no qop"},
 		{"auth-int", []string{`Digest realm="MMS Public API", nonce="n", qop="auth-int"`}, "auth-int"},
 		{"session", []string{`Digest realm="MMS Public API", nonce="n", qop="auth", algorithm=MD5-sess`}, "session"},
+		{"no realm", []string{`Digest nonce="n", qop="auth"`}, "the realm is"},
 		{"other realm", []string{`Digest realm="evil", nonce="n", qop="auth"`}, "the realm is"},
 	} {
 		for _, method := range []string{"GET", "POST"} {
