@@ -20,6 +20,7 @@ import (
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gen"
 	"atlas-export-gateway/internal/outbound"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/serviceaccount"
 )
 
@@ -37,7 +38,7 @@ type caller struct {
 	alone       http.RoundTripper          // for creates
 	signed      http.RoundTripper          // base, with the credential in front
 	explain     func(*http.Response) error // why signed returned a 401
-	secret      digestauth.Secret          // of the credential
+	secret      secret.Secret              // of the credential
 	userAgent   string
 	beforeSend  func(*http.Request) error
 	timeout     time.Duration

@@ -15,6 +15,7 @@ import (
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gen"
 	"atlas-export-gateway/internal/outbound"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/serviceaccount"
 )
 
@@ -57,7 +58,7 @@ type Config struct {
 type Credential struct {
 	kind   credentialKind
 	name   string
-	secret digestauth.Secret
+	secret secret.Secret
 }
 
 type credentialKind string
@@ -72,19 +73,19 @@ const (
 // APIKey is the key pair of an Atlas API key, or one that a gateway issued. It signs with
 // HTTP Digest.
 func APIKey(publicKey, privateKey string) Credential {
-	return Credential{apiKey, publicKey, digestauth.NewSecret(privateKey)}
+	return Credential{apiKey, publicKey, secret.New(privateKey)}
 }
 
 // ServiceAccount is the id and secret of an Atlas service account, or of one that a gateway
 // issued. The Client fetches tokens from /api/oauth/token of [Config.BaseURL].
 func ServiceAccount(clientID, clientSecret string) Credential {
-	return Credential{serviceAccount, clientID, digestauth.NewSecret(clientSecret)}
+	return Credential{serviceAccount, clientID, secret.New(clientSecret)}
 }
 
 // BearerToken is a token that a gateway issued, or an access token of Atlas. It is sent as
 // it is.
 func BearerToken(token string) Credential {
-	return Credential{bearerToken, "", digestauth.NewSecret(token)}
+	return Credential{bearerToken, "", secret.New(token)}
 }
 
 // String names the credential without its secret.

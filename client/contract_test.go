@@ -13,7 +13,7 @@ import (
 
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gen"
 
 	"github.com/google/go-cmp/cmp"

@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"atlas-export-gateway/api"
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
 // BenchmarkValidate is what it costs to find a request's operation and to check parameters
-// and body: by gateway/contract, and by kin-openapi as it comes, with its router for
+// and body: by contract, and by kin-openapi as it comes, with its router for
 // gorilla/mux and the default options. Compare ratios within one run.
 func BenchmarkValidate(b *testing.B) {
 	const (

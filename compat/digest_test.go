@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 
 	icholy "github.com/icholy/digest"
 	mongodb "github.com/mongodb-forks/digest"
@@ -43,7 +44,7 @@ func BenchmarkSigned(b *testing.B) {
 	}{
 		{"digestauth", func(base http.RoundTripper) (http.RoundTripper, error) {
 			return digestauth.NewTransport(digestauth.Config{Origin: "http://127.0.0.1", Base: base, Credential: func(context.Context) (digestauth.Credential, error) {
-				return digestauth.Credential{Username: "public", Password: digestauth.NewSecret("private")}, nil
+				return digestauth.Credential{Username: "public", Password: secret.New("private")}, nil
 			}})
 		}},
 		{"icholy", func(base http.RoundTripper) (http.RoundTripper, error) {

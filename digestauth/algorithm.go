@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"atlas-export-gateway/secret"
 )
 
 // The algorithms of RFC 7616, section 6.1, as they are spelled in a challenge. Their -sess variants are not supported.
@@ -62,23 +64,23 @@ func (a algorithm) hexLen() int {
 }
 
 // HA1 returns H(username:realm:password), in lower-case hexadecimal digits: all that either end needs to know of a
-// password (RFC 7616, section 3.4.2). It is as good as the password within its realm, hence a Secret.
+// password (RFC 7616, section 3.4.2). It is as good as the password within its realm, hence a secret.Secret.
 // The algorithm is [MD5], also when empty, [SHA256] or [SHA512256]; any other is an error.
-func HA1(algorithm, username, realm string, password Secret) (Secret, error) {
+func HA1(algorithm, username, realm string, password secret.Secret) (secret.Secret, error) {
 	alg, ok := algorithmOf(algorithm)
 	if !ok {
-		return Secret{}, fmt.Errorf("digestauth: algorithm %.32q is not supported", algorithm)
+		return secret.Secret{}, fmt.Errorf("digestauth: algorithm %.32q is not supported", algorithm)
 	}
 	return alg.ha1(username, realm, password), nil
 }
 
-func (a algorithm) ha1(username, realm string, password Secret) Secret {
-	return NewSecret(string(a.appendHash(nil, []byte(username+":"+realm+":"+password.Reveal()))))
+func (a algorithm) ha1(username, realm string, password secret.Secret) secret.Secret {
+	return secret.New(string(a.appendHash(nil, []byte(username+":"+realm+":"+password.Reveal()))))
 }
 
 // appendResponse appends the response of RFC 7616, section 3.4.1, for qop=auth: KD(HA1, nonce:nc:cnonce:auth:HA2).
 // nc is the text as sent: it is hashed as such.
-func (a algorithm) appendResponse(dst []byte, ha1 Secret, nonce, nc, cnonce, method, uri string) []byte {
+func (a algorithm) appendResponse(dst []byte, ha1 secret.Secret, nonce, nc, cnonce, method, uri string) []byte {
 	var space [512]byte
 	b := append(space[:0], method...)
 	b = append(b, ':')

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 
 	"github.com/icholy/digest"
 )
@@ -102,7 +103,7 @@ func BenchmarkVerify(b *testing.B) {
 	c.Nonce = nonces.Issue()
 	v := digestauth.Verifier{
 		Realm:      realm,
-		HA1:        func(username, _ string) (digestauth.Secret, bool) { return ha1, username == goodKey.Username },
+		HA1:        func(username, _ string) (secret.Secret, bool) { return ha1, username == goodKey.Username },
 		CheckNonce: nonces.Check,
 	}
 	sign := digestauth.SignerOf(goodKey, c)

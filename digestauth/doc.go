@@ -2,7 +2,7 @@
 //
 // The gateway signs what it sends with a [Transport]. The gateway and the simulated
 // Atlas challenge their callers with a [Challenge] and check the answers with a [Verifier]; the latter keeps its nonces in [Nonces].
-// A [Secret] holds what none of them may print.
+// A [secret.Secret] holds what none of them may print.
 //
 // The Transport costs one upstream request per call once it is warm. It keeps a pool of nonces with at most one
 // request in flight on each, so that every nonce's count (nc) arrives in order, and answers a 401 with the nonce which that

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 )
 
 // vault is a source of the credential that can be changed.
@@ -37,7 +38,7 @@ func (v *vault) read(context.Context) (digestauth.Credential, error) {
 }
 
 func password(s string) digestauth.Credential {
-	return digestauth.Credential{Username: goodKey.Username, Password: digestauth.NewSecret(s)}
+	return digestauth.Credential{Username: goodKey.Username, Password: secret.New(s)}
 }
 
 // clock stands still unless it is moved.

@@ -6,12 +6,14 @@ import (
 	"encoding/hex"
 	"sync/atomic"
 	"time"
+
+	"atlas-export-gateway/secret"
 )
 
 // A Credential is what a [Transport] signs with. For Atlas, the user name is the public key and the password the private key.
 type Credential struct {
 	Username string
-	Password Secret
+	Password secret.Secret
 }
 
 // Equal reports whether c and d are the same credential.
@@ -42,10 +44,10 @@ type key struct {
 type signingKey struct {
 	realm string
 	alg   algorithm
-	ha1   Secret
+	ha1   secret.Secret
 }
 
-func (k *key) ha1(realm string, alg algorithm) Secret {
+func (k *key) ha1(realm string, alg algorithm) secret.Secret {
 	s := k.latest.Load()
 	if s == nil || s.realm != realm || s.alg != alg {
 		s = &signingKey{realm, alg, alg.ha1(k.Username, realm, k.Password)}

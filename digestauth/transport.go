@@ -157,6 +157,13 @@ func (e *ProbeError) Error() string {
 // context, of the request's Body and of Config.Credential; all others are Base's. Nothing of req is changed, but its Body is read and
 // closed. The Request of the response is req, which holds no credential.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.RoundTripThrough(t.base, req)
+}
+
+// RoundTripThrough is [Transport.RoundTrip] with another transport than Config.Base for this
+// request. Only a signed sending of the request has an Authorization field, and only that has
+// the request's content: whoever must know whether the content left learns it in base.
+func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if err := t.origin.Check(req); err != nil {
 		outbound.CloseBody(req)
 		return nil, err
@@ -180,7 +187,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if turn.fresh && content.Open == nil {
 			out, connections = countConnections(out)
 		}
-		resp, err := t.base.RoundTrip(out)
+		resp, err := base.RoundTrip(out)
 		if err != nil {
 			t.pool.abandoned(turn, nil)
 			return nil, err

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -708,7 +709,7 @@ func TestAuthenticated401(t *testing.T) {
 // Nothing that this package says or prints holds the secret or what was signed with it.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
-	wrong := digestauth.Credential{Username: goodKey.Username, Password: digestauth.NewSecret("c4na7y-5e7")}
+	wrong := digestauth.Credential{Username: goodKey.Username, Password: secret.New("c4na7y-5e7")}
 	var signed bytes.Buffer
 	var mu sync.Mutex
 	inner := u.Config.Handler

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 
 	"go.uber.org/goleak"
 )
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const realm = "MMS Public API"
 
-var goodKey = digestauth.Credential{Username: "abcdefgh", Password: digestauth.NewSecret("c4na7y-right")}
+var goodKey = digestauth.Credential{Username: "abcdefgh", Password: secret.New("c4na7y-right")}
 
 // upstream is a server that wants a digest credential, on a TCP port of its own.
 type upstream struct {
@@ -51,7 +52,7 @@ func (u *upstream) setKey(c digestauth.Credential) {
 	u.key = c
 }
 
-func (u *upstream) ha1(username, algorithm string) (digestauth.Secret, bool) {
+func (u *upstream) ha1(username, algorithm string) (secret.Secret, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s, err := digestauth.HA1(algorithm, username, realm, u.key.Password)

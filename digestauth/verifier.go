@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"atlas-export-gateway/secret"
 )
 
 // A Verifier checks the Digest credentials of requests that a server received. It has no state of its own and may be
@@ -16,7 +18,7 @@ type Verifier struct {
 	Algorithms []string
 	// HA1 returns what the function [HA1] gives for this user, this algorithm (spelled as in Algorithms) and the realm; false for
 	// a user that nobody knows. Required.
-	HA1 func(username, algorithm string) (Secret, bool)
+	HA1 func(username, algorithm string) (secret.Secret, bool)
 	// CheckNonce judges the nonce and its count; called only when the response was right. Required. See [Nonces.Check].
 	CheckNonce func(nonce string, nc uint32) NonceVerdict
 }
@@ -110,10 +112,10 @@ func (v Verifier) offered(name string) (string, bool) {
 }
 
 // nobody returns an HA1 of the right length that belongs to no password.
-func nobody(a algorithm) Secret { return nobodies[a] }
+func nobody(a algorithm) secret.Secret { return nobodies[a] }
 
-var nobodies = [...]Secret{
-	algMD5:       NewSecret(strings.Repeat("0", algMD5.hexLen())),
-	algSHA256:    NewSecret(strings.Repeat("0", algSHA256.hexLen())),
-	algSHA512256: NewSecret(strings.Repeat("0", algSHA512256.hexLen())),
+var nobodies = [...]secret.Secret{
+	algMD5:       secret.New(strings.Repeat("0", algMD5.hexLen())),
+	algSHA256:    secret.New(strings.Repeat("0", algSHA256.hexLen())),
+	algSHA512256: secret.New(strings.Repeat("0", algSHA512256.hexLen())),
 }

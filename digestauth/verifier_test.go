@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -22,7 +23,7 @@ const (
 )
 
 var (
-	rfcKey     = digestauth.Credential{Username: "Mufasa", Password: digestauth.NewSecret("Circle of Life")}
+	rfcKey     = digestauth.Credential{Username: "Mufasa", Password: secret.New("Circle of Life")}
 	rfcVectors = []struct{ algorithm, response string }{
 		{digestauth.MD5, "8ca523f5e9506fed4657c9700eebdbec"},
 		{digestauth.SHA256, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"},
@@ -47,7 +48,7 @@ func TestRFC7616Vectors(t *testing.T) {
 			v := digestauth.Verifier{
 				Realm:      rfcRealm,
 				Algorithms: []string{digestauth.MD5, digestauth.SHA256},
-				HA1: func(username, algorithm string) (digestauth.Secret, bool) {
+				HA1: func(username, algorithm string) (secret.Secret, bool) {
 					s, err := digestauth.HA1(algorithm, username, rfcRealm, rfcKey.Password)
 					return s, err == nil
 				},
@@ -65,7 +66,7 @@ func TestRFC7616Vectors(t *testing.T) {
 func TestSignAsOthersDo(t *testing.T) {
 	for _, algorithm := range []string{"", digestauth.MD5, "sha-256", digestauth.SHA512256} {
 		c := digestauth.Challenge{Realm: `r"e\alm`, Nonce: "n,=", Opaque: `o"`, Algorithm: algorithm, QOP: "auth"}
-		cred := digestauth.Credential{Username: `J"s\ D`, Password: digestauth.NewSecret("p:w")}
+		cred := digestauth.Credential{Username: `J"s\ D`, Password: secret.New("p:w")}
 		signed := digestauth.Sign(cred, c, 0xabcdef01, "cn", "PATCH", `/x?a="b"&c=d:e`)
 		got, err := digest.ParseCredentials(strings.Replace(signed, "nc=abcdef01", "nc=00000001", 1)) // it reads 31 bits
 		if err != nil {
@@ -102,7 +103,7 @@ func TestOtherClient(t *testing.T) {
 
 func TestHA1Algorithms(t *testing.T) {
 	for _, algorithm := range []string{"MD5-sess", "SHA-512", "SHA1", "auth"} {
-		if _, err := digestauth.HA1(algorithm, "u", "r", digestauth.NewSecret("p")); err == nil {
+		if _, err := digestauth.HA1(algorithm, "u", "r", secret.New("p")); err == nil {
 			t.Errorf("%s was accepted", algorithm)
 		}
 	}
@@ -258,7 +259,7 @@ func TestVerify(t *testing.T) {
 	nonces := digestauth.NewNonces(digestauth.NoncePolicy{Uses: 1}, nil)
 	v := digestauth.Verifier{
 		Realm: realm,
-		HA1: func(username, algorithm string) (digestauth.Secret, bool) {
+		HA1: func(username, algorithm string) (secret.Secret, bool) {
 			s, err := digestauth.HA1(algorithm, username, realm, goodKey.Password)
 			return s, err == nil && username == goodKey.Username
 		},
@@ -296,8 +297,8 @@ func TestVerify(t *testing.T) {
 		{name: "not offered", fields: []string{sign(func(_ K, c C) { c.Algorithm = "SHA-256" })}, reason: digestauth.Mismatched},
 		{name: "other method", fields: []string{sign(nil)}, method: "DELETE", reason: digestauth.WrongCredential},
 		{name: "unknown user", fields: []string{sign(func(k K, _ C) { k.Username = "nobody" })}, reason: digestauth.WrongCredential},
-		{name: "wrong password", fields: []string{sign(func(k K, _ C) { k.Password = digestauth.NewSecret("x") })}, reason: digestauth.WrongCredential},
-		{name: "no password", fields: []string{sign(func(k K, _ C) { k.Password = digestauth.Secret{} })}, reason: digestauth.WrongCredential},
+		{name: "wrong password", fields: []string{sign(func(k K, _ C) { k.Password = secret.New("x") })}, reason: digestauth.WrongCredential},
+		{name: "no password", fields: []string{sign(func(k K, _ C) { k.Password = secret.Secret{} })}, reason: digestauth.WrongCredential},
 		{name: "made-up nonce", fields: []string{sign(func(_ K, c C) { c.Nonce = "x" })}, reason: digestauth.BadNonce, nonce: digestauth.NonceUnknown},
 		// None of those has used up the single-use nonce.
 		{name: "right", fields: []string{sign(nil)}},

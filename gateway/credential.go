@@ -7,8 +7,8 @@ import (
 	"regexp"
 	"strings"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/internal/smallfile"
+	"atlas-export-gateway/secret"
 )
 
 // credentialPair is where the two halves of a credential are: in files, or in the
@@ -41,12 +41,12 @@ func (s CredentialSource) pair() credentialPair {
 }
 
 // read reads both halves as they are now. Its errors hold neither.
-func (p credentialPair) read(getenv func(string) string) (name string, secret digestauth.Secret, err error) {
+func (p credentialPair) read(getenv func(string) string) (name string, private secret.Secret, err error) {
 	if name, err = p.readHalf(p.name, getenv); err != nil {
-		return "", digestauth.Secret{}, err
+		return "", secret.Secret{}, err
 	}
 	revealed, err := p.readHalf(p.secret, getenv)
-	return name, digestauth.NewSecret(revealed), err
+	return name, secret.New(revealed), err
 }
 
 // readHalf reads one half of a credential from a file or a variable, where it stands alone

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/callers"
-	"atlas-export-gateway/gateway/contract"
 	"atlas-export-gateway/gateway/policy"
 )
 

@@ -21,8 +21,8 @@ import (
 	"time"
 
 	"atlas-export-gateway/api"
+	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/callers"
-	"atlas-export-gateway/gateway/contract"
 )
 
 // Gateway is an http.Handler that validates and forwards. It is safe for concurrent use.

@@ -19,6 +19,7 @@ import (
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -83,7 +84,7 @@ func testAuthentication(t *testing.T, algorithm string) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly, other, stranger := issue(t, "nightly", everything), issue(t, "other", everything), issue(t, "stranger", everything)
 	signing, previous, foreign := callers.NewSigningKey(), callers.NewSigningKey(), callers.NewSigningKey()
-	keyFile := func(keys ...digestauth.Secret) string {
+	keyFile := func(keys ...secret.Secret) string {
 		file := filepath.Join(t.TempDir(), "signing.key")
 		var content string
 		for _, key := range keys {
@@ -109,7 +110,7 @@ func testAuthentication(t *testing.T, algorithm string) {
 	g, without := serve(nightly), serve(other)
 
 	// Other processes sign nonces and tokens with a key, and by a clock that is behind.
-	process := func(key digestauth.Secret, behind time.Duration) *callers.Authenticator {
+	process := func(key secret.Secret, behind time.Duration) *callers.Authenticator {
 		a, err := callers.New(callers.Config{
 			Settings: callers.Settings{DigestAlgorithm: algorithm, SigningKeyFile: keyFile(key)},
 			List:     []callers.Entry{nightly.entry, stranger.entry},
@@ -188,7 +189,7 @@ func testAuthentication(t *testing.T, algorithm string) {
 			return strings.Replace(challenge, from, to, 1)
 		}
 	}
-	digest := func(challenge func() string, method, target, id string, key digestauth.Secret) func() string {
+	digest := func(challenge func() string, method, target, id string, key secret.Secret) func() string {
 		return func() string {
 			c, err := icholy.ParseChallenge(challenge())
 			if err != nil {
@@ -208,7 +209,7 @@ func testAuthentication(t *testing.T, algorithm string) {
 		return digest(challenge, "GET", v2Buckets, nightly.pair.ID, nightly.pair.Secret)
 	}
 	access := tokenOf(process(signing, 0), nightly.account)
-	wrong := digestauth.NewSecret("c4na7y-wrong-secret")
+	wrong := secret.New("c4na7y-wrong-secret")
 	another := map[string]string{digestauth.MD5: digestauth.SHA256, digestauth.SHA256: digestauth.MD5}[algorithm]
 
 	// What comes of it. No answer but the challenge's scheme tells why.

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"

@@ -9,7 +9,7 @@ import (
 	"os"
 	"slices"
 
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 )
 
 // identity is the one Content-Encoding that is none.

@@ -24,6 +24,7 @@ import (
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
 	icholy "github.com/icholy/digest"
@@ -242,7 +243,7 @@ func TestReloadClosesConnections(t *testing.T) {
 func TestChangesUnderLoad(t *testing.T) {
 	seed := sim.DefaultSeed()
 	rotated := seed.Keys[0]
-	rotated.PublicKey, rotated.PrivateKey = "rotatedk", digestauth.NewSecret("c4na7y-rotated-private")
+	rotated.PublicKey, rotated.PrivateKey = "rotatedk", secret.New("c4na7y-rotated-private")
 	seed.Keys = append(seed.Keys, rotated)
 	atlas := sim.Start(t, sim.Config{Seed: seed, Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, TokensPerMinute: -1}})
 	nightly := issue(t, "nightly", everything)
@@ -484,7 +485,7 @@ callers:
 func TestHalfOfAKeyWaits(t *testing.T) {
 	seed := sim.DefaultSeed()
 	rotated := seed.Keys[0]
-	rotated.PublicKey, rotated.PrivateKey = "rotatedk", digestauth.NewSecret("c4na7y-rotated-private")
+	rotated.PublicKey, rotated.PrivateKey = "rotatedk", secret.New("c4na7y-rotated-private")
 	seed.Keys = append(seed.Keys, rotated)
 	atlas := sim.Start(t, sim.Config{Seed: seed})
 	dir := t.TempDir()

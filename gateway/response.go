@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 
 	"github.com/go-json-experiment/json/jsontext"
 )

@@ -17,14 +17,14 @@ import (
 	"net/http"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/internal/outbound"
+	"atlas-export-gateway/secret"
 )
 
 // Credential is a service account's, as Atlas shows it once when the account is made.
 type Credential struct {
 	ClientID     string
-	ClientSecret digestauth.Secret
+	ClientSecret secret.Secret
 }
 
 // Equal reports whether two credentials are the same.
@@ -143,6 +143,13 @@ func NewTransport(c Config) (*Transport, error) {
 // *[CredentialError], *[TokenError] and [outbound.ErrBodyTooLarge]; all others are Base's or the
 // context's. req is not changed, except that its Body is read and closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.RoundTripThrough(t.base, req)
+}
+
+// RoundTripThrough is [Transport.RoundTrip] with another transport than Config.Base for this
+// request. Tokens are still fetched through Config.Base: whoever must know whether the request
+// itself left learns it in base.
+func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if err := t.origin.Check(req); err != nil {
 		outbound.CloseBody(req)
 		return nil, err
@@ -162,7 +169,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		out.Header["Authorization"] = token.authorization
-		response, err := t.base.RoundTrip(out)
+		response, err := base.RoundTrip(out)
 		if err != nil {
 			return nil, err
 		}

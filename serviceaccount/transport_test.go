@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/internal/outbound"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/serviceaccount"
 	"atlas-export-gateway/sim"
 
@@ -51,7 +51,7 @@ func (a *account) set(secret string) { a.secret.Store(&secret) }
 
 func (a *account) read(context.Context) (serviceaccount.Credential, error) {
 	a.reads.Add(1)
-	return serviceaccount.Credential{ClientID: sim.ClientID, ClientSecret: digestauth.NewSecret(*a.secret.Load())}, nil
+	return serviceaccount.Credential{ClientID: sim.ClientID, ClientSecret: secret.New(*a.secret.Load())}, nil
 }
 
 // setup starts a simulated Atlas and a client of it, which share a clock.
@@ -154,7 +154,7 @@ func strange(t *testing.T, credential func(context.Context) (serviceaccount.Cred
 	t.Cleanup(server.Close)
 	if credential == nil {
 		credential = func(context.Context) (serviceaccount.Credential, error) {
-			return serviceaccount.Credential{ClientID: "id", ClientSecret: digestauth.NewSecret("secret")}, nil
+			return serviceaccount.Credential{ClientID: "id", ClientSecret: secret.New("secret")}, nil
 		}
 	}
 	transport, err := serviceaccount.NewTransport(serviceaccount.Config{Origin: server.URL, Base: server.Client().Transport, Credential: credential, Now: c.now})
@@ -221,7 +221,7 @@ func TestUnreadableCredentialAsksForNoToken(t *testing.T) {
 		if !readable.Load() {
 			return serviceaccount.Credential{}, errors.New("no such file")
 		}
-		return serviceaccount.Credential{ClientID: "id", ClientSecret: digestauth.NewSecret("secret")}, nil
+		return serviceaccount.Credential{ClientID: "id", ClientSecret: secret.New("secret")}, nil
 	}, func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, `{"access_token":"a","token_type":"Bearer","expires_in":3600}`)
 	})

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 )
 
 // defaultRealm is the realm of Atlas's challenges.
@@ -35,11 +36,11 @@ var roles = map[string]right{
 // caller is an API key or a service account.
 type caller struct {
 	id     string // public key or client id
-	secret digestauth.Secret
+	secret secret.Secret
 	groups []string // empty: every group
 	rights right
 
-	ha1 sync.Map // of ha1Key, to digestauth.Secret
+	ha1 sync.Map // of ha1Key, to secret.Secret
 }
 
 type ha1Key struct{ algorithm, realm string }
@@ -49,10 +50,10 @@ func (c *caller) in(group string) bool { return len(c.groups) == 0 || slices.Con
 func (c *caller) may(right right) bool { return c.rights&right == right }
 
 // hash returns the key's HA1, computed once for each algorithm and realm.
-func (c *caller) hash(algorithm, realm string) (digestauth.Secret, bool) {
+func (c *caller) hash(algorithm, realm string) (secret.Secret, bool) {
 	key := ha1Key{algorithm, realm}
 	if known, ok := c.ha1.Load(key); ok {
-		return known.(digestauth.Secret), true
+		return known.(secret.Secret), true
 	}
 	ha1, err := digestauth.HA1(algorithm, c.id, realm, c.secret)
 	if err != nil {
@@ -76,10 +77,10 @@ func (s *Server) authenticate(x *exchange) error {
 		credential, err := digestauth.Verifier{
 			Realm:      realm,
 			Algorithms: form.Algorithms,
-			HA1: func(username, algorithm string) (digestauth.Secret, bool) {
+			HA1: func(username, algorithm string) (secret.Secret, bool) {
 				key := s.world.keys[username]
 				if key == nil {
-					return digestauth.Secret{}, false
+					return secret.Secret{}, false
 				}
 				return key.hash(algorithm, realm)
 			},

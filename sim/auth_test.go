@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 )
 
@@ -222,7 +223,7 @@ func TestAccess(t *testing.T) {
 // seedWith returns the default seed with one more key.
 func seedWith(role string) *sim.Seed {
 	seed := sim.DefaultSeed()
-	seed.Keys = append(seed.Keys, sim.Key{PublicKey: "extra", PrivateKey: digestauth.NewSecret(sim.PrivateKey), Roles: []string{role}})
+	seed.Keys = append(seed.Keys, sim.Key{PublicKey: "extra", PrivateKey: secret.New(sim.PrivateKey), Roles: []string{role}})
 	return seed
 }
 

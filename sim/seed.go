@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/internal/strictyaml"
+	"atlas-export-gateway/secret"
 )
 
 // What the default seed holds, for tests and examples. The keys open the simulation and
@@ -150,8 +150,8 @@ type CloudRole struct {
 
 // Key is a programmatic API key.
 type Key struct {
-	PublicKey  string            `yaml:"publicKey"`
-	PrivateKey digestauth.Secret `yaml:"privateKey"`
+	PublicKey  string        `yaml:"publicKey"`
+	PrivateKey secret.Secret `yaml:"privateKey"`
 	// Groups are the ids of those it has access to; none means all.
 	Groups []string `yaml:"groups"`
 	// Roles are some of Project Owner, Project Atlas Admin, Project Backup Export
@@ -162,10 +162,10 @@ type Key struct {
 // ServiceAccount is a client that calls with bearer tokens. Groups and Roles are as
 // those of a Key.
 type ServiceAccount struct {
-	ClientID     string            `yaml:"clientId"`
-	ClientSecret digestauth.Secret `yaml:"clientSecret"`
-	Groups       []string          `yaml:"groups"`
-	Roles        []string          `yaml:"roles"`
+	ClientID     string        `yaml:"clientId"`
+	ClientSecret secret.Secret `yaml:"clientSecret"`
+	Groups       []string      `yaml:"groups"`
+	Roles        []string      `yaml:"roles"`
 }
 
 //go:embed seed.yaml
@@ -321,7 +321,7 @@ func (c *checker) cluster(path string, group Group, cluster Cluster) {
 	c.oneOf(path+".autoExportFrequency", cluster.AutoExportFrequency, "", "daily", "weekly", "monthly")
 }
 
-func (c *checker) credential(path, id, idName string, secret digestauth.Secret, secretName string) {
+func (c *checker) credential(path, id, idName string, secret secret.Secret, secretName string) {
 	if id == "" {
 		c.refuse(path+"."+idName, "is missing")
 	}
@@ -381,7 +381,7 @@ func newWorld(seed *Seed) (*world, error) {
 	return w, nil
 }
 
-func newCaller(id string, secret digestauth.Secret, groups, roleNames []string) *caller {
+func newCaller(id string, secret secret.Secret, groups, roleNames []string) *caller {
 	c := &caller{id: id, secret: secret, groups: groups}
 	for _, name := range roleNames {
 		c.rights |= roles[name]

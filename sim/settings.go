@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 )
 
 // Settings are the switches that may be thrown while the simulation runs, by
@@ -113,7 +114,7 @@ func (s *Server) checkSettings(settings Settings) error {
 		return errors.New("rateLimit: capacity, refill and period must not be negative")
 	}
 	for _, algorithm := range settings.Challenge.Algorithms {
-		if _, err := digestauth.HA1(algorithm, "", "", digestauth.Secret{}); err != nil || algorithm == "" {
+		if _, err := digestauth.HA1(algorithm, "", "", secret.Secret{}); err != nil || algorithm == "" {
 			return fmt.Errorf("challenge: the algorithm %q is not one of MD5, SHA-256, SHA-512-256", algorithm)
 		}
 	}

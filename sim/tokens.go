@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -141,16 +141,16 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) {
 
 // client returns the service account whose id and secret the request bears, or nil.
 func (s *Server) client(r *http.Request) *caller {
-	id, secret, ok := r.BasicAuth()
+	id, clientSecret, ok := r.BasicAuth()
 	if !ok {
 		return nil
 	}
 	// RFC 6749, section 2.3.1: both are form-encoded; those of Atlas look the same.
-	if decoded, err := url.QueryUnescape(secret); err == nil {
-		secret = decoded
+	if decoded, err := url.QueryUnescape(clientSecret); err == nil {
+		clientSecret = decoded
 	}
 	account := s.world.accounts[id]
-	if account == nil || !account.secret.Equal(digestauth.NewSecret(secret)) {
+	if account == nil || !account.secret.Equal(secret.New(clientSecret)) {
 		return nil
 	}
 	return account

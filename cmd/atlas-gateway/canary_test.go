@@ -33,6 +33,7 @@ import (
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/canary"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
 	"github.com/icholy/digest"
@@ -185,7 +186,7 @@ func hash(secret string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(
 // ha1 returns a hash of a key pair, which is as good as the private key.
 func ha1(t *testing.T, algorithm, id, private string) string {
 	t.Helper()
-	hash, err := digestauth.HA1(algorithm, id, callers.DefaultRealm, digestauth.NewSecret(private))
+	hash, err := digestauth.HA1(algorithm, id, callers.DefaultRealm, secret.New(private))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,8 +229,8 @@ func selfSigned(t *testing.T) (cert, key string, roots *x509.CertPool) {
 // either side shows.
 func TestNoSecretShows(t *testing.T) {
 	seed := sim.DefaultSeed()
-	seed.Keys[0].PrivateKey = digestauth.NewSecret(atlasPrivate)
-	seed.ServiceAccounts[0].ClientSecret = digestauth.NewSecret(atlasSecret)
+	seed.Keys[0].PrivateKey = secret.New(atlasPrivate)
+	seed.ServiceAccounts[0].ClientSecret = secret.New(atlasSecret)
 	atlas := sim.Start(t, sim.Config{Seed: seed})
 	dir := t.TempDir()
 	file := func(name, content string) string { return write(t, filepath.Join(dir, name), content) }

@@ -24,9 +24,9 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -192,7 +192,7 @@ func TestServe(t *testing.T) {
 	const private = "c4na7y-5d0c7a61-private"
 	seed := sim.DefaultSeed()
 	for i := range seed.Keys {
-		seed.Keys[i].PrivateKey = digestauth.NewSecret(private)
+		seed.Keys[i].PrivateKey = secret.New(private)
 	}
 	atlas := sim.Start(t, sim.Config{Seed: seed})
 	p := serveProcess(t, `

@@ -31,10 +31,10 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 )
 
@@ -220,7 +220,7 @@ func (r *running) records(t testing.TB) []record {
 	defer r.mu.Unlock()
 	logs := r.logs.String()
 	for _, c := range []caller{r.nightly, r.reader} {
-		for _, secret := range []digestauth.Secret{c.pair.Secret, c.account.Secret, c.token.Secret} {
+		for _, secret := range []secret.Secret{c.pair.Secret, c.account.Secret, c.token.Secret} {
 			if strings.Contains(logs, secret.Reveal()) {
 				t.Error("a caller's secret is in the log")
 			}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
 	icholy "github.com/icholy/digest"
@@ -62,7 +63,7 @@ var libraries = []library{
 			Origin: url,
 			Base:   base,
 			Credential: func(context.Context) (digestauth.Credential, error) {
-				return digestauth.Credential{Username: sim.PublicKey, Password: digestauth.NewSecret(sim.PrivateKey)}, nil
+				return digestauth.Credential{Username: sim.PublicKey, Password: secret.New(sim.PrivateKey)}, nil
 			},
 		})
 	}},

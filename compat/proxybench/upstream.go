@@ -11,6 +11,7 @@ import (
 
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 )
 
 // upstream answers as Atlas does: a GET with a list of ten jobs, everything else with one.
@@ -53,10 +54,10 @@ func newUpstream(origin string) *upstream {
 
 // askForCredential makes the upstream answer to its key pair alone.
 func (u *upstream) askForCredential() error {
-	ha1, err := digestauth.HA1(digestauth.MD5, publicKey, realm, digestauth.NewSecret(privateKey))
+	ha1, err := digestauth.HA1(digestauth.MD5, publicKey, realm, secret.New(privateKey))
 	u.verifier = &digestauth.Verifier{
 		Realm:      realm,
-		HA1:        func(username, _ string) (digestauth.Secret, bool) { return ha1, username == publicKey },
+		HA1:        func(username, _ string) (secret.Secret, bool) { return ha1, username == publicKey },
 		CheckNonce: u.checkNonce,
 	}
 	return err

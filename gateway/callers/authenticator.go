@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 )
 
 // A Form is how a caller proved who it is.
@@ -114,7 +115,7 @@ type directory struct {
 type keyPair struct {
 	caller Caller
 	id     hash // of the public key
-	ha1    digestauth.Secret
+	ha1    secret.Secret
 }
 
 type staticToken struct {
@@ -130,9 +131,9 @@ type serviceAccount struct {
 
 func newDirectory(s Settings) directory {
 	// An HA1 that no private key has, as long as a real one.
-	ha1, err := digestauth.HA1(s.DigestAlgorithm, "", s.Realm, digestauth.NewSecret(rand.Text()))
+	ha1, err := digestauth.HA1(s.DigestAlgorithm, "", s.Realm, secret.New(rand.Text()))
 	if err != nil {
-		ha1 = digestauth.NewSecret(rand.Text()) // the algorithm was refused
+		ha1 = secret.New(rand.Text()) // the algorithm was refused
 	}
 	return directory{
 		pairs:    map[hash]keyPair{},
@@ -179,7 +180,7 @@ func (a *Authenticator) digest(r *http.Request) (Caller, error) {
 	_, err := digestauth.Verifier{
 		Realm:      a.settings.Realm,
 		Algorithms: []string{a.settings.DigestAlgorithm},
-		HA1: func(username, _ string) (known digestauth.Secret, ok bool) {
+		HA1: func(username, _ string) (known secret.Secret, ok bool) {
 			p, ok = a.directory.pair(username)
 			return p.ha1, ok
 		},
@@ -209,7 +210,7 @@ func (a *Authenticator) basic(r *http.Request) (Caller, error) {
 	}
 	p, known := a.directory.pair(publicKey)
 	// The algorithm was checked with the configuration.
-	ha1, err := digestauth.HA1(a.settings.DigestAlgorithm, publicKey, a.settings.Realm, digestauth.NewSecret(privateKey))
+	ha1, err := digestauth.HA1(a.settings.DigestAlgorithm, publicKey, a.settings.Realm, secret.New(privateKey))
 	if !ha1.Equal(p.ha1) || !known || err != nil {
 		return a.challenge(WrongCredential, "the public key is unknown or the private key is wrong")
 	}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
@@ -34,7 +34,7 @@ func TestForms(t *testing.T) {
 	k, config := issue(t)
 	clock := newClock()
 	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now}))
-	strange := digestauth.NewSecret("another secret")
+	strange := secret.New("another secret")
 	token := k.token.Secret.Reveal()
 	access := accessToken(t, server, k.account)
 	expired := func(f field) field { clock.pass(2 * time.Hour); return f }
@@ -127,7 +127,7 @@ func TestForms(t *testing.T) {
 		{"basic", func() field { return field{basic(k.pair.ID, k.pair.Secret)} }, in(callers.Basic)},
 		{"basic, wrong secret", func() field { return field{basic(k.pair.ID, strange)} }, refused(callers.WrongCredential)},
 		{"basic, unknown caller", func() field { return field{basic("agwnobody", k.pair.Secret)} }, refused(callers.WrongCredential)},
-		{"basic, empty", func() field { return field{basic("", digestauth.Secret{})} }, refused(callers.WrongCredential)},
+		{"basic, empty", func() field { return field{basic("", secret.Secret{})} }, refused(callers.WrongCredential)},
 		{"basic, HA1 as the secret", func() field { return field{basic(k.pair.ID, k.pair.HA1File)} }, refused(callers.WrongCredential)},
 		{"basic, a service account", func() field { return field{basic(k.account.ID, k.account.Secret)} }, refused(callers.WrongCredential)},
 		{"basic, garbage", func() field { return field{"Basic !"} }, refused(callers.Malformed)},
@@ -174,7 +174,7 @@ func TestChallenge(t *testing.T) {
 	} {
 		config.DigestAlgorithm = algorithm
 		server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
-		for _, f := range []field{nil, {"Digest garbage"}, {basic("nobody", digestauth.Secret{})}} {
+		for _, f := range []field{nil, {"Digest garbage"}, {basic("nobody", secret.Secret{})}} {
 			_, resp := do(t, server, "GET", target, f)
 			if got := resp.Header["Www-Authenticate"]; len(got) != 1 || !regexp.MustCompile(want).MatchString(got[0]) {
 				t.Errorf("%q", got)
@@ -532,7 +532,7 @@ func TestStrangersTakeNoMemory(t *testing.T) {
 	a := build(t, config, callers.Options{KeyMadeUp: true})
 	server := serve(t, a)
 	for range 20 {
-		do(t, server, "GET", target, field{sign(t, challenge(t, server), k.pair.ID, digestauth.NewSecret("wrong"), 1)})
+		do(t, server, "GET", target, field{sign(t, challenge(t, server), k.pair.ID, secret.New("wrong"), 1)})
 	}
 	if nonces, _ := a.Remembered(); nonces != 0 {
 		t.Errorf("%d nonces are remembered", nonces)

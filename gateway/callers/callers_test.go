@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 
 	"github.com/icholy/digest"
 	"go.uber.org/goleak"
@@ -155,7 +155,7 @@ func challenge(t testing.TB, server *httptest.Server) *digest.Challenge {
 }
 
 // sign returns the field that answers a challenge as the nc-th use of its nonce.
-func sign(t testing.TB, c *digest.Challenge, id string, secret digestauth.Secret, nc int) string {
+func sign(t testing.TB, c *digest.Challenge, id string, secret secret.Secret, nc int) string {
 	t.Helper()
 	credential, err := digest.Digest(c, digest.Options{Method: "GET", URI: target, Count: nc, Username: id, Password: secret.Reveal()})
 	if err != nil {
@@ -164,7 +164,7 @@ func sign(t testing.TB, c *digest.Challenge, id string, secret digestauth.Secret
 	return credential.String()
 }
 
-func basic(id string, secret digestauth.Secret) string {
+func basic(id string, secret secret.Secret) string {
 	r := http.Request{Header: http.Header{}}
 	r.SetBasicAuth(id, secret.Reveal())
 	return r.Header.Get("Authorization")

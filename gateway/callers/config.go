@@ -13,6 +13,7 @@ import (
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/smallfile"
+	"atlas-export-gateway/secret"
 )
 
 // DefaultRealm is the realm of Atlas's own challenges.
@@ -238,10 +239,10 @@ func parseHash(digits string) (h hash, err error) {
 func cut(s string, n int) string { return s[:min(len(s), n)] }
 
 // readHA1 returns the HA1 of the algorithm from a file.
-func readHA1(file, algorithm string) (digestauth.Secret, error) {
+func readHA1(file, algorithm string) (secret.Secret, error) {
 	lines, err := readLines(file)
 	if err != nil {
-		return digestauth.Secret{}, err
+		return secret.Secret{}, err
 	}
 	found := map[string]string{}
 	for i, line := range lines {
@@ -250,16 +251,16 @@ func readHA1(file, algorithm string) (digestauth.Secret, error) {
 		decoded, err := hex.DecodeString(digits)
 		switch {
 		case err != nil || size == 0 || len(decoded) != size:
-			return digestauth.Secret{}, fmt.Errorf("the file's line %d is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>", i+1)
+			return secret.Secret{}, fmt.Errorf("the file's line %d is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>", i+1)
 		case found[name] != "":
-			return digestauth.Secret{}, fmt.Errorf("the file has a second line for %s", name)
+			return secret.Secret{}, fmt.Errorf("the file has a second line for %s", name)
 		}
 		found[name] = strings.ToLower(digits)
 	}
 	if found[algorithm] == "" {
-		return digestauth.Secret{}, fmt.Errorf("the file has no line for the digest algorithm, %s", algorithm)
+		return secret.Secret{}, fmt.Errorf("the file has no line for the digest algorithm, %s", algorithm)
 	}
-	return digestauth.NewSecret(found[algorithm]), nil
+	return secret.New(found[algorithm]), nil
 }
 
 // minKey is how long a signing key is at least, in bytes: as long as what HMAC-SHA-256

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/strictyaml"
+	"atlas-export-gateway/secret"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
@@ -173,9 +173,9 @@ func TestNoSecretShows(t *testing.T) {
 	config.SigningKeyFile = write(t, filepath.Join(t.TempDir(), "key"), signing.Reveal())
 	a := build(t, config, callers.Options{})
 	server := serve(t, a)
-	token := digestauth.NewSecret(accessToken(t, server, k.account))
+	token := secret.New(accessToken(t, server, k.account))
 	var canaries []string
-	for _, s := range []digestauth.Secret{k.pair.Secret, k.account.Secret, k.token.Secret, k.pair.HA1File, signing, token,
+	for _, s := range []secret.Secret{k.pair.Secret, k.account.Secret, k.token.Secret, k.pair.HA1File, signing, token,
 		other.pair.Secret, other.account.Secret, other.token.Secret} {
 		for line := range strings.Lines(s.Reveal()) {
 			_, digits, found := strings.Cut(strings.TrimSpace(line), ":")

@@ -12,7 +12,7 @@
 // Tokens and client secrets are kept as SHA-256 hashes. All of them are generated here with at
 // least 128 bits, so that a plain hash is enough and guessing is hopeless. Digest needs
 // H(public key:realm:private key), HA1, which is as good as the private key within its realm:
-// it stays in a file, and in a [digestauth.Secret]. Another realm needs other files.
+// it stays in a file, and in a [secret.Secret]. Another realm needs other files.
 //
 // Everything is looked up by its hash, compared in constant time, and costs the same work
 // whether or not somebody has the key.

@@ -9,21 +9,22 @@ import (
 	"strings"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 )
 
 // signingKey holds what is derived from one key of the signing_key_file, so that a signature of
 // one kind is worth nothing as the other.
 type signingKey struct {
 	id            string // names the key in tokens; the same whether it is current or previous
-	nonces, token digestauth.Secret
+	nonces, token secret.Secret
 }
 
 func newSigningKey(key []byte) signingKey {
 	derive := func(purpose string) []byte { return mac(key, []byte("atlas-export-gateway "+purpose)) }
 	return signingKey{
 		id:     hex.EncodeToString(derive("id")[:8]),
-		nonces: digestauth.NewSecret(string(derive("nonces"))),
-		token:  digestauth.NewSecret(string(derive("tokens"))),
+		nonces: secret.New(string(derive("nonces"))),
+		token:  secret.New(string(derive("tokens"))),
 	}
 }
 
@@ -39,9 +40,9 @@ type Issued struct {
 	// ID is the public key or client id; empty for a token.
 	ID string
 	// Secret is the private key, client secret or token, of 130 random bits.
-	Secret digestauth.Secret
+	Secret secret.Secret
 	// HA1File is the content of the file that Entry names, for a key pair; it is a secret too.
-	HA1File digestauth.Secret
+	HA1File secret.Secret
 	// Entry is what to add to the configuration.
 	Entry Entry
 }
@@ -50,7 +51,7 @@ type Issued struct {
 // HA1File is to be stored in the file of that name.
 func NewKeyPair(caller, realm, ha1File string) Issued {
 	fill(&realm, DefaultRealm)
-	i := Issued{ID: "agw" + strings.ToLower(rand.Text()[:12]), Secret: digestauth.NewSecret(rand.Text())}
+	i := Issued{ID: "agw" + strings.ToLower(rand.Text()[:12]), Secret: secret.New(rand.Text())}
 	var content strings.Builder
 	for _, algorithm := range []string{digestauth.MD5, digestauth.SHA256} {
 		ha1, err := digestauth.HA1(algorithm, i.ID, realm, i.Secret)
@@ -59,33 +60,33 @@ func NewKeyPair(caller, realm, ha1File string) Issued {
 		}
 		content.WriteString(algorithm + ":" + ha1.Reveal() + "\n")
 	}
-	i.HA1File = digestauth.NewSecret(content.String())
+	i.HA1File = secret.New(content.String())
 	i.Entry = Entry{Name: caller, KeyPairs: []KeyPair{{PublicKey: i.ID, HA1File: ha1File}}}
 	return i
 }
 
 // NewServiceAccount makes a service account for a caller.
 func NewServiceAccount(caller string) Issued {
-	i := Issued{ID: "agw_id_" + strings.ToLower(rand.Text()[:20]), Secret: digestauth.NewSecret("agw_sk_" + rand.Text())}
+	i := Issued{ID: "agw_id_" + strings.ToLower(rand.Text()[:20]), Secret: secret.New("agw_sk_" + rand.Text())}
 	i.Entry = Entry{Name: caller, ServiceAccounts: []ServiceAccount{{ClientID: i.ID, SecretSHA256: hexHash(i.Secret)}}}
 	return i
 }
 
 // NewToken makes a static bearer token for a caller.
 func NewToken(caller string) Issued {
-	i := Issued{Secret: digestauth.NewSecret("agw_st_" + rand.Text())}
+	i := Issued{Secret: secret.New("agw_st_" + rand.Text())}
 	i.Entry = Entry{Name: caller, Tokens: []Token{{SHA256: hexHash(i.Secret)}}}
 	return i
 }
 
 // NewSigningKey makes a line for a signing_key_file.
-func NewSigningKey() digestauth.Secret {
+func NewSigningKey() secret.Secret {
 	key := make([]byte, minKey)
 	rand.Read(key) // never fails
-	return digestauth.NewSecret(base64.StdEncoding.EncodeToString(key) + "\n")
+	return secret.New(base64.StdEncoding.EncodeToString(key) + "\n")
 }
 
-func hexHash(s digestauth.Secret) string {
+func hexHash(s secret.Secret) string {
 	h := hashOf(s.Reveal())
 	return hex.EncodeToString(h[:])
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/secret"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
@@ -63,7 +63,7 @@ func TestServiceAccount(t *testing.T) {
 	revoke("nonsense", 200)
 	revoke("", 400)
 	check(in(callers.AccessToken))
-	if got, _ := oauth(t, server, "revoke", basic(k.account.ID, digestauth.NewSecret("wrong")), "token="+token); got.Status != 401 {
+	if got, _ := oauth(t, server, "revoke", basic(k.account.ID, secret.New("wrong")), "token="+token); got.Status != 401 {
 		t.Error(got)
 	}
 	check(in(callers.AccessToken))
@@ -128,11 +128,11 @@ func TestTokenRefusals(t *testing.T) {
 		want        answer
 	}{
 		{"no credential", "POST", nil, form, grant, answer{401, invalidClient, "Basic"}},
-		{"wrong secret", "POST", field{basic(k.account.ID, digestauth.NewSecret("wrong"))}, form, grant, answer{401, invalidClient, "Basic"}},
+		{"wrong secret", "POST", field{basic(k.account.ID, secret.New("wrong"))}, form, grant, answer{401, invalidClient, "Basic"}},
 		{"unknown client", "POST", field{basic("agw_id_nobody", k.account.Secret)}, form, grant, answer{401, invalidClient, "Basic"}},
-		{"empty client", "POST", field{basic("", digestauth.Secret{})}, form, grant, answer{401, invalidClient, "Basic"}},
+		{"empty client", "POST", field{basic("", secret.Secret{})}, form, grant, answer{401, invalidClient, "Basic"}},
 		{"a key pair", "POST", field{basic(k.pair.ID, k.pair.Secret)}, form, grant, answer{401, invalidClient, "Basic"}},
-		{"the hash of the secret", "POST", field{basic(k.account.ID, digestauth.NewSecret(k.account.Entry.ServiceAccounts[0].SecretSHA256))}, form, grant, answer{401, invalidClient, "Basic"}},
+		{"the hash of the secret", "POST", field{basic(k.account.ID, secret.New(k.account.Entry.ServiceAccounts[0].SecretSHA256))}, form, grant, answer{401, invalidClient, "Basic"}},
 		{"garbage", "POST", field{"Basic !"}, form, grant, answer{401, invalidClient, "Basic"}},
 		{"bearer", "POST", field{"Bearer " + k.token.Secret.Reveal()}, form, grant, answer{401, invalidClient, "Basic"}},
 		{"two fields", "POST", append(good, good...), form, grant, answer{401, invalidClient, "Basic"}},
@@ -165,7 +165,7 @@ func TestAttempts(t *testing.T) {
 	config.Attempts = callers.Attempts{PerClient: 3, Overall: 8}
 	clock := newClock()
 	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now}))
-	try := func(id string, secret digestauth.Secret, want int) {
+	try := func(id string, secret secret.Secret, want int) {
 		t.Helper()
 		got, resp := oauth(t, server, "token", basic(id, secret), grant)
 		if got.Status != want {
@@ -175,7 +175,7 @@ func TestAttempts(t *testing.T) {
 			t.Errorf("Retry-After: %q", after)
 		}
 	}
-	wrong := digestauth.NewSecret("wrong")
+	wrong := secret.New("wrong")
 	for range 3 {
 		try(k.account.ID, wrong, 401)
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/api"
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/internal/strictyaml"
 

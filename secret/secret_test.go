@@ -1,4 +1,4 @@
-package digestauth_test
+package secret_test
 
 import (
 	"bytes"
@@ -9,21 +9,27 @@ import (
 	"strings"
 	"testing"
 
-	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/secret"
 )
+
+// credential is a struct of another package that holds a secret.
+type credential struct {
+	Username string
+	Password secret.Secret
+}
 
 func TestSecretNeverPrints(t *testing.T) {
 	const canary = "c4na7y-7f3a"
-	s := digestauth.NewSecret(canary)
+	s := secret.New(canary)
 	inside := struct {
-		Exported   digestauth.Secret
-		unexported digestauth.Secret
-		credential *digestauth.Credential
-	}{s, s, &digestauth.Credential{Username: "u", Password: s}}
+		Exported   secret.Secret
+		unexported secret.Secret
+		credential *credential
+	}{s, s, &credential{Username: "u", Password: s}}
 
 	var out bytes.Buffer
 	for _, verb := range strings.Split("v +v #v s q x X d t c U e f g b o O T p 08.3s -20q", " ") {
-		for _, v := range []any{s, &s, inside, &inside, []digestauth.Secret{s}, map[string]digestauth.Secret{"k": s}} {
+		for _, v := range []any{s, &s, inside, &inside, []secret.Secret{s}, map[string]secret.Secret{"k": s}} {
 			fmt.Fprintf(&out, "%"+verb+"\n", v)
 		}
 	}
@@ -56,9 +62,9 @@ func TestSecretNeverPrints(t *testing.T) {
 }
 
 func TestSecret(t *testing.T) {
-	a, b, other := digestauth.NewSecret("a"), digestauth.NewSecret("a"), digestauth.NewSecret("ab")
-	var zero, read digestauth.Secret
-	if !a.Equal(b) || a.Equal(other) || a.Equal(zero) || !zero.Equal(digestauth.NewSecret("")) {
+	a, b, other := secret.New("a"), secret.New("a"), secret.New("ab")
+	var zero, read secret.Secret
+	if !a.Equal(b) || a.Equal(other) || a.Equal(zero) || !zero.Equal(secret.New("")) {
 		t.Error("Equal is wrong")
 	}
 	if a.Reveal() != "a" || zero.Reveal() != "" || !zero.IsZero() || a.IsZero() {

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"atlas-export-gateway/api"
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json/jsontext"

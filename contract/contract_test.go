@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/api"
-	"atlas-export-gateway/gateway/contract"
+	"atlas-export-gateway/contract"
 
 	"github.com/google/go-cmp/cmp"
 )

@@ -1,4 +1,6 @@
-package digestauth
+// Package secret has the type that every secret of the project is held in: it prints as
+// REDACTED. It refuses nothing; whoever needs the text asks for it by name.
+package secret
 
 import (
 	"crypto/subtle"
@@ -11,7 +13,8 @@ import (
 const redacted = "REDACTED"
 
 // A Secret is a string that prints as REDACTED: through every verb of fmt, through log/slog, and as JSON, YAML or
-// text. Only [Secret.Reveal] gives it away. The zero Secret is empty. Secrets are compared with [Secret.Equal]; == does not compile.
+// text. Only [Secret.Reveal] returns the string. The zero Secret is empty. Secrets are
+// compared with [Secret.Equal]; == does not compile.
 type Secret struct {
 	_ [0]func() // not comparable: == would compare addresses
 
@@ -19,8 +22,8 @@ type Secret struct {
 	p *string
 }
 
-// NewSecret returns a Secret that holds s.
-func NewSecret(s string) Secret { return Secret{p: &s} }
+// New returns a Secret that holds s.
+func New(s string) Secret { return Secret{p: &s} }
 
 // Reveal returns the string that s holds.
 func (s Secret) Reveal() string {
@@ -53,8 +56,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // UnmarshalText sets s to text. It refuses the word REDACTED, which is what a Secret becomes when it is written out.
 func (s *Secret) UnmarshalText(text []byte) error {
 	if string(text) == redacted {
-		return errors.New("digestauth: " + redacted + " is a secret that was written out, not the secret itself")
+		return errors.New("secret: " + redacted + " is a secret that was written out, not the secret itself")
 	}
-	*s = NewSecret(string(text))
+	*s = New(string(text))
 	return nil
 }

@@ -1,0 +1,41 @@
+package outbound
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+)
+
+// TransportFunc is a function that sends a request, as an http.RoundTripper.
+type TransportFunc func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls f.
+func (f TransportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Authenticated reports whether a 401 of Atlas's is about what a good credential may do, not
+// about the credential. It looks at X-Error-Code only; see [NameCode].
+func Authenticated(response *http.Response) bool {
+	switch response.Header.Get("X-Error-Code") {
+	case "NOT_IN_GROUP", "USER_UNAUTHORIZED":
+		return true
+	}
+	return false
+}
+
+// NameCode puts the errorCode of a 401 into its X-Error-Code where Atlas does not, since
+// [Authenticated] may look at the header only. It takes and returns what a RoundTripper returns.
+func NameCode(response *http.Response, err error) (*http.Response, error) {
+	if err != nil || response.StatusCode != http.StatusUnauthorized || response.Header.Get("X-Error-Code") != "" {
+		return response, err
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	var content struct{ ErrorCode string }
+	// Part of a body is of no use, and nobody relays the body of a 401.
+	if err == nil && json.Unmarshal(body, &content) == nil && content.ErrorCode != "" {
+		response.Header.Set("X-Error-Code", content.ErrorCode)
+	}
+	return response, nil
+}
