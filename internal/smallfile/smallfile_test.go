@@ -28,7 +28,7 @@ func TestRead(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// A pipe by its name, as <(...) of a shell and /dev/stdin are.
+	// A pipe that is opened by its name, as with <(...) in a shell and with /dev/stdin.
 	read, written, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestRead(t *testing.T) {
 		{write("empty", ""), "", ""},
 		{write("large", "123456789"), "", "larger than 8 bytes"},
 		{"/dev/zero", "", "larger than 8 bytes"},
-		{fifo, "", ""}, // that nobody writes to
+		{fifo, "", ""}, // nobody writes to it
 		{fmt.Sprintf("/dev/fd/%d", read.Fd()), "piped", ""},
 		{dir, "", "is a directory"},
 		{filepath.Join(dir, "none"), "", "no such file or directory"},
@@ -57,7 +57,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A pipe that is held open and says nothing is given up.
+// Read gives up a pipe that somebody holds open without writing to it.
 func TestReadGivesUp(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
@@ -70,5 +70,26 @@ func TestReadGivesUp(t *testing.T) {
 	defer held.Close()
 	if _, err := smallfile.Read(fifo, 8); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWithoutName(t *testing.T) {
+	const name = "c4na7y-s3cr3t"
+	_, unread := smallfile.Read(filepath.Join(t.TempDir(), name), 8)
+	other := errors.New("another error")
+	for _, test := range []struct {
+		err, cause error
+		want       string
+	}{
+		{unread, fs.ErrNotExist, "the file can't be read: no such file or directory"},
+		{fmt.Errorf("reading: %w", unread), fs.ErrNotExist, "the file can't be read: no such file or directory"},
+		{other, other, "another error"},
+	} {
+		if got := smallfile.WithoutName(test.err); got.Error() != test.want || !errors.Is(got, test.cause) {
+			t.Errorf("%q, want %q", got, test.want)
+		}
+	}
+	if err := smallfile.WithoutName(nil); err != nil {
+		t.Error(err)
 	}
 }
