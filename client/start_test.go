@@ -19,6 +19,7 @@ import (
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/sim"
 
 	"github.com/goccy/go-yaml"
@@ -62,7 +63,7 @@ func newClient(t testing.TB, config client.Config) *client.Client {
 
 // gatewayServer is a gateway on loopback that can be stopped and started again.
 type gatewayServer struct {
-	config  gateway.Config
+	parts   *config.Parts
 	address string
 	stop    func()
 	logs    *lockedBuffer
@@ -80,11 +81,11 @@ func startGateway(t testing.TB, atlas *sim.Server, settings string) *gatewayServ
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config, err := gateway.LoadConfig(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	parts, err := config.Load(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gatewayServer{config: config, address: "127.0.0.1:0", logs: &lockedBuffer{}}
+	g := &gatewayServer{parts: parts, address: "127.0.0.1:0", logs: &lockedBuffer{}}
 	g.start(t)
 	t.Cleanup(func() { g.stop() })
 	return g
@@ -106,7 +107,7 @@ func (g *gatewayServer) url() string { return "http://" + g.address }
 // start serves on the address that the gateway had before, if any.
 func (g *gatewayServer) start(t testing.TB) {
 	t.Helper()
-	built, err := gateway.New(g.config, slog.New(slog.NewJSONHandler(g.logs, nil)))
+	built, err := gateway.New(g.parts, slog.New(slog.NewJSONHandler(g.logs, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

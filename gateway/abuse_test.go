@@ -54,10 +54,10 @@ func TestSlowCallersTakeNoPlace(t *testing.T) {
 func TestPagesOfOtherSites(t *testing.T) {
 	upstream := startRaw(t, answering(jsonAnswer(200, job)))
 	g := startWith(t, "listener: {public_url: 'https://exports.internal.example'}\ncallers: {anonymous: true}\nupstream:\n  base_url: "+upstream.url+
-		"\n  credentials: [{public_key_file: testdata/config/key, private_key_file: testdata/config/key}]\n")
+		"\n  credentials: [{public_key_file: config/testdata/key, private_key_file: config/testdata/key}]\n")
 	// The same where other machines are let in.
 	open := startWith(t, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example'}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}\nupstream:\n  base_url: "+upstream.url+
-		"\n  credentials: [{public_key_file: testdata/config/key, private_key_file: testdata/config/key}]\n")
+		"\n  credentials: [{public_key_file: config/testdata/key, private_key_file: config/testdata/key}]\n")
 	line := "GET " + v2Exports + "/" + jobID + " HTTP/1.1\r\nConnection: close\r\nAccept: " + latest + "\r\n"
 	for fields, status := range map[string]int{
 		"Host: localhost:1":                                              200,

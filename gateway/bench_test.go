@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/config"
 )
 
 // BenchmarkProxy compares what a request costs on its way through the gateway, validated,
@@ -96,11 +97,11 @@ func benchGateway(b *testing.B, upstream string) string {
 	if err := os.WriteFile(file, []byte("callers: {anonymous: true}\nupstream:\n  base_url: "+upstream+"\n  credentials: [{public_key_file: "+key+", private_key_file: "+key+"}]\n"), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	config, err := gateway.LoadConfig(file, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	parts, err := config.Load(file, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -372,12 +372,16 @@ func TestListenerTLS(t *testing.T) {
 		t.Error("another certificate than the first")
 	}
 	second, secondKey := certificate(t, ca, caKey, time.Hour, net.IPv4(127, 0, 0, 1))
+	offset := len(g.logs.String())
 	write(certFile, "CERTIFICATE", second.Raw)
-	if !get().Equal(first) || !strings.Contains(g.logs.String(), "the last one stays") {
-		t.Error("a certificate without its key was used")
+	if line := g.await(t, offset, "the configuration was"); !strings.Contains(line, "refused; the one before stays") || !get().Equal(first) {
+		t.Errorf("a certificate without its key was used: %s", line)
 	}
+	offset = len(g.logs.String())
 	write(keyFile, "PRIVATE KEY", key(secondKey))
-	time.Sleep(1100 * time.Millisecond) // a pair that did not fit is tried again after a second
+	if line := g.await(t, offset, "the configuration was"); !strings.Contains(line, "reloaded") {
+		t.Error(line)
+	}
 	if !get().Equal(second) {
 		t.Error("another certificate than the second")
 	}

@@ -111,14 +111,11 @@ func testAuthentication(t *testing.T, algorithm string) {
 
 	// Other processes sign nonces and tokens with a key, and by a clock that is behind.
 	process := func(key secret.Secret, behind time.Duration) *callers.Authenticator {
-		a, err := callers.New(callers.Config{
+		d := callers.Compile(callers.Config{
 			Settings: callers.Settings{DigestAlgorithm: algorithm, SigningKeyFile: keyFile(key)},
 			List:     []callers.Entry{nightly.entry, stranger.entry},
-		}, callers.Options{Now: func() time.Time { return time.Now().Add(-behind) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
+		}, false, func(path, format string, args ...any) { t.Fatalf(path+": "+format, args...) })
+		return callers.New(d, callers.NewMemory(), callers.Options{Now: func() time.Time { return time.Now().Add(-behind) }})
 	}
 	challengeOf := func(a *callers.Authenticator) string {
 		_, err := a.Authenticate(httptest.NewRequest("GET", "/", nil))

@@ -1,15 +1,14 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
+	"time"
 
 	"atlas-export-gateway/contract"
+	"atlas-export-gateway/internal/content"
 )
 
 // identity is the one Content-Encoding that is none.
@@ -30,61 +29,45 @@ func (g *Gateway) read(x *exchange) error {
 			return err
 		}
 	}
-	limit := int64(x.config.Limits.RequestBody)
+	limit := int64(x.settings.limits.RequestBody)
 	if in.ContentLength > limit {
 		return &http.MaxBytesError{Limit: limit}
 	}
-	body, err := readContent(&held{Reader: http.MaxBytesReader(x.out, in.Body, limit), x: x}, in.ContentLength)
-	var tooLarge *http.MaxBytesError
-	var refused *refusal
-	switch {
-	case err == nil:
+	body, err := content.Read(&buffered{Reader: http.MaxBytesReader(x.out, in.Body, limit), ticket: &x.ticket}, in.ContentLength)
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge
+	}
+	switch err {
+	case nil:
 		x.body = body
 		return nil
-	case errors.As(err, &tooLarge), errors.As(err, &refused):
+	case errOverloaded:
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(kindRequestTimeout, err, "The request did not arrive within %s.", x.config.Timeouts.Request)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return refuse(kindCallerGone, err, "The request ended early.")
-	default:
-		return refuse(kindRequest, fmt.Errorf("reading the content: %w", err), "The request's content can't be read.")
 	}
+	return &readError{err, x.settings.timeouts.Request}
 }
 
-// held is content that takes a place once it is no longer short.
-type held struct {
+// readError is content that could not be read.
+type readError struct {
+	error
+	limit time.Duration // timeouts.request
+}
+
+func (e *readError) Unwrap() error { return e.error }
+
+// buffered is content that takes a place once it is no longer short.
+type buffered struct {
 	io.Reader
-	x    *exchange
-	read int
+	ticket *ticket
+	read   int
 }
 
-func (h *held) Read(p []byte) (int, error) {
-	n, err := h.Reader.Read(p)
-	if h.read += n; h.read > short {
-		if err := h.x.hold(); err != nil {
+func (b *buffered) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.read += n; b.read > shortContent {
+		if err := b.ticket.buffer(); err != nil {
 			return n, err
 		}
 	}
 	return n, err
-}
-
-// readContent reads content of a known length, or of -1 for an unknown one, to its end. The
-// memory grows with what arrives, not with what was announced.
-func readContent(content io.Reader, length int64) ([]byte, error) {
-	const atOnce = 8 << 10
-	if length < 0 || length > atOnce {
-		var buffer bytes.Buffer
-		n, err := buffer.ReadFrom(content)
-		if err == nil && n < length {
-			err = io.ErrUnexpectedEOF
-		}
-		return buffer.Bytes(), err
-	}
-	body := make([]byte, length)
-	n, err := io.ReadFull(content, body)
-	if err == io.EOF && length > 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	return body[:n], err
 }

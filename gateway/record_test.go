@@ -21,9 +21,10 @@ func TestRecords(t *testing.T) {
 	for n, test := range []struct{ method, authorization, body, want string }{
 		{"GET", token, "", `{"level":"ERROR","msg":"request","method":"GET","operation":"listBackupExports","status":502,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":503,"error":"upstream_response","cause":"status 503, Content-Type \"text/html\""}`},
 		{"GET", token, "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":200,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":200}`},
-		{"POST", token, `{"submitted":1}`, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"caller":"nightly","form":"static_token","version":"2023-01-01","error":"invalid_request","violations":3}`},
-		{"POST", token, export, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":403,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","error":"forbidden","missing":"operations"}`},
+		{"POST", token, `{"submitted":1}`, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","error":"invalid_request","violations":3}`},
+		{"POST", token, export, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":403,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","error":"forbidden","missing":"operations"}`},
 		{"GET", "Bearer wrong", "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":401,"error":"unauthorized","reason":"wrong_credential"}`},
+		{"POST", token, "", `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","error":"invalid_request","violations":1}`},
 		{"PUT", token, "", `{"level":"INFO","msg":"request","method":"PUT","operation":"none","status":405,"error":"method_not_allowed"}`},
 	} {
 		send(t, test.method, g.url+v2Exports, map[string]string{"Accept": latest, "Content-Type": "application/json", "Authorization": test.authorization}, test.body)
@@ -64,7 +65,7 @@ func TestRecords(t *testing.T) {
 	metrics := send(t, "GET", g.management+"/metrics", nil, "").body
 	for _, want := range []string{
 		`{kind="forbidden",operation="createBackupExport",reason="operations"} 1`,
-		`{kind="invalid_request",operation="createBackupExport",reason=""} 1`,
+		`{kind="invalid_request",operation="createBackupExport",reason=""} 2`,
 		`{kind="unauthorized",operation="listBackupExports",reason="wrong_credential"} 1`,
 	} {
 		if !strings.Contains(metrics, "\natlas_gateway_refusals_total"+want+"\n") {

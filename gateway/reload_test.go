@@ -24,6 +24,7 @@ import (
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
@@ -386,19 +387,30 @@ func pemKey(t testing.TB, key *ecdsa.PrivateKey) string {
 
 // A Config that was built by hand is reloaded as well, and the error says what is wrong.
 func TestReloadOfAConfig(t *testing.T) {
-	config := gateway.Config{
-		Upstream: gateway.Upstream{Credentials: []gateway.CredentialSource{{PublicKeyFile: "testdata/config/key", PrivateKeyFile: "testdata/config/key"}}},
-		Callers:  gateway.Callers{Anonymous: true},
+	settings := config.Config{
+		Upstream: config.Upstream{Credentials: []config.CredentialSource{{PublicKeyFile: "config/testdata/key", PrivateKeyFile: "config/testdata/key"}}},
+		Callers:  config.Callers{Anonymous: true},
 	}
-	g, err := gateway.New(config, slog.New(slog.DiscardHandler))
+	parts, err := config.Build(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Reload(config); err != nil {
+	g, err := gateway.New(parts, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(parts); err != nil {
 		t.Error(err)
 	}
-	config.Responses.Check = "loose"
-	if err := g.Reload(config); err == nil || !strings.Contains(err.Error(), "responses.check: ") {
+	settings.Timeouts.Idle = time.Hour
+	if parts, err = config.Build(settings); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(parts); err == nil || !strings.Contains(err.Error(), "timeouts.idle: can't be changed") {
+		t.Error(err)
+	}
+	settings.Responses.Check = "loose"
+	if _, err := config.Build(settings); err == nil || !strings.Contains(err.Error(), "responses.check: ") {
 		t.Error(err)
 	}
 }

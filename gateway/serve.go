@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -14,7 +13,6 @@ import (
 
 	"atlas-export-gateway/internal/build"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 )
 
@@ -24,8 +22,11 @@ import (
 // timeouts.shutdown. Both listeners are closed when it returns. The error is nil after a
 // shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
-	config := g.listen(callers.Addr())
-	defer func() { g.settings.Load().connections.CloseIdleConnections() }()
+	if err := g.listensAt(callers.Addr()); err != nil {
+		return errors.Join(err, callers.Close(), management.Close())
+	}
+	defer g.lasting.pool.CloseIdleConnections()
+	config := g.settings.Load().parts.Config
 	t := config.Timeouts
 	serverLog := log.New(logWriter{g.log}, "", 0)
 	public := &http.Server{
@@ -43,7 +44,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 16, MaxReceiveBufferPerStream: 64 << 10, MaxReadFrameSize: 16 << 10, WriteByteTimeout: t.Request},
 	}
 	operators := &http.Server{
-		Handler:           onlyHere(management.Addr(), g.Management()),
+		Handler:           refuseOtherSites(management.Addr(), g.Management()),
 		ReadHeaderTimeout: t.Header,
 		ReadTimeout:       t.Request,
 		WriteTimeout:      30 * time.Second,
@@ -55,13 +56,12 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	callers = netutil.LimitListener(callers, config.Limits.Connections)
 	serve := public.Serve
 	if config.Listener.TLSCertFile != "" {
-		files := &certificateFiles{cert: config.Listener.TLSCertFile, key: config.Listener.TLSKeyFile, log: g.log}
-		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
+		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
 		serve = func(l net.Listener) error { return public.ServeTLS(l, "", "") } // with HTTP/2
 	}
 	go func() { failed <- serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
-	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicURL)
+	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicOrigin)
 
 	select {
 	case err := <-failed:
@@ -99,51 +99,28 @@ func (g *Gateway) ended(ctx context.Context) error {
 	}
 }
 
-// listen notes the address that callers reach the gateway at, which is the public URL where
+// certificate returns the listener's certificate, as the configuration in force has it.
+func (g *Gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return g.settings.Load().certificate, nil
+}
+
+// listensAt notes the address that callers reach the gateway at, which is the public URL where
 // none is configured.
-func (g *Gateway) listen(address net.Addr) Config {
+func (g *Gateway) listensAt(address net.Addr) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	s := *g.settings.Load()
 	g.ownURL = "http://" + address.String()
-	if s.config.Listener.TLSCertFile != "" {
+	if s.certificate != nil {
 		g.ownURL = "https://" + address.String()
 	}
-	if s.publicURL == "" {
-		s.publicURL = g.ownURL
+	if s.publicOrigin == "" {
+		if err := s.publish(g.ownURL); err != nil {
+			return err
+		}
 	}
 	g.settings.Store(&s)
-	return s.config
-}
-
-// Management answers operators: /healthz while the process lives, /readyz while it wants
-// requests, /metrics for Prometheus.
-func (g *Gateway) Management() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if g.draining.Load() {
-			http.Error(w, "draining", http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, "ready\n")
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}))
-	return mux
-}
-
-// onlyHere refuses what comes from pages of other sites, if the address is a loopback one.
-func onlyHere(address net.Addr, next http.Handler) http.Handler {
-	if !loopbackAddress(address.String()) {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := refuseForeign(r, ""); err != nil {
-			writeError(w, r, classify(err))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return nil
 }
 
 // logWriter turns the lines of net/http's own log, such as failed handshakes, into records.

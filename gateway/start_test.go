@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/internal/canary"
 
 	"go.uber.org/goleak"
@@ -122,13 +124,14 @@ func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string)
 	if !strings.Contains(yaml, "drain:") {
 		environ = append(environ, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms")
 	}
-	config, err := gateway.LoadConfig(file, environ)
+	source := config.NewSource(file, environ)
+	parts, err := source.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &running{file: file, hangup: make(chan os.Signal), logs: &lockedBuffer{}, stopped: make(chan error, 1)}
-	keepConfigured(t, config, environ)
-	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	keepConfigured(t, &parts.Config, environ)
+	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +143,7 @@ func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string)
 	r.url, r.management = "http://"+r.address, "http://"+management.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	go g.Watch(ctx, func() (gateway.Config, error) { return gateway.LoadConfig(file, environ) }, r.hangup)
+	go g.Watch(ctx, source, r.hangup)
 	go func() { r.stopped <- g.Serve(ctx, callers, management) }()
 	t.Cleanup(func() {
 		cancel()
@@ -153,7 +156,7 @@ func startAt(t testing.TB, now func() time.Time, yaml string, environ ...string)
 		case <-time.After(10 * time.Second):
 			t.Error("the gateway did not stop")
 		}
-		keepConfigured(t, config, environ) // files may have changed
+		keepConfigured(t, &parts.Config, environ) // files may have changed
 		findSecrets(t, "the log", r.logs.String())
 	})
 	t.Cleanup(func() {
@@ -185,7 +188,7 @@ func keepSecret(t testing.TB, name, secret string) {
 }
 
 // keepConfigured adds the secrets that a configuration names, as they are now.
-func keepConfigured(t testing.TB, c gateway.Config, environ []string) {
+func keepConfigured(t testing.TB, c *config.Config, environ []string) {
 	keepFile := func(name, file string) {
 		content, _ := os.ReadFile(file) // there may be none
 		for line := range strings.Lines(string(content)) {
@@ -273,6 +276,7 @@ func send(t testing.TB, method, url string, header map[string]string, body strin
 	}
 	findSecrets(t, "an answer's header", fmt.Sprint(answer.Header))
 	findSecrets(t, "an answer", string(text))
+	checkOutcome(t, method, url, answer.Header, string(text))
 	if strings.HasSuffix(url, "/api/oauth/token") {
 		var content struct {
 			AccessToken string `json:"access_token"`
@@ -281,6 +285,29 @@ func send(t testing.TB, method, url string, header map[string]string, body strin
 		keepSecret(t, "an access token", content.AccessToken)
 	}
 	return response{answer.StatusCode, answer.Header, string(text)}
+}
+
+// checkOutcome holds every answer of a gateway to what is promised of Gateway-Outcome: each answer to
+// a create has it and no other answer has, and it agrees with the sentence and with who answers.
+func checkOutcome(t testing.TB, method, url string, header http.Header, body string) {
+	t.Helper()
+	outcomes, own := header.Values("Gateway-Outcome"), header.Get("Gateway-Error") != ""
+	if header.Get("Gateway-Request-Id") == "" || method != "POST" || strings.Contains(url, "/api/oauth/") {
+		if len(outcomes) > 0 {
+			t.Errorf("%s %s: the outcome %q of what is no create", method, url, outcomes)
+		}
+		return
+	}
+	want := []string{"answered"}
+	switch {
+	case own && strings.Contains(body, "not known whether the request was carried out"):
+		want = []string{"unknown"}
+	case own:
+		want = []string{"not_sent"}
+	}
+	if !slices.Equal(outcomes, want) {
+		t.Errorf("%s %s: the outcome %q, want %q: %s", method, url, outcomes, want, body)
+	}
 }
 
 // raw sends bytes over TCP and returns all bytes that come back until the server closes

@@ -287,7 +287,7 @@ func TestLinksOfAnOriginInOtherWords(t *testing.T) {
 	})
 	answer.Store(`{"results":[],"links":[{"href":"` + strings.Replace(upstream.url, "127.0.0.1", "localhost", 1) + `/a"}]}`)
 	g := startWith(t, "listener: {public_url: 'HTTP://GW.Internal:80/'}\ncallers: {anonymous: true}\nupstream:\n  base_url: "+strings.Replace(upstream.url, "127.0.0.1", "LocalHost", 1)+
-		"/\n  credentials: [{public_key_file: testdata/config/key, private_key_file: testdata/config/key}]\n")
+		"/\n  credentials: [{public_key_file: config/testdata/key, private_key_file: config/testdata/key}]\n")
 	got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, "")
 	if want := `{"results":[],"links":[{"href":"http://gw.internal/a"}]}`; got.body != want {
 		t.Errorf("got %d %s, want %s", got.status, got.body, want)

@@ -17,6 +17,7 @@ import (
 
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/sim"
 
 	"github.com/goccy/go-yaml"
@@ -83,11 +84,11 @@ func startGateway(t testing.TB, atlas *sim.Server, settings string) (url string)
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	writeFile(t, file, settings+"\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n")
-	config, err := gateway.LoadConfig(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
+	parts, err := config.Load(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gateway.New(config, slog.New(slog.DiscardHandler))
+	g, err := gateway.New(parts, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

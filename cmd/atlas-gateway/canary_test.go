@@ -438,7 +438,7 @@ callers:
 	}
 	o.quit(t)
 	<-hangs
-	if !strings.Contains(o.stderr.String(), "(*Gateway).forward(") {
+	if !strings.Contains(o.stderr.String(), "(*Gateway).obtain(") {
 		t.Error("the dump shows no request")
 	}
 }

@@ -73,7 +73,7 @@ func TestOperatorsAreTold(t *testing.T) {
 		return string(content)
 	}
 	readme := read("../../README.md")
-	metrics := regexp.MustCompile(`"(atlas_gateway_[a-z_]+)"`).FindAllStringSubmatch(read("../../gateway/metrics.go"), -1)
+	metrics := regexp.MustCompile(`"(atlas_gateway_[a-z_]+)"`).FindAllStringSubmatch(read("../../gateway/observe/metrics.go"), -1)
 	statuses := regexp.MustCompile(`(?m)^  ([0-9]+)  `).FindAllStringSubmatch(help, -1)
 	if len(metrics) == 0 || len(statuses) == 0 {
 		t.Fatal("there are no metrics, or no exit statuses")

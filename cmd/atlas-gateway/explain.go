@@ -4,10 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/policy"
 )
 
@@ -32,15 +32,11 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	case !slices.Contains([]string{"", "AWS", "AZURE", "GCP"}, request.CloudProvider):
 		return misused(stderr, fmt.Sprintf("explain: -cloud-provider is %q; expected AWS, AZURE or GCP", request.CloudProvider))
 	}
-	config, err := gateway.LoadConfig(flags.Arg(0), env)
-	var g *gateway.Gateway
-	if err == nil {
-		g, err = gateway.New(config, slog.New(slog.DiscardHandler))
-	}
+	parts, err := config.Load(flags.Arg(0), env)
 	if err != nil {
 		return refused(stderr, err)
 	}
-	explanations, err := g.Explain(*caller, request)
+	explanations, err := gateway.Explain(parts, *caller, request)
 	if err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway: explain:", err)
 		return exitUsage

@@ -59,11 +59,8 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	if *caller == "" {
 		return misused(stderr, "keys new: -caller is required")
 	}
-	var wrong error
-	named := callers.Config{List: []callers.Entry{{Name: *caller, Tokens: callers.NewToken(*caller).Entry.Tokens}}}
-	named.Check(true, func(path, format string, args ...any) { wrong = fmt.Errorf("-caller: "+format, args...) })
-	if wrong != nil {
-		return misused(stderr, "keys new: "+wrong.Error())
+	if err := callers.CheckName(*caller); err != nil {
+		return misused(stderr, "keys new: -caller: "+err.Error())
 	}
 	if *file == "" {
 		*file = *caller + ".ha1"

@@ -46,6 +46,7 @@ import (
 	"syscall"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/internal/build"
 )
 
@@ -164,17 +165,17 @@ func check(args, env []string, stdout, stderr io.Writer) int {
 	if status, done := parse(flags, args, 1, stdout, stderr); done {
 		return status
 	}
-	config, err := gateway.LoadConfig(flags.Arg(0), env)
+	parts, err := config.Load(flags.Arg(0), env)
 	if err == nil {
-		_, err = gateway.New(config, slog.New(slog.DiscardHandler))
+		_, err = gateway.New(parts, slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
 		return refused(stderr, err)
 	}
-	for _, warning := range config.Warnings() {
+	for _, warning := range parts.Warnings {
 		fmt.Fprintln(stderr, "warning:", warning)
 	}
-	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s\n", config.Listener.Address, config.Upstream.BaseURL)
+	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s\n", parts.Config.Listener.Address, parts.Config.Upstream.BaseURL)
 	return exitOK
 }
 
@@ -183,28 +184,29 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	if status, done := parse(flags, args, 1, stdout, stderr); done {
 		return status
 	}
-	file := flags.Arg(0)
-	config, err := gateway.LoadConfig(file, env)
+	source := config.NewSource(flags.Arg(0), env)
+	parts, err := source.Load()
 	if err != nil {
 		return refused(stderr, err)
 	}
-	records := logger(config.Log, stderr)
+	settings := &parts.Config
+	records := logger(settings.Log, stderr)
 	log.SetFlags(0)
 	log.SetOutput(strayLog{records})
 	tuneCollector(env)
-	g, err := gateway.New(config, records)
+	g, err := gateway.New(parts, records)
 	if err != nil {
 		return refused(stderr, err)
 	}
-	for _, warning := range config.Warnings() {
+	for _, warning := range parts.Warnings {
 		records.Warn("configuration", "warning", warning.Error())
 	}
-	callers, err := net.Listen("tcp", config.Listener.Address)
+	callers, err := net.Listen("tcp", settings.Listener.Address)
 	if err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway: listener.address:", err)
 		return exitFailed
 	}
-	management, err := net.Listen("tcp", config.Management.Address)
+	management, err := net.Listen("tcp", settings.Management.Address)
 	if err != nil {
 		callers.Close()
 		fmt.Fprintln(stderr, "atlas-gateway: management.address:", err)
@@ -214,7 +216,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	scheme := "http://"
-	if config.Listener.TLSCertFile != "" {
+	if settings.Listener.TLSCertFile != "" {
 		scheme = "https://"
 	}
 	json.NewEncoder(stdout).Encode(map[string]string{
@@ -223,7 +225,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	})
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	go g.Watch(watching, func() (gateway.Config, error) { return gateway.LoadConfig(file, env) }, hangup)
+	go g.Watch(watching, source, hangup)
 	if err := g.Serve(ctx, callers, management); err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway:", err)
 		return exitFailed
@@ -250,13 +252,13 @@ func tuneCollector(env []string) {
 	}
 }
 
-func logger(config gateway.Log, stderr io.Writer) *slog.Logger {
+func logger(settings config.Log, stderr io.Writer) *slog.Logger {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(config.Level)); err != nil {
-		panic(err) // LoadConfig allows the names of levels alone
+	if err := level.UnmarshalText([]byte(settings.Level)); err != nil {
+		panic(err) // config.Load allows the names of levels only
 	}
 	options := &slog.HandlerOptions{Level: level}
-	if config.Format == "text" {
+	if settings.Format == "text" {
 		return slog.New(slog.NewTextHandler(stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(stderr, options))

@@ -24,8 +24,8 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 
@@ -308,10 +308,10 @@ func TestDeployment(t *testing.T) {
 		"nightly.ha1":       callers.NewKeyPair("nightly", "", "").HA1File.Reveal(),
 	}
 	const credentials = "/run/credentials/atlas-gateway.service/"
-	unit, config, dir := read("atlas-gateway.service"), read("atlas-gateway.yaml"), t.TempDir()
+	unit, yaml, dir := read("atlas-gateway.service"), read("atlas-gateway.yaml"), t.TempDir()
 	for _, credential := range regexp.MustCompile(`(?m)^LoadCredential=(.+):/etc/atlas-gateway/(.+)$`).FindAllStringSubmatch(unit, -1) {
 		name := credential[1]
-		if secrets[name] == "" || credential[2] != name || !strings.Contains(config, ": "+credentials+name+"\n") {
+		if secrets[name] == "" || credential[2] != name || !strings.Contains(yaml, ": "+credentials+name+"\n") {
 			t.Errorf("the configuration doesn't use %s", credential)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(secrets[name]), 0o600); err != nil {
@@ -319,7 +319,7 @@ func TestDeployment(t *testing.T) {
 		}
 	}
 	file := filepath.Join(dir, "atlas-gateway.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, credentials, dir+"/")), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(yaml, credentials, dir+"/")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr strings.Builder
@@ -327,7 +327,7 @@ func TestDeployment(t *testing.T) {
 	if status != exitOK || stdout.String() != "the configuration is good: 0.0.0.0:8443 forwards to https://cloud.mongodb.com\n" || stderr.Len() > 0 {
 		t.Errorf("exit status %d: %s%s", status, &stdout, &stderr)
 	}
-	loaded, err := gateway.LoadConfig(file, nil)
+	loaded, err := config.Load(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,8 +335,8 @@ func TestDeployment(t *testing.T) {
 	if stop == nil {
 		t.Fatal("the unit has no TimeoutStopSec in seconds")
 	}
-	if seconds, err := strconv.Atoi(stop[1]); err != nil || time.Duration(seconds)*time.Second <= loaded.Timeouts.Drain+loaded.Timeouts.Shutdown {
-		t.Errorf("%s is too short: %v", stop[0], loaded.Timeouts)
+	if seconds, err := strconv.Atoi(stop[1]); err != nil || time.Duration(seconds)*time.Second <= loaded.Config.Timeouts.Drain+loaded.Config.Timeouts.Shutdown {
+		t.Errorf("%s is too short: %v", stop[0], loaded.Config.Timeouts)
 	}
 }
 

@@ -86,6 +86,9 @@ func (p *process) send(t *testing.T, bytes string) (list []answer) {
 	}
 	for reader := bufio.NewReader(strings.NewReader(string(text))); ; {
 		if _, err := reader.Peek(1); err != nil {
+			for i, got := range list {
+				checkOutcome(t, got, i == 0 && strings.HasPrefix(bytes, "POST /api/atlas/"))
+			}
 			return list
 		}
 		response, err := http.ReadResponse(reader, nil)
@@ -101,6 +104,25 @@ func (p *process) send(t *testing.T, bytes string) (list []answer) {
 			t.Errorf("an error of %d bytes: %.300s", len(body), body)
 		}
 		list = append(list, answer{response.StatusCode, response.Header, string(body)})
+	}
+}
+
+// checkOutcome holds an answer to what is promised of Gateway-Outcome: answers to creates have it, and
+// it says what the sentence says.
+func checkOutcome(t *testing.T, got answer, create bool) {
+	t.Helper()
+	want := "answered"
+	if strings.Contains(got.body, "It is not known whether the request was carried out") {
+		want = "unknown"
+	} else if got.header.Get("Gateway-Error") != "" {
+		want = "not_sent"
+	}
+	outcome := got.header.Values("Gateway-Outcome")
+	if len(outcome) == 0 && (!create || got.header.Get("Gateway-Request-Id") == "") {
+		return
+	}
+	if len(outcome) != 1 || outcome[0] != want {
+		t.Errorf("the outcome is %q, want %s: %v", outcome, want, got)
 	}
 }
 

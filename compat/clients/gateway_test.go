@@ -33,6 +33,7 @@ import (
 
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
@@ -66,7 +67,7 @@ type running struct {
 	nightly, reader caller
 	caFile          string          // to trust, where the gateway speaks TLS
 	transport       *http.Transport // which trusts it
-	config          gateway.Config
+	config          config.Config
 	stop            func()
 
 	mu   sync.Mutex
@@ -94,10 +95,7 @@ type options struct {
 func start(t testing.TB, o options) *running {
 	t.Helper()
 	r := newRunning(t, o)
-	g, err := gateway.New(r.config, slog.New(slog.NewJSONHandler(r, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := r.gateway(t)
 	public, management := listen(t), listen(t)
 	r.url = "http://" + public.Addr().String()
 	if o.tls {
@@ -117,6 +115,20 @@ func start(t testing.TB, o options) *running {
 	return r
 }
 
+// gateway builds a gateway of the configuration.
+func (r *running) gateway(t testing.TB) *gateway.Gateway {
+	t.Helper()
+	parts, err := config.Build(r.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(r, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 // newRunning starts a simulated Atlas and configures a gateway for it, which lists two
 // callers with new keys and holds the responses to the contract.
 func newRunning(t testing.TB, o options) *running {
@@ -134,31 +146,31 @@ func newRunning(t testing.TB, o options) *running {
 		}
 		return file
 	}
-	list := func(name, operations string) (caller, gateway.Caller) {
+	list := func(name, operations string) (caller, config.Caller) {
 		file := filepath.Join(dir, name+".ha1")
 		c := caller{callers.NewKeyPair(name, "", file), callers.NewServiceAccount(name), callers.NewToken(name)}
 		write(name+".ha1", []byte(c.pair.HA1File.Reveal()))
 		entry := c.pair.Entry
 		entry.ServiceAccounts, entry.Tokens = c.account.Entry.ServiceAccounts, c.token.Entry.Tokens
-		return c, gateway.Caller{Entry: entry, Grants: []policy.Grant{{Operations: []string{operations}, Groups: []string{"*"}}}}
+		return c, config.Caller{Entry: entry, Grants: []policy.Grant{{Operations: []string{operations}, Groups: []string{"*"}}}}
 	}
-	config := &r.config
-	config.Upstream.BaseURL = r.atlas.URL()
-	config.Upstream.Credentials = []gateway.CredentialSource{{
+	settings := &r.config
+	settings.Upstream.BaseURL = r.atlas.URL()
+	settings.Upstream.Credentials = []config.CredentialSource{{
 		PublicKeyFile:  write("public", []byte(sim.PublicKey)),
 		PrivateKeyFile: write("private", []byte(sim.PrivateKey)),
 	}}
-	config.Callers.DigestAlgorithm = o.algorithm
-	config.Callers.List = make([]gateway.Caller, 2)
-	r.nightly, config.Callers.List[0] = list("nightly", "manage")
-	r.reader, config.Callers.List[1] = list("reader", "read")
-	config.Limits.RequestBody = o.requestBody
-	config.Timeouts.Drain = time.Millisecond
-	config.Responses.Check = "enforce"
+	settings.Callers.DigestAlgorithm = o.algorithm
+	settings.Callers.List = make([]config.Caller, 2)
+	r.nightly, settings.Callers.List[0] = list("nightly", "manage")
+	r.reader, settings.Callers.List[1] = list("reader", "read")
+	settings.Limits.RequestBody = o.requestBody
+	settings.Timeouts.Drain = time.Millisecond
+	settings.Responses.Check = "enforce"
 	if o.tls {
 		certificate, key := selfSigned(t)
 		r.caFile = write("tls.crt", certificate)
-		config.Listener.TLSCertFile, config.Listener.TLSKeyFile = r.caFile, write("tls.key", key)
+		settings.Listener.TLSCertFile, settings.Listener.TLSKeyFile = r.caFile, write("tls.key", key)
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(certificate)
 		r.transport.TLSClientConfig = &tls.Config{RootCAs: roots}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -112,10 +111,7 @@ func TestNonces(t *testing.T) {
 			r := newRunning(t, v.options)
 			var replicas [2]*gateway.Gateway
 			for i := range replicas {
-				var err error
-				if replicas[i], err = gateway.New(r.config, slog.New(slog.NewJSONHandler(r, nil))); err != nil {
-					t.Fatal(err)
-				}
+				replicas[i] = r.gateway(t)
 			}
 			var serving atomic.Pointer[gateway.Gateway]
 			serving.Store(replicas[0])

@@ -18,6 +18,7 @@ import (
 
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/config"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	icholy "github.com/icholy/digest"
@@ -183,19 +184,19 @@ func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
 // serveGateway serves the gateway as its program does. The program has no way to profile
 // it, and needs none in production.
 func serveGateway(ctx context.Context, file string, stdout, stderr io.Writer) error {
-	config, err := gateway.LoadConfig(file, nil)
+	parts, err := config.Load(file, nil)
 	if err != nil {
 		return err
 	}
-	g, err := gateway.New(config, slog.New(slog.NewJSONHandler(stderr, nil)))
+	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(stderr, nil)))
 	if err != nil {
 		return err
 	}
-	callers, err := net.Listen("tcp", config.Listener.Address)
+	callers, err := net.Listen("tcp", parts.Config.Listener.Address)
 	if err != nil {
 		return err
 	}
-	management, err := net.Listen("tcp", config.Management.Address)
+	management, err := net.Listen("tcp", parts.Config.Management.Address)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,7 @@
 package callers
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -15,40 +11,11 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// A Form is how a caller proved who it is.
-type Form string
-
-// The forms.
-const (
-	Digest       Form = "digest"
-	Basic        Form = "basic"
-	StaticToken  Form = "static_token"
-	AccessToken  Form = "access_token"  // of a service account
-	ClientSecret Form = "client_secret" // of a service account, at the token endpoint
-)
-
-// A Caller is who sent a request. It holds no secret.
-type Caller struct {
-	// Name is the entry's.
-	Name string
-	// Form is how it was authenticated.
-	Form Form
-	// Key is which of its keys it used: the public key, the client id, or the first eight digits
-	// of a static token's hash.
-	Key string
-}
-
-// Options are what [New] needs beside the configuration.
+// Options are what [New] needs besides the callers. The zero value is usable.
 type Options struct {
-	// KeyMadeUp allows the signing key to be made up when no file is set. That key is lost with
-	// the process and known to no other: for a single process on a loopback address.
-	KeyMadeUp bool
-	// AllowBasic says whether a request came in such a way that nobody could read its secret.
+	// AllowBasic reports whether a request came in such a way that nobody could read its secret.
 	// Nil means [Private].
 	AllowBasic func(*http.Request) bool
-	// Previous is the Authenticator that the new one replaces, whose memory it shares: counts of
-	// nonces, revoked tokens, attempts, and a key that was made up. Nil at start.
-	Previous *Authenticator
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -59,98 +26,32 @@ func Private(r *http.Request) bool {
 	return r.TLS != nil || err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
-// An Authenticator knows the callers of one configuration. It does not change, but for its
-// memory of counts, revocations and attempts, and may be used from several goroutines.
+// An Authenticator knows the callers of one configuration. It does not change, except for the
+// Memory that it shares with others, and may be used from several goroutines.
 type Authenticator struct {
 	settings   Settings
-	directory  directory
-	memory     *memory
-	granted    granted
-	revoking   granted
+	directory  *Directory
+	memory     *Memory
+	keys       []signingKey // the first signs
+	limits     limits
 	allowBasic func(*http.Request) bool
 	now        func() time.Time
 }
 
-// New returns an Authenticator of the configuration, whose files it reads now and never again.
-// The error joins everything that [Config.Check] reports.
-func New(c Config, o Options) (*Authenticator, error) {
-	var errs []error
-	d := c.load(o.KeyMadeUp, func(path, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("callers: %s: "+format, append([]any{path}, args...)...))
-	})
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+// New returns an Authenticator for the callers of d. It reads no file and changes nothing in m:
+// until [Memory.Keep], a configuration may still be dropped.
+func New(d *Directory, m *Memory, o Options) *Authenticator {
+	a := &Authenticator{settings: d.settings, directory: d, memory: m, keys: d.keys, limits: m.limitsFor(d), allowBasic: o.AllowBasic, now: o.Now}
+	if len(a.keys) == 0 {
+		a.keys = []signingKey{m.madeUp}
 	}
-	c.fill()
-	a := &Authenticator{settings: c.Settings, directory: d, allowBasic: o.AllowBasic, now: o.Now}
 	if a.allowBasic == nil {
 		a.allowBasic = Private
 	}
 	if a.now == nil {
 		a.now = time.Now
 	}
-	a.remember(o.Previous)
-	if len(a.directory.keys) == 0 {
-		a.directory.keys = []signingKey{a.memory.madeUp}
-	}
-	return a, nil
-}
-
-// hash is a SHA-256 hash: of a public key, a client id, or of a secret of at least 128 bits.
-type hash = [sha256.Size]byte
-
-func hashOf(s string) hash { return sha256.Sum256([]byte(s)) }
-
-func equal(a, b hash) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
-
-// directory holds the callers by the hashes of what they send.
-type directory struct {
-	pairs    map[hash]keyPair
-	tokens   map[hash]staticToken
-	accounts map[hash]serviceAccount
-	keys     []signingKey // the first signs
-	nobody   keyPair      // stands in for a pair that nobody has
-}
-
-type keyPair struct {
-	caller Caller
-	id     hash // of the public key
-	ha1    secret.Secret
-}
-
-type staticToken struct {
-	caller Caller
-	token  hash
-}
-
-type serviceAccount struct {
-	caller Caller
-	id     hash // of the client id
-	secret hash
-}
-
-func newDirectory(s Settings) directory {
-	// An HA1 that no private key has, as long as a real one.
-	ha1, err := digestauth.HA1(s.DigestAlgorithm, "", s.Realm, secret.New(rand.Text()))
-	if err != nil {
-		ha1 = secret.New(rand.Text()) // the algorithm was refused
-	}
-	return directory{
-		pairs:    map[hash]keyPair{},
-		tokens:   map[hash]staticToken{},
-		accounts: map[hash]serviceAccount{},
-		nobody:   keyPair{ha1: ha1},
-	}
-}
-
-// pair returns the key pair of a public key, or one that no private key fits.
-func (d *directory) pair(publicKey string) (keyPair, bool) {
-	id := hashOf(publicKey)
-	p, ok := d.pairs[id]
-	if !ok {
-		p = d.nobody
-	}
-	return p, equal(p.id, id) && ok
+	return a
 }
 
 // Authenticate returns who sent r, going by its Authorization field alone: nothing of the

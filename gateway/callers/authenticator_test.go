@@ -33,7 +33,7 @@ func in(form callers.Form) answer { return answer{200, "reporting " + string(for
 func TestForms(t *testing.T) {
 	k, config := issue(t)
 	clock := newClock()
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now}))
+	server := serve(t, build(t, config, callers.Options{Now: clock.now}))
 	strange := secret.New("another secret")
 	token := k.token.Secret.Reveal()
 	access := accessToken(t, server, k.account)
@@ -173,7 +173,7 @@ func TestChallenge(t *testing.T) {
 		"SHA-256": `^Digest realm="MMS Public API", domain="", nonce="[A-Za-z0-9_-]{32}", algorithm=SHA-256, qop="auth", stale=false$`,
 	} {
 		config.DigestAlgorithm = algorithm
-		server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+		server := serve(t, build(t, config, callers.Options{}))
 		for _, f := range []field{nil, {"Digest garbage"}, {basic("nobody", secret.Secret{})}} {
 			_, resp := do(t, server, "GET", target, f)
 			if got := resp.Header["Www-Authenticate"]; len(got) != 1 || !regexp.MustCompile(want).MatchString(got[0]) {
@@ -195,7 +195,7 @@ func TestChallenge(t *testing.T) {
 // A client library, sharing a nonce among many requests at a time.
 func TestDigestClient(t *testing.T) {
 	k, config := issue(t)
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+	server := serve(t, build(t, config, callers.Options{}))
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	client := http.Client{Transport: &digest.Transport{Username: k.pair.ID, Password: k.pair.Secret.Reveal(), Transport: transport}}
@@ -221,7 +221,7 @@ func TestDigestClient(t *testing.T) {
 // What curl sends for a POST: an empty first leg, then its own order of parameters.
 func TestCurl(t *testing.T) {
 	k, config := issue(t)
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+	server := serve(t, build(t, config, callers.Options{}))
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestCurl(t *testing.T) {
 // Counts may start anywhere, come late and leave gaps, but never twice.
 func TestCounts(t *testing.T) {
 	k, config := issue(t)
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+	server := serve(t, build(t, config, callers.Options{}))
 	for _, sequence := range []struct {
 		counts []int
 		want   string // one letter for each: good, replayed
@@ -292,7 +292,7 @@ func TestCounts(t *testing.T) {
 // Of the same request sent many times at once, one is let in.
 func TestReplaysAtOnce(t *testing.T) {
 	k, config := issue(t)
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+	server := serve(t, build(t, config, callers.Options{}))
 	f := field{sign(t, challenge(t, server), k.pair.ID, k.pair.Secret, 1)}
 	var let atomic.Int32
 	var wg sync.WaitGroup
@@ -333,7 +333,7 @@ func issueNonce(t testing.TB, a *callers.Authenticator) *digest.Challenge {
 func TestCountsBounded(t *testing.T) {
 	k, config := issue(t)
 	clock := newClock()
-	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
+	a := build(t, config, callers.Options{Now: clock.now})
 	const bound = 1000
 	a.Bound(bound, 0)
 	unused := issueNonce(t, a)
@@ -432,7 +432,7 @@ func issueUsers(t *testing.T, names ...string) (clock *clock, users map[string]*
 func TestCountsAreFair(t *testing.T) {
 	clock, users, config := issueUsers(t, "noisy", "quiet", "late")
 	noisy, quiet, late := users["noisy"], users["quiet"], users["late"]
-	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
+	a := build(t, config, callers.Options{Now: clock.now})
 	a.Bound(90, 0)
 	check := func(nc int, want map[string]int) {
 		t.Helper()
@@ -470,7 +470,7 @@ func TestCountsAreFair(t *testing.T) {
 // One key pair's use of a nonce is none of another's.
 func TestCountsApart(t *testing.T) {
 	clock, users, config := issueUsers(t, "one", "other")
-	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
+	a := build(t, config, callers.Options{Now: clock.now})
 	c := issueNonce(t, a)
 	for _, u := range users {
 		for _, want := range []callers.Reason{"", callers.Replayed} {
@@ -486,12 +486,13 @@ func TestCountsApart(t *testing.T) {
 func TestCountsOverReload(t *testing.T) {
 	clock, users, config := issueUsers(t, "stays", "leaves", "comes")
 	stays, leaves, comes := users["stays"], users["leaves"], users["comes"]
-	reload := func(previous *callers.Authenticator, list ...callers.Entry) *callers.Authenticator {
+	memory := callers.NewMemory()
+	with := func(list ...callers.Entry) *callers.Authenticator {
 		t.Helper()
 		config.List = list
-		return build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now, Previous: previous})
+		return reload(t, memory, config, callers.Options{Now: clock.now})
 	}
-	a := reload(nil, stays.pair.Entry, leaves.pair.Entry)
+	a := with(stays.pair.Entry, leaves.pair.Entry)
 	a.Bound(60, 0)
 	unused := issueNonce(t, a)
 	leaves.spend(a, 10)
@@ -509,7 +510,7 @@ func TestCountsOverReload(t *testing.T) {
 			t.Errorf("%d nonces are remembered, want %d", nonces, left)
 		}
 	}
-	a = reload(a, comes.pair.Entry, stays.pair.Entry)
+	a = with(comes.pair.Entry, stays.pair.Entry)
 	if nonces, _ := a.Remembered(); nonces != 50 {
 		t.Errorf("%d nonces are remembered of who stays", nonces)
 	}
@@ -517,7 +518,7 @@ func TestCountsOverReload(t *testing.T) {
 		t.Error(r)
 	}
 	comes.spend(a, 10)
-	a = reload(a, leaves.pair.Entry, comes.pair.Entry, stays.pair.Entry)
+	a = with(leaves.pair.Entry, comes.pair.Entry, stays.pair.Entry)
 	check(2, 60, map[string]int{"stays": 50, "leaves": 0, "comes": 10})
 	if r := reason(a, field{sign(t, unused, leaves.pair.ID, leaves.pair.Secret, 1)}); r != callers.NonceUnknown {
 		t.Error(r)
@@ -529,7 +530,7 @@ func TestCountsOverReload(t *testing.T) {
 // Only callers with a key take memory.
 func TestStrangersTakeNoMemory(t *testing.T) {
 	k, config := issue(t)
-	a := build(t, config, callers.Options{KeyMadeUp: true})
+	a := build(t, config, callers.Options{})
 	server := serve(t, a)
 	for range 20 {
 		do(t, server, "GET", target, field{sign(t, challenge(t, server), k.pair.ID, secret.New("wrong"), 1)})
@@ -560,7 +561,7 @@ func TestSigningKeys(t *testing.T) {
 		{"rotated", with("rotated", two+one), true},
 		{"to come", with("to come", "\n"+strings.TrimSpace(one)+"\r\n\n"+two), true},
 		{"rotated twice", with("twice", three+two), false},
-		{"made up", build(t, config, callers.Options{KeyMadeUp: true}), false},
+		{"made up", build(t, config, callers.Options{}), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			after := serve(t, tt.after)
@@ -600,12 +601,11 @@ func TestNonceFromTheFuture(t *testing.T) {
 func TestReload(t *testing.T) {
 	k, config := issue(t)
 	var current atomic.Pointer[callers.Authenticator]
-	current.Store(build(t, config, callers.Options{KeyMadeUp: true}))
+	memory := callers.NewMemory()
+	apply := func(c callers.Config) { current.Store(reload(t, memory, c, callers.Options{})) }
+	apply(config)
 	server := httptest.NewServer(handler(current.Load))
 	defer server.Close()
-	reload := func(c callers.Config) {
-		current.Store(build(t, c, callers.Options{KeyMadeUp: true, Previous: current.Load()}))
-	}
 	c := challenge(t, server)
 	used := field{sign(t, c, k.pair.ID, k.pair.Secret, 1)}
 	do(t, server, "GET", target, used)
@@ -616,7 +616,7 @@ func TestReload(t *testing.T) {
 	more := config
 	more.List = append(more.List[:1:1], callers.NewToken("another").Entry)
 	more.NonceLifetime = time.Hour
-	reload(more)
+	apply(more)
 	for _, tt := range []struct {
 		name string
 		f    field
@@ -633,7 +633,7 @@ func TestReload(t *testing.T) {
 	}
 	less := config
 	less.List = more.List[1:]
-	reload(less)
+	apply(less)
 	for _, f := range []field{token, {"Bearer " + k.token.Secret.Reveal()}} {
 		if got, _ := do(t, server, "GET", target, f); got != refusedBearer(callers.WrongCredential) {
 			t.Error(got)
@@ -647,7 +647,7 @@ func TestReload(t *testing.T) {
 // Secrets are sent in the clear where nobody can listen, and nowhere else.
 func TestPrivate(t *testing.T) {
 	k, config := issue(t)
-	public := serve(t, build(t, config, callers.Options{KeyMadeUp: true, AllowBasic: func(*http.Request) bool { return false }}))
+	public := serve(t, build(t, config, callers.Options{AllowBasic: func(*http.Request) bool { return false }}))
 	if got, _ := do(t, public, "GET", target, field{basic(k.pair.ID, k.pair.Secret)}); got != refused(callers.NotPrivate) {
 		t.Error(got)
 	}

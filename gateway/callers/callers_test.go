@@ -68,13 +68,29 @@ func write(t testing.TB, file, content string) string {
 	return file
 }
 
+// build returns the Authenticator of a configuration that is in force from the start.
 func build(t testing.TB, c callers.Config, o callers.Options) *callers.Authenticator {
 	t.Helper()
-	a, err := callers.New(c, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return reload(t, callers.NewMemory(), c, o)
+}
+
+// reload returns the Authenticator of a configuration that comes into force.
+func reload(t testing.TB, m *callers.Memory, c callers.Config, o callers.Options) *callers.Authenticator {
+	t.Helper()
+	a := callers.New(compile(t, c), m, o)
+	m.Keep(a)
 	return a
+}
+
+func compile(t testing.TB, c callers.Config) *callers.Directory {
+	t.Helper()
+	d := callers.Compile(c, true, func(path, format string, args ...any) {
+		t.Errorf("%s: %v", path, fmt.Errorf(format, args...))
+	})
+	if d == nil {
+		t.FailNow()
+	}
+	return d
 }
 
 // serve answers as the gateway does: the caller's name and form, or a 401 that says why.

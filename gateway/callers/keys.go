@@ -1,6 +1,7 @@
 package callers
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -50,7 +51,7 @@ type Issued struct {
 // NewKeyPair makes a key pair for a caller and a realm ([DefaultRealm] when empty), whose
 // HA1File is to be stored in the file of that name.
 func NewKeyPair(caller, realm, ha1File string) Issued {
-	fill(&realm, DefaultRealm)
+	realm = cmp.Or(realm, DefaultRealm)
 	i := Issued{ID: "agw" + strings.ToLower(rand.Text()[:12]), Secret: secret.New(rand.Text())}
 	var content strings.Builder
 	for _, algorithm := range []string{digestauth.MD5, digestauth.SHA256} {

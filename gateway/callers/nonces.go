@@ -31,7 +31,7 @@ func (a *Authenticator) issueNonce() string {
 	var n nonce
 	binary.BigEndian.PutUint64(n[:], uint64(a.now().UnixMilli())<<16)
 	rand.Read(n[nonceTime : nonceTime+nonceRandom]) // never fails
-	n.sign(&a.directory.keys[0])
+	n.sign(&a.keys[0])
 	return base64.URLEncoding.EncodeToString(n[:])
 }
 
@@ -60,8 +60,8 @@ func (a *Authenticator) checkNonce(pair hash, text string, nc uint32) digestauth
 		return digestauth.NonceUnknown
 	}
 	ours := false
-	for i := range a.directory.keys {
-		ours = n.signedBy(&a.directory.keys[i]) || ours
+	for i := range a.keys {
+		ours = n.signedBy(&a.keys[i]) || ours
 	}
 	age := a.now().Sub(time.UnixMilli(n.issued()))
 	switch {

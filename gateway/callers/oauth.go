@@ -31,7 +31,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 	}
 	caller := account.caller
 	caller.Form = ClientSecret
-	if wait := a.granted.take(account.id, a.now()); wait > 0 {
+	if wait := a.limits.issuing.take(account.id, a.now()); wait > 0 {
 		return caller, tooMany(w, wait)
 	}
 	form, err := readForm(w, r)
@@ -63,7 +63,7 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	}
 	caller := account.caller
 	caller.Form = ClientSecret
-	if wait := a.revoking.take(account.id, a.now()); wait > 0 {
+	if wait := a.limits.revoking.take(account.id, a.now()); wait > 0 {
 		return caller, tooMany(w, wait)
 	}
 	form, err := readForm(w, r)
@@ -111,18 +111,12 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	if right && known && equal(account.id, id) && reason == WrongCredential {
 		return account, true, nil
 	}
-	if wait := a.memory.refused.take(clientID, a.now()); wait > 0 {
+	if wait := a.limits.refused.take(clientID, a.now()); wait > 0 {
 		return account, false, tooMany(w, wait)
 	}
 	// RFC 6749, section 5.2.
 	w.Header().Set("WWW-Authenticate", `Basic realm="`+a.settings.Realm+`"`)
 	return account, false, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
-}
-
-// account returns the service account of a client id.
-func (d *directory) account(clientID string) (serviceAccount, bool) {
-	account, ok := d.accounts[hashOf(clientID)]
-	return account, ok
 }
 
 // readForm reads the content, which is a form without repeated parameters. Otherwise it has
@@ -187,7 +181,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func (a *Authenticator) issueToken(clientID string) (string, error) {
 	now := a.now()
-	key := &a.directory.keys[0]
+	key := &a.keys[0]
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		ID:        rand.Text(),
 		Issuer:    issuer,
@@ -205,8 +199,8 @@ func (a *Authenticator) verify(token string) (claims jwt.RegisteredClaims, reaso
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
 		jwt.WithExpirationRequired(), jwt.WithIssuer(issuer), jwt.WithTimeFunc(a.now))
 	_, err := parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
-		for i := range a.directory.keys {
-			if key := &a.directory.keys[i]; t.Header["kid"] == key.id {
+		for i := range a.keys {
+			if key := &a.keys[i]; t.Header["kid"] == key.id {
 				return []byte(key.token.Reveal()), nil
 			}
 		}

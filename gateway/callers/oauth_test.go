@@ -23,7 +23,7 @@ func TestServiceAccount(t *testing.T) {
 	k, config := issue(t)
 	config.TokenLifetime = 30 * time.Minute
 	clock := newClock()
-	a := build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now})
+	a := build(t, config, callers.Options{Now: clock.now})
 	server := serve(t, a)
 	client := basic(k.account.ID, k.account.Secret)
 
@@ -83,7 +83,7 @@ func TestServiceAccount(t *testing.T) {
 // Revocations are bounded too; to forget one would make its token good again.
 func TestRevokedBounded(t *testing.T) {
 	k, config := issue(t)
-	a := build(t, config, callers.Options{KeyMadeUp: true})
+	a := build(t, config, callers.Options{})
 	a.Bound(1, 2)
 	server := serve(t, a)
 	for _, want := range []int{200, 200, 503} {
@@ -102,7 +102,7 @@ func TestRevokeOfOthers(t *testing.T) {
 	k, config := issue(t)
 	other := callers.NewServiceAccount("other")
 	config.List = append(config.List, other.Entry)
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+	server := serve(t, build(t, config, callers.Options{}))
 	token := accessToken(t, server, k.account)
 	if got, _ := oauth(t, server, "revoke", basic(other.ID, other.Secret), "token="+token); got.Status != 200 {
 		t.Error(got)
@@ -116,7 +116,7 @@ func TestRevokeOfOthers(t *testing.T) {
 func TestTokenRefusals(t *testing.T) {
 	k, config := issue(t)
 	config.Attempts = callers.Attempts{PerClient: 100, Overall: 1000}
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true}))
+	server := serve(t, build(t, config, callers.Options{}))
 	good := field{basic(k.account.ID, k.account.Secret)}
 	const form = "application/x-www-form-urlencoded"
 	for _, tt := range []struct {
@@ -164,7 +164,7 @@ func TestAttempts(t *testing.T) {
 	k, config := issue(t)
 	config.Attempts = callers.Attempts{PerClient: 3, Overall: 8}
 	clock := newClock()
-	server := serve(t, build(t, config, callers.Options{KeyMadeUp: true, Now: clock.now}))
+	server := serve(t, build(t, config, callers.Options{Now: clock.now}))
 	try := func(id string, secret secret.Secret, want int) {
 		t.Helper()
 		got, resp := oauth(t, server, "token", basic(id, secret), grant)

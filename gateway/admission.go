@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"time"
+)
+
+// admission bounds how many requests the gateway serves at a time, by limits.in_flight. Callers who
+// are slow to send or to receive are outside its first bound, and inside its second.
+type admission struct {
+	worked   places // for requests from admit to finish
+	buffered places // for requests that have more than shortContent in memory
+}
+
+func newAdmission(inFlight int) *admission {
+	return &admission{worked: make(places, inFlight), buffered: make(places, inFlight)}
+}
+
+// places are as many as the channel's capacity.
+type places chan struct{}
+
+// take takes a place, if one is free.
+func (p places) take() bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p places) free() { <-p }
+
+// errOverloaded means that all places are taken.
+var errOverloaded = errors.New("all places of limits.in_flight are taken")
+
+// shortContent is the content, in bytes, that a caller may be slow to send or to receive without a
+// place.
+const shortContent = 16 << 10
+
+// ticket is the places that one request has.
+type ticket struct {
+	admission *admission
+	admitted  bool // has a place of worked
+	buffering bool // has a place of buffered
+}
+
+// admit takes a place for the work on a request. Where none is free, the caller learns at once that
+// it should come back.
+func (t *ticket) admit() error {
+	if t.admitted = t.admission.worked.take(); !t.admitted {
+		return errOverloaded
+	}
+	return nil
+}
+
+// finish frees the place that admit took.
+func (t *ticket) finish() {
+	if t.admitted {
+		t.admitted = false
+		t.admission.worked.free()
+	}
+}
+
+// buffer takes a place for more than shortContent in memory, for the time before admit and after
+// finish, which the caller can make long.
+func (t *ticket) buffer() error {
+	if !t.buffering {
+		if t.buffering = t.admission.buffered.take(); !t.buffering {
+			return errOverloaded
+		}
+	}
+	return nil
+}
+
+// release frees all places.
+func (t *ticket) release() {
+	t.finish()
+	if t.buffering {
+		t.buffering = false
+		t.admission.buffered.free()
+	}
+}
+
+// shortenDeadlines leaves a caller little time to take a refusal. unread means that the request's
+// content was not read.
+func shortenDeadlines(w http.ResponseWriter, r *http.Request, unread bool) {
+	if unread {
+		// net/http reads content that was announced before it sends the refusal, for the next
+		// request's sake, and chunks before it closes: not for longer than content that is on its
+		// way needs.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
+	}
+	if r.ProtoMajor == 2 {
+		// A peer that has no window for the refusal, in streams without number, holds memory for
+		// as long as net/http tries: no longer than a refusal needs.
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(5 * time.Second))
+	}
+}

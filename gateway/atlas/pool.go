@@ -1,0 +1,223 @@
+package atlas
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/gateway/http1"
+	"atlas-export-gateway/internal/hosts"
+	"atlas-export-gateway/internal/outbound"
+	"atlas-export-gateway/secret"
+	"atlas-export-gateway/serviceaccount"
+)
+
+// Config says which Atlas requests are sent to, and within which bounds.
+type Config struct {
+	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
+	Origin string
+	// Realm, if not empty, is the only realm whose Digest challenges are answered.
+	Realm string
+	// Roots are the certificate authorities to trust; nil means the system's.
+	Roots *x509.CertPool
+	// MaxConnections bounds the connections, used or idle.
+	MaxConnections int
+	// MaxResponse bounds the content of a response, in bytes.
+	MaxResponse int
+	// Timeout is how long Atlas may take to answer, retries included.
+	Timeout time.Duration
+	// Credentials are tried in order: the first that is for the group signs.
+	Credentials []Credential
+}
+
+// Credential is a credential for Atlas.
+type Credential struct {
+	// Name names the credential in errors, such as "upstream.credentials[0]".
+	Name string
+	// Groups are the ids of the groups that the credential is for, as patterns of path.Match.
+	Groups []string
+	// Place tells credentials apart that are kept in different places. Of two configurations, the
+	// credentials of one place are one credential at two times.
+	Place string
+	// Account means a service account; otherwise the credential is an API key.
+	Account bool
+	// ID and Secret are the halves of the credential when the configuration was read: public and
+	// private key, or client id and client secret.
+	ID     string
+	Secret secret.Secret
+	// Read reads both halves again, after Atlas has refused them. Its errors hold neither half.
+	Read func() (id string, s secret.Secret, err error)
+}
+
+// replaced reports whether now, of the same place, is another credential. Of an API key both halves
+// change: where only one has changed, the other is still to come. The old key stays until then.
+func (c *Credential) replaced(now *Credential) bool {
+	id, half := c.ID != now.ID, !c.Secret.Equal(now.Secret)
+	if c.Account {
+		return id || half
+	}
+	return id && half
+}
+
+// Pool owns what outlives a configuration: connections to Atlas, and signers with their nonces and
+// tokens. It may be used from several goroutines.
+type Pool struct {
+	count func(status int)
+
+	mu      sync.Mutex
+	current *Upstream
+}
+
+// NewPool returns an empty Pool. It has count called after every request to Atlas, challenges and
+// retries included, with the status that was answered, or 0 where there was no answer.
+func NewPool(count func(status int)) *Pool { return &Pool{count: count} }
+
+// Upstream returns an Upstream for a configuration. It uses what the Upstream in force has, as far
+// as that would be made anew just as it is, and changes nothing of it.
+func (p *Pool) Upstream(c Config) (*Upstream, error) {
+	base, err := url.Parse(c.Origin)
+	if err != nil {
+		return nil, err
+	}
+	u := &Upstream{config: c, base: base}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var known []credential
+	if p.current != nil && p.current.config.reaches(&c) {
+		u.transport, known = p.current.transport, p.current.credentials
+	} else if u.transport, err = p.connect(c); err != nil {
+		return nil, err
+	}
+	for _, configured := range c.Credentials {
+		signing := credential{Credential: configured}
+		for _, k := range known {
+			if k.Place == configured.Place && k.Account == configured.Account && !k.replaced(&configured) {
+				signing.ID, signing.Secret, signing.signer = k.ID, k.Secret, k.signer
+				break
+			}
+		}
+		if signing.signer == nil {
+			if signing.signer, err = u.sign(configured); err != nil {
+				return nil, fmt.Errorf("%s: %w", configured.Name, err)
+			}
+		}
+		u.credentials = append(u.credentials, signing)
+	}
+	return u, nil
+}
+
+// Keep tells the Pool that u is in force. Connections that u does not use are closed once no
+// request uses them.
+func (p *Pool) Keep(u *Upstream) {
+	p.mu.Lock()
+	before := p.current
+	p.current = u
+	p.mu.Unlock()
+	if before != nil && before.transport != u.transport {
+		before.transport.connections.Retire()
+	}
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (p *Pool) CloseIdleConnections() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		p.current.transport.connections.CloseIdleConnections()
+	}
+}
+
+// reaches reports whether connections made for c serve to as well.
+func (c *Config) reaches(to *Config) bool {
+	return c.Origin == to.Origin && c.Realm == to.Realm && c.MaxConnections == to.MaxConnections && c.Roots.Equal(to.Roots)
+}
+
+// transport is what the signers send through: it counts requests, and names the errorCode of a 401
+// in its header.
+type transport struct {
+	connections *http1.Transport
+	count       func(status int)
+}
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := outbound.NameCode(t.connections.RoundTrip(r))
+	if err != nil {
+		t.count(0)
+		return nil, err
+	}
+	t.count(response.StatusCode)
+	return response, nil
+}
+
+// connect prepares connections to Atlas, and to nothing else: there is no proxy, which would see
+// the credential, whatever the environment says.
+func (p *Pool) connect(c Config) (*transport, error) {
+	connections, err := http1.NewTransport(http1.Config{
+		Origin:      c.Origin,
+		TLS:         &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
+		Control:     refuseLinkLocal,
+		DialTimeout: 10 * time.Second,
+		// Less than servers keep them: a create that meets a connection just closed fails, since
+		// it is not sent again.
+		IdleTimeout:    30 * time.Second,
+		MaxConnections: c.MaxConnections,
+		MaxHeader:      64 << 10,
+		// So that a short list arrives with one read.
+		ReadBuffer: 16 << 10,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &transport{connections, p.count}, nil
+}
+
+// refuseLinkLocal keeps the credential from link-local addresses that the name of Atlas's host may
+// resolve to.
+func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
+	if host, _, err := net.SplitHostPort(address); err != nil || hosts.LinkLocal(host) {
+		return fmt.Errorf("%s is a link-local address", address)
+	}
+	return nil
+}
+
+// sign returns the signer for a credential: Digest for an API key, a bearer token for a service
+// account. The signer begins with the halves that the configuration was read with.
+func (u *Upstream) sign(c Credential) (signer, error) {
+	var begun atomic.Bool
+	halves := func() (string, secret.Secret, error) {
+		if begun.CompareAndSwap(false, true) {
+			return c.ID, c.Secret, nil
+		}
+		return c.Read()
+	}
+	if c.Account {
+		return serviceaccount.NewTransport(serviceaccount.Config{
+			Origin: u.config.Origin,
+			Base:   u.transport,
+			Credential: func(context.Context) (serviceaccount.Credential, error) {
+				id, s, err := halves()
+				return serviceaccount.Credential{ClientID: id, ClientSecret: s}, err
+			},
+			Authenticated: outbound.Authenticated,
+		})
+	}
+	return digestauth.NewTransport(digestauth.Config{
+		Origin: u.config.Origin,
+		Realm:  u.config.Realm,
+		Base:   u.transport,
+		Credential: func(context.Context) (digestauth.Credential, error) {
+			id, s, err := halves()
+			return digestauth.Credential{Username: id, Password: s}, err
+		},
+		Authenticated: outbound.Authenticated,
+	})
+}

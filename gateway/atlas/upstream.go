@@ -1,0 +1,204 @@
+package atlas
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"sync/atomic"
+	"time"
+
+	"atlas-export-gateway/internal/content"
+)
+
+// Upstream is Atlas by the credentials of one configuration. It never changes, and may be used from
+// several goroutines; a [Pool] makes it.
+type Upstream struct {
+	config      Config
+	base        *url.URL
+	transport   *transport
+	credentials []credential
+}
+
+// credential is a credential with the signer that signs with it.
+type credential struct {
+	Credential
+	signer signer
+}
+
+// signer is a transport that signs what it sends, and says why a 401 came back.
+type signer interface {
+	http.RoundTripper
+	RoundTripThrough(base http.RoundTripper, r *http.Request) (*http.Response, error)
+	Explain(*http.Response) error
+}
+
+// Send sends a request to Atlas and returns the whole response. The error is an *[Error].
+//
+// A context that ends also ends the request, with one exception: a create that was handed to the
+// network goes on until Config.Timeout, so that its outcome is known.
+func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
+	began := time.Now()
+	response, failed := u.send(ctx, r)
+	if failed != nil {
+		failed.Duration = time.Since(began)
+		return nil, failed
+	}
+	response.Duration = time.Since(began)
+	return response, nil
+}
+
+func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
+	c := u.credentialFor(r.Group)
+	if c == nil {
+		return nil, &Error{Kind: NoCredential, Outcome: NotSent, Err: errNoCredential}
+	}
+	if !r.Operation.Create() {
+		ctx, cancel := context.WithTimeoutCause(ctx, u.config.Timeout, errTimeout)
+		defer cancel()
+		received, err := c.signer.RoundTrip(u.outbound(ctx, r))
+		if err != nil {
+			return nil, c.failed(ctx, err, 0, Unknown)
+		}
+		return u.read(ctx, c, received)
+	}
+	s := &sending{next: u.transport, handed: r.Handed}
+	ctx, cancel := s.context(ctx, u.config.Timeout)
+	defer cancel()
+	received, err := c.signer.RoundTripThrough(s, u.outbound(ctx, r))
+	if err != nil {
+		return nil, c.failed(ctx, err, 0, s.outcome())
+	}
+	return u.read(ctx, c, received)
+}
+
+// read reads a response in full, so that half of it is never relayed.
+func (u *Upstream) read(ctx context.Context, c *credential, received *http.Response) (*Response, *Error) {
+	defer received.Body.Close()
+	status := received.StatusCode
+	if status == http.StatusUnauthorized {
+		cause := c.signer.Explain(received)
+		if cause == nil {
+			cause = fmt.Errorf("answered 401 %.40q", received.Header.Get("X-Error-Code"))
+		}
+		return nil, c.refused(cause, status)
+	}
+	limit := int64(u.config.MaxResponse)
+	if received.ContentLength > limit {
+		return nil, &Error{Kind: TooLarge, Outcome: Unknown, Status: status, Limit: u.config.MaxResponse, Err: errTooLarge}
+	}
+	body, err := content.Read(io.LimitReader(received.Body, limit+1), received.ContentLength)
+	switch {
+	case err != nil:
+		return nil, c.failed(ctx, fmt.Errorf("reading the response: %w", err), status, Unknown)
+	case int64(len(body)) > limit:
+		return nil, &Error{Kind: TooLarge, Outcome: Unknown, Status: status, Limit: u.config.MaxResponse, Err: errTooLarge}
+	}
+	return &Response{Status: status, Header: received.Header, Body: body}, nil
+}
+
+// userAgent names the gateway to Atlas.
+var userAgent = []string{"atlas-export-gateway"}
+
+// outbound builds the request that Atlas gets.
+func (u *Upstream) outbound(ctx context.Context, r *Request) *http.Request {
+	header := make(http.Header, 4)
+	mediaType := []string{r.MediaType}
+	header["Accept"] = mediaType
+	header["User-Agent"] = userAgent
+	out := &http.Request{
+		Method:     r.Operation.Method,
+		URL:        &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Path: r.Path, RawQuery: r.Query},
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     header,
+	}
+	if r.Body != nil {
+		header["Content-Type"] = mediaType
+		// GetBody is for the signer, which sends the content again after a 401 only.
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		out.Body, _ = out.GetBody()
+		out.ContentLength = int64(len(r.Body))
+	}
+	return out.WithContext(ctx)
+}
+
+// credentialFor returns the first credential that is for the group, or nil.
+func (u *Upstream) credentialFor(group string) *credential {
+	for i := range u.credentials {
+		for _, pattern := range u.credentials[i].Groups {
+			if matched, _ := path.Match(pattern, group); matched {
+				return &u.credentials[i]
+			}
+		}
+	}
+	return nil
+}
+
+// sending is the transport below the signer for one create. It knows how far the create has come,
+// which decides whether the create still ends with its context, and whether its outcome is known.
+type sending struct {
+	next   http.RoundTripper
+	handed func() error
+
+	state  atomic.Int32
+	undone bool // a 401 or an error of handed says that the create was not carried out
+}
+
+// The states of a sending.
+const (
+	unsent    = iota // not signed yet
+	sent             // signed, and handed to the network
+	abandoned        // the context ended before that
+)
+
+// context returns the context that the create is sent in, and what ends it. It ends with ctx until
+// the create is sent, and after timeout in any case.
+func (s *sending) context(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	detached, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout, errTimeout)
+	stop := context.AfterFunc(ctx, func() {
+		if s.state.CompareAndSwap(unsent, abandoned) {
+			cancel()
+		}
+	})
+	return detached, func() {
+		stop() // or every create would end with a goroutine of its own
+		cancel()
+	}
+}
+
+// RoundTrip notes when the create is handed to the network, which is when it has a credential.
+func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Header["Authorization"] == nil {
+		return s.next.RoundTrip(r) // a question for a challenge
+	}
+	switch {
+	case s.state.CompareAndSwap(unsent, sent):
+		if s.handed != nil {
+			if err := s.handed(); err != nil {
+				s.undone = true
+				r.Body.Close()
+				return nil, &handedError{err}
+			}
+		}
+	case s.state.Load() == abandoned:
+		r.Body.Close()
+		return nil, context.Canceled
+	}
+	s.undone = false
+	response, err := s.next.RoundTrip(r)
+	s.undone = err == nil && response.StatusCode == http.StatusUnauthorized
+	return response, err
+}
+
+// outcome returns what is known of a create that failed.
+func (s *sending) outcome() Outcome {
+	if s.state.Load() == sent && !s.undone {
+		return Unknown
+	}
+	return NotSent
+}

@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/hosts"
+)
+
+// authenticate finds out who calls, before a byte of the body is read.
+func (g *Gateway) authenticate(x *exchange) error {
+	s := x.settings
+	// Where there are no keys to check, whatever an anonymous caller shows is as good as none.
+	if s.anonymous && (!s.listed || x.in.Header["Authorization"] == nil) {
+		if err := refuseForeign(x.in, s.publicURL); err != nil {
+			return err
+		}
+		if !firstLeg(x.in) {
+			x.caller = callers.Anonymous()
+			return nil
+		}
+	}
+	caller, err := s.callers.Authenticate(x.in)
+	if refused, ok := errors.AsType[*callers.Refusal](err); ok {
+		return &unauthenticated{refused, firstLeg(x.in)}
+	}
+	x.caller = caller
+	return err
+}
+
+// unauthenticated is a caller who is not let in.
+type unauthenticated struct {
+	*callers.Refusal
+	firstLeg bool
+}
+
+func (e *unauthenticated) Unwrap() error { return e.Refusal }
+
+// firstLeg reports whether a request may be the first leg of a client that authenticates by
+// Digest and waits with its content for the challenge, as curl --digest does: it announces
+// no content where there should be some, and bears no credential.
+func firstLeg(r *http.Request) bool {
+	return (r.Method == http.MethodPost || r.Method == http.MethodPatch) && r.ContentLength == 0 && r.Header["Authorization"] == nil
+}
+
+// foreignError is a request of a page of another site. Its text is for the caller.
+type foreignError string
+
+func (e foreignError) Error() string { return string(e) }
+
+// refuseForeign refuses what a browser sends for a page of another site. A listener on loopback, or
+// inside a network, keeps other machines out, but not the pages that browsers show there: a page may
+// send a request to any address (Origin, Sec-Fetch-Site), and a name that its owner resolves to
+// 127.0.0.1 makes the gateway part of the owner's site (Host). public is the gateway's own URL,
+// nil where it has none.
+func refuseForeign(r *http.Request, public *url.URL) error {
+	if public == nil {
+		public = new(url.URL)
+	}
+	if host := hostname(r.Host); r.Host != "" && !hosts.Loopback(host) && (host == "" || host != public.Hostname()) {
+		return foreignError("The Host is not one of this gateway's; use localhost, a loopback address, or the host of listener.public_url.")
+	}
+	if origin := r.Header.Get("Origin"); origin != "" {
+		from, err := url.Parse(origin)
+		if err != nil || !hosts.Loopback(from.Hostname()) && (from.Host == "" || from.Host != public.Host) {
+			return foreignError("The Origin is not this gateway's; pages of other sites may not use it.")
+		}
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site":
+		return foreignError("The request comes from a page of another site, which may not use this gateway.")
+	}
+	return nil
+}
+
+// hostname returns the host of a Host field, without its port and brackets.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return (&url.URL{Host: host}).Hostname()
+}

@@ -1,0 +1,21 @@
+package gateway
+
+import "atlas-export-gateway/gateway/policy"
+
+// authorize decides whether the caller may do this, by what is in the request only: a
+// refusal does not tell whether the thing exists.
+func (g *Gateway) authorize(x *exchange) error {
+	if x.caller.IsAnonymous() {
+		return nil
+	}
+	request := policy.Request{
+		Operation:    x.match.Operation.ID,
+		Group:        x.match.Parameter("groupId"),
+		Cluster:      x.match.Parameter("clusterName"),
+		ExportBucket: x.match.Parameter("exportBucketId"),
+	}
+	if x.match.Operation.Create() {
+		request.FromBody(x.content)
+	}
+	return x.settings.policies[x.caller.Name].Allow(request)
+}

@@ -1,0 +1,60 @@
+package callers
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+
+	"atlas-export-gateway/secret"
+)
+
+// A Directory holds the callers of one configuration, by the hashes of what they send. It does not
+// change. See [Compile].
+type Directory struct {
+	settings Settings // with their defaults
+	pairs    map[hash]keyPair
+	tokens   map[hash]staticToken
+	accounts map[hash]serviceAccount
+	keys     []signingKey // of the signing_key_file: the first signs; empty without a file
+	nobody   keyPair      // takes the place of a pair that does not exist
+}
+
+type keyPair struct {
+	caller Caller
+	id     hash // of the public key
+	ha1    secret.Secret
+}
+
+type staticToken struct {
+	caller Caller
+	token  hash
+}
+
+type serviceAccount struct {
+	caller Caller
+	id     hash // of the client id
+	secret hash
+}
+
+// pair returns the key pair of a public key. For a key that nobody has, it returns a pair that no
+// private key fits, so that the work that follows is the same.
+func (d *Directory) pair(publicKey string) (keyPair, bool) {
+	id := hashOf(publicKey)
+	p, ok := d.pairs[id]
+	if !ok {
+		p = d.nobody
+	}
+	return p, equal(p.id, id) && ok
+}
+
+// account returns the service account of a client id.
+func (d *Directory) account(clientID string) (serviceAccount, bool) {
+	account, ok := d.accounts[hashOf(clientID)]
+	return account, ok
+}
+
+// hash is a SHA-256 hash of a public key, a client id, or a secret of at least 128 bits.
+type hash = [sha256.Size]byte
+
+func hashOf(s string) hash { return sha256.Sum256([]byte(s)) }
+
+func equal(a, b hash) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/atlas"
+)
+
+// check decides whether Atlas's response may be relayed: it must be whole, JSON, and of
+// the contract as far as responses.check asks.
+func (g *Gateway) check(x *exchange) error {
+	if err := g.checkResponse(x); err != nil {
+		x.outcome = atlas.Unknown // Atlas answered, and the caller does not learn what
+		return err
+	}
+	return nil
+}
+
+// responseError is a response of Atlas's that is not relayed.
+type responseError struct {
+	cause  error  // for the log
+	detail string // for the caller
+}
+
+func (e *responseError) Error() string { return e.cause.Error() }
+
+func (e *responseError) Unwrap() error { return e.cause }
+
+func refuseResponse(cause error, detail string, args ...any) error {
+	return &responseError{cause, fmt.Sprintf(detail, args...)}
+}
+
+func (g *Gateway) checkResponse(x *exchange) error {
+	r := x.response
+	contentType := r.Header.Get("Content-Type")
+	x.contentType = relayedType(x.version, contentType)
+	switch {
+	case r.Status < 200 || r.Status > 599:
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a status that HTTP does not have.")
+	case r.Status >= 300 && r.Status < 400:
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas redirected the request; redirects are not followed.")
+	case r.Status == http.StatusPartialContent:
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a part, which nobody asked for.")
+	case r.Status == http.StatusNoContent && len(r.Body) == 0:
+		return nil
+	case r.Header.Get("Content-Encoding") != "":
+		return refuseResponse(fmt.Errorf("Content-Encoding %.40q", r.Header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.")
+	case x.contentType == "":
+		return refuseResponse(fmt.Errorf("status %d, Content-Type %.40q", r.Status, r.Header.Get("Content-Type")), "Atlas answered %d without JSON.", r.Status)
+	case !jsontext.Value(r.Body).IsValid():
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered %d with JSON that is broken.", r.Status)
+	}
+	mode := x.settings.responses.Check
+	if mode == "off" || mode == "report" && g.sampled.Add(1)%uint64(x.settings.responses.Sample) != 0 {
+		return nil
+	}
+	err := x.version.CheckResponse(r.Status, r.Body, setsTrue(x.match.Query, "envelope"))
+	if err == nil {
+		return nil
+	}
+	places := brokenPlaces(err)
+	for _, place := range places {
+		g.metrics.ResponseViolation(x.match.Operation.ID, place)
+	}
+	g.log.LogAttrs(x.in.Context(), slog.LevelWarn, "response breaks the contract",
+		slog.String("id", x.id), slog.String("operation", x.match.Operation.ID), slog.Int("status", r.Status), slog.Any("pointers", places))
+	if mode == "enforce" {
+		return refuseResponse(err, "Atlas's response breaks the contract.")
+	}
+	return nil
+}
+
+// brokenPlaces returns where a response breaks the contract: JSON pointers, each once, with
+// * for any index, so that there are as many as the contract has places.
+func brokenPlaces(err error) (places []string) {
+	var broken *contract.ValidationError
+	if !errors.As(err, &broken) {
+		return nil
+	}
+	for _, violation := range broken.Violations {
+		place := anIndex.ReplaceAllString(violation.Field, "/*")
+		if !slices.Contains(places, place) {
+			places = append(places, place)
+		}
+	}
+	return places
+}
+
+var anIndex = regexp.MustCompile(`/[0-9]+\b`)
+
+// relayedType returns the form in which a Content-Type that official clients take for JSON is
+// relayed, and "" for any other.
+func relayedType(version *contract.Version, contentType string) string {
+	if rest, ok := strings.CutPrefix(contentType, version.MediaType); ok && (rest == "" || rest == ";charset=utf-8") {
+		return contentType // as a rule
+	}
+	parts := strings.Split(strings.ToLower(contentType), ";")
+	mediaType := strings.TrimSpace(parts[0])
+	if !jsonTypes.MatchString(mediaType) {
+		return ""
+	}
+	for _, parameter := range parts[1:] {
+		if strings.TrimSpace(parameter) == "charset=utf-8" {
+			return mediaType + ";charset=utf-8"
+		}
+	}
+	return mediaType
+}
+
+var jsonTypes = regexp.MustCompile(`^application/(json|vnd\.[a-z0-9.-]{1,64}\+json)$`)
+
+// setsTrue reports whether a query sets a boolean parameter.
+func setsTrue(query, name string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == name+"=true" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,37 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// fill puts the defaults where nothing is set.
+func (c *Config) fill() {
+	c.Listener.Address = cmp.Or(c.Listener.Address, "127.0.0.1:8080")
+	c.Management.Address = cmp.Or(c.Management.Address, "127.0.0.1:9090")
+	c.Upstream.BaseURL = cmp.Or(c.Upstream.BaseURL, "https://cloud.mongodb.com")
+	c.Upstream.MaxConnections = cmp.Or(c.Upstream.MaxConnections, 256)
+	c.Limits.RequestHeader = cmp.Or(c.Limits.RequestHeader, 16<<10)
+	c.Limits.RequestBody = cmp.Or(c.Limits.RequestBody, 256<<10)
+	c.Limits.ResponseBody = cmp.Or(c.Limits.ResponseBody, 8<<20)
+	c.Limits.RequestValues = cmp.Or(c.Limits.RequestValues, 10_000)
+	c.Limits.InFlight = cmp.Or(c.Limits.InFlight, 512)
+	c.Limits.Connections = cmp.Or(c.Limits.Connections, 4096)
+	c.Timeouts.Header = cmp.Or(c.Timeouts.Header, 5*time.Second)
+	c.Timeouts.Request = cmp.Or(c.Timeouts.Request, 15*time.Second)
+	c.Timeouts.Upstream = cmp.Or(c.Timeouts.Upstream, 60*time.Second)
+	c.Timeouts.Idle = cmp.Or(c.Timeouts.Idle, 120*time.Second)
+	c.Timeouts.Drain = cmp.Or(c.Timeouts.Drain, 3*time.Second)
+	c.Timeouts.Shutdown = cmp.Or(c.Timeouts.Shutdown, 75*time.Second)
+	c.Responses.Check = cmp.Or(c.Responses.Check, "report")
+	c.Responses.Sample = cmp.Or(c.Responses.Sample, 100)
+	c.Log.Level = cmp.Or(c.Log.Level, "info")
+	c.Log.Format = cmp.Or(c.Log.Format, "json")
+	c.Upstream.Credentials = slices.Clone(c.Upstream.Credentials)
+	for i := range c.Upstream.Credentials {
+		if len(c.Upstream.Credentials[i].Groups) == 0 {
+			c.Upstream.Credentials[i].Groups = []string{"*"}
+		}
+	}
+}

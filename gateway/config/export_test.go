@@ -1,0 +1,10 @@
+package config
+
+import "os"
+
+// WarningsOf returns the warnings about a configuration, also where it is refused.
+func WarningsOf(c Config) []error {
+	b := &builder{parts: &Parts{Config: c}, getenv: os.Getenv}
+	b.build()
+	return b.parts.Warnings
+}

@@ -1,0 +1,31 @@
+package config
+
+import "errors"
+
+// CheckFixed refuses settings that differ from those of before, with which the listeners were
+// opened: they can't be changed without a restart.
+func (p *Parts) CheckFixed(before *Parts) error {
+	var errs []error
+	fixed := func(path string, is, was any) {
+		if is != was {
+			errs = append(errs, p.where.errorf(path, "can't be changed without a restart"))
+		}
+	}
+	is, was := &p.Config, &before.Config
+	fixed("listener.address", is.Listener.Address, was.Listener.Address)
+	fixed("listener.tls_cert_file", is.Listener.TLSCertFile, was.Listener.TLSCertFile)
+	fixed("listener.tls_key_file", is.Listener.TLSKeyFile, was.Listener.TLSKeyFile)
+	fixed("listener.allow_plain_http", is.Listener.AllowPlainHTTP, was.Listener.AllowPlainHTTP)
+	fixed("management.address", is.Management.Address, was.Management.Address)
+	fixed("limits.request_header", is.Limits.RequestHeader, was.Limits.RequestHeader)
+	fixed("limits.connections", is.Limits.Connections, was.Limits.Connections)
+	fixed("timeouts.header", is.Timeouts.Header, was.Timeouts.Header)
+	fixed("timeouts.request", is.Timeouts.Request, was.Timeouts.Request)
+	fixed("timeouts.upstream", is.Timeouts.Upstream, was.Timeouts.Upstream)
+	fixed("timeouts.idle", is.Timeouts.Idle, was.Timeouts.Idle)
+	fixed("timeouts.drain", is.Timeouts.Drain, was.Timeouts.Drain)
+	fixed("timeouts.shutdown", is.Timeouts.Shutdown, was.Timeouts.Shutdown)
+	fixed("log.level", is.Log.Level, was.Log.Level)
+	fixed("log.format", is.Log.Format, was.Log.Format)
+	return errors.Join(errs...)
+}

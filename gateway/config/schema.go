@@ -1,0 +1,162 @@
+// Package config is what an operator may set, and what becomes of it. A [Config] is the schema: the
+// settings as the YAML file writes them. [Build] checks a Config, reads each file that it names
+// once, and returns the [Parts] that a gateway is built from. A [Source] is a file and an
+// environment, which it loads and watches. cmd/atlas-gateway and the package gateway call it.
+//
+// It refuses what can't be meant, all mistakes at once, each with file, line and key.
+package config
+
+import (
+	"time"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/policy"
+)
+
+// Config is everything that an operator may set, as the YAML file writes it. The zero
+// value of a setting means its default. Only upstream.credentials and callers have no
+// default.
+type Config struct {
+	Listener   Listener   `yaml:"listener"`
+	Management Management `yaml:"management"`
+	Upstream   Upstream   `yaml:"upstream"`
+	Callers    Callers    `yaml:"callers"`
+	Limits     Limits     `yaml:"limits"`
+	Timeouts   Timeouts   `yaml:"timeouts"`
+	Responses  Responses  `yaml:"responses"`
+	Log        Log        `yaml:"log"`
+}
+
+// Listener is where callers reach the gateway.
+type Listener struct {
+	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:8080.
+	Address string `yaml:"address"`
+	// PublicURL is the base URL that callers use, which the links of responses are
+	// rewritten to. Default http:// or https:// and the address that was bound.
+	PublicURL string `yaml:"public_url"`
+	// TLSCertFile and TLSKeyFile are the PEM files of the certificate chain and its key. They
+	// are read again when they change. Without them the listener speaks plain HTTP.
+	TLSCertFile string `yaml:"tls_cert_file"`
+	TLSKeyFile  string `yaml:"tls_key_file"`
+	// AllowPlainHTTP lets the listener speak plain HTTP off loopback, where whoever is on the
+	// way reads every request. For a listener behind a proxy that ends TLS.
+	AllowPlainHTTP bool `yaml:"allow_plain_http"`
+}
+
+// Management is where operators reach the gateway: /healthz, /readyz and /metrics.
+type Management struct {
+	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:9090.
+	Address string `yaml:"address"`
+}
+
+// Upstream is the Atlas that requests are forwarded to.
+type Upstream struct {
+	// BaseURL is scheme and host, without a path. http is for loopback alone. Default
+	// https://cloud.mongodb.com.
+	BaseURL string `yaml:"base_url"`
+	// Realm, where set, is the only realm whose Digest challenges are answered. Atlas's
+	// is "MMS Public API".
+	Realm string `yaml:"realm"`
+	// CAFile is a PEM file of certificate authorities to trust instead of the system's.
+	CAFile string `yaml:"ca_file"`
+	// MaxConnections bounds the connections to the upstream, used or idle. Default 256.
+	MaxConnections int `yaml:"max_connections"`
+	// Credentials are tried in order; the first whose groups match signs the request.
+	Credentials []CredentialSource `yaml:"credentials"`
+}
+
+// CredentialSource says where a credential for Atlas is kept: an API key (public and
+// private key) or a service account (client id and client secret), both halves in files or
+// both in the environment. It is read when first used, when Atlas refuses it and, from files, when they change.
+type CredentialSource struct {
+	// Groups are the ids of the groups that the credential is for, with * as in path.Match.
+	// Default all.
+	Groups []string `yaml:"groups"`
+	// Files hold one half each, and nothing else but white space around it.
+	PublicKeyFile    string `yaml:"public_key_file"`
+	PrivateKeyFile   string `yaml:"private_key_file"`
+	ClientIDFile     string `yaml:"client_id_file"`
+	ClientSecretFile string `yaml:"client_secret_file"`
+	// Env are names of environment variables.
+	PublicKeyEnv    string `yaml:"public_key_env"`
+	PrivateKeyEnv   string `yaml:"private_key_env"`
+	ClientIDEnv     string `yaml:"client_id_env"`
+	ClientSecretEnv string `yaml:"client_secret_env"`
+}
+
+// Callers are those who may use the gateway.
+type Callers struct {
+	// Anonymous lets everyone who reaches the listener use the gateway without a key, for
+	// everything. Callers of the list may still show a key, which must then be right.
+	Anonymous bool `yaml:"anonymous"`
+	// AllowAnonymousOffLoopback lets Anonymous stand with a listener that is not on loopback, so
+	// that other machines can start exports and delete export buckets without a key. It needs
+	// listener.public_url, whose host requests must then name.
+	AllowAnonymousOffLoopback bool `yaml:"allow_anonymous_off_loopback"`
+
+	callers.Settings `yaml:",inline"`
+	// List has an entry for each caller that has keys of the gateway.
+	List []Caller `yaml:"list"`
+}
+
+// Caller is one who may use the gateway, with its keys and what it may do. Without grants it
+// may do nothing.
+type Caller struct {
+	callers.Entry `yaml:",inline"`
+	Grants        []policy.Grant `yaml:"grants"`
+}
+
+// Limits bound what one request may cost.
+type Limits struct {
+	// RequestHeader bounds request line and header fields, in bytes. Default 16 KiB.
+	RequestHeader int `yaml:"request_header"`
+	// RequestBody bounds a request's content, in bytes. Default 256 KiB.
+	RequestBody int `yaml:"request_body"`
+	// RequestValues bounds the JSON values in a request's content: objects, lists, texts,
+	// numbers. Each costs many times its bytes to check. Default 10,000.
+	RequestValues int `yaml:"request_values"`
+	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
+	ResponseBody int `yaml:"response_body"`
+	// InFlight bounds the requests being worked on at a time; more are answered 503. A
+	// request counts from when it has arrived until Atlas's response is checked. As many
+	// requests, also of those that don't count, may have content or a response of more than
+	// 16 KiB. Default 512.
+	InFlight int `yaml:"in_flight"`
+	// Connections bounds the connections of callers; more wait. Default 4096.
+	Connections int `yaml:"connections"`
+}
+
+// Timeouts bound how long the parts of a request may take.
+type Timeouts struct {
+	// Header is for the request's header to arrive. Default 5s.
+	Header time.Duration `yaml:"header"`
+	// Request is for the whole request to arrive. Default 15s.
+	Request time.Duration `yaml:"request"`
+	// Upstream is for Atlas to answer, retries included. Default 60s.
+	Upstream time.Duration `yaml:"upstream"`
+	// Idle is for a connection without a request. Default 120s.
+	Idle time.Duration `yaml:"idle"`
+	// Drain is how long the gateway, told to stop, goes on accepting requests while it
+	// reports itself not ready, so that load balancers notice. Default 3s.
+	Drain time.Duration `yaml:"drain"`
+	// Shutdown is for the requests under way to end after that. Default 75s.
+	Shutdown time.Duration `yaml:"shutdown"`
+}
+
+// Responses say how strictly Atlas's responses are held to the contract.
+type Responses struct {
+	// Check is off; report, which counts and logs violations of a share of the responses;
+	// or enforce, which answers 502 to every violation. Default report.
+	Check string `yaml:"check"`
+	// Sample is which share of the responses report checks: one in Sample. Default 100.
+	Sample int `yaml:"sample"`
+}
+
+// Log says what is logged to standard error.
+type Log struct {
+	// Level is debug, info, warn or error; each request is logged at info, or at warn
+	// where the version that it asks for is past its sunset. Default info.
+	Level string `yaml:"level"`
+	// Format is json or text. Default json.
+	Format string `yaml:"format"`
+}

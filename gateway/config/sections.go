@@ -1,0 +1,205 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/internal/hosts"
+	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/smallfile"
+)
+
+func (b *builder) listener(l Listener) {
+	b.address(l.Address, "listener.address")
+	if l.PublicURL != "" {
+		public, err := origin(l.PublicURL)
+		if err != nil {
+			b.refuse("listener.public_url", "%w", err)
+		} else {
+			b.parts.PublicURL = public.String()
+		}
+	}
+	if l.TLSCertFile == "" && l.TLSKeyFile == "" {
+		if !hosts.LoopbackAddress(l.Address) && !l.AllowPlainHTTP {
+			b.refuse("listener.address", "is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS")
+		}
+		return
+	}
+	certificate, err := keyPair(l.TLSCertFile, l.TLSKeyFile)
+	if err != nil {
+		b.refuse("listener.tls_cert_file", "with tls_key_file: %w", smallfile.WithoutName(err))
+	}
+	b.parts.Certificate = &certificate
+	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
+}
+
+// keyPair is tls.LoadX509KeyPair, bounded.
+func keyPair(cert, key string) (tls.Certificate, error) {
+	chain, err := smallfile.Read(cert, maxFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	private, err := smallfile.Read(key, maxFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(chain, private)
+}
+
+func (b *builder) management(m Management) {
+	b.address(m.Address, "management.address")
+	if l := b.parts.Config.Listener; m.Address == l.Address && !strings.HasSuffix(l.Address, ":0") {
+		b.refuse("management.address", "is the listener's; operators have a listener of their own")
+	}
+}
+
+func (b *builder) upstream(u Upstream) {
+	base, err := origin(u.BaseURL)
+	switch {
+	case err != nil:
+		b.refuse("upstream.base_url", "%w", err)
+		base = &url.URL{}
+	case base.Scheme == "http" && !hosts.Loopback(base.Hostname()):
+		b.refuse("upstream.base_url", "http is for a loopback address only; use https")
+	case hosts.LinkLocal(base.Hostname()):
+		b.refuse("upstream.base_url", "a link-local address is never Atlas")
+	}
+	roots, err := certificates(u.CAFile)
+	if err != nil {
+		b.refuse("upstream.ca_file", "%w", err)
+	}
+	b.parts.Atlas = atlas.Config{
+		Origin:         base.String(),
+		Realm:          u.Realm,
+		Roots:          roots,
+		MaxConnections: u.MaxConnections,
+		MaxResponse:    b.parts.Config.Limits.ResponseBody,
+		Timeout:        b.parts.Config.Timeouts.Upstream,
+	}
+	if len(u.Credentials) == 0 {
+		b.refuse("upstream.credentials", "is required: the API key that signs what is forwarded")
+	}
+	for i, source := range u.Credentials {
+		b.parts.Atlas.Credentials = append(b.parts.Atlas.Credentials, b.credential(fmt.Sprintf("upstream.credentials[%d]", i), source))
+	}
+}
+
+// certificates reads the certificate authorities of a file; nil stands for the system's.
+func certificates(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := smallfile.Read(file, maxFile)
+	if err != nil {
+		return nil, smallfile.WithoutName(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("the file holds no PEM certificate")
+	}
+	return pool, nil
+}
+
+func (b *builder) callers(c Callers) {
+	here := hosts.LoopbackAddress(b.parts.Config.Listener.Address)
+	switch {
+	case !c.Anonymous && len(c.List) == 0:
+		b.refuse("callers", "is required: list callers, or set callers.anonymous to true to let everyone on a loopback listener in")
+	case c.Anonymous && !here && !c.AllowAnonymousOffLoopback:
+		b.refuse("callers.anonymous", "is for a listener on a loopback address, such as 127.0.0.1:8080, unless allow_anonymous_off_loopback lets every machine that reaches it do everything")
+	case c.Anonymous && !here && b.parts.Config.Listener.PublicURL == "":
+		b.refuse("listener.public_url", "is required with callers.allow_anonymous_off_loopback: requests must name its host")
+	}
+	b.warnOfMode("callers.signing_key_file", c.SigningKeyFile)
+	b.parts.Policies = map[string]*policy.Policy{}
+	known := callers.Config{Settings: c.Settings}
+	for i, caller := range c.List {
+		known.List = append(known.List, caller.Entry)
+		for j, pair := range caller.KeyPairs {
+			b.warnOfMode(fmt.Sprintf("callers.list[%d].key_pairs[%d].ha1_file", i, j), pair.HA1File)
+		}
+		b.parts.Policies[caller.Name] = policy.Compile(caller.Name, fmt.Sprintf("callers.list[%d].grants", i), caller.Grants, b.operations, b.refuse)
+	}
+	// A key is made up where one process only, on loopback, signs nonces and tokens.
+	b.parts.Callers = callers.Compile(known, here, func(path, format string, args ...any) { b.refuse("callers."+path, format, args...) })
+}
+
+// bounds refuses numbers and times that can't be meant.
+func (b *builder) bounds(c *Config) {
+	for path, value := range map[string]int{
+		"upstream.max_connections": c.Upstream.MaxConnections,
+		"limits.request_header":    c.Limits.RequestHeader,
+		"limits.request_body":      c.Limits.RequestBody,
+		"limits.response_body":     c.Limits.ResponseBody,
+		"limits.in_flight":         c.Limits.InFlight,
+		"limits.request_values":    c.Limits.RequestValues,
+		"limits.connections":       c.Limits.Connections,
+		"responses.sample":         c.Responses.Sample,
+	} {
+		if value < 1 {
+			b.refuse(path, "is %d; expected at least 1", value)
+		}
+	}
+	for path, value := range map[string]time.Duration{
+		"timeouts.header":   c.Timeouts.Header,
+		"timeouts.request":  c.Timeouts.Request,
+		"timeouts.upstream": c.Timeouts.Upstream,
+		"timeouts.idle":     c.Timeouts.Idle,
+		"timeouts.drain":    c.Timeouts.Drain,
+		"timeouts.shutdown": c.Timeouts.Shutdown,
+	} {
+		if value < 0 {
+			b.refuse(path, "is %s; expected a time ahead", value)
+		}
+	}
+}
+
+func (b *builder) oneOf(value, path string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		b.refuse(path, "is %q; expected one of %s%s", value, strings.Join(allowed, ", "), nearest.Hint(value, allowed))
+	}
+}
+
+func (b *builder) address(value, path string) {
+	if _, port, err := net.SplitHostPort(value); err != nil {
+		b.refuse(path, "is %q; expected host:port", value)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		b.refuse(path, "the port is %q; expected a number up to 65535", port)
+	}
+}
+
+// origin parses a URL that is scheme and host only, and returns it in the one form that
+// Atlas's links have: in lower case, without the scheme's own port. Its errors don't quote
+// what may hold a password.
+func origin(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errors.New("is not a URL")
+	case u.User != nil || strings.Contains(raw, "@"):
+		return nil, errors.New("holds user information; keys belong in files or the environment")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("is %q; expected http:// or https://", raw)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("is %q; the host is missing", raw)
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return nil, fmt.Errorf("is %q; expected scheme and host only", raw)
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Host, ":"))
+	switch u.Scheme + u.Port() {
+	case "http80", "https443":
+		host = strings.TrimSuffix(host, ":"+u.Port())
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}, nil
+}

@@ -1,0 +1,66 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A warning names each setting whose file holds a secret and lets everyone read it; what is no
+// secret, in no file or not for everyone is none.
+func TestWarnings(t *testing.T) {
+	dir := t.TempDir()
+	file := func(mode os.FileMode) string {
+		name := filepath.Join(dir, fmt.Sprintf("%04o", mode))
+		if err := os.WriteFile(name, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(name, mode); err != nil { // whatever the umask is
+			t.Fatal(err)
+		}
+		return name
+	}
+	open, ours, loose := file(0o644), file(0o640), file(0o604)
+	link := filepath.Join(dir, "link") // as Kubernetes mounts secrets
+	if err := os.Symlink(open, link); err != nil {
+		t.Fatal(err)
+	}
+	caller := func(files ...string) (c config.Caller) {
+		for _, f := range files {
+			c.KeyPairs = append(c.KeyPairs, callers.KeyPair{HA1File: f})
+		}
+		return c
+	}
+	settings := config.Config{
+		Listener: config.Listener{TLSCertFile: open, TLSKeyFile: open},
+		Upstream: config.Upstream{CAFile: open, Credentials: []config.CredentialSource{
+			{PublicKeyFile: open, PrivateKeyFile: ours},
+			{PublicKeyFile: ours, PrivateKeyFile: open},
+			{PublicKeyEnv: open, PrivateKeyEnv: open},
+			{ClientIDFile: open, ClientSecretFile: link},
+			{ClientIDFile: open, ClientSecretFile: filepath.Join(dir, "none")},
+		}},
+		Callers: config.Callers{Settings: callers.Settings{SigningKeyFile: loose}, List: []config.Caller{caller(ours), caller(ours, open)}},
+	}
+	const says = ": every user may read the file, which holds a secret: its mode is "
+	want := []string{
+		"listener.tls_key_file" + says + "0644",
+		"upstream.credentials[1].private_key_file" + says + "0644",
+		"upstream.credentials[3].client_secret_file" + says + "0644",
+		"callers.signing_key_file" + says + "0604",
+		"callers.list[1].key_pairs[1].ha1_file" + says + "0644",
+	}
+	var got []string
+	for _, warning := range config.WarningsOf(settings) {
+		got = append(got, warning.Error())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

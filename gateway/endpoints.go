@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"net/http"
+
+	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/callers"
+)
+
+// ownEndpoint returns what serves the two paths that are the gateway's own, where service
+// accounts of the gateway exchange their secret for a token; nil for all others.
+func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
+	if !x.settings.listed {
+		return nil
+	}
+	switch x.in.RequestURI {
+	case "/api/oauth/token":
+		return func(x *exchange) error { return x.serveOwn(x.settings.callers.ServeToken) }
+	case "/api/oauth/revoke":
+		return func(x *exchange) error { return x.serveOwn(x.settings.callers.ServeRevoke) }
+	}
+	return nil
+}
+
+// serveOwn lets an endpoint of the package callers answer, and notes for the record how.
+func (x *exchange) serveOwn(serve func(http.ResponseWriter, *http.Request) (callers.Caller, error)) error {
+	x.create = false
+	if x.in.Method != http.MethodPost {
+		return &contract.MethodError{Allow: http.MethodPost}
+	}
+	w := &statusWriter{ResponseWriter: x.out, request: x.in}
+	caller, err := serve(w, x.in)
+	x.caller, x.status = caller, w.status
+	if err != nil {
+		x.refusal = classify(&endpointError{w.status, err})
+	}
+	return nil
+}
+
+// endpointError is a refusal that an endpoint of the gateway's own has answered already.
+type endpointError struct {
+	status int
+	error
+}
+
+func (e *endpointError) Unwrap() error { return e.error }
+
+// statusWriter remembers the status that was written. Like ServeHTTP, it doesn't let a refusal
+// wait for content that was announced.
+type statusWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	status  int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	if status >= 400 {
+		shortenDeadlines(w.ResponseWriter, w.request, true)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}

@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/observe"
+)
+
+// exchange is one request on its way through the steps, each of which adds what it finds
+// out. What came in is never changed.
+type exchange struct {
+	settings *settings // those in force when the request came in
+
+	in    *http.Request
+	out   http.ResponseWriter
+	id    string
+	start time.Time
+
+	ticket      ticket            // the places that the request holds
+	match       contract.Match    // by matchOperation
+	caller      callers.Caller    // by authenticate
+	version     *contract.Version // by resolveVersion
+	body        []byte            // by read
+	content     any               // by validate: the body's value
+	valid       bool              // by validate: the parameters may be logged
+	response    *atlas.Response   // by obtain
+	contentType string            // by check: as the response is relayed
+	upstream    observe.Upstream  // by obtain
+	create      bool              // by newExchange: answers tell the outcome
+	outcome     atlas.Outcome     // of a create, so far
+
+	status  int      // answered, by relay or ServeHTTP
+	refusal *refusal // why the gateway refused
+}
+
+func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
+	s := g.settings.Load()
+	return &exchange{
+		settings: s,
+		in:       r,
+		out:      w,
+		id:       g.ids.next(),
+		start:    time.Now(),
+		ticket:   ticket{admission: s.admission},
+		// The creates of the contract are its POSTs. A POST that names no operation is not sent.
+		create:  r.Method == http.MethodPost,
+		outcome: atlas.NotSent,
+	}
+}
+
+// tellOutcome puts what became of a create into the header of its answer.
+func (x *exchange) tellOutcome() {
+	if x.create {
+		x.out.Header()["Gateway-Outcome"] = []string{string(x.outcome)}
+	}
+}
+
+// refuse turns an error of a step into the refusal that answers the request. Where the outcome of a
+// create matters, the sentence for the caller says so as well: a create that is repeated although
+// it was carried out starts a second export.
+func (x *exchange) refuse(err error) *refusal {
+	r := classify(err)
+	if x.create && r.tellsOutcome {
+		if x.outcome == atlas.NotSent {
+			r.detail += " The request was not carried out."
+		} else {
+			r.detail += " It is not known whether the request was carried out: look before you repeat it."
+		}
+	}
+	return r
+}
+
+// conclude completes the one record of a request, and shows it to the observers.
+func (g *Gateway) conclude(x *exchange) {
+	end := time.Now()
+	record := observe.Record{
+		ID:        x.id,
+		End:       end,
+		Duration:  end.Sub(x.start),
+		Remote:    x.in.RemoteAddr,
+		Method:    knownMethod(x.in.Method),
+		Operation: "none",
+		Status:    x.status,
+		Caller:    x.caller.Name,
+		Key:       x.caller.Key,
+		Form:      string(x.caller.Form),
+		Upstream:  x.upstream,
+	}
+	if x.match.Operation != nil {
+		record.Operation = x.match.Operation.ID
+		if x.create {
+			record.Outcome = string(x.outcome)
+		}
+	}
+	if x.version != nil {
+		record.Version = x.version.Date
+		if sunset := x.version.Sunset; !sunset.IsZero() && !g.now().Before(sunset) {
+			record.Sunset = sunset
+		}
+	}
+	if x.valid {
+		record.Group = x.match.Parameter("groupId")
+		record.Cluster = x.match.Parameter("clusterName")
+	}
+	if x.refusal != nil {
+		record.Refusal = x.refusal.forRecord()
+	}
+	for _, o := range g.observers {
+		o.Observe(&record)
+	}
+}
+
+// knownMethod returns a method that RFC 9110 or RFC 5789 defines, and "other" for what a caller made
+// up, which may be anything.
+func knownMethod(method string) string {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":
+		return method
+	}
+	return "other"
+}
+
+// requestIDs makes ids that are unique across processes: a random start and a count.
+type requestIDs struct {
+	prefix string
+	count  *atomic.Uint64
+}
+
+func newRequestIDs() requestIDs {
+	var start [6]byte
+	rand.Read(start[:])
+	return requestIDs{prefix: hex.EncodeToString(start[:]) + "-", count: new(atomic.Uint64)}
+}
+
+func (r requestIDs) next() string { return r.prefix + strconv.FormatUint(r.count.Add(1), 10) }

@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"io"
+	"net"
+	"net/http"
+
+	"atlas-export-gateway/internal/hosts"
+)
+
+// Management answers operators: /healthz while the process lives, /readyz while it wants
+// requests, /metrics for Prometheus.
+func (g *Gateway) Management() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if g.draining.Load() {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ready\n")
+	})
+	mux.Handle("GET /metrics", g.metrics.Handler())
+	return mux
+}
+
+// refuseOtherSites refuses what comes from pages of other sites, if the listener is on loopback.
+func refuseOtherSites(address net.Addr, next http.Handler) http.Handler {
+	if !hosts.LoopbackAddress(address.String()) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := refuseForeign(r, nil); err != nil {
+			writeError(w, r, classify(err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,75 @@
+package observe
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Log writes a record of each request to a log.
+type Log struct{ log *slog.Logger }
+
+// NewLog returns the Observer that writes to a log.
+func NewLog(log *slog.Logger) Log { return Log{log} }
+
+// Observe writes one record: at info, at warn where the version is past its sunset, and at error
+// where the gateway or Atlas failed.
+func (l Log) Observe(r *Record) {
+	level := slog.LevelInfo
+	if !r.Sunset.IsZero() {
+		// Atlas may remove such a version any day. Until then it is forwarded.
+		level = slog.LevelWarn
+	}
+	if r.Refusal.Kind != "" && r.Status >= 500 {
+		level = slog.LevelError
+	}
+	ctx := context.Background()
+	if !l.log.Enabled(ctx, level) {
+		return
+	}
+	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
+	record := slog.NewRecord(r.End, level, "request", 0)
+	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 20))...)
+	l.log.Handler().Handle(ctx, record)
+}
+
+// attributes appends what a Record holds.
+func (r *Record) attributes(to []slog.Attr) []slog.Attr {
+	text := func(key, value string) {
+		if value != "" {
+			to = append(to, slog.String(key, value))
+		}
+	}
+	to = append(to,
+		slog.String("id", r.ID),
+		slog.String("remote", r.Remote),
+		slog.String("method", r.Method),
+		slog.String("operation", r.Operation),
+		slog.Int("status", r.Status),
+		slog.Int64("duration_microseconds", r.Duration.Microseconds()), // slog has encoding/json write a float
+	)
+	text("outcome", r.Outcome)
+	text("caller", r.Caller)
+	text("key", r.Key)
+	text("form", r.Form)
+	text("version", r.Version)
+	if !r.Sunset.IsZero() {
+		text("sunset", r.Sunset.Format(time.DateOnly))
+	}
+	text("group", r.Group)
+	text("cluster", r.Cluster)
+	if r.Upstream.Duration != 0 {
+		to = append(to,
+			slog.Int("upstream_status", r.Upstream.Status),
+			slog.Int64("upstream_duration_microseconds", r.Upstream.Duration.Microseconds()),
+		)
+	}
+	text("error", r.Refusal.Kind)
+	if r.Refusal.Violations > 0 {
+		to = append(to, slog.Int("violations", r.Refusal.Violations))
+	}
+	text("reason", r.Refusal.Reason)
+	text("missing", r.Refusal.Missing)
+	text("cause", r.Refusal.Cause)
+	return to
+}

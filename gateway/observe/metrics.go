@@ -1,0 +1,102 @@
+package observe
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are what the gateway counts, for Prometheus.
+type Metrics struct {
+	registry           *prometheus.Registry
+	requests           *prometheus.CounterVec
+	refusals           *prometheus.CounterVec
+	durations          *prometheus.HistogramVec
+	upstream           *prometheus.CounterVec
+	responseViolations *prometheus.CounterVec
+	reloaded           prometheus.Gauge
+}
+
+// NewMetrics returns Metrics that know the operations of the contract by their operationIds. Each
+// operation is there from the start, so that a rate over it is never without data.
+func NewMetrics(operations []string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_requests_total",
+			Help: "Requests of callers, by operation of the contract (none where none was matched) and by the status answered.",
+		}, []string{"operation", "status"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_refusals_total",
+			Help: "Requests that the gateway itself refused, by operation, by the kind in the field Gateway-Error, and by the reason: why a caller was not let in (no_credential: so begins whoever uses Digest), or which part of its grants was missing.",
+		}, []string{"operation", "kind", "reason"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "atlas_gateway_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its response.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"operation"}),
+		upstream: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_upstream_requests_total",
+			Help: "Requests sent to Atlas, challenges and retries included, by the status answered (error where none was).",
+		}, []string{"status"}),
+		responseViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_response_violations_total",
+			Help: "Places in responses of Atlas that break the contract, by operation and as a JSON pointer, with * for any index (empty for the whole).",
+		}, []string{"operation", "pointer"}),
+		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "atlas_gateway_last_reload_successful",
+			Help: "1 where the configuration in force is the newest, 0 since one was refused.",
+		}),
+	}
+	m.reloaded.Set(1)
+	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, operation := range operations {
+		m.requests.WithLabelValues(operation, "200")
+		m.durations.WithLabelValues(operation)
+		m.responseViolations.WithLabelValues(operation, "")
+	}
+	return m
+}
+
+// Observe counts a request.
+func (m *Metrics) Observe(r *Record) {
+	m.requests.WithLabelValues(r.Operation, strconv.Itoa(r.Status)).Inc()
+	m.durations.WithLabelValues(r.Operation).Observe(r.Duration.Seconds())
+	if r.Refusal.Kind != "" {
+		m.refusals.WithLabelValues(r.Operation, r.Refusal.Kind, cmp.Or(r.Refusal.Reason, r.Refusal.Missing)).Inc()
+	}
+}
+
+// Upstream counts a request that left the gateway, by the status that was answered, or 0 where
+// there was no answer.
+func (m *Metrics) Upstream(status int) {
+	if status == 0 {
+		m.upstream.WithLabelValues("error").Inc()
+		return
+	}
+	m.upstream.WithLabelValues(strconv.Itoa(status)).Inc()
+}
+
+// ResponseViolation counts a place in a response of Atlas that breaks the contract.
+func (m *Metrics) ResponseViolation(operation, pointer string) {
+	m.responseViolations.WithLabelValues(operation, pointer).Inc()
+}
+
+// Reloaded notes whether the newest configuration is in force.
+func (m *Metrics) Reloaded(successful bool) {
+	if successful {
+		m.reloaded.Set(1)
+	} else {
+		m.reloaded.Set(0)
+	}
+}
+
+// Handler answers with all metrics in the form of Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,65 @@
+// Package observe is what operators learn of the gateway. The gateway completes one [Record] for
+// each request; every [Observer] gets it: [Log] writes it to the log, [Metrics] count it. A Record
+// holds no secret and no text of a caller's, except names and ids that were found valid.
+package observe
+
+import "time"
+
+// Record is one request of a caller's, after its end.
+type Record struct {
+	// ID is the value of the field Gateway-Request-Id.
+	ID       string
+	End      time.Time
+	Duration time.Duration // from the request's header to the end of the response
+	// Remote is the address that the request came from.
+	Remote string
+	// Method is the request's, or "other" for what no RFC defines.
+	Method string
+	// Operation is the operationId, or "none" where none was matched.
+	Operation string
+	// Status is the status that was answered.
+	Status int
+	// Outcome is what became of a create: the value of Gateway-Outcome. It is empty for all else.
+	Outcome string
+
+	// Caller, Key and Form are the caller's name, which of its keys it used, and how. They are
+	// empty where the caller is not known.
+	Caller, Key, Form string
+
+	// Version is the date of the version; empty for v1.0.
+	Version string
+	// Sunset is the version's, where it has passed.
+	Sunset time.Time
+	// Group and Cluster are of the path, where the path is valid.
+	Group, Cluster string
+
+	// Upstream is what was sent to Atlas.
+	Upstream Upstream
+	// Refusal says why the gateway refused; its zero value means that it did not.
+	Refusal Refusal
+}
+
+// Upstream is the part of a request that Atlas answered, or did not.
+type Upstream struct {
+	// Status is Atlas's, 0 where Atlas did not answer.
+	Status int
+	// Duration is 0 where nothing was to be sent.
+	Duration time.Duration
+}
+
+// Refusal is why the gateway refused a request.
+type Refusal struct {
+	// Kind is the value of the field Gateway-Error.
+	Kind string
+	// Reason is why a caller was not let in, and Missing the part of its grants that is missing: a
+	// word of a small set each, or empty.
+	Reason, Missing string
+	// Violations is how many places of the request break the contract.
+	Violations int
+	// Cause is what went wrong in the gateway or at Atlas. It is empty where the cause may quote
+	// the request.
+	Cause string
+}
+
+// An Observer gets the Record of every request. It may not keep or change the Record.
+type Observer interface{ Observe(*Record) }

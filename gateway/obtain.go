@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"errors"
+
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/observe"
+)
+
+// obtain gets the answer to a request from Atlas: the validated bytes and the resolved version are
+// sent, and nothing of the caller's header.
+func (g *Gateway) obtain(x *exchange) error {
+	x.outcome = atlas.Unknown // until Send says more
+	request := &atlas.Request{
+		Operation: x.match.Operation,
+		Group:     x.match.Parameter("groupId"),
+		Path:      x.match.Path,
+		Query:     x.match.Query,
+		MediaType: x.version.MediaType,
+	}
+	if x.version.HasBody() {
+		request.Body = x.body
+	}
+	response, err := x.settings.atlas.Send(x.in.Context(), request)
+	if failed, ok := errors.AsType[*atlas.Error](err); ok {
+		x.outcome = failed.Outcome
+		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	x.outcome = atlas.Answered
+	x.upstream = observe.Upstream{Status: response.Status, Duration: response.Duration}
+	x.response = response
+	return nil
+}

@@ -1,0 +1,305 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/observe"
+	"atlas-export-gateway/gateway/policy"
+)
+
+// kind is a reason for which the gateway itself refuses a request. Its name is the value
+// of the field Gateway-Error and the label of the metrics.
+type kind struct {
+	name   string
+	status int
+	code   string // errorCode: Atlas's where one fits
+}
+
+// The kinds of refusals. Everything else is kindInternal.
+var (
+	kindTarget          = kind{"invalid_target", 400, "INVALID_PATH_PARAMETER"}
+	kindRequest         = kind{"invalid_request", 400, "VALIDATION_ERROR"}
+	kindNotFound        = kind{"not_found", 404, "RESOURCE_NOT_FOUND"}
+	kindMethod          = kind{"method_not_allowed", 405, "METHOD_NOT_ALLOWED"}
+	kindVersion         = kind{"invalid_version", 406, "INVALID_VERSION_DATE"}
+	kindRequestTimeout  = kind{"request_timeout", 408, "REQUEST_TIMEOUT"}
+	kindTooLarge        = kind{"request_too_large", 413, "REQUEST_TOO_LARGE"}
+	kindMediaType       = kind{"unsupported_media_type", 415, "UNSUPPORTED_MEDIA_TYPE"}
+	kindUnauthorized    = kind{"unauthorized", 401, "UNEXPECTED_ERROR"}
+	kindForeign         = kind{"foreign_site", 403, "USER_UNAUTHORIZED"}
+	kindForbidden       = kind{"forbidden", 403, "USER_UNAUTHORIZED"}
+	kindInternal        = kind{"internal", 500, "UNEXPECTED_ERROR"}
+	kindRateLimited     = kind{"rate_limited", 429, "RATE_LIMITED_TOKEN_BUCKET"}
+	kindNoCredential    = kind{"no_credential", 502, "UNEXPECTED_ERROR"}
+	kindCredential      = kind{"upstream_credential", 502, "UNEXPECTED_ERROR"}
+	kindUnreachable     = kind{"upstream_unreachable", 502, "UNEXPECTED_ERROR"}
+	kindUnsigned        = kind{"upstream_unsigned", 502, "UNEXPECTED_ERROR"}
+	kindResponse        = kind{"upstream_response", 502, "UNEXPECTED_ERROR"}
+	kindOverloaded      = kind{"overloaded", 503, "SERVICE_UNAVAILABLE"}
+	kindUpstreamTimeout = kind{"upstream_timeout", 504, "UNEXPECTED_ERROR"}
+	kindCallerGone      = kind{"caller_gone", 499, "UNEXPECTED_ERROR"} // nobody reads it; for the record
+	kindOAuth           = kind{"oauth", 0, ""}                         // answered already, with a status of its own
+)
+
+// refusal is an error with what to tell the caller, and the cause for the log.
+type refusal struct {
+	kind
+	detail       string
+	tellsOutcome bool // the detail is followed by what became of a create
+	parameters   []string
+	fields       []contract.Violation
+	header       map[string]string // Allow, Retry-After, WWW-Authenticate
+	cause        error
+}
+
+// refuse makes a refusal; the detail is a format for the caller's eyes.
+func refuse(k kind, cause error, detail string, args ...any) *refusal {
+	return &refusal{kind: k, cause: cause, detail: fmt.Sprintf(detail, args...)}
+}
+
+// with adds a field to the header of the answer, unless the value is empty.
+func (r *refusal) with(name, value string) *refusal {
+	if value != "" {
+		r.header = map[string]string{name: value}
+	}
+	return r
+}
+
+// withOutcome has the detail followed by what became of a create.
+func (r *refusal) withOutcome() *refusal {
+	r.tellsOutcome = true
+	return r
+}
+
+// classify turns the errors of the steps into refusals. It is the one table from kinds of errors
+// to statuses. An error that it does not know is a bare 500.
+func classify(err error) *refusal {
+	switch e := err.(type) {
+	case *contract.ValidationError:
+		return refuseInvalid(e)
+	case *contract.TargetError:
+		return refuse(kindTarget, err, "%s", e.Detail)
+	case *contract.MethodError:
+		return refuse(kindMethod, err, "The path does not support the method; it supports %s.", e.Allow).with("Allow", e.Allow)
+	case *contract.VersionError:
+		return refuse(kindVersion, err, "Invalid accept header or version date. %s", e.Detail)
+	case *contract.MediaTypeError:
+		return refuse(kindMediaType, err, "%s", e.Detail)
+	case *http.MaxBytesError:
+		return refuse(kindTooLarge, err, "The request's content is larger than %d bytes.", e.Limit)
+	case *readError:
+		return refuseUnread(e)
+	case *unauthenticated:
+		return refuseUnauthenticated(e)
+	case foreignError:
+		return refuse(kindForeign, nil, "%s", e)
+	case *policy.Refusal:
+		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)
+	case *atlas.Error:
+		return refuseUpstream(e)
+	case *responseError:
+		return refuse(kindResponse, e.cause, "%s", e.detail).withOutcome()
+	case *endpointError:
+		r := refuse(kindOAuth, err, "")
+		r.status = e.status
+		return r
+	case *panicError:
+		return refuse(kindInternal, err, "Unexpected error.").withOutcome()
+	}
+	switch err {
+	case contract.ErrNotFound:
+		return refuse(kindNotFound, err, "The gateway serves the snapshot export API only, and this path is not part of it.")
+	case errOverloaded:
+		return refuse(kindOverloaded, nil, "The gateway is serving as many requests as it may; try again.").with("Retry-After", "1")
+	}
+	return refuse(kindInternal, err, "Unexpected error.")
+}
+
+// panicError is a panic of a step.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+func refuseUnread(e *readError) *refusal {
+	switch {
+	case errors.Is(e.error, os.ErrDeadlineExceeded):
+		return refuse(kindRequestTimeout, e, "The request did not arrive within %s.", e.limit)
+	case errors.Is(e.error, io.ErrUnexpectedEOF):
+		return refuse(kindCallerGone, e, "The request ended early.")
+	}
+	return refuse(kindRequest, fmt.Errorf("reading the content: %w", e), "The request's content can't be read.")
+}
+
+func refuseUnauthenticated(e *unauthenticated) *refusal {
+	r := refuse(kindUnauthorized, e, "You are not authorized for this resource.")
+	if e.firstLeg {
+		r.detail += " A client that authenticates by Digest sends its content in answer to this challenge."
+	}
+	if len(e.Challenge) > 0 {
+		r.with("WWW-Authenticate", e.Challenge[0])
+	}
+	return r
+}
+
+// refuseUpstream words what can go wrong between the gateway and Atlas. It says nothing of the
+// credential.
+func refuseUpstream(e *atlas.Error) *refusal {
+	after := ""
+	if e.RetryAfter > 0 {
+		after = strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)
+	}
+	const unsigned = "Atlas did not let the gateway sign the request. It was not carried out."
+	switch e.Kind {
+	case atlas.NoCredential:
+		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
+	case atlas.CredentialRefused:
+		return refuse(kindCredential, e, "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
+	case atlas.ChallengeUnsupported:
+		return refuse(kindCredential, e, "Atlas asks for a kind of authentication that the gateway does not use.")
+	case atlas.Unsigned:
+		return refuse(kindUnsigned, e, unsigned).with("Retry-After", after)
+	case atlas.RateLimited:
+		return refuse(kindRateLimited, e, unsigned).with("Retry-After", after)
+	case atlas.TimedOut:
+		return refuse(kindUpstreamTimeout, e, "Atlas did not answer in time.").withOutcome()
+	case atlas.Canceled:
+		return refuse(kindCallerGone, e, "The caller is gone.").withOutcome()
+	case atlas.Unreachable:
+		return refuse(kindUnreachable, e, "Atlas could not be reached. The request was not carried out.")
+	case atlas.Disconnected:
+		return refuse(kindUnreachable, e, "Atlas ended the connection before it answered, or never took the request.").withOutcome()
+	case atlas.Truncated:
+		return refuse(kindResponse, e, "Atlas's response ended early.").withOutcome()
+	case atlas.TooLarge:
+		return refuse(kindResponse, e, "Atlas's response is larger than %d bytes.", e.Limit).withOutcome()
+	}
+	return refuse(kindInternal, e, "Unexpected error.").withOutcome()
+}
+
+// forRecord returns the part of the record that says why the gateway refused.
+func (r *refusal) forRecord() observe.Refusal {
+	record := observe.Refusal{Kind: r.name}
+	// Causes below 500 may quote the request, whose values are not ours to keep.
+	if invalid, ok := errors.AsType[*contract.ValidationError](r.cause); ok {
+		record.Violations = invalid.Total
+	} else if refused, ok := errors.AsType[*callers.Refusal](r.cause); ok {
+		record.Reason = string(refused.Reason)
+	} else if denied, ok := errors.AsType[*policy.Refusal](r.cause); ok {
+		record.Missing = denied.Part
+	} else if r.cause != nil && r.status >= 500 {
+		record.Cause = r.cause.Error()
+	}
+	return record
+}
+
+// refuseInvalid words violations as Atlas words them where it has the words: for one
+// violation its errorCode and sentence, for several VALIDATION_ERROR, and always each on
+// its own in badRequestDetail.
+func refuseInvalid(invalid *contract.ValidationError) *refusal {
+	r := &refusal{kind: kindRequest, cause: invalid, fields: invalid.Violations}
+	places := make([]string, len(invalid.Violations))
+	for i, v := range invalid.Violations {
+		places[i] = v.Field
+		if v.Field == "" {
+			places[i] = "the body"
+		} else {
+			r.parameters = append(r.parameters, v.Field)
+		}
+	}
+	if invalid.Total > 1 {
+		more := ""
+		if left := invalid.Total - len(invalid.Violations); left > 0 {
+			more = fmt.Sprintf(" and %d more", left)
+		}
+		r.detail = fmt.Sprintf("The request breaks the contract in %d places: %s%s.", invalid.Total, strings.Join(places, ", "), more)
+		return r
+	}
+	v := invalid.Violations[0]
+	r.code = v.Code
+	switch attribute := strings.TrimPrefix(v.Field, "/"); {
+	case v.Code == "MISSING_ATTRIBUTE":
+		r.detail, r.parameters = fmt.Sprintf("The required attribute %s was not specified.", attribute), []string{attribute}
+	case v.Code == "INVALID_ATTRIBUTE":
+		r.detail, r.parameters = fmt.Sprintf("Invalid attribute %s specified.", attribute), []string{attribute}
+	case v.Field == "":
+		r.detail = "The body " + v.Description + "."
+	default:
+		r.detail = v.Field + " " + v.Description
+		if !strings.HasSuffix(r.detail, "?") {
+			r.detail += "."
+		}
+	}
+	return r
+}
+
+// apiError is Atlas's form of an error. Official clients insist on application/json and
+// on an integer error; application/problem+json makes them fail.
+type apiError struct {
+	Error            int         `json:"error"`
+	ErrorCode        string      `json:"errorCode"`
+	Reason           string      `json:"reason"`
+	Detail           string      `json:"detail"`
+	Parameters       []string    `json:"parameters,omitempty"`
+	BadRequestDetail *badRequest `json:"badRequestDetail,omitempty"`
+}
+
+type badRequest struct {
+	Fields []fieldViolation `json:"fields"`
+}
+
+type fieldViolation struct {
+	Field       string `json:"field"`
+	Description string `json:"description"`
+}
+
+// writeError is the one place where an error of the gateway becomes an answer.
+func writeError(w http.ResponseWriter, r *http.Request, e *refusal) {
+	content := apiError{Error: e.status, ErrorCode: e.code, Reason: http.StatusText(e.status), Detail: e.detail, Parameters: e.parameters}
+	if len(e.fields) > 0 {
+		content.BadRequestDetail = &badRequest{}
+		for _, v := range e.fields {
+			content.BadRequestDetail.Fields = append(content.BadRequestDetail.Fields, fieldViolation{v.Field, v.Description})
+		}
+	}
+	var body any = content
+	if setsTrue(r.URL.RawQuery, "envelope") {
+		body = struct {
+			Status  int      `json:"status"`
+			Content apiError `json:"content"`
+		}{e.status, content}
+	}
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if setsTrue(r.URL.RawQuery, "pretty") {
+		encoder.SetIndent("", "  ")
+	}
+	if err := encoder.Encode(body); err != nil {
+		panic(err) // structs of strings and numbers always encode
+	}
+	h := w.Header()
+	for name, value := range e.header {
+		h.Set(name, value)
+	}
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(buffer.Len())}
+	h["X-Error-Code"] = []string{e.code}
+	h["Gateway-Error"] = []string{e.name}
+	w.WriteHeader(e.status)
+	w.Write(buffer.Bytes())
+}

@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/gateway/policy"
+)
+
+// lasting is what outlives a configuration. The Gateway owns it, and every settings use it.
+type lasting struct {
+	memory *callers.Memory // which nonces and tokens were used
+	pool   *atlas.Pool     // connections to Atlas, and signers
+}
+
+func newLasting(count func(status int)) *lasting {
+	return &lasting{memory: callers.NewMemory(), pool: atlas.NewPool(count)}
+}
+
+// settings are what requests go by, as one configuration has it. They never change: a request
+// goes by those that were in force when it came in, and Reload puts others in their place.
+type settings struct {
+	parts        *config.Parts
+	limits       config.Limits
+	timeouts     config.Timeouts
+	responses    config.Responses
+	origin       string   // of Atlas, as its links have it
+	publicURL    *url.URL // of the gateway; nil until it is known
+	publicOrigin string   // publicURL as links have it; empty until it is known
+	certificate  *tls.Certificate
+
+	anonymous bool // callers without a key are let in
+	listed    bool // there are callers with keys
+	callers   *callers.Authenticator
+	policies  map[string]*policy.Policy // by caller
+	atlas     *atlas.Upstream
+	admission *admission
+}
+
+// build builds settings. It changes nothing that is in force.
+func (g *Gateway) build(parts *config.Parts) (*settings, error) {
+	c := &parts.Config
+	s := &settings{
+		parts:       parts,
+		limits:      c.Limits,
+		timeouts:    c.Timeouts,
+		responses:   c.Responses,
+		origin:      parts.Atlas.Origin,
+		certificate: parts.Certificate,
+		anonymous:   c.Callers.Anonymous,
+		listed:      len(c.Callers.List) > 0,
+		policies:    parts.Policies,
+		callers: callers.New(parts.Callers, g.lasting.memory, callers.Options{
+			// Who allows plain HTTP off loopback says that TLS ends before the gateway.
+			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },
+		}),
+	}
+	var err error
+	if s.atlas, err = g.lasting.pool.Upstream(parts.Atlas); err != nil {
+		return nil, err
+	}
+	public := parts.PublicURL
+	if public == "" {
+		public = g.ownURL
+	}
+	if err := s.publish(public); err != nil {
+		return nil, err
+	}
+	if before := g.settings.Load(); before != nil && before.limits.InFlight == s.limits.InFlight {
+		s.admission = before.admission // requests under way have places
+	} else {
+		s.admission = newAdmission(s.limits.InFlight)
+	}
+	return s, nil
+}
+
+// publish sets the URL that callers use, which may not be known yet.
+func (s *settings) publish(public string) (err error) {
+	if s.publicOrigin = public; public != "" {
+		s.publicURL, err = url.Parse(public)
+	}
+	return err
+}
+
+// putInForce has new requests go by s.
+func (g *Gateway) putInForce(s *settings) {
+	g.settings.Store(s)
+	g.lasting.memory.Keep(s.callers)
+	g.lasting.pool.Keep(s.atlas)
+}
+
+// Reload puts another configuration in the place of the present one: as a whole, or, with an
+// error, not at all. Requests under way end as they began. What the listeners were opened
+// with can't be changed without a restart; see [config.Parts.CheckFixed].
+func (g *Gateway) Reload(parts *config.Parts) error {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	if err := parts.CheckFixed(g.settings.Load().parts); err != nil {
+		return err
+	}
+	after, err := g.build(parts)
+	if err != nil {
+		return err
+	}
+	g.putInForce(after)
+	return nil
+}
+
+// watchEvery is how often Watch looks at the files.
+const watchEvery = time.Second
+
+// Watch loads the configuration again at each signal on hangup, and when a file of it has changed,
+// and reloads it, until the context ends. Files that are being written are left alone until two
+// looks, a second apart, find them the same. What comes of a reload is logged. A configuration that
+// is refused is not tried again before the next signal or change.
+func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-chan os.Signal) {
+	ticks := time.NewTicker(watchEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		case <-ticks.C:
+			if !source.Changed() {
+				continue
+			}
+		}
+		parts, err := source.Load()
+		if err == nil {
+			err = g.Reload(parts)
+		}
+		g.metrics.Reloaded(err == nil)
+		if err != nil {
+			g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
+			continue
+		}
+		for _, warning := range parts.Warnings {
+			g.log.Warn("configuration", "warning", warning.Error())
+		}
+		g.log.Info("the configuration was reloaded", "upstream", parts.Config.Upstream.BaseURL, "callers", len(parts.Config.Callers.List))
+	}
+}
