@@ -1,7 +1,6 @@
 package callers
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,12 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
-
-// issuer is who our access tokens name as theirs.
-const issuer = "atlas-export-gateway"
 
 // maxForm bounds the forms of the token endpoint, in bytes. A token is about 300 long.
 const maxForm = 8 << 10
@@ -41,7 +35,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 	if form.Get("grant_type") != "client_credentials" {
 		return caller, oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "The grant type is not client_credentials.", InvalidRequest)
 	}
-	token, err := a.issueToken(caller.Key)
+	token, err := a.tokens.issue(caller.Key)
 	if err != nil {
 		return caller, oauthError(w, http.StatusInternalServerError, "server_error", "Unexpected error.", Unavailable)
 	}
@@ -49,7 +43,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 		TokenType   string `json:"token_type"`
-	}{token, int(a.settings.TokenLifetime / time.Second), "Bearer"})
+	}{token, int(a.tokens.lifetime / time.Second), "Bearer"})
 	return caller, nil
 }
 
@@ -73,8 +67,8 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	if form.Get("token") == "" {
 		return caller, oauthError(w, http.StatusBadRequest, "invalid_request", "The token is missing.", InvalidRequest)
 	}
-	claims, reason, _ := a.verify(form.Get("token"))
-	if reason == "" && claims.Subject == caller.Key && !a.memory.revoked.add(claims.ID, claims.ExpiresAt.Time, a.now()) {
+	claims, refusal, ours := a.tokens.verify(form.Get("token"))
+	if ours && refusal == nil && claims.Subject == caller.Key && !a.memory.revoked.add(claims.ID, claims.ExpiresAt.Time, a.now()) {
 		w.Header().Set("Retry-After", "60")
 		return caller, oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "Too many tokens were revoked.", Unavailable)
 	}
@@ -115,7 +109,7 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 		return account, false, tooMany(w, wait)
 	}
 	// RFC 6749, section 5.2.
-	w.Header().Set("WWW-Authenticate", `Basic realm="`+a.settings.Realm+`"`)
+	w.Header().Set("WWW-Authenticate", `Basic realm="`+a.directory.settings.Realm+`"`)
 	return account, false, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
 }
 
@@ -177,42 +171,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	w.Write(content)
-}
-
-func (a *Authenticator) issueToken(clientID string) (string, error) {
-	now := a.now()
-	key := &a.keys[0]
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		ID:        rand.Text(),
-		Issuer:    issuer,
-		Subject:   clientID,
-		IssuedAt:  jwt.NewNumericDate(now),
-		ExpiresAt: jwt.NewNumericDate(now.Add(a.settings.TokenLifetime)),
-	})
-	token.Header["kid"] = key.id
-	return token.SignedString([]byte(key.token.Reveal()))
-}
-
-// verify returns the claims of an access token of ours that is still good, or else why it is
-// not. The parser's own errors may quote the token.
-func (a *Authenticator) verify(token string) (claims jwt.RegisteredClaims, reason Reason, detail string) {
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
-		jwt.WithExpirationRequired(), jwt.WithIssuer(issuer), jwt.WithTimeFunc(a.now))
-	_, err := parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
-		for i := range a.keys {
-			if key := &a.keys[i]; t.Header["kid"] == key.id {
-				return []byte(key.token.Reveal()), nil
-			}
-		}
-		return nil, errors.New("no such key")
-	})
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return claims, TokenExpired, "the access token has expired"
-	case err != nil || claims.ID == "":
-		return claims, WrongCredential, "the token is neither a caller's nor one that was issued here"
-	case a.memory.revoked.has(claims.ID):
-		return claims, TokenRevoked, "the access token was revoked"
-	}
-	return claims, "", ""
 }

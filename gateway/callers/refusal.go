@@ -1,7 +1,5 @@
 package callers
 
-import "atlas-export-gateway/digestauth"
-
 // A Reason is why a request was not let in, as one word for logs and metrics.
 type Reason string
 
@@ -49,33 +47,3 @@ type Refusal struct {
 
 // Error says why, in one sentence.
 func (r *Refusal) Error() string { return "callers: " + r.detail }
-
-// challenge refuses with a Digest challenge in the form of Atlas's, whatever was sent. stale
-// is false in each that was recorded.
-func (a *Authenticator) challenge(reason Reason, detail string) (Caller, error) {
-	c := digestauth.Challenge{Realm: a.settings.Realm, Nonce: a.issueNonce(), Algorithm: a.settings.DigestAlgorithm}
-	return Caller{}, &Refusal{Challenge: []string{c.String()}, Reason: reason, detail: detail}
-}
-
-// refuseBearer refuses as RFC 6750, section 3.1 has it.
-func refuseBearer(reason Reason, detail string) (Caller, error) {
-	return Caller{}, &Refusal{Challenge: []string{`Bearer error="invalid_token"`}, Reason: reason, detail: detail}
-}
-
-func reasonOf(e *digestauth.VerifyError) Reason {
-	switch {
-	case e.Reason == digestauth.NoCredential:
-		return NoCredential
-	case e.Reason == digestauth.Malformed:
-		return Malformed
-	case e.Reason == digestauth.Mismatched:
-		return Mismatched
-	case e.Reason == digestauth.WrongCredential:
-		return WrongCredential
-	case e.Nonce == digestauth.NonceExpired:
-		return NonceExpired
-	case e.Nonce == digestauth.NonceReplayed:
-		return Replayed
-	}
-	return NonceUnknown
-}

@@ -1,0 +1,82 @@
+package callers
+
+import (
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// issuer is the issuer that our access tokens name.
+const issuer = "atlas-export-gateway"
+
+// accessTokens issues and verifies the access tokens of service accounts. They are JWTs (RFC 7519)
+// that are signed here and not stored.
+type accessTokens struct {
+	directory *Directory
+	keys      []signingKey // the first signs
+	lifetime  time.Duration
+	revoked   *revoked
+	now       func() time.Time
+	parser    *jwt.Parser
+}
+
+func newAccessTokens(d *Directory, keys []signingKey, r *revoked, now func() time.Time) *accessTokens {
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(), jwt.WithIssuer(issuer), jwt.WithTimeFunc(now))
+	return &accessTokens{d, keys, d.settings.TokenLifetime, r, now, parser}
+}
+
+// issue returns a new token for the service account of a client id.
+func (t *accessTokens) issue(clientID string) (string, error) {
+	now := t.now()
+	key := &t.keys[0]
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		ID:        rand.Text(),
+		Issuer:    issuer,
+		Subject:   clientID,
+		IssuedAt:  jwt.NewNumericDate(now),
+		ExpiresAt: jwt.NewNumericDate(now.Add(t.lifetime)),
+	})
+	token.Header["kid"] = key.id
+	return token.SignedString([]byte(key.token.Reveal()))
+}
+
+func (t *accessTokens) identify(token string) (Caller, *Refusal, bool) {
+	claims, refusal, ours := t.verify(token)
+	if !ours || refusal != nil {
+		return Caller{}, refusal, ours
+	}
+	account, ok := t.directory.account(claims.Subject)
+	if !ok {
+		return Caller{}, refuseBearer(WrongCredential, "the token is for a service account that is no longer configured"), true
+	}
+	return account.caller, nil, true
+}
+
+// verify returns the claims of a token that was issued here, and a refusal if the token is no longer
+// good. For any other token it returns false. It does not return the parser's errors, which may
+// quote the token.
+func (t *accessTokens) verify(token string) (claims jwt.RegisteredClaims, refusal *Refusal, ours bool) {
+	_, err := t.parser.ParseWithClaims(token, &claims, t.keyOf)
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return claims, refuseBearer(TokenExpired, "the access token has expired"), true
+	case err != nil || claims.ID == "":
+		return claims, nil, false
+	case t.revoked.has(claims.ID):
+		return claims, refuseBearer(TokenRevoked, "the access token was revoked"), true
+	}
+	return claims, nil, true
+}
+
+// keyOf returns the key that a token says it was signed with.
+func (t *accessTokens) keyOf(token *jwt.Token) (any, error) {
+	for i := range t.keys {
+		if key := &t.keys[i]; token.Header["kid"] == key.id {
+			return []byte(key.token.Reveal()), nil
+		}
+	}
+	return nil, errors.New("no such key")
+}

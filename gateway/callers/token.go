@@ -1,0 +1,51 @@
+package callers
+
+import (
+	"net/http"
+	"strings"
+)
+
+// bearerWay is the Bearer scheme (RFC 6750). It tries each kind of token in its order.
+type bearerWay struct{ kinds []tokenKind }
+
+// A tokenKind is one kind of bearer token.
+type tokenKind interface {
+	// identify returns whose token it is, or why the token is refused. It returns false when the token
+	// is not of this kind.
+	identify(token string) (Caller, *Refusal, bool)
+}
+
+func (b *bearerWay) prove(_ *http.Request, credentials string) (Caller, *Refusal) {
+	token := strings.Trim(credentials, " ")
+	if !isToken68(token) {
+		return Caller{}, refuseBearer(Malformed, "the Authorization field is not one Bearer token")
+	}
+	for _, kind := range b.kinds {
+		if caller, refusal, ok := kind.identify(token); ok {
+			return caller, refusal
+		}
+	}
+	return Caller{}, refuseBearer(WrongCredential, "the token is neither a caller's nor one that was issued here")
+}
+
+// staticTokens are the tokens of the configuration, by their hash.
+type staticTokens map[hash]staticToken
+
+func (s staticTokens) identify(token string) (Caller, *Refusal, bool) {
+	h := hashOf(token)
+	known, ok := s[h]
+	return known.caller, nil, ok && equal(known.token, h)
+}
+
+// isToken68 reports whether s has the form of a bearer token (RFC 6750, section 2.1).
+func isToken68(s string) bool {
+	body := strings.TrimRight(s, "=")
+	return body != "" && !strings.ContainsFunc(body, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~+/", r))
+	})
+}
+
+// refuseBearer returns a refusal in the form of RFC 6750, section 3.1.
+func refuseBearer(reason Reason, detail string) *Refusal {
+	return &Refusal{Challenge: []string{`Bearer error="invalid_token"`}, Reason: reason, detail: detail}
+}
