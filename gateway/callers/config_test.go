@@ -74,7 +74,6 @@ func TestCompileRefuses(t *testing.T) {
 	const hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	canary := "c4na7y-s3cr3t"
 	md5 := "MD5:" + hash[:32] + "\n"
-	good := file("good", md5)
 	pair := func(id, ha1 string) []callers.KeyPair { return []callers.KeyPair{{PublicKey: id, HA1File: ha1}} }
 	config := callers.Config{
 		Settings: callers.Settings{
@@ -157,6 +156,27 @@ func TestCompileKeys(t *testing.T) {
 		if d := cmp.Diff(tt.want, reports(t, tt.c, tt.madeUp)); d != "" {
 			t.Error(tt.name, d)
 		}
+	}
+}
+
+// What comes through a pipe can be read once, and Compile needs no more.
+func TestCompileReadsOnce(t *testing.T) {
+	pipe := func(content secret.Secret) string {
+		read, written, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { read.Close() })
+		written.WriteString(content.Reveal())
+		written.Close()
+		return fmt.Sprintf("/dev/fd/%d", read.Fd())
+	}
+	k, config := issue(t)
+	config.SigningKeyFile = pipe(callers.NewSigningKey())
+	config.List[0].KeyPairs[0].HA1File = pipe(k.pair.HA1File)
+	a := build(t, config, callers.Options{})
+	if r := reason(a, field{sign(t, issueNonce(t, a), k.pair.ID, k.pair.Secret, 1)}); r != "" {
+		t.Error(r)
 	}
 }
 
