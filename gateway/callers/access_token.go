@@ -55,9 +55,9 @@ func (t *accessTokens) identify(token string) (Caller, *Refusal, bool) {
 	return account.caller, nil, true
 }
 
-// verify returns the claims of a token that was issued here, and a refusal if the token is no longer
-// good. For any other token it returns false. It does not return the parser's errors, which may
-// quote the token.
+// verify returns the claims of a token that was issued here, and a refusal if the token is no
+// longer good. For any other token it returns false. It does not return the parser's errors,
+// which may quote the token.
 func (t *accessTokens) verify(token string) (claims jwt.RegisteredClaims, refusal *Refusal, ours bool) {
 	_, err := t.parser.ParseWithClaims(token, &claims, t.keyOf)
 	switch {

@@ -23,7 +23,7 @@ func (a *aging[K, V]) drop() int64 {
 	return oldest.at
 }
 
-// dropUntil drops the keys whose time is no later than at.
+// dropUntil drops all keys whose time is at or earlier.
 func (a *aging[K, V]) dropUntil(at int64) {
 	for len(a.order) > 0 && a.order[0].at <= at {
 		a.drop()
@@ -35,7 +35,7 @@ type age[K comparable] struct {
 	at  int64
 }
 
-// ages is a heap, the oldest first.
+// ages is a heap with the oldest key first.
 type ages[K comparable] []age[K]
 
 func (a ages[K]) Len() int           { return len(a) }

@@ -42,7 +42,7 @@ type formCase struct {
 	want answer
 }
 
-// digest answers a new challenge, which mend may change before.
+// digest answers a new challenge. Unless it is nil, mend changes the challenge first.
 func (f *formTest) digest(mend func(*digest.Challenge)) field {
 	c := challenge(f, f.server)
 	if mend != nil {
@@ -88,7 +88,7 @@ func (f *formTest) forged(key any, method jwt.SigningMethod) field {
 
 func bearer(token string) field { return field{"Bearer " + token} }
 
-// Every form, with everything that can be right or wrong about it.
+// Each way to prove who calls, with everything that can be right or wrong about it.
 func TestForms(t *testing.T) {
 	k, config := issue(t)
 	clock := newClock()
@@ -208,7 +208,7 @@ func (f *formTest) accessTokens() []formCase {
 	}
 }
 
-// The challenge has the form that was recorded of Atlas, alone.
+// There is one challenge, in the form that was recorded of Atlas.
 func TestChallenge(t *testing.T) {
 	k, config := issue(t)
 	for algorithm, want := range map[string]string{
@@ -235,7 +235,7 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
-// Secrets are sent in the clear where nobody can listen, and nowhere else.
+// A secret in the clear is accepted only where nobody can listen.
 func TestPrivate(t *testing.T) {
 	k, config := issue(t)
 	public := serve(t, build(t, config, callers.Options{AllowBasic: func(*http.Request) bool { return false }}))

@@ -43,7 +43,7 @@ func (c *clock) pass(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// keys are what the caller reporting was given.
+// keys are the keys of the caller reporting.
 type keys struct {
 	pair, account, token callers.Issued
 }
@@ -122,14 +122,14 @@ func handler(current func() *callers.Authenticator) http.Handler {
 	return mux
 }
 
-// answer is what a client sees, and the refusal's reason.
+// answer is what a client sees. The content of a 401 is the refusal's reason.
 type answer struct {
 	Status    int
 	Content   string
 	Challenge string // its scheme
 }
 
-// field is a request's Authorization field, of which there may be several.
+// field holds a request's Authorization fields: none, one or several.
 type field = []string
 
 func do(t testing.TB, server *httptest.Server, method, target string, authorization field) (answer, *http.Response) {
@@ -202,7 +202,7 @@ func oauth(t testing.TB, server *httptest.Server, endpoint, authorization, form 
 
 const grant = "grant_type=client_credentials"
 
-// accessToken asks for one.
+// accessToken returns a new access token of a service account.
 func accessToken(t testing.TB, server *httptest.Server, account callers.Issued) string {
 	t.Helper()
 	got, _ := oauth(t, server, "token", basic(account.ID, account.Secret), grant)

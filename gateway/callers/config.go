@@ -19,7 +19,8 @@ type Config struct {
 
 // Settings hold for all callers. The zero value of a setting means its default.
 type Settings struct {
-	// Realm is the realm of the challenges. The HA1 files must be made for it. Default [DefaultRealm].
+	// Realm is the realm of the challenges. The HA1 files must be made for it. Default
+	// [DefaultRealm].
 	Realm string `yaml:"realm"`
 	// DigestAlgorithm is MD5 or SHA-256. Default MD5, which Atlas uses and which is the only one
 	// that some clients know.

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The configuration as it is written, and as entries are printed to be pasted.
+// The configuration reads back from YAML, and its entries print in the form that a user can paste.
 func TestConfig(t *testing.T) {
 	const text = `
 realm: MMS Public API
@@ -129,7 +129,7 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
-// Which configurations need a signing key, or a line of an HA1 file.
+// When a signing key is required, and what the files of keys must hold.
 func TestCompileKeys(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string) string { return write(t, filepath.Join(dir, name), content) }
@@ -159,7 +159,7 @@ func TestCompileKeys(t *testing.T) {
 	}
 }
 
-// What comes through a pipe can be read once, and Compile needs no more.
+// Compile reads each file once: the content of a pipe can't be read twice.
 func TestCompileReadsOnce(t *testing.T) {
 	pipe := func(content secret.Secret) string {
 		read, written, err := os.Pipe()
@@ -193,8 +193,8 @@ func reports(t *testing.T, c callers.Config, keyMadeUp bool) (all []string) {
 	return all
 }
 
-// What is issued is long and new each time, and shows in nothing that is printed: not its own
-// dump, nor the Authenticator's, nor any refusal.
+// Each secret that is issued is new and long. It does not show when a value of this package is
+// printed, and in no refusal.
 func TestNoSecretShows(t *testing.T) {
 	k, config := issue(t)
 	other, _ := issue(t)

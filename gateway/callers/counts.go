@@ -6,24 +6,25 @@ import (
 	"atlas-export-gateway/digestauth"
 )
 
-// maxNonces bounds the nonces whose counts are remembered, of less than 200 bytes each and so 13 MB
-// in all. Most clients use a nonce for one request, so that this is 200 requests a second for a
-// lifetime of 5 minutes.
+// maxNonces bounds the nonces whose counts are remembered. Each takes less than 200 bytes, all
+// together 13 MB. Most clients use a nonce for one request, so the bound allows 200 requests a
+// second with a lifetime of 5 minutes.
 const maxNonces = 1 << 16
 
 // counts remembers which counts of which nonces each key pair used. Only callers that know their
-// key add to it. Beyond its bound it takes room from the key pair that has the most nonces: one
-// among N that has no more than the Nth part loses nothing, however many the others use. It
-// forgets no nonce for its age alone, since a new configuration may make the lifetime longer.
+// key add to it. At its bound it takes room from the key pair with the most nonces. So, among N
+// key pairs, one that has no more than an Nth of the room loses nothing, however many the others
+// use. No nonce is forgotten only because it is old: a new configuration may make the lifetime
+// longer.
 type counts struct {
-	max int // nonces remembered, of all key pairs
+	max int // of known
 
 	mu    sync.Mutex
-	known int // nonces remembered
+	known int // nonces remembered, of all key pairs
 	pairs map[hash]*used
 }
 
-// use notes a count of a nonce as used by a key pair.
+// use notes that a key pair used a count of a nonce, unless it is to be refused.
 func (c *counts) use(pair hash, n nonce, nc uint32) digestauth.NonceVerdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,9 +52,9 @@ func (c *counts) use(pair hash, n nonce, nc uint32) digestauth.NonceVerdict {
 	return digestauth.NonceGood
 }
 
-// fullest returns the key pair with the most nonces: that which asks, if none has more.
-func (c *counts) fullest(asks *used) *used {
-	most := asks
+// fullest returns the key pair with the most nonces, which is asking if no other has more.
+func (c *counts) fullest(asking *used) *used {
+	most := asking
 	for _, u := range c.pairs {
 		if len(u.windows.order) > len(most.windows.order) {
 			most = u
@@ -62,8 +63,8 @@ func (c *counts) fullest(asks *used) *used {
 	return most
 }
 
-// keep makes room by forgetting the nonces of all other key pairs. One that comes back is
-// challenged again.
+// keep forgets the nonces of all other key pairs. A key pair that comes back later is challenged
+// again.
 func (c *counts) keep(pairs map[hash]keyPair) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,18 +82,18 @@ func (c *counts) keep(pairs map[hash]keyPair) {
 // used are the nonces that a key pair used.
 type used struct {
 	windows aging[nonce, *window]
-	floor   int64 // nonces issued up to then are refused, unless they are remembered
+	floor   int64 // nonces issued until this time are refused, unless they are remembered
 }
 
-// forget forgets the oldest nonce. From then on all that were issued no later are refused, so that
-// nothing forgotten can be replayed.
+// forget forgets the oldest nonce. From then on, every nonce that was issued no later is refused,
+// so that a forgotten one can't be replayed.
 func (u *used) forget() { u.floor = max(u.floor, u.windows.drop()) }
 
-// windowSize is how far a count may be behind the greatest that was used of its nonce. Clients
-// that share a nonce among their connections send counts out of order.
+// windowSize is how far a count may be behind the greatest count that was used of its nonce.
+// Clients that share a nonce among their connections send counts out of order.
 const windowSize = 256
 
-// window has a bit for each of the last counts up to the greatest, at its remainder.
+// window has a bit for each of the last windowSize counts, at the count modulo windowSize.
 type window struct {
 	greatest uint32
 	used     [windowSize / 64]uint64

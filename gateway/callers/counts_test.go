@@ -14,7 +14,7 @@ import (
 	"github.com/icholy/digest"
 )
 
-// Counts may start anywhere, come late and leave gaps, but never twice.
+// Counts may start anywhere, come late and leave gaps, but each may come only once.
 func TestCounts(t *testing.T) {
 	k, config := issue(t)
 	server := serve(t, build(t, config, callers.Options{}))
@@ -48,7 +48,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// Of the same request sent many times at once, one is let in.
+// When the same request is sent many times at once, one is let in.
 func TestReplaysAtOnce(t *testing.T) {
 	k, config := issue(t)
 	server := serve(t, build(t, config, callers.Options{}))
@@ -68,7 +68,7 @@ func TestReplaysAtOnce(t *testing.T) {
 	}
 }
 
-// reason sends a request past the network, for tests that take many, and says why it is refused.
+// reason returns why a request is refused. It goes past the network, for tests of many requests.
 func reason(a *callers.Authenticator, f field) callers.Reason {
 	_, err := a.Authenticate(newRequest(f))
 	if refusal, ok := err.(*callers.Refusal); ok {
@@ -77,7 +77,7 @@ func reason(a *callers.Authenticator, f field) callers.Reason {
 	return ""
 }
 
-// issueNonce returns a challenge, as reason sends.
+// issueNonce returns a challenge. It goes past the network like reason.
 func issueNonce(t testing.TB, a *callers.Authenticator) *digest.Challenge {
 	t.Helper()
 	_, err := a.Authenticate(newRequest(nil))
@@ -150,8 +150,8 @@ func (u *user) sign(nonce, nc int) field {
 	return field{sign(u.t, u.nonces[nonce], u.pair.ID, u.pair.Secret, nc)}
 }
 
-// remembered returns how many of the nonces are good for one more use, with that count: the
-// newest. All others must be refused, and no first use be good again.
+// remembered returns how many of the nonces are good for one more use, with the count nc. These
+// must be the newest nonces, all others must be refused, and no first use may be good again.
 func (u *user) remembered(a *callers.Authenticator, nc int) int {
 	u.t.Helper()
 	good := 0
@@ -186,8 +186,8 @@ func issueUsers(t *testing.T, names ...string) (clock *clock, users map[string]*
 	return clock, users, config
 }
 
-// Who uses many nonces is challenged again; who has no more than its share of the memory is not,
-// and nor is a nonce refused that it was issued before and has not used yet.
+// A key pair that uses many nonces is challenged again. A key pair that has no more than its share
+// of the memory is not, and can still use a nonce that was issued to it before.
 func TestCountsAreFair(t *testing.T) {
 	clock, users, config := issueUsers(t, "noisy", "quiet", "late")
 	noisy, quiet, late := users["noisy"], users["quiet"], users["late"]
@@ -226,7 +226,7 @@ func TestCountsAreFair(t *testing.T) {
 	}
 }
 
-// One key pair's use of a nonce is none of another's.
+// Two key pairs may use the same count of the same nonce.
 func TestCountsApart(t *testing.T) {
 	clock, users, config := issueUsers(t, "one", "other")
 	a := build(t, config, callers.Options{Now: clock.now})
@@ -240,7 +240,7 @@ func TestCountsApart(t *testing.T) {
 	}
 }
 
-// Only callers with a key take memory.
+// A request with a wrong key takes no memory.
 func TestStrangersTakeNoMemory(t *testing.T) {
 	k, config := issue(t)
 	a := build(t, config, callers.Options{})

@@ -16,7 +16,7 @@ import (
 	"github.com/icholy/digest"
 )
 
-// A client library, sharing a nonce among many requests at a time.
+// A client library shares a nonce among many requests at a time.
 func TestDigestClient(t *testing.T) {
 	k, config := issue(t)
 	server := serve(t, build(t, config, callers.Options{}))
@@ -42,7 +42,8 @@ func TestDigestClient(t *testing.T) {
 	wg.Wait()
 }
 
-// What curl sends for a POST: an empty first leg, then its own order of parameters.
+// curl sends a POST without content first, and then the credential with its own order of
+// parameters.
 func TestCurl(t *testing.T) {
 	k, config := issue(t)
 	server := serve(t, build(t, config, callers.Options{}))
@@ -79,8 +80,8 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// The time between the two legs of a request may see a restart, another process, and a
-// rotation of the signing key; tokens too.
+// Between the challenge and the answer to it, the process may restart, another process may take
+// over, and the signing key may be rotated. The same holds for tokens.
 func TestSigningKeys(t *testing.T) {
 	k, config := issue(t)
 	dir := t.TempDir()
@@ -120,7 +121,7 @@ func TestSigningKeys(t *testing.T) {
 	}
 }
 
-// Another process's clock may be a little ahead, not more.
+// The clock of another process may be a little ahead, but not much.
 func TestNonceFromTheFuture(t *testing.T) {
 	k, config := issue(t)
 	config.SigningKeyFile = write(t, filepath.Join(t.TempDir(), "key"), callers.NewSigningKey().Reveal())

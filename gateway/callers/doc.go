@@ -1,42 +1,43 @@
 // Package callers tells the gateway who sent a request. Each caller has a name and keys that
-// the gateway issued, which open nothing at Atlas: key pairs for HTTP Digest (RFC 7616), or
-// Basic (RFC 7617) where nobody can listen; static bearer tokens (RFC 6750); and service
+// the gateway issued and that open nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and,
+// where nobody can listen, for Basic (RFC 7617); static bearer tokens (RFC 6750); and service
 // accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4).
 //
-// The gateway builds one [Authenticator] from a [Config] and asks it about the header of every
-// request, before it reads any content. Whoever is not let in gets a [Refusal] with the
-// challenge to answer, in the form that Atlas was seen to send.
+// [Compile] turns a [Config] into a [Directory], and [New] makes an [Authenticator] of it. The
+// gateway asks the Authenticator about the header of every request before it reads any content. A
+// request that is not let in gets a [Refusal] with the challenge to answer, in the form of Atlas's
+// recorded challenges. The [Memory] outlives a configuration and its Authenticator.
 //
 // # What is kept
 //
 // Tokens and client secrets are kept as SHA-256 hashes. All of them are generated here with at
-// least 128 bits, so that a plain hash is enough and guessing is hopeless. Digest needs
-// H(public key:realm:private key), HA1, which is as good as the private key within its realm:
-// it stays in a file, and in a [secret.Secret]. Another realm needs other files.
+// least 128 random bits, so guessing is hopeless and a plain hash is enough. Digest needs
+// H(public key:realm:private key), HA1, which is as good as the private key within its realm. HA1
+// therefore stays in a file, and in a [secret.Secret]. Another realm needs other files.
 //
-// Everything is looked up by its hash, compared in constant time, and costs the same work
+// Everything is looked up by its hash and compared in constant time. The work is the same
 // whether or not somebody has the key.
 //
 // # Several processes
 //
-// Nonces and access tokens are signed and not stored. Processes that read the same
-// signing_key_file therefore accept each other's, and their own after a restart. The file holds
-// the current key and, on a second line, one more that is only accepted. To rotate it among
-// several processes without a refusal, give all of them the new key on the second line first,
-// then put it on the first, then remove the old one after the token lifetime.
+// Nonces and access tokens are signed, not stored. Processes that read the same
+// signing_key_file therefore accept each other's nonces and tokens, and their own after a restart.
+// The file holds the current key and, on a second line, one more key that is only accepted. To
+// rotate the key among several processes without a refusal, first add the new key on the second
+// line everywhere, then put it on the first line, and remove the old key after the token lifetime.
 //
-// What each process knows alone is which counts of a nonce were used, which tokens were revoked
-// and how many attempts were made; a restart forgets it. With N replicas a captured Digest
+// Each process has its own memory of which counts of a nonce were used, which tokens were revoked
+// and how many attempts were made. A restart forgets them. With N replicas, a captured Digest
 // request can be replayed once at each of the others within the nonce's lifetime, and a revoked
-// token goes on working there until it expires. TLS keeps requests from being captured; whoever
-// can't accept the rest sends a caller's requests to one replica, or shortens the lifetimes.
+// token goes on working there until it expires. TLS keeps requests from being captured. If the
+// rest is not acceptable, send each caller's requests to one replica, or shorten the lifetimes.
 // To lock out a service account at once and everywhere, remove it from the configuration.
 //
 // # What it refuses
 //
-//   - more than one Authorization field, and any that is not exactly one credential;
+//   - more than one Authorization field, and a field that is not exactly one credential;
 //   - Digest for another realm, request target or algorithm; a nonce that was not signed here,
 //     that expired, or whose count was used before or is far behind;
-//   - Basic, the token endpoint's included, over a connection that others can listen to;
-//   - tokens that are unknown, expired, revoked, or signed in any way but ours.
+//   - Basic, also at the token endpoint, over a connection that others can listen to;
+//   - tokens that are unknown, expired, revoked, or not signed here.
 package callers

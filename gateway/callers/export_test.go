@@ -5,7 +5,7 @@ func (a *Authenticator) Remembered() (nonces, revoked int) {
 	return a.memory.counts.known, len(a.memory.revoked.ids.values)
 }
 
-// Bound makes a remember no more than so many nonces and revoked tokens. Call it before a is used.
+// Bound bounds how many nonces and revoked tokens a remembers. Call it before a is used.
 func (a *Authenticator) Bound(nonces, revoked int) {
 	a.memory.counts.max, a.memory.revoked.max = nonces, revoked
 }

@@ -63,8 +63,8 @@ func readSigningKeys(file string) ([]signingKey, error) {
 // maxFile bounds the files that hold keys, in bytes.
 const maxFile = 16 << 10
 
-// readLines returns the lines of a file that are not empty. Its errors hold neither the content nor
-// the name of the file.
+// readLines returns the lines of a file that are not empty. Its errors hold neither the content
+// nor the name of the file.
 func readLines(file string) ([]string, error) {
 	if file == "" {
 		return nil, errors.New("is required")

@@ -13,10 +13,10 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// signingKey holds what is derived from one key of the signing_key_file, so that a signature of
-// one kind is worth nothing as the other.
+// signingKey holds the keys that are derived from one key of the signing_key_file. There is one
+// for each purpose, so that a signature for one purpose is worth nothing for the other.
 type signingKey struct {
-	id            string // names the key in tokens; the same whether it is current or previous
+	id            string // the kid in tokens; it does not depend on the line of the file
 	nonces, token secret.Secret
 }
 
@@ -35,21 +35,21 @@ func mac(key, message []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Issued is a new key. Its secret is shown once, to whoever hands it to the caller; the rest
-// is for the gateway to keep.
+// Issued is a new key. The secret is shown once, to whoever hands it to the caller. The gateway
+// keeps the rest.
 type Issued struct {
 	// ID is the public key or client id; empty for a token.
 	ID string
 	// Secret is the private key, client secret or token, of 130 random bits.
 	Secret secret.Secret
-	// HA1File is the content of the file that Entry names, for a key pair; it is a secret too.
+	// HA1File is the content of the file that Entry names, for a key pair. It is a secret too.
 	HA1File secret.Secret
-	// Entry is what to add to the configuration.
+	// Entry is the entry to add to the configuration.
 	Entry Entry
 }
 
-// NewKeyPair makes a key pair for a caller and a realm ([DefaultRealm] when empty), whose
-// HA1File is to be stored in the file of that name.
+// NewKeyPair makes a key pair for a caller and a realm ([DefaultRealm] when empty). Its HA1File is
+// to be stored in the file ha1File.
 func NewKeyPair(caller, realm, ha1File string) Issued {
 	realm = cmp.Or(realm, DefaultRealm)
 	i := Issued{ID: "agw" + strings.ToLower(rand.Text()[:12]), Secret: secret.New(rand.Text())}

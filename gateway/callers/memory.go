@@ -18,7 +18,8 @@ type Memory struct {
 	limits limits // of the configuration in force; zero before the first
 }
 
-// NewMemory returns an empty Memory, with a new key for where a signing key may be made up.
+// NewMemory returns an empty Memory. It makes up the signing key that serves where there is no
+// file.
 func NewMemory() *Memory {
 	key := make([]byte, minKey)
 	rand.Read(key) // never fails
@@ -45,13 +46,13 @@ func (m *Memory) limitsFor(d *Directory) limits {
 	return newLimits(d, m.limits)
 }
 
-// maxRevoked bounds the revoked tokens that are remembered, of some 150 bytes each. The limits of
-// the token endpoint let far fewer be issued in the default lifetime.
+// maxRevoked bounds the revoked tokens that are remembered. Each takes some 150 bytes. The limits
+// of the token endpoint let far fewer tokens be issued in the default lifetime.
 const maxRevoked = 1 << 16
 
 // revoked remembers the ids of revoked tokens until they expire.
 type revoked struct {
-	max int // tokens remembered
+	max int // of ids
 
 	mu  sync.Mutex
 	ids aging[string, struct{}]

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A key pair that is added or removed makes no other forget what it used, and what was used
-// before one was removed is not good again when it comes back.
+// When a key pair is added or removed, the counts that others used stay known. When a removed key
+// pair comes back, the counts that it used before are not good again.
 func TestCountsOverReload(t *testing.T) {
 	clock, users, config := issueUsers(t, "stays", "leaves", "comes")
 	stays, leaves, comes := users["stays"], users["leaves"], users["comes"]
@@ -63,7 +63,7 @@ func TestCountsOverReload(t *testing.T) {
 	check(3, 60, map[string]int{"stays": 25, "leaves": 25, "comes": 10})
 }
 
-// A new configuration serves the next request; what is remembered stays, and no request in
+// A new configuration serves the next request. What was remembered stays, and no request in
 // between is refused.
 func TestReload(t *testing.T) {
 	k, config := issue(t)

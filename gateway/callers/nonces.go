@@ -10,8 +10,8 @@ import (
 	"atlas-export-gateway/digestauth"
 )
 
-// A nonce is 24 bytes, which base64 turns into 32 characters, as many as Atlas's have:
-// the time of issue in milliseconds since 1970, random bytes, and a signature of both.
+// A nonce is 24 bytes: the time of issue in milliseconds since 1970, random bytes, and a signature
+// of both. Base64 turns them into 32 characters, the length of Atlas's nonces.
 type nonce [nonceSize]byte
 
 const (
@@ -20,9 +20,8 @@ const (
 	nonceSize   = 24
 )
 
-// nonceAhead is by how much the clock of another process that issued a nonce may be ahead. It
-// is also for how long a key pair's nonces issued here can be refused once those of such a
-// process fill the memory.
+// nonceAhead is how far ahead the clock of another process that issued a nonce may be. Once a key
+// pair's nonces from such a process fill the memory, those issued here can be refused for as long.
 const nonceAhead = 5 * time.Second
 
 // nonces issues nonces and judges those that come back.
@@ -52,11 +51,11 @@ func (n nonce) signedBy(key *signingKey) bool {
 	return hmac.Equal(ours[:], n[:])
 }
 
-// issued is when the nonce was, in milliseconds since 1970.
+// issued returns the time of issue, in milliseconds since 1970.
 func (n nonce) issued() int64 { return int64(binary.BigEndian.Uint64(n[:]) >> 16) }
 
-// check judges the nonce and the count of a key pair's credential that is right otherwise. When both
-// are good, it notes the count as used.
+// check judges the nonce and the count of a key pair's credential that is right otherwise. When
+// both are good, it notes the count as used.
 func (s *nonces) check(pair hash, text string, nc uint32) digestauth.NonceVerdict {
 	var n nonce
 	if len(text) != base64.URLEncoding.EncodedLen(nonceSize) {

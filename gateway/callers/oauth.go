@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// maxForm bounds the forms of the token endpoint, in bytes. A token is about 300 long.
+// maxForm bounds the forms of the token and revoke endpoints, in bytes. A token has about 300.
 const maxForm = 8 << 10
 
-// ServeToken answers POST /api/oauth/token: a service account, known by Basic, is given an access
-// token (RFC 6749, section 4.4). Refused requests are answered too; the error is a *[Refusal] for
-// the log. The Caller is the service account's where its secret was right.
+// ServeToken answers POST /api/oauth/token: a service account that authenticates by Basic gets an
+// access token (RFC 6749, section 4.4). It answers refused requests too; the error is a *[Refusal]
+// for the log. If the client secret was right, the Caller is the service account's, also with an
+// error.
 func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Caller, error) {
 	account, ok, err := a.client(w, r)
 	if !ok {
@@ -47,9 +48,9 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 	return caller, nil
 }
 
-// ServeRevoke answers POST /api/oauth/revoke: an access token of the service account that asks,
-// which is known as by [Authenticator.ServeToken], is accepted no more by this process (RFC 7009).
-// The answer is 200 also for what is no such token.
+// ServeRevoke answers POST /api/oauth/revoke (RFC 7009): this process stops accepting an access
+// token of the service account that asks. The service account authenticates, and the results are,
+// as in [Authenticator.ServeToken]. The answer is 200 also if there is no such token.
 func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Caller, error) {
 	account, ok, err := a.client(w, r)
 	if !ok {
@@ -76,8 +77,8 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	return caller, nil
 }
 
-// client returns the service account that sent r, going by its header alone. Otherwise it has
-// answered.
+// client returns the service account that sent r, and reads only the header. If it returns false,
+// it has answered.
 func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceAccount, bool, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -93,7 +94,7 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	case !a.allowBasic(r):
 		reason = NotPrivate
 	}
-	// RFC 6749, section 2.3.1: both are form-encoded; ours look the same.
+	// RFC 6749, section 2.3.1: both are form-encoded, which changes nothing in ours.
 	for _, s := range []*string{&clientID, &secret} {
 		if decoded, err := url.QueryUnescape(*s); err == nil {
 			*s = decoded
@@ -113,7 +114,7 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	return account, false, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
 }
 
-// readForm reads the content, which is a form without repeated parameters. Otherwise it has
+// readForm reads the content, a form without repeated parameters. If it returns an error, it has
 // answered.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	refuse := func(status int, description string) (url.Values, error) {
@@ -127,7 +128,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		// MaxBytesReader says so by itself to a ResponseWriter of net/http alone.
+		// MaxBytesReader closes the connection by itself only with a ResponseWriter of net/http.
 		w.Header().Set("Connection", "close")
 		return refuse(http.StatusRequestEntityTooLarge, "The content is too large.")
 	case err != nil:
@@ -150,8 +151,8 @@ func tooMany(w http.ResponseWriter, wait time.Duration) error {
 	return oauthError(w, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.", TooMany)
 }
 
-// oauthError answers in the form of RFC 6749, section 5.2, which is not Atlas's other form, and
-// returns the Refusal.
+// oauthError answers in the form of RFC 6749, section 5.2, which is not the ApiError form of
+// Atlas's other endpoints, and returns the Refusal.
 func oauthError(w http.ResponseWriter, status int, code, description string, reason Reason) error {
 	writeJSON(w, status, struct {
 		Error       string `json:"error"`

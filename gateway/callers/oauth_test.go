@@ -18,7 +18,7 @@ import (
 
 const invalidClient = `{"error":"invalid_client","error_description":"Invalid credentials provided."}`
 
-// A service account's day: a token, its use, its revocation.
+// A service account gets a token, uses it and revokes it.
 func TestServiceAccount(t *testing.T) {
 	k, config := issue(t)
 	config.TokenLifetime = 30 * time.Minute
@@ -80,7 +80,7 @@ func TestServiceAccount(t *testing.T) {
 	}
 }
 
-// Revocations are bounded too; to forget one would make its token good again.
+// Revocations are bounded too. None is forgotten, since its token would be good again.
 func TestRevokedBounded(t *testing.T) {
 	k, config := issue(t)
 	a := build(t, config, callers.Options{})
@@ -97,7 +97,7 @@ func TestRevokedBounded(t *testing.T) {
 	}
 }
 
-// Nobody revokes the tokens of others.
+// A service account can't revoke the tokens of another.
 func TestRevokeOfOthers(t *testing.T) {
 	k, config := issue(t)
 	other := callers.NewServiceAccount("other")
@@ -112,7 +112,7 @@ func TestRevokeOfOthers(t *testing.T) {
 	}
 }
 
-// What the token endpoint refuses. None of it reads more than a bounded content.
+// What the token endpoint refuses, without reading more than a bounded content.
 func TestTokenRefusals(t *testing.T) {
 	k, config := issue(t)
 	config.Attempts = callers.Attempts{PerClient: 100, Overall: 1000}
@@ -159,7 +159,8 @@ func TestTokenRefusals(t *testing.T) {
 	}
 }
 
-// Attempts are limited by client and overall, and a stranger's don't count against others.
+// Attempts are limited by client and overall. A stranger's attempts don't count against a client
+// with the right secret.
 func TestAttempts(t *testing.T) {
 	k, config := issue(t)
 	config.Attempts = callers.Attempts{PerClient: 3, Overall: 8}

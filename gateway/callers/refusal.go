@@ -5,22 +5,22 @@ type Reason string
 
 // The reasons.
 const (
-	// NoCredential: the request has no Authorization field, as many clients' first leg.
+	// NoCredential: the request has no Authorization field. Many clients send their first try so.
 	NoCredential Reason = "no_credential"
-	// Malformed: there are several fields, or one that is no credential.
+	// Malformed: there are several fields, or the field is not a credential.
 	Malformed Reason = "malformed"
 	// Mismatched: a Digest credential for another realm, request target or algorithm.
 	Mismatched Reason = "mismatched"
-	// WrongCredential: nobody has the key, or the secret is wrong. Which of the two is not told.
+	// WrongCredential: nobody has the key, or the secret is wrong. The two are not told apart.
 	WrongCredential Reason = "wrong_credential"
 	// NotPrivate: a secret that came over a connection that others can listen to.
 	NotPrivate Reason = "not_private"
-	// NonceUnknown: a nonce that was not signed with one of our keys, or that is too old to be
-	// remembered.
+	// NonceUnknown: a nonce that was not signed with one of our keys, or one so old that its counts
+	// may have been forgotten.
 	NonceUnknown Reason = "nonce_unknown"
 	// NonceExpired: a nonce beyond its lifetime.
 	NonceExpired Reason = "nonce_expired"
-	// Replayed: a count of a nonce that was used before, or is too far behind to tell.
+	// Replayed: a count of a nonce that was used before, or that is too far behind to tell.
 	Replayed Reason = "replayed"
 	// TokenExpired: an access token of ours beyond its lifetime.
 	TokenExpired Reason = "token_expired"
@@ -35,10 +35,10 @@ const (
 )
 
 // A Refusal is the error of a request that is not let in. It holds nothing that the client
-// sent, and can be logged as it is.
+// sent, so it can be logged as it is.
 type Refusal struct {
-	// Challenge has the WWW-Authenticate values of the 401 that answers. Atlas's clients read the
-	// first alone, so there is one. Empty from the token endpoint, which has answered already.
+	// Challenge has the WWW-Authenticate values of the 401 that answers. There is one, since Atlas's
+	// clients read only the first. Empty from the token endpoint, which has answered already.
 	Challenge []string
 	Reason    Reason
 

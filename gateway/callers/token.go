@@ -10,8 +10,8 @@ type bearerWay struct{ kinds []tokenKind }
 
 // A tokenKind is one kind of bearer token.
 type tokenKind interface {
-	// identify returns whose token it is, or why the token is refused. It returns false when the token
-	// is not of this kind.
+	// identify returns whose token it is, or why the token is refused. It returns false when the
+	// token is not of this kind.
 	identify(token string) (Caller, *Refusal, bool)
 }
 
