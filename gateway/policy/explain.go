@@ -1,0 +1,95 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Explanation is what one grant says to a request.
+type Explanation struct {
+	// Grant is the grant's place in the caller's list, from 0.
+	Grant int
+	// Allows reports whether the grant allows the request, which is then allowed.
+	Allows bool
+	// Lines are the grant's lists that matter to the operation and the provider; where the
+	// grant does not name the operation, operations alone.
+	Lines []Line
+}
+
+// Line is what one list of a grant says to a request.
+type Line struct {
+	// Part is the list's key.
+	Part string
+	// Value is what the request has there; empty where it has nothing.
+	Value string
+	// Allows reports whether the list allows the value.
+	Allows bool
+	// By is the list's entry that does. It is empty where the list was left out.
+	By string
+	// Entries are the entries of the list.
+	Entries []string
+}
+
+// Explain says of each grant which part of it allows the request, or why it does not.
+// The request is allowed where one grant allows it.
+func (p *Policy) Explain(request Request) []Explanation {
+	if p == nil {
+		return nil
+	}
+	r, exists := p.rules[request.Operation]
+	explanations := make([]Explanation, len(p.grants))
+	for i := range p.grants {
+		g, e := &p.grants[i], &explanations[i]
+		line := Line{Part: keys[operations], Value: request.Operation, Entries: slices.Clone(g.Operations)}
+		if at := slices.IndexFunc(g.Operations, func(name string) bool { return covers(name, request.Operation) }); exists && at >= 0 {
+			line.Allows, line.By = true, g.Operations[at]
+		}
+		*e = Explanation{Grant: i, Allows: line.Allows, Lines: []Line{line}}
+		if !line.Allows {
+			continue
+		}
+		for _, p := range r.parts {
+			if !request.concerns(p) {
+				continue
+			}
+			list := g.list(p)
+			line := Line{Part: keys[p], Value: request.value(p), Allows: list == nil, Entries: slices.Clone(list)}
+			if list != nil {
+				line.By, line.Allows = p.firstMatch(list, line.Value)
+			}
+			e.Allows = e.Allows && line.Allows
+			e.Lines = append(e.Lines, line)
+		}
+	}
+	return explanations
+}
+
+// String writes the explanation for an operator, one line for the grant and one for each
+// of its lists, indented.
+func (e Explanation) String() string {
+	verdict := "does not allow it"
+	if e.Allows {
+		verdict = "allows it"
+	}
+	text := fmt.Sprintf("grants[%d] %s", e.Grant, verdict)
+	for _, line := range e.Lines {
+		text += "\n  " + line.String()
+	}
+	return text
+}
+
+// String writes the line without the grant.
+func (l Line) String() string {
+	switch {
+	case l.Allows && l.By == "":
+		return fmt.Sprintf("yes %s: any", l.Part)
+	case l.Allows:
+		return fmt.Sprintf("yes %s: %s by %s", l.Part, legible(l.Value), legible(l.By))
+	case len(l.Entries) == 0:
+		return fmt.Sprintf("no  %s: the grant allows none", l.Part)
+	case l.Value == "":
+		return fmt.Sprintf("no  %s: none is given, and it must be in %s", l.Part, entries(l.Entries))
+	default:
+		return fmt.Sprintf("no  %s: %s is not in %s", l.Part, legible(l.Value), entries(l.Entries))
+	}
+}

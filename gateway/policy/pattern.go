@@ -1,0 +1,90 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"atlas-export-gateway/internal/nearest"
+)
+
+// firstMatch returns the first pattern that a value matches.
+func (p part) firstMatch(patterns []string, value string) (string, bool) {
+	for _, pattern := range patterns {
+		if p == serviceURLs && matchesURL(pattern, value) || p != serviceURLs && matches(pattern, value) {
+			return pattern, true
+		}
+	}
+	return "", false
+}
+
+// matches is path.Match, in which a class such as [^a] matches a slash; here nothing does.
+func matches(pattern, value string) bool {
+	ok, _ := path.Match(pattern, value)
+	return ok && value != "" && !strings.Contains(value, "/")
+}
+
+func matchesURL(pattern, value string) bool {
+	accounts, names, _ := container(pattern)
+	account, name, ok := container(value)
+	return ok && !strings.ContainsFunc(account, noAccount) && matches(accounts, account) && matches(names, name)
+}
+
+// noAccount reports what no name of an account has, whatever an URL may hold there.
+func noAccount(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
+
+// container splits https://ACCOUNT.blob.core.windows.net/CONTAINER, or a pattern of that form,
+// and returns the account in lower case.
+func container(url string) (account, name string, ok bool) {
+	location, https := strings.CutPrefix(url, "https://")
+	host, name, _ := strings.Cut(location, "/")
+	account, azure := strings.CutSuffix(strings.ToLower(host), ".blob.core.windows.net")
+	return account, name, https && azure && account != "" && name != ""
+}
+
+var providers = []string{"AWS", "AZURE", "GCP"}
+
+// CheckGroups refuses a pattern that can match no group's id.
+func CheckGroups(pattern string) error {
+	if problem := groups.problem(pattern); problem != "" {
+		return fmt.Errorf("%q %s", pattern, problem)
+	}
+	return nil
+}
+
+// problem says what is wrong with a pattern, and nothing where it is good.
+func (p part) problem(pattern string) string {
+	if p != serviceURLs {
+		return p.problemOf(pattern)
+	}
+	account, name, ok := container(pattern)
+	if !ok {
+		return "is not https://ACCOUNT.blob.core.windows.net/CONTAINER, with a pattern for the account and one for the container"
+	}
+	return cmp.Or(p.problemOf(account), p.problemOf(name))
+}
+
+func (p part) problemOf(pattern string) string {
+	_, err := path.Match(pattern, "")
+	switch {
+	case pattern == "":
+		return "is not a pattern"
+	case err != nil:
+		return "is not a pattern; a class such as [a-f] ends in ], and \\ stands before a character"
+	case strings.Contains(pattern, "[!"):
+		return "begins a class with !, which stands for itself; write [^a-f] for all but some"
+	case strings.Contains(pattern, "/"):
+		return "holds a slash, and would match nothing"
+	case p == cloudProviders && pattern != all && !slices.Contains(providers, pattern):
+		return "is not AWS, AZURE or GCP" + nearest.Hint(pattern, providers)
+	case (p == groups || p == exportBuckets) && !strings.ContainsAny(pattern, `*?[\`) && !isID(pattern):
+		return "is not an id, 24 hexadecimal digits in lower case, and would match nothing"
+	}
+	return ""
+}
+
+func isID(s string) bool {
+	return len(s) == 24 && strings.Trim(s, "0123456789abcdef") == ""
+}
