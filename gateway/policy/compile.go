@@ -7,10 +7,9 @@ import (
 	"atlas-export-gateway/internal/nearest"
 )
 
-// Compile prepares the grants of the caller of that name. At is where the grants stand in
-// the configuration, such as callers.list[2].grants, and operationIDs are all operations of
-// the contract. Each mistake is handed to refuse with its path; after one, the Policy is
-// nil.
+// Compile checks the grants of a caller and returns the caller's Policy. At is the path of the
+// grants in the configuration, such as callers.list[2].grants, and operationIDs are all operations
+// of the contract. Each mistake is handed to refuse with its path; after one, the Policy is nil.
 func Compile(caller, at string, grants []Grant, operationIDs []string, refuse func(path, format string, args ...any)) *Policy {
 	p := &Policy{caller: caller, rules: map[string]rule{}}
 	refused := false
@@ -39,7 +38,7 @@ func Compile(caller, at string, grants []Grant, operationIDs []string, refuse fu
 	return p
 }
 
-// check hands what can't be meant to refuse.
+// check hands each mistake in a grant to refuse.
 func (g *Grant) check(at string, operationIDs []string, refuse func(path, format string, args ...any)) {
 	restricted := map[part]bool{operations: true} // the parts that matter to the operations
 	for _, id := range operationIDs {

@@ -1,8 +1,8 @@
 // Package policy decides which caller may do what. The gateway calls it for every request
 // that is valid, before anything is forwarded.
 //
-// A caller has grants, and may do what at least one of them allows as a whole; parts of
-// several don't add up. Without a grant everything is refused. In the configuration:
+// A caller has grants. A request is allowed if at least one grant allows all of it; parts of
+// several grants don't add up. Without a grant everything is refused. In the configuration:
 //
 //	grants:
 //	  - operations: [export]                  # required
@@ -17,33 +17,33 @@
 //	    groups: ["*"]
 //	    service_urls: ["https://acmestore.blob.core.windows.net/*"]
 //
-// Operations are named by operationId, where a name of v2 stands for its twin of v1.0 too
-// and a name such as v1GetExportBucket for v1.0 alone, or by a set: read lists and gets
-// export jobs and export buckets, export also creates jobs, manage is everything, and so
-// is "*". Listing clusters and reading a backup schedule belong to manage alone: whoever
-// deletes buckets needs them. So does an operation that the package does not know, and
+// Operations are named by operationId or by a set. An operationId of v2 also stands for the same
+// operation of v1.0; one such as v1GetExportBucket stands only for v1.0. The set read lists and
+// gets export jobs and export buckets, export also creates jobs, and manage is everything, as is
+// "*". Listing clusters and reading a backup schedule are only in manage, because whoever deletes
+// buckets needs them. An operation that the package does not know is only in manage too, and
 // every list of a grant restricts it.
 //
 // The other lists hold patterns as in [path.Match]: * stands for any number of characters,
-// ? for one, [a-f] for one of several, \ takes the meaning from the next; upper and lower
-// case differ. No pattern matches an empty value or one with a slash. A list that is left
-// out restricts nothing; groups and operations can't be left out. What a list restricts:
+// ? for one character, [a-f] for one of several, and \ makes the next character literal. Upper
+// and lower case differ. No pattern matches an empty value or a value with a slash. A list that
+// is left out restricts nothing; groups and operations can't be left out. What a list restricts:
 //
 //	groups           every operation
-//	clusters         those with a cluster in their path
+//	clusters         operations with a cluster in their path
 //	export_buckets   creating a job, and getting, updating and deleting a bucket
 //	cloud_providers  creating a bucket; its entries are AWS, AZURE and GCP
 //	bucket_names     creating a bucket of AWS or GCP
 //	service_urls     creating a bucket of AZURE
 //
-// A container of Azure has a name that is unique within its account alone, and is known by its
+// The name of an Azure container is unique only within its account, so a container is named by its
 // URL, https://ACCOUNT.blob.core.windows.net/CONTAINER. Patterns of service_urls have this form,
-// with a pattern for the account, whose case does not matter, and one for the container. Names
-// of accounts are anybody's to take: acme* also stands for those of others. A grant with one of
-// the last two lists allows nothing that only the other can name.
+// with a pattern for the account, whose case does not matter, and one for the container. Anybody
+// can take a free account name: acme* also matches accounts of others. If a grant has only one of
+// the last two lists, it allows no bucket that only the other list could name.
 //
-// What is read is not filtered: listing buckets or clusters shows all of the group, and an
-// export job or a backup schedule shows the id of its bucket. So a grant with clusters
-// lists the others too, with all that Atlas says of them, and reads no schedule but of its
-// own.
+// Responses are not filtered: listing buckets or clusters shows all of the group, and an
+// export job or a backup schedule shows the id of its bucket. So a caller whose grant has
+// clusters can still list the other clusters, with all that Atlas says of them, but reads the
+// schedules of its own clusters only.
 package policy

@@ -9,10 +9,10 @@ import (
 type Explanation struct {
 	// Grant is the grant's place in the caller's list, from 0.
 	Grant int
-	// Allows reports whether the grant allows the request, which is then allowed.
+	// Allows reports whether the grant allows the request. One grant is enough.
 	Allows bool
-	// Lines are the grant's lists that matter to the operation and the provider; where the
-	// grant does not name the operation, operations alone.
+	// Lines are the grant's lists that matter to the operation and the provider. If the grant does
+	// not name the operation, the only line is that of operations.
 	Lines []Line
 }
 
@@ -20,18 +20,18 @@ type Explanation struct {
 type Line struct {
 	// Part is the list's key.
 	Part string
-	// Value is what the request has there; empty where it has nothing.
+	// Value is the value of the request that the list restricts. It may be empty.
 	Value string
 	// Allows reports whether the list allows the value.
 	Allows bool
-	// By is the list's entry that does. It is empty where the list was left out.
+	// By is the entry that allows the value. It is empty if the list was left out.
 	By string
 	// Entries are the entries of the list.
 	Entries []string
 }
 
-// Explain says of each grant which part of it allows the request, or why it does not.
-// The request is allowed where one grant allows it.
+// Explain says for each grant which parts of it allow the request, or why the grant does not allow
+// it. The request is allowed if one grant allows it.
 func (p *Policy) Explain(request Request) []Explanation {
 	if p == nil {
 		return nil
@@ -64,8 +64,8 @@ func (p *Policy) Explain(request Request) []Explanation {
 	return explanations
 }
 
-// String writes the explanation for an operator, one line for the grant and one for each
-// of its lists, indented.
+// String returns the explanation for an operator: a line for the grant and an indented line for
+// each of its lists.
 func (e Explanation) String() string {
 	verdict := "does not allow it"
 	if e.Allows {
@@ -78,7 +78,7 @@ func (e Explanation) String() string {
 	return text
 }
 
-// String writes the line without the grant.
+// String returns the line without the grant.
 func (l Line) String() string {
 	switch {
 	case l.Allows && l.By == "":

@@ -1,11 +1,9 @@
 package policy
 
-import (
-	"slices"
-)
+import "slices"
 
-// Grant is something that a caller may do, as the configuration writes it; the package
-// comment says what the lists mean.
+// Grant is something that a caller may do, as it stands in the configuration. The package comment
+// says what the lists mean.
 type Grant struct {
 	// Operations are operationIds, or the sets read, export and manage, or "*". Required.
 	Operations []string `yaml:"operations"`
@@ -17,15 +15,15 @@ type Grant struct {
 	ExportBuckets []string `yaml:"export_buckets"`
 	// CloudProviders are AWS, AZURE and GCP. Default any.
 	CloudProviders []string `yaml:"cloud_providers"`
-	// BucketNames are patterns of names of buckets at AWS and Google Cloud. Default any or, with
-	// ServiceURLs, none.
+	// BucketNames are patterns of names of buckets at AWS and Google Cloud. Default any, but none
+	// if ServiceURLs is set.
 	BucketNames []string `yaml:"bucket_names"`
-	// ServiceURLs are patterns of the URLs of Azure's containers,
-	// https://ACCOUNT.blob.core.windows.net/CONTAINER. Default any or, with BucketNames, none.
+	// ServiceURLs are patterns of the URLs of Azure containers,
+	// https://ACCOUNT.blob.core.windows.net/CONTAINER. Default any, but none if BucketNames is set.
 	ServiceURLs []string `yaml:"service_urls"`
 }
 
-// part is a list of a grant and what it restricts in a request.
+// A part is a list of a grant, and the value of a request that the list restricts.
 type part int
 
 const (
@@ -72,8 +70,8 @@ func (g *Grant) clone() Grant {
 	}
 }
 
-// complete makes a grant that says which buckets may be created allow none that only the list
-// which it leaves out could name.
+// complete empties the list that is left out where a grant has only one of BucketNames and
+// ServiceURLs, so that the grant allows no bucket that only the other list could name.
 func (g *Grant) complete() {
 	switch {
 	case g.BucketNames != nil && g.ServiceURLs == nil:

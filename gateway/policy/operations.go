@@ -13,12 +13,13 @@ const (
 	all    = "*"
 )
 
-// operation is what the policy knows of an operation and its twin of v1.0.
+// operation is what the policy knows of an operation of v2 and the same operation of v1.0.
 type operation struct {
-	set   string // the least set that it belongs to
-	parts []part // what restricts it, apart from operations
+	set   string // the smallest set that has it
+	parts []part // the lists that restrict it, except operations
 }
 
+// known has the operations of v2 by operationId.
 var known = map[string]operation{
 	"listBackupExports":        {read, []part{groups, clusters}},
 	"getBackupExport":          {read, []part{groups, clusters}},
@@ -32,22 +33,24 @@ var known = map[string]operation{
 	"getBackupSchedule":        {manage, []part{groups, clusters}},
 }
 
+// describe returns what the policy knows of an operation of either version. An operation that is
+// not known is restricted as much as possible.
 func describe(id string) operation {
-	if o, ok := known[twin(id)]; ok {
+	if o, ok := known[v2Name(id)]; ok {
 		return o
 	}
 	return operation{manage, []part{groups, clusters, exportBuckets, cloudProviders, bucketNames, serviceURLs}}
 }
 
-// twin returns the name in v2 of an operation of either generation.
-func twin(id string) string {
+// v2Name returns the operationId in v2 of an operation of either version.
+func v2Name(id string) string {
 	if name, ok := strings.CutPrefix(id, "v1"); ok && name != "" && 'A' <= name[0] && name[0] <= 'Z' {
 		return strings.ToLower(name[:1]) + name[1:]
 	}
 	return id
 }
 
-// covers reports whether a name in a grant stands for an operation.
+// covers reports whether a name in the operations of a grant stands for an operation.
 func covers(name, id string) bool {
 	switch set := describe(id).set; name {
 	case all, manage:
@@ -57,7 +60,7 @@ func covers(name, id string) bool {
 	case read:
 		return set == read
 	}
-	return name == id || name == twin(id)
+	return name == id || name == v2Name(id)
 }
 
 func (g *Grant) covers(id string) bool {

@@ -20,7 +20,8 @@ func (p part) firstMatch(patterns []string, value string) (string, bool) {
 	return "", false
 }
 
-// matches is path.Match, in which a class such as [^a] matches a slash; here nothing does.
+// matches is path.Match, except that nothing matches a slash. In path.Match a class such as [^a]
+// does.
 func matches(pattern, value string) bool {
 	ok, _ := path.Match(pattern, value)
 	return ok && value != "" && !strings.Contains(value, "/")
@@ -32,7 +33,8 @@ func matchesURL(pattern, value string) bool {
 	return ok && !strings.ContainsFunc(account, noAccount) && matches(accounts, account) && matches(names, name)
 }
 
-// noAccount reports what no name of an account has, whatever an URL may hold there.
+// noAccount reports whether r can't be in the name of an account. A URL may have more characters
+// in that place.
 func noAccount(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 
 // container splits https://ACCOUNT.blob.core.windows.net/CONTAINER, or a pattern of that form,
@@ -46,7 +48,7 @@ func container(url string) (account, name string, ok bool) {
 
 var providers = []string{"AWS", "AZURE", "GCP"}
 
-// CheckGroups refuses a pattern that can match no group's id.
+// CheckGroups refuses a pattern that can match no group id.
 func CheckGroups(pattern string) error {
 	if problem := groups.problem(pattern); problem != "" {
 		return fmt.Errorf("%q %s", pattern, problem)
@@ -54,7 +56,7 @@ func CheckGroups(pattern string) error {
 	return nil
 }
 
-// problem says what is wrong with a pattern, and nothing where it is good.
+// problem says what is wrong with a pattern. It is empty if the pattern is good.
 func (p part) problem(pattern string) string {
 	if p != serviceURLs {
 		return p.problemOf(pattern)
@@ -66,6 +68,7 @@ func (p part) problem(pattern string) string {
 	return cmp.Or(p.problemOf(account), p.problemOf(name))
 }
 
+// problemOf is problem for a pattern that is not a URL.
 func (p part) problemOf(pattern string) string {
 	_, err := path.Match(pattern, "")
 	switch {

@@ -1,8 +1,6 @@
 package policy
 
-import (
-	"slices"
-)
+import "slices"
 
 // Policy is what one caller may do. It is immutable and safe for concurrent use. A nil
 // Policy allows nothing.
@@ -12,10 +10,10 @@ type Policy struct {
 	rules  map[string]rule // by operationId
 }
 
-// rule is what concerns one operation.
+// rule is the part of a policy for one operation.
 type rule struct {
-	parts  []part
-	grants []*Grant // those that name the operation
+	parts  []part   // the lists that restrict the operation
+	grants []*Grant // the grants that name the operation
 }
 
 // refusedBy returns the first part of a grant that does not allow the request.
@@ -30,7 +28,7 @@ func (r *rule) refusedBy(g *Grant, request *Request) (p part, refused bool) {
 	return 0, false
 }
 
-// Allow decides about a request; the error is a *Refusal.
+// Allow returns nil if the policy allows the request. Otherwise the error is a *[Refusal].
 func (p *Policy) Allow(request Request) error {
 	if p == nil {
 		return &Refusal{Request: request, Part: keys[operations]}
@@ -44,8 +42,8 @@ func (p *Policy) Allow(request Request) error {
 	return p.refusal(request, &r)
 }
 
-// refusal names the part at which the grants that come closest fail, and what they allow
-// there.
+// refusal finds the grants that come closest to allowing the request, the part at which they fail,
+// and what they allow there.
 func (p *Policy) refusal(request Request, r *rule) *Refusal {
 	closest := operations
 	for _, g := range r.grants {

@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// Refusal is the error that no grant of a caller allows a request. It tells of the request
-// and of the caller's own grants, and nothing of what exists, so that the caller may read
-// it.
+// Refusal is the error when no grant of a caller allows a request. It holds only the request and
+// the caller's own grants, and does not tell what exists, so the caller may read it.
 type Refusal struct {
 	// Caller is the caller's name.
 	Caller string
-	// Request is what was refused.
+	// Request is the request that was refused.
 	Request Request
-	// Part is the key of the list in which the entry is missing: that of the grants which
-	// come closest, in the order operations, groups, clusters, export_buckets,
+	// Part is the key of the list that lacks an entry, in the grants that come closest. Grants come
+	// closer the later they fail in the order operations, groups, clusters, export_buckets,
 	// cloud_providers, bucket_names, service_urls.
 	Part string
 	// Allowed are the entries that those grants have in that list.
@@ -66,8 +65,8 @@ func entries(list []string) string {
 	return text
 }
 
-// legible quotes a text that is not plain, so that it can't be taken for the words around
-// it or end a line of the log.
+// legible quotes a text with any but plain characters. Such a text could otherwise be taken for
+// the words around it, or end a line of the log.
 func legible(text string) string {
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`",;`, r) }) {
 		return fmt.Sprintf("%+q", text)

@@ -1,19 +1,19 @@
 package policy
 
-// Request is what a caller wants to do. What an operation does not have stays empty.
+// Request is what a caller wants to do. A field that the operation does not have stays empty.
 type Request struct {
 	// Operation is the operationId as matched, such as v1CreateBackupExport.
 	Operation string
-	// Group and Cluster are groupId and clusterName of the path.
+	// Group and Cluster are the path parameters groupId and clusterName.
 	Group, Cluster string
-	// ExportBucket is exportBucketId, of the path or of the body.
+	// ExportBucket is the exportBucketId in the path or the body.
 	ExportBucket string
-	// CloudProvider, BucketName and ServiceURL are of the body of createExportBucket. Grants
-	// restrict Azure's containers by ServiceURL alone, and other buckets by BucketName.
+	// CloudProvider, BucketName and ServiceURL come from the body of createExportBucket. Grants
+	// restrict Azure containers only by ServiceURL, and other buckets only by BucketName.
 	CloudProvider, BucketName, ServiceURL string
 }
 
-// concerns reports whether a list of a grant is for what is requested.
+// concerns reports whether a list of a grant matters to the provider of the request.
 func (r *Request) concerns(p part) bool {
 	azure := r.CloudProvider == "AZURE" || r.ServiceURL != ""
 	return p < bucketNames || azure == (p == serviceURLs)
@@ -38,17 +38,17 @@ func (r *Request) value(p part) string {
 	}
 }
 
-// FromBody takes what grants restrict out of the body of a request, as validation decoded it:
-// of createBackupExport the exportBucketId, of createExportBucket the cloudProvider, the
-// bucketName and the serviceUrl. It changes nothing for every other operation, and leaves empty
-// what is not a text, which validation lets through nowhere. It ends with [Request.Settle].
+// FromBody copies what grants restrict from the decoded body of a request: for createBackupExport
+// the exportBucketId; for createExportBucket the cloudProvider, the bucketName and the serviceUrl,
+// followed by [Request.Settle]. For all other operations it does nothing. A value that is not a
+// string leaves its field empty; validation lets none through.
 func (r *Request) FromBody(body any) {
 	object, _ := body.(map[string]any)
 	text := func(name string) string {
 		value, _ := object[name].(string)
 		return value
 	}
-	switch twin(r.Operation) {
+	switch v2Name(r.Operation) {
 	case "createBackupExport":
 		r.ExportBucket = text("exportBucketId")
 	case "createExportBucket":
@@ -57,8 +57,8 @@ func (r *Request) FromBody(body any) {
 	}
 }
 
-// Settle leaves ServiceURL empty, which no pattern matches, where BucketName names another
-// container: which of the two Atlas would take is not known.
+// Settle empties ServiceURL where BucketName names another container, so that no pattern matches:
+// it is not known which of the two Atlas would take.
 func (r *Request) Settle() {
 	if _, name, _ := container(r.ServiceURL); r.BucketName != "" && r.BucketName != name {
 		r.ServiceURL = ""
