@@ -94,7 +94,8 @@ func (a *Authenticator) prove(r *http.Request) (Caller, *Refusal) {
 	}
 	name, credentials, _ := strings.Cut(fields[0], " ")
 	for _, s := range a.schemes {
-		if strings.EqualFold(s.name, name) {
+		// Letters outside ASCII that fold to ASCII are longer.
+		if len(s.name) == len(name) && strings.EqualFold(s.name, name) {
 			return s.way.prove(r, credentials)
 		}
 	}

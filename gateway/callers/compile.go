@@ -66,7 +66,7 @@ var (
 	validID   = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 )
 
-// A compiler fills a directory, whose settings it starts from.
+// A compiler fills a directory that has its settings already.
 type compiler struct {
 	*Directory
 	refuse func(path, format string, args ...any)

@@ -56,18 +56,20 @@ func (c *challenger) refuse(reason Reason, detail string) (Caller, *Refusal) {
 }
 
 func reasonOf(e *digestauth.VerifyError) Reason {
-	switch {
-	case e.Reason == digestauth.NoCredential:
+	switch e.Reason {
+	case digestauth.NoCredential:
 		return NoCredential
-	case e.Reason == digestauth.Malformed:
+	case digestauth.Malformed:
 		return Malformed
-	case e.Reason == digestauth.Mismatched:
+	case digestauth.Mismatched:
 		return Mismatched
-	case e.Reason == digestauth.WrongCredential:
+	case digestauth.WrongCredential:
 		return WrongCredential
-	case e.Nonce == digestauth.NonceExpired:
+	}
+	switch e.Nonce {
+	case digestauth.NonceExpired:
 		return NonceExpired
-	case e.Nonce == digestauth.NonceReplayed:
+	case digestauth.NonceReplayed:
 		return Replayed
 	}
 	return NonceUnknown

@@ -20,16 +20,7 @@ const maxForm = 8 << 10
 // for the log. If the client secret was right, the Caller is the service account's, also with an
 // error.
 func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	account, ok, err := a.client(w, r)
-	if !ok {
-		return Caller{}, err
-	}
-	caller := account.caller
-	caller.Form = ClientSecret
-	if wait := a.limits.issuing.take(account.id, a.now()); wait > 0 {
-		return caller, tooMany(w, wait)
-	}
-	form, err := readForm(w, r)
+	caller, form, err := a.readRequest(w, r, a.limits.issuing)
 	if err != nil {
 		return caller, err
 	}
@@ -52,16 +43,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 // token of the service account that asks. The service account authenticates, and the results are,
 // as in [Authenticator.ServeToken]. The answer is 200 also if there is no such token.
 func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	account, ok, err := a.client(w, r)
-	if !ok {
-		return Caller{}, err
-	}
-	caller := account.caller
-	caller.Form = ClientSecret
-	if wait := a.limits.revoking.take(account.id, a.now()); wait > 0 {
-		return caller, tooMany(w, wait)
-	}
-	form, err := readForm(w, r)
+	caller, form, err := a.readRequest(w, r, a.limits.revoking)
 	if err != nil {
 		return caller, err
 	}
@@ -77,12 +59,28 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	return caller, nil
 }
 
-// client returns the service account that sent r, and reads only the header. If it returns false,
-// it has answered.
-func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceAccount, bool, error) {
+// readRequest returns the service account that sent r, and the form. If it returns an error, it
+// has answered.
+func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limit granted) (Caller, url.Values, error) {
+	account, err := a.client(w, r)
+	if err != nil {
+		return Caller{}, nil, err
+	}
+	caller := account.caller
+	caller.Form = ClientSecret
+	if wait := limit.take(account.id, a.now()); wait > 0 {
+		return caller, nil, tooMany(w, wait)
+	}
+	form, err := readForm(w, r)
+	return caller, form, err
+}
+
+// client returns the service account that sent r, and reads only the header. If it returns an
+// error, it has answered.
+func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceAccount, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return serviceAccount{}, false, oauthError(w, http.StatusMethodNotAllowed, "invalid_request", "The method is not POST.", InvalidRequest)
+		return serviceAccount{}, oauthError(w, http.StatusMethodNotAllowed, "invalid_request", "The method is not POST.", InvalidRequest)
 	}
 	reason := WrongCredential
 	clientID, secret, ok := r.BasicAuth()
@@ -104,14 +102,14 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	account, known := a.directory.accounts[id]
 	right := equal(account.secret, hashOf(secret))
 	if right && known && equal(account.id, id) && reason == WrongCredential {
-		return account, true, nil
+		return account, nil
 	}
 	if wait := a.limits.refused.take(clientID, a.now()); wait > 0 {
-		return account, false, tooMany(w, wait)
+		return serviceAccount{}, tooMany(w, wait)
 	}
 	// RFC 6749, section 5.2.
 	w.Header().Set("WWW-Authenticate", `Basic realm="`+a.directory.settings.Realm+`"`)
-	return account, false, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
+	return serviceAccount{}, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
 }
 
 // readForm reads the content, a form without repeated parameters. If it returns an error, it has
