@@ -108,7 +108,9 @@ func (f *formTest) others() []formCase {
 	return []formCase{
 		{"nothing", func() field { return nil }, refused(callers.NoCredential)},
 		{"empty", func() field { return field{""} }, refused(callers.Malformed)},
-		{"a letter that folds to one of Basic", func() field { return field{"Ba\u017fic " + strings.TrimPrefix(basic(f.pair.ID, f.pair.Secret), "Basic ")} }, refused(callers.Malformed)},
+		{"a letter that folds to one of Basic", func() field {
+			return field{"Ba\u017fic " + strings.TrimPrefix(basic(f.pair.ID, f.pair.Secret), "Basic ")}
+		}, refused(callers.Malformed)},
 		{"no scheme that we know", func() field { return field{"Negotiate abc"} }, refused(callers.Malformed)},
 	}
 }
