@@ -39,6 +39,7 @@ type exchange struct {
 
 	status  int      // answered, by relay or ServeHTTP
 	refusal *refusal // why the gateway refused
+	record  observe.Record
 }
 
 func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
@@ -81,7 +82,8 @@ func (x *exchange) refuse(err error) *refusal {
 // conclude completes the one record of a request, and shows it to the observers.
 func (g *Gateway) conclude(x *exchange) {
 	end := time.Now()
-	record := observe.Record{
+	record := &x.record
+	*record = observe.Record{
 		ID:        x.id,
 		End:       end,
 		Duration:  end.Sub(x.start),
@@ -114,7 +116,7 @@ func (g *Gateway) conclude(x *exchange) {
 		record.Refusal = x.refusal.forRecord()
 	}
 	for _, o := range g.observers {
-		o.Observe(&record)
+		o.Observe(record)
 	}
 }
 

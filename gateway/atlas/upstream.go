@@ -117,12 +117,12 @@ func (u *Upstream) outbound(ctx context.Context, r *Request) *http.Request {
 		ProtoMinor: 1,
 		Header:     header,
 	}
-	if r.Body != nil {
+	if body := r.Body; body != nil {
 		header["Content-Type"] = mediaType
 		// GetBody is for the signer, which sends the content again after a 401 only.
-		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		out.Body, _ = out.GetBody()
-		out.ContentLength = int64(len(r.Body))
+		out.ContentLength = int64(len(body))
 	}
 	return out.WithContext(ctx)
 }
