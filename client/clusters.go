@@ -9,14 +9,14 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// Cluster is a cluster of a group. It encodes as JSON in Atlas's form, of which it is the
-// part that exports are concerned with.
+// Cluster is a cluster of a group. It encodes as JSON in Atlas's form, but has only the members
+// that exports need.
 type Cluster struct {
 	ID          string `json:"id"`
 	GroupID     string `json:"groupId,omitempty"`
 	Name        string `json:"name"`
-	ClusterType string `json:"clusterType,omitempty"` // REPLICASET, SHARDED or GEOSHARDED, or one that is new
-	StateName   string `json:"stateName,omitempty"`   // IDLE, or what Atlas is doing to it
+	ClusterType string `json:"clusterType,omitempty"` // REPLICASET, SHARDED, GEOSHARDED or later ones
+	StateName   string `json:"stateName,omitempty"`   // IDLE, or what Atlas does with it
 }
 
 func (c Cluster) read() (*Cluster, error) {
@@ -26,17 +26,17 @@ func (c Cluster) read() (*Cluster, error) {
 	return &c, nil
 }
 
-// BackupSchedule says when snapshots of a cluster are taken, and which Atlas exports by
-// itself. It encodes as JSON in Atlas's form, of which it is a part.
+// BackupSchedule is the part of a cluster's backup schedule that is about exports: which
+// snapshots Atlas exports by itself. It encodes as JSON in Atlas's form.
 type BackupSchedule struct {
 	ClusterID         string `json:"clusterId,omitempty"`
 	ClusterName       string `json:"clusterName,omitempty"`
 	AutoExportEnabled bool   `json:"autoExportEnabled"`
-	// Export is nil where no automatic export was set. A bucket that it names can't be deleted.
+	// Export is nil if no automatic export is set. A bucket that it names can't be deleted.
 	Export *AutoExport `json:"export,omitempty"`
 }
 
-// AutoExport is which snapshots Atlas exports by itself, and where to.
+// AutoExport says which snapshots Atlas exports by itself, and to which bucket.
 type AutoExport struct {
 	ExportBucketID string `json:"exportBucketId,omitempty"`
 	FrequencyType  string `json:"frequencyType,omitempty"` // such as monthly
@@ -55,7 +55,7 @@ func (c *Client) ClustersPage(ctx context.Context, groupID string, o ListOptions
 }
 
 func (c *Client) clusters(ctx context.Context, groupID string, o ListOptions, count bool) (*Page[Cluster], error) {
-	op := c.caller.read("listClusters")
+	op := c.caller.resendable("listClusters")
 	op.found.id("groupId", groupID)
 	op.found.page(o)
 	return call[pageForm[Cluster, Cluster]](ctx, c.caller, op, func(ctx context.Context) (*http.Response, error) {
@@ -65,9 +65,9 @@ func (c *Client) clusters(ctx context.Context, groupID string, o ListOptions, co
 	})
 }
 
-// GetBackupSchedule returns the schedule of a cluster's snapshots.
+// GetBackupSchedule returns the backup schedule of a cluster.
 func (c *Client) GetBackupSchedule(ctx context.Context, groupID, clusterName string) (*BackupSchedule, error) {
-	o := c.caller.read("getBackupSchedule")
+	o := c.caller.resendable("getBackupSchedule")
 	o.found.inCluster(groupID, clusterName)
 	return call[BackupSchedule](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.GetBackupSchedule(ctx, groupID, clusterName, nil)

@@ -15,6 +15,7 @@ import (
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gen"
+	"atlas-export-gateway/internal/outbound"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -275,7 +276,7 @@ func TestResultsHaveEveryMember(t *testing.T) {
 // Answers of either generation, and those that are none.
 func TestAnswers(t *testing.T) {
 	get := func(t *testing.T, body string, call func(*client.Client) (any, error)) (any, error) {
-		return call(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		return call(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 			return answer(r, 200, body), nil
 		})}))
 	}
@@ -346,7 +347,7 @@ func TestListsEnd(t *testing.T) {
 		`{"results":[],"links":[{"rel":"next"}]}`,
 	}
 	var asked []string
-	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.URL.Host+"?"+r.URL.RawQuery)
 		if len(asked) > len(pages) {
 			return nil, errDry

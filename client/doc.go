@@ -2,26 +2,27 @@
 // snapshots, at Atlas itself or through the gateway.
 //
 // A program builds a [Client] with [New] and calls its methods, one for each operation of
-// v2; [Client.V1] has those of v1.0. The wire belongs to the generated client of package
-// gen. What this package adds is a credential, the version in Accept, checks before
-// anything is sent, one type of error, paging, retries and waiting.
+// v2; [Client.V1] has those of v1.0. The generated client of package gen builds the requests.
+// This package adds the credential, the version in Accept, checks before anything is sent, one
+// type of error, paging, retries and waiting.
 //
 // # Errors
 //
-// Whatever goes wrong with a call is an [*Error], found with errors.As; errors.Is tells
-// the kinds apart: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrNotFound],
-// [ErrConflict] and [ErrRateLimited].
+// The error of a call is, or wraps, an [*Error]: errors.As finds it. errors.Is tells the kinds
+// apart: [ErrInvalid], [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict] and
+// [ErrRateLimited].
 //
 // # Retries
 //
-// Reads, updates and deletions are sent again when the network, a rate limit or a 5xx
-// stops them, within the context's deadline. A create is sent once: an export costs money.
-// If it failed with an [*UnknownOutcomeError], it may have been carried out all the same;
-// with any other error it was not.
+// A read, an update or a deletion is sent again after an error of the network, a rate limit or
+// a 5xx, within the deadline of the context. A create is sent once, since an export costs money.
+// If its error is an [*UnknownOutcomeError], it may have been carried out; with any other error
+// it was not. A gateway says in the field Gateway-Outcome of its answer what it knows about
+// that; see [Outcome].
 //
 // # What the package refuses
 //
-// It sends nothing to another origin than [Config.BaseURL], follows no redirect, takes no
-// proxy from the environment, and sends no secret in the clear beyond loopback. Ids, names
-// and bodies that break the contract are refused before anything is sent.
+// It sends nothing to another origin than [Config.BaseURL], follows no redirect and uses no
+// proxy from the environment. It sends a secret without TLS only to loopback. Ids, names and
+// bodies that break the contract are refused before anything is sent.
 package client

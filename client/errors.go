@@ -2,7 +2,6 @@ package client
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -11,20 +10,20 @@ import (
 
 // The kinds of errors, for errors.Is.
 var (
-	// ErrInvalid is a request that breaks the contract: refused before it was sent, or
-	// answered 400, 406, 413, 415 or 422.
+	// ErrInvalid is a request that breaks the contract. The Client did not send it, or the
+	// answer was 400, 406, 413, 415 or 422.
 	ErrInvalid = errors.New("client: the request is invalid")
-	// ErrUnauthorized is a credential that is missing or not good.
+	// ErrUnauthorized is a credential that is missing or not accepted.
 	ErrUnauthorized = errors.New("client: the credential is not accepted")
-	// ErrForbidden is a good credential that may not do this. Atlas says so in a 403, or in
-	// a 401 with the errorCode NOT_IN_GROUP or USER_UNAUTHORIZED.
+	// ErrForbidden is a good credential that is not allowed to do this. Atlas says so in a 403,
+	// or in a 401 with the errorCode NOT_IN_GROUP or USER_UNAUTHORIZED.
 	ErrForbidden = errors.New("client: the caller may not do this")
 	// ErrNotFound is something that does not exist, as Atlas or a gateway says.
 	ErrNotFound = errors.New("client: not found")
-	// ErrConflict is something that stands in the way: an export of the snapshot under way,
-	// or a bucket that is in use.
+	// ErrConflict is a request that the state of Atlas does not permit: an export of the snapshot
+	// is in progress already, or the bucket is in use.
 	ErrConflict = errors.New("client: conflict")
-	// ErrRateLimited is a call too many, also where it is answered 400; see
+	// ErrRateLimited is a request beyond a rate limit, also where Atlas answers 400; see
 	// [Error.RetryAfter].
 	ErrRateLimited = errors.New("client: rate limited")
 
@@ -39,30 +38,34 @@ var (
 
 // Error is what went wrong with a call. Its text holds no secret.
 type Error struct {
-	// Operation is the operationId, such as createBackupExport; empty from a Validate.
+	// Operation is the operationId, such as createBackupExport; empty in the error of a method
+	// Validate.
 	Operation string
-	// Status is the HTTP status of the answer; 0 where there was none.
+	// Status is the HTTP status of the answer; 0 if there was none.
 	Status int
-	// Code, Detail and Parameters are Atlas's errorCode, its sentence for people, and what
-	// the sentence is about. Empty where the answer does not have them.
+	// Code, Detail and Parameters are Atlas's errorCode, a sentence for people, and what the
+	// sentence is about. Each is empty if the answer does not have it.
 	Code       string
 	Detail     string
 	Parameters []string
 	// Violations are the places where the request breaks the contract.
 	Violations []Violation
-	// RetryAfter is how long the server asks to wait; 0 where it doesn't.
+	// RetryAfter is how long the server asks to wait; 0 if it does not ask.
 	RetryAfter time.Duration
-	// GatewayKind is why the gateway itself refused the request, such as forbidden; empty
-	// where it is Atlas that answered. DIVERGENCES.md lists the kinds.
+	// GatewayKind is why the gateway itself refused the request, such as forbidden; empty in an
+	// answer of Atlas. DIVERGENCES.md lists the kinds.
 	GatewayKind string
-	// RequestID is under what the gateway logged the request; empty without a gateway.
+	// Outcome is what the gateway knows about what became of a create; empty if the answer does
+	// not say. errors.Is with [ErrUnknownOutcome] tells whether it may have been carried out.
+	Outcome Outcome
+	// RequestID is the id of the request in the gateway's log; empty without a gateway.
 	RequestID string
-	// Err is the cause where there is one besides the answer: of the network, the
-	// context, the credential, or of content that can't be read.
+	// Err is the cause, if there is another one than the answer: an error of the network, of the
+	// context or of the credential, or content that can't be read.
 	Err error
 
 	transient bool // another try may succeed
-	doubtful  bool // an earlier try may have been carried out
+	maybeDone bool // an earlier try may have been carried out
 }
 
 // Violation is one place where a request breaks the contract.
@@ -112,10 +115,10 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// maxText is how much of what a server said an error's text repeats, in bytes.
+// maxText bounds, in bytes, how much of a server's text stands in the text of an error.
 const maxText = 1000
 
-// oneLine makes what a server said fit for a terminal and a log.
+// oneLine escapes and shortens a server's text, so that a terminal or a log can show it.
 func oneLine(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText] + "..."
@@ -134,8 +137,8 @@ func oneLine(s string) string {
 // Is reports whether the error is of a kind, such as [ErrNotFound].
 func (e *Error) Is(kind error) bool { return kind != nil && e.kind() == kind }
 
-// kind goes by the errorCode first: Atlas also sends a rate limit as 400, a bucket in use as
-// 400, and a missing role as 401.
+// kind decides by the errorCode first, since Atlas also answers 400 for a rate limit or for a
+// bucket in use, and 401 for a role that is missing.
 func (e *Error) kind() error {
 	switch {
 	case e.rateLimited():
@@ -145,7 +148,7 @@ func (e *Error) kind() error {
 	case e.Code == "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE":
 		return ErrConflict
 	case e.Code == "" && e.GatewayKind == "" && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
-		return nil // of neither Atlas nor a gateway: it says nothing of what was asked for
+		return nil // of neither Atlas nor a gateway: it is not about what was asked for
 	}
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
@@ -170,63 +173,14 @@ func (e *Error) rateLimited() bool {
 	return e.Status == http.StatusTooManyRequests || strings.HasPrefix(e.Code, "RATE_LIMITED")
 }
 
-// forbidden reports whether an errorCode of Atlas's speaks of a good credential.
+// forbidden reports whether an errorCode says that a good credential is not allowed to do this.
 func forbidden(code string) bool {
 	switch code {
-	case "NOT_IN_GROUP", "USER_UNAUTHORIZED", "IP_ADDRESS_NOT_ON_WHITELIST":
+	case "NOT_IN_GROUP", "USER_UNAUTHORIZED", notOnAccessList:
 		return true
 	}
 	return false
 }
 
-// unknown reports whether a create that reached the server may have been carried out
-// although it failed like this. A 4xx refuses it. A gateway knows of some of its own 5xx
-// that nothing was sent to Atlas.
-func (e *Error) unknown() bool {
-	switch {
-	case e.GatewayKind == "request_timeout":
-		return false
-	case e.Status == http.StatusRequestTimeout:
-		return true
-	case e.Status >= 400 && e.Status <= 499:
-		return false
-	}
-	switch e.GatewayKind {
-	case "":
-		return true
-	case "no_credential", "upstream_credential", "upstream_unsigned", "overloaded":
-		return false
-	default:
-		return !strings.HasSuffix(e.Detail, "not carried out.")
-	}
-}
-
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
-
-// UnknownOutcomeError is a create that may have been carried out: it was sent, and no
-// answer tells. To send it again may start a second export. Its text says where to look.
-type UnknownOutcomeError struct {
-	// SentAt is when the create was sent, by this machine's clock.
-	SentAt time.Time
-	// Err is what went wrong.
-	Err *Error
-}
-
-func (e *UnknownOutcomeError) Error() string {
-	return fmt.Sprintf("%v; it may have been carried out all the same: before you repeat it, %s", e.Err, e.advice())
-}
-
-// advice says how to find out.
-func (e *UnknownOutcomeError) advice() string {
-	if strings.HasSuffix(strings.ToLower(e.Err.Operation), "createexportbucket") {
-		return "look for the bucket in the list of the group's export buckets"
-	}
-	return "look for the snapshot's id in the list of the cluster's export jobs"
-}
-
-// Is reports whether kind is [ErrUnknownOutcome].
-func (e *UnknownOutcomeError) Is(kind error) bool { return kind == ErrUnknownOutcome }
-
-// Unwrap returns Err.
-func (e *UnknownOutcomeError) Unwrap() error { return e.Err }

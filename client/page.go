@@ -10,15 +10,15 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// ListOptions choose one page of a list, or where the reading of all pages begins.
+// ListOptions choose one page of a list, or the page at which reading all of them begins.
 type ListOptions struct {
-	// PageNum is the page, counted from 1; 0 means 1.
+	// PageNum is the number of the page, from 1; 0 means 1.
 	PageNum int
-	// ItemsPerPage is how many items make a page, 1 to 500; 0 means 100.
+	// ItemsPerPage is how many items a page has, 1 to 500; 0 means 100.
 	ItemsPerPage int
 }
 
-// maxItems is the largest page.
+// maxItems is how many items a page has at most.
 const maxItems = 500
 
 // Page is one page of a list. It encodes as JSON in Atlas's form, without the links.
@@ -26,11 +26,11 @@ type Page[T any] struct {
 	Results    []T `json:"results"`
 	TotalCount int `json:"totalCount"` // how many items all pages hold
 
-	more  bool // a link says that another page follows
-	links bool // there are links at all
+	linksNext bool // a link leads to another page
+	hasLinks  bool // there are links at all
 }
 
-// pageForm is a page as Atlas writes it, of results in the form F.
+// pageForm is a page as Atlas writes it. Its results are in the form F.
 type pageForm[F form[T], T any] struct {
 	Results    []F        `json:"results"`
 	TotalCount int        `json:"totalCount"`
@@ -49,15 +49,15 @@ func (f pageForm[F, T]) read() (*Page[T], error) {
 		}
 		page.Results[i] = *result
 	}
-	page.links = len(f.Links) > 0
+	page.hasLinks = len(f.Links) > 0
 	for _, link := range f.Links {
-		page.more = page.more || orZero(link.Rel) == "next"
+		page.linksNext = page.linksNext || orZero(link.Rel) == "next"
 	}
 	return page, nil
 }
 
-// pages yields what read returns for one page after the other. Of the link to the next page
-// only its being there counts: where it points is for the server to know.
+// pages yields the results of one page after the other, as read returns them. It uses the link
+// to the next page only to know that there is another page, and ignores where the link leads.
 func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		var last *Page[T]
@@ -73,8 +73,8 @@ func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page
 					return
 				}
 			}
-			// Without links only a page that is not full is surely the last.
-			more := page.more || !page.links && len(page.Results) >= cmp.Or(o.ItemsPerPage, 100)
+			// Where there are no links, a page is surely the last only if it is not full.
+			more := page.linksNext || !page.hasLinks && len(page.Results) >= cmp.Or(o.ItemsPerPage, 100)
 			switch {
 			case !more:
 				return
@@ -87,7 +87,7 @@ func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page
 	}
 }
 
-// orNil returns nil for the zero value, which is how the generated types spell "absent".
+// orNil returns nil for the zero value. In the generated types, nil is a member that is absent.
 func orNil[T comparable](v T) *T {
 	var zero T
 	if v == zero {

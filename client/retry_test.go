@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/sim"
 )
 
@@ -111,7 +112,7 @@ func TestWorthAnotherTry(t *testing.T) {
 		t.Run(strings.TrimSpace(strconv.Itoa(test.status)+" "+test.kind), func(t *testing.T) {
 			t.Parallel()
 			tries := 0
-			c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: 1, MaxResponse: 1 << 10, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: 1, MaxResponse: 1 << 10, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 				tries++
 				a := answer(r, test.status, test.body)
 				a.Header.Set("Gateway-Error", test.kind)
@@ -162,7 +163,7 @@ func TestRetriesEnd(t *testing.T) {
 
 	// A context that is cancelled between two tries: both reasons are found.
 	ctx, cancel := context.WithCancel(t.Context())
-	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"60"}}, Body: closing{strings.NewReader("{}"), cancel}, Request: r}, nil
 	})})
 	_, err := c.GetExport(ctx, group, cluster, nobody)
@@ -195,7 +196,7 @@ func TestRetryAfter(t *testing.T) {
 		"Mon, 10 Aug 2020 03:28:25 GMT": 0,
 		"Mon, 10 Aug 2099 03:28:25 GMT": 24 * time.Hour,
 	} {
-		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {value}}, Body: http.NoBody, Request: r}, nil
 		})})
 		_, err := c.GetExport(t.Context(), group, cluster, nobody)

@@ -232,11 +232,6 @@ func kindOf(t testing.TB, err error) string {
 	return strings.Join(kinds, " ")
 }
 
-// roundTripper is a transport of a test's own.
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
 // answer is a response in JSON.
 func answer(r *http.Request, status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}

@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// violations collects what is wrong with a request that was not sent. The rules are the
-// contract's; a test holds them against it. The values are not repeated: what stands in a
-// wrong place may be a secret.
+// violations collects the mistakes in a request. The rules are those of the contract; a test
+// compares them with it. Descriptions do not repeat a value, since a value in a wrong place may
+// be a secret.
 type violations []Violation
 
 var errInvalid = errors.New("not sent, since it breaks the contract")
 
-// err is the error of a call that is not sent, or nil.
+// err returns the error of an operation that is not sent, or nil if there are no violations.
 func (v violations) err(operation string) error {
 	if len(v) == 0 {
 		return nil
@@ -27,7 +27,7 @@ func (v *violations) add(field, format string, args ...any) {
 	*v = append(*v, Violation{Field: field, Description: fmt.Sprintf(format, args...)})
 }
 
-// required reports whether a value is there, and adds a violation if it isn't.
+// required adds a violation if a value is empty, and reports whether it is not.
 func (v *violations) required(field, value string) bool {
 	if value == "" {
 		v.add(field, "is required")
@@ -35,7 +35,7 @@ func (v *violations) required(field, value string) bool {
 	return value != ""
 }
 
-// id checks an id as Atlas makes them.
+// id checks an id of Atlas.
 func (v *violations) id(field, value string) {
 	if v.required(field, value) && !objectID(value) {
 		v.add(field, "is not 24 hexadecimal digits in lower case")
@@ -59,13 +59,13 @@ var (
 	serviceURLPattern = regexp.MustCompile(`^https://[A-Za-z0-9-]+\.blob\.core\.windows\.net/[A-Za-z0-9$-]+$`)
 )
 
-// bucket checks the path of one bucket.
+// bucket checks the parameters of the path of one bucket.
 func (v *violations) bucket(groupID, exportBucketID string) {
 	v.id("groupId", groupID)
 	v.id("exportBucketId", exportBucketID)
 }
 
-// inCluster checks the path of a cluster's jobs.
+// inCluster checks the parameters of the path of a cluster's jobs.
 func (v *violations) inCluster(groupID, clusterName string) {
 	v.id("groupId", groupID)
 	v.cluster(clusterName)
@@ -92,7 +92,7 @@ func (v *violations) bucketName(value string) {
 	}
 }
 
-// text checks what encoding/json would change silently.
+// text refuses what is not UTF-8: encoding/json would replace it without an error.
 func (v *violations) text(field, value string) bool {
 	if !utf8.ValidString(value) {
 		v.add(field, "is not valid UTF-8")

@@ -8,32 +8,34 @@ import (
 	"time"
 )
 
-// WaitOptions say how [Client.WaitForExport] waits. The zero value is for exports of minutes.
+// WaitOptions say how [Client.WaitForExport] waits. The zero value is for exports that take
+// minutes.
 type WaitOptions struct {
-	// Interval is the first pause between two looks; 0 means 2 s. Each pause is longer than
-	// the one before, by half, until MaxInterval; 0 means 30 s. A fifth of each is left to
-	// chance, so that many who wait don't look at once.
+	// Interval is the first pause between two reads of the job; 0 means 2 s. Each pause is half
+	// as long again as the one before, up to MaxInterval; 0 means 30 s. A random part of up to a
+	// fifth is taken off each, so that many programs that wait don't read at the same time.
 	Interval, MaxInterval time.Duration
-	// Progress, if not nil, is called after each look.
+	// Progress, if not nil, is called after each read.
 	Progress func(ExportProgress)
 }
 
-// ExportProgress is what one look at a job found.
+// ExportProgress is the result of one read of a job.
 type ExportProgress struct {
-	// Job is the job as it was last seen; nil if no look has succeeded yet.
+	// Job is the job as it was read last; nil if no read has succeeded yet.
 	Job *ExportJob
-	// Err is why this look failed; nil if it did not. It does not end the waiting.
+	// Err is why this read failed; nil if it did not. It does not end the wait.
 	Err error
-	// Next is how long the pause until the next look is; 0 after the last.
+	// Next is how long the pause until the next read is; 0 after the last.
 	Next time.Duration
 }
 
-// WaitForExport looks at a job until it ends, and returns it. Looks that fail do not end the
-// waiting if another may succeed: a network that is down, a gateway that restarts, a rate limit,
-// a 5xx. It honours Retry-After. Without a deadline in ctx it waits for as long as it takes.
+// WaitForExport reads a job until it ends, and returns it. A read that fails does not end the
+// wait if another may succeed, as when the network is down, a gateway restarts, or the answer
+// is a rate limit or a 5xx. WaitForExport honours Retry-After. Without a deadline in ctx it
+// waits for as long as the job runs.
 //
 // The error is an [*ExportError] with the reason if the job failed or was cancelled, a
-// [*WaitError] if ctx ended first, or the [*Error] that no further look would mend.
+// [*WaitError] if ctx ended first, or the [*Error] of a read if another read would fail too.
 func (c *Client) WaitForExport(ctx context.Context, groupID, clusterName, exportID string, o WaitOptions) (*ExportJob, error) {
 	return wait(ctx, o, func() (*ExportJob, error) { return c.getExport(ctx, 0, groupID, clusterName, exportID) })
 }
@@ -43,21 +45,21 @@ func (v *V1) WaitForExport(ctx context.Context, groupID, clusterName, exportID s
 	return wait(ctx, o, func() (*ExportJob, error) { return v.getExport(ctx, 0, groupID, clusterName, exportID) })
 }
 
-func wait(ctx context.Context, o WaitOptions, look func() (*ExportJob, error)) (*ExportJob, error) {
+func wait(ctx context.Context, o WaitOptions, read func() (*ExportJob, error)) (*ExportJob, error) {
 	longest := cmp.Or(max(o.MaxInterval, 0), 30*time.Second)
 	interval := min(cmp.Or(max(o.Interval, 0), 2*time.Second), longest)
 	var (
-		seen *ExportJob
-		last error
+		seen *ExportJob // as it was read last
+		last error      // of the last read
 	)
 	for {
-		job, err := look()
+		job, err := read()
 		var failed *Error
 		switch {
 		case err == nil:
 			seen = job
 		case ctx.Err() != nil:
-			return nil, &WaitError{Job: seen, Last: last, Err: over(ctx)}
+			return nil, &WaitError{Job: seen, Last: last, Err: contextError(ctx)}
 		case !errors.As(err, &failed) || !failed.transient:
 			return nil, err
 		}
@@ -65,10 +67,10 @@ func wait(ctx context.Context, o WaitOptions, look func() (*ExportJob, error)) (
 		ended := err == nil && job.State.Ended()
 		var pause time.Duration
 		if !ended {
-			chance := rand.N(interval/5 + 1)
-			pause = interval - chance
+			random := rand.N(interval/5 + 1)
+			pause = interval - random
 			if failed != nil && failed.RetryAfter > 0 {
-				pause = max(pause, failed.RetryAfter+chance)
+				pause = max(pause, failed.RetryAfter+random)
 			}
 		}
 		if o.Progress != nil {
@@ -87,10 +89,10 @@ func wait(ctx context.Context, o WaitOptions, look func() (*ExportJob, error)) (
 	}
 }
 
-// ExportError is a job that ended without success: it is [ErrExportFailed] or
+// ExportError says that a job failed or was cancelled; it is [ErrExportFailed] or
 // [ErrExportCancelled].
 type ExportError struct {
-	// Job is the job as it ended; its StateReason says why, if Atlas gave a reason.
+	// Job is the job at its end. Its StateReason says why it failed, if Atlas gives a reason.
 	Job *ExportJob
 }
 
@@ -106,18 +108,18 @@ func (e *ExportError) Error() string {
 	return text
 }
 
-// Is reports whether kind is that of the job's state.
+// Is reports whether kind is the one for the job's state.
 func (e *ExportError) Is(kind error) bool {
 	return kind == ErrExportFailed && e.Job.State == Failed || kind == ErrExportCancelled && e.Job.State == Cancelled
 }
 
-// WaitError is a wait that its context ended. The job goes on.
+// WaitError says that the context ended before the job did. The job continues.
 type WaitError struct {
-	// Job is the job as it was last seen; nil if no look succeeded.
+	// Job is the job as it was read last; nil if no read succeeded.
 	Job *ExportJob
-	// Last is why the last look failed; nil if it did not.
+	// Last is why the last read failed; nil if it did not.
 	Last error
-	// Err is the context's.
+	// Err is the error of the context.
 	Err error
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
@@ -379,7 +380,7 @@ func TestWaitForExportPauses(t *testing.T) {
 // A state that Atlas invents later has not ended.
 func TestUnknownState(t *testing.T) {
 	states := []string{"Verifying", "Paused", "Successful"}
-	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 		state := states[0]
 		states = states[1:]
 		return answer(r, 200, `{"id":"`+nobody+`","state":"`+state+`"}`), nil
