@@ -12,8 +12,8 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// BenchmarkCalls is what a call costs with this client and with the bare generated one, over
-// loopback to a server that answers without looking: a job, a page of 100 jobs, a create.
+// BenchmarkCalls measures a call with this client and one with the bare generated client, over
+// loopback to a server that checks nothing: a job, a page of 100 jobs, a create.
 func BenchmarkCalls(b *testing.B) {
 	job := `{"id":"` + nobody + `","state":"InProgress","snapshotId":"6a01e0b45be2d84417c09f10","exportBucketId":"65a9d3e1f20b4c7788990011","createdAt":"2026-08-10T03:28:25Z",` +
 		`"customData":[{"key":"exported by","value":"nightly"}],"exportStatus":{"exportedCollections":21,"totalCollections":42},` +

@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The environment names one base URL and one credential, or none, or is refused; errors name
+// The environment holds at most one base URL and one credential, or is refused. Errors name
 // variables and never values.
 func TestFromEnviron(t *testing.T) {
 	const (
@@ -184,7 +184,7 @@ func TestOneOrigin(t *testing.T) {
 	}
 }
 
-// What BeforeSend sees, and that its error ends the call with nothing sent.
+// What BeforeSend sees. Its error ends the call, and nothing is sent.
 func TestBeforeSend(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	var lines []string
@@ -234,8 +234,8 @@ func TestBeforeSend(t *testing.T) {
 	}
 }
 
-// Over TLS the server is checked against the system's certificates, or those of a Transport
-// of the caller's own.
+// Over TLS the server is checked against the system's certificates, or against those of the
+// Transport in the configuration.
 func TestTLS(t *testing.T) {
 	borrowed := httptest.NewUnstartedServer(nil) // its certificate is for 127.0.0.1
 	borrowed.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -258,16 +258,16 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%s: %v", m.name, err)
 		}
 	}
-	// One connection for each method: what no other try would mend is not tried again.
+	// One connection for each method: there is no retry where it would fail too.
 	if n := atlas.Counts().Connections; n != int64(len(methods)) || atlas.Counts().Requests != 0 {
 		t.Errorf("%d connections for %d methods, %d requests", n, len(methods), atlas.Counts().Requests)
 	}
 }
 
-// Of the environment no proxy is taken: TestMain names one that does not exist.
+// The environment's proxy is not used: TestMain names one that does not exist.
 func TestNoProxy(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	// Nothing proxies loopback; the unspecified address reaches it, and is none.
+	// net/http uses no proxy for loopback. The unspecified address leads there, and is another.
 	base := strings.Replace(atlas.URL(), "127.0.0.1", "0.0.0.0", 1)
 	if _, err := newClient(t, client.Config{BaseURL: base, Credential: key, MaxRetries: -1}).ExportsPage(t.Context(), group, cluster, client.ListOptions{}); err != nil {
 		t.Error(err)

@@ -36,7 +36,7 @@ func compiled(t testing.TB) *contract.Contract {
 
 var errDry = errors.New("dry run")
 
-// sent returns what a method of a client sends; nil if the client refuses to.
+// sent returns the request of a method of the client; nil if the client refuses to send it.
 func sent(t *testing.T, call func(c *client.Client) error) *http.Request {
 	t.Helper()
 	var request *http.Request
@@ -92,82 +92,99 @@ func TestRequestsAreOfTheContract(t *testing.T) {
 	}
 }
 
-// What the client finds invalid is what the contract finds invalid, in the same places.
-func TestValidate(t *testing.T) {
-	c := compiled(t)
-	check := func(target, body string) []string {
-		t.Helper()
-		match, err := c.Match("POST", target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], []byte(body), 1000)
-		var invalid *contract.ValidationError
-		var fields []string
-		if errors.As(err, &invalid) {
-			for _, violation := range invalid.Violations {
-				fields = append(fields, violation.Field)
-			}
-		}
-		return fields
+// contractFields returns the fields that the contract finds invalid in the body of a POST.
+func contractFields(t *testing.T, c *contract.Contract, target, body string) []string {
+	t.Helper()
+	match, err := c.Match("POST", target)
+	if err != nil {
+		t.Fatal(err)
 	}
-	found := func(err error) []string {
-		t.Helper()
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, client.ErrInvalid) {
-			t.Fatal(err)
-		}
-		var fields []string
-		for _, violation := range asError(t, err).Violations {
+	_, err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], []byte(body), 1000)
+	var invalid *contract.ValidationError
+	var fields []string
+	if errors.As(err, &invalid) {
+		for _, violation := range invalid.Violations {
 			fields = append(fields, violation.Field)
 		}
-		return fields
 	}
-	equal := func(what, value string, contract, client []string) {
+	slices.Sort(fields)
+	return slices.Compact(fields) // a value that is too short and of the wrong form is there twice
+}
+
+// clientFields returns the fields that the client finds invalid.
+func clientFields(t *testing.T, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, client.ErrInvalid) {
+		t.Fatal(err)
+	}
+	var fields []string
+	for _, violation := range asError(t, err).Violations {
+		fields = append(fields, violation.Field)
+	}
+	slices.Sort(fields)
+	return fields
+}
+
+// object returns a JSON object of texts.
+func object(t *testing.T, members ...string) string {
+	t.Helper()
+	object := map[string]any{}
+	for i := 0; i < len(members); i += 2 {
+		object[members[i]] = members[i+1]
+	}
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(encoded)
+}
+
+const (
+	role        = "65a9d2f4f20b4c7788990001"
+	bucketsPath = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
+	exportsPath = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
+)
+
+// texts are values that a member or parameter may or may not have.
+var texts = []string{
+	role, role[:23], role + "0", strings.ToUpper(role), role[:23] + "g", role[:23] + "\n", strings.Repeat("٣", 24), strings.Repeat("٣", 12),
+	"", "a", "ab", "abc", "-abc", "a_b", "a.b", "a/b", "..", "orders", "Orders-2", "orders\n", "órdenes",
+	strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 65),
+	strings.Repeat("😀", 1), strings.Repeat("😀", 2), strings.Repeat("😀", 31), strings.Repeat("😀", 32), strings.Repeat("é", 63), strings.Repeat("é", 64),
+	"https://acmestore.blob.core.windows.net/snapshots", "https://a.blob.core.windows.net/b", "https://.blob.core.windows.net/ab", "https://a.blob.core.windows.net/",
+	"http://acmestore.blob.core.windows.net/snapshots", "https://acmestore.blob.core.windows.net/a/b", "https://acmestore.blob.core.windows.net/$root",
+	"https://acmestoreXblob.core.windows.net/snapshots", "https://a.blob.core.windows.net/" + strings.Repeat("a", 2016), "https://a.blob.core.windows.net/" + strings.Repeat("a", 2017),
+}
+
+// What the client finds invalid in a body is what the contract finds invalid, in the same places.
+func TestValidate(t *testing.T) {
+	c := compiled(t)
+	equal := func(what, value string, target, body string, err error) {
 		t.Helper()
-		slices.Sort(contract)
-		slices.Sort(client)
-		contract = slices.Compact(contract) // the contract names a value that is too short and of the wrong form twice
-		if diff := cmp.Diff(contract, client); diff != "" {
+		if diff := cmp.Diff(contractFields(t, c, target, body), clientFields(t, err)); diff != "" {
 			t.Errorf("%s %q (-contract +client):\n%s", what, value, diff)
 		}
 	}
-	text := func(members ...string) string {
-		object := map[string]any{}
-		for i := 0; i < len(members); i += 2 {
-			object[members[i]] = members[i+1]
-		}
-		encoded, err := json.Marshal(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(encoded)
-	}
-	const role = "65a9d2f4f20b4c7788990001"
-	buckets := "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
-	exports := "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
-	values := []string{
-		role, role[:23], role + "0", strings.ToUpper(role), role[:23] + "g", role[:23] + "\n", strings.Repeat("٣", 24), strings.Repeat("٣", 12),
-		"", "a", "ab", "abc", "-abc", "a_b", "a.b", "a/b", "..", "orders", "Orders-2", "orders\n", "órdenes",
-		strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 65),
-		strings.Repeat("😀", 1), strings.Repeat("😀", 2), strings.Repeat("😀", 31), strings.Repeat("😀", 32), strings.Repeat("é", 63), strings.Repeat("é", 64),
-		"https://acmestore.blob.core.windows.net/snapshots", "https://a.blob.core.windows.net/b", "https://.blob.core.windows.net/ab", "https://a.blob.core.windows.net/",
-		"http://acmestore.blob.core.windows.net/snapshots", "https://acmestore.blob.core.windows.net/a/b", "https://acmestore.blob.core.windows.net/$root",
-		"https://acmestoreXblob.core.windows.net/snapshots", "https://a.blob.core.windows.net/" + strings.Repeat("a", 2016), "https://a.blob.core.windows.net/" + strings.Repeat("a", 2017),
-	}
-	for _, v := range values {
-		equal("snapshotId", v, check(exports, text("snapshotId", v, "exportBucketId", role)), found(client.ExportRequest{SnapshotID: v, ExportBucketID: role}.Validate()))
-		equal("both ids", v, check(exports, text("snapshotId", v, "exportBucketId", v)), found(client.ExportRequest{SnapshotID: v, ExportBucketID: v}.Validate()))
-		equal("AWS", v, check(buckets, text("cloudProvider", "AWS", "bucketName", v, "iamRoleId", v)), found(client.AWSBucket{BucketName: v, IAMRoleID: v}.Validate()))
-		equal("GCP", v, check(buckets, text("cloudProvider", "GCP", "bucketName", v, "roleId", v)), found(client.GCPBucket{BucketName: v, RoleID: v}.Validate()))
-		equal("Azure", v, check(buckets, text("cloudProvider", "AZURE", "serviceUrl", v, "roleId", v)), found(client.AzureBucket{ServiceURL: v, RoleID: v}.Validate()))
-		if v != "" { // which is none
+	for _, v := range texts {
+		equal("snapshotId", v, exportsPath, object(t, "snapshotId", v, "exportBucketId", role), client.ExportRequest{SnapshotID: v, ExportBucketID: role}.Validate())
+		equal("both ids", v, exportsPath, object(t, "snapshotId", v, "exportBucketId", v), client.ExportRequest{SnapshotID: v, ExportBucketID: v}.Validate())
+		equal("AWS", v, bucketsPath, object(t, "cloudProvider", "AWS", "bucketName", v, "iamRoleId", v), client.AWSBucket{BucketName: v, IAMRoleID: v}.Validate())
+		equal("GCP", v, bucketsPath, object(t, "cloudProvider", "GCP", "bucketName", v, "roleId", v), client.GCPBucket{BucketName: v, RoleID: v}.Validate())
+		equal("Azure", v, bucketsPath, object(t, "cloudProvider", "AZURE", "serviceUrl", v, "roleId", v), client.AzureBucket{ServiceURL: v, RoleID: v}.Validate())
+		if v != "" { // which means no name
 			url := "https://acmestore.blob.core.windows.net/snapshots"
-			equal("Azure name", v, check(buckets, text("cloudProvider", "AZURE", "serviceUrl", url, "roleId", role, "bucketName", v)), found(client.AzureBucket{ServiceURL: url, RoleID: role, BucketName: v}.Validate()))
+			equal("Azure name", v, bucketsPath, object(t, "cloudProvider", "AZURE", "serviceUrl", url, "roleId", role, "bucketName", v), client.AzureBucket{ServiceURL: url, RoleID: role, BucketName: v}.Validate())
 		}
-		// Path parameters: what the client sends, the contract takes; what it doesn't, it refuses.
+	}
+}
+
+// The client sends the path parameters that the contract allows, and no others.
+func TestPathParameters(t *testing.T) {
+	c := compiled(t)
+	for _, v := range texts {
 		for name, path := range map[string]struct {
 			target string
 			call   func(c *client.Client) error
@@ -178,10 +195,10 @@ func TestValidate(t *testing.T) {
 			"clusterName": {"/api/atlas/v2/groups/" + group + "/clusters/" + v + "/backup/exports", func(c *client.Client) error {
 				return dropResult(c.ExportsPage(t.Context(), group, v, client.ListOptions{}))
 			}},
-			"exportId": {exports + "/" + v, func(c *client.Client) error {
+			"exportId": {exportsPath + "/" + v, func(c *client.Client) error {
 				return dropResult(c.GetExport(t.Context(), group, cluster, v))
 			}},
-			"exportBucketId": {buckets + "/" + v, func(c *client.Client) error {
+			"exportBucketId": {bucketsPath + "/" + v, func(c *client.Client) error {
 				return dropResult(c.GetExportBucket(t.Context(), group, v))
 			}},
 		} {
@@ -197,18 +214,24 @@ func TestValidate(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range []client.ListOptions{{PageNum: -1}, {ItemsPerPage: -1}, {ItemsPerPage: 501}, {PageNum: -1, ItemsPerPage: 501}} {
-		if sent(t, func(c *client.Client) error { return dropResult(c.ExportsPage(t.Context(), group, cluster, o)) }) != nil {
-			t.Errorf("%+v was sent", o)
-		}
-	}
-	for _, o := range []client.ListOptions{{}, {PageNum: 1, ItemsPerPage: 1}, {PageNum: 7, ItemsPerPage: 500}} {
-		if sent(t, func(c *client.Client) error { return dropResult(c.ExportsPage(t.Context(), group, cluster, o)) }) == nil {
-			t.Errorf("%+v was not sent", o)
-		}
-	}
+}
 
-	// What encoding/json would change silently, and what has no form in the contract.
+// Which pages of a list can be asked for.
+func TestListOptions(t *testing.T) {
+	for o, allowed := range map[client.ListOptions]bool{
+		{PageNum: -1}: false, {ItemsPerPage: -1}: false, {ItemsPerPage: 501}: false, {PageNum: -1, ItemsPerPage: 501}: false,
+		{}: true, {PageNum: 1, ItemsPerPage: 1}: true, {PageNum: 7, ItemsPerPage: 500}: true,
+	} {
+		request := sent(t, func(c *client.Client) error { return dropResult(c.ExportsPage(t.Context(), group, cluster, o)) })
+		if (request != nil) != allowed {
+			t.Errorf("%+v: sent is %v", o, request != nil)
+		}
+	}
+}
+
+// What encoding/json would change without an error, and what has no form in the contract.
+func TestInvalidRequests(t *testing.T) {
+	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"})
 	bad := "a\xffb"
 	for name, test := range map[string]struct {
 		err  error
@@ -218,13 +241,13 @@ func TestValidate(t *testing.T) {
 			"client: not sent, since it breaks the contract: /customData/1/key is not valid UTF-8; /customData/1/value is not valid UTF-8"},
 		"a bucket's name": {client.GCPBucket{BucketName: bad, RoleID: role}.Validate(),
 			"client: not sent, since it breaks the contract: /bucketName is not valid UTF-8"},
-		"no bucket": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).CreateExportBucket(t.Context(), group, nil)),
+		"no bucket": {dropResult(c.CreateExportBucket(t.Context(), group, nil)),
 			"client: createExportBucket: not sent, since it breaks the contract: the body is required"},
-		"private networking in v1.0": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).V1().CreateExportBucket(t.Context(), group, client.AWSBucket{BucketName: "abc", IAMRoleID: role, RequirePrivateNetworking: true})),
+		"private networking in v1.0": {dropResult(c.V1().CreateExportBucket(t.Context(), group, client.AWSBucket{BucketName: "abc", IAMRoleID: role, RequirePrivateNetworking: true})),
 			"client: v1CreateExportBucket: not sent, since it breaks the contract: /requirePrivateNetworking is not known to v1.0"},
-		"everything": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).V1().CreateExport(t.Context(), "a", "b!", client.ExportRequest{})),
+		"everything": {dropResult(c.V1().CreateExport(t.Context(), "a", "b!", client.ExportRequest{})),
 			"client: v1CreateBackupExport: not sent, since it breaks the contract: groupId is not 24 hexadecimal digits in lower case; clusterName is not a cluster name: at most 64 letters, digits and hyphens, not a hyphen first; /snapshotId is required; /exportBucketId is required"},
-		"a search": {dropResult(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1"}).FindExport(t.Context(), group, cluster, "a", time.Time{})),
+		"a search": {dropResult(c.FindExport(t.Context(), group, cluster, "a", time.Time{})),
 			"client: listBackupExports: not sent, since it breaks the contract: snapshotId is not 24 hexadecimal digits in lower case"},
 	} {
 		if test.err == nil || test.err.Error() != test.want || !errors.Is(test.err, client.ErrInvalid) {
@@ -233,7 +256,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// The results have every member that the contract gives an answer, by its name, but the links.
+// The results have every member that an answer has in the contract, under the same name, except
+// the links.
 func TestResultsHaveEveryMember(t *testing.T) {
 	members := func(types ...any) map[string]bool {
 		names := map[string]bool{}
@@ -248,7 +272,7 @@ func TestResultsHaveEveryMember(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		want, got map[string]bool
-		other     []string // read under another name
+		other     []string // members that the client has under another name
 	}{
 		"job":       {members(gen.ExportJob{}, gen.V1ExportJob{}), members(client.ExportJob{}), []string{"errMsg"}},
 		"bucket":    {members(gen.ExportBucket{}, gen.V1ExportBucket{}), members(client.ExportBucket{}), []string{"id"}},
@@ -273,7 +297,7 @@ func TestResultsHaveEveryMember(t *testing.T) {
 	}
 }
 
-// Answers of either generation, and those that are none.
+// Answers of either generation, and answers that are not what was asked for.
 func TestAnswers(t *testing.T) {
 	get := func(t *testing.T, body string, call func(*client.Client) (any, error)) (any, error) {
 		return call(newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
@@ -294,7 +318,7 @@ func TestAnswers(t *testing.T) {
 		{`{"id":"` + nobody + `","state":"Failed","errMsg":"no","stateReason":{"errorCode":"B"}}`, job, &client.ExportJob{ID: nobody, State: client.Failed, StateReason: &client.StateReason{ErrorCode: "B"}}},
 		{`{"id":"` + nobody + `","state":"Later","unknown":[{}],"components":[],"customData":[{"key":"k"}],"createdAt":"2021-03-25T16:49:23Z"}`, job,
 			&client.ExportJob{ID: nobody, State: "Later", Components: []client.ExportComponent{}, CustomData: []client.CustomData{{Key: "k"}}, CreatedAt: time.Date(2021, 3, 25, 16, 49, 23, 0, time.UTC)}},
-		{`{"id":"6a01e0b45be2d84417c09f10","state":"Successful"}`, job, nil}, // another
+		{`{"id":"6a01e0b45be2d84417c09f10","state":"Successful"}`, job, nil}, // another job
 		{`{"_id":"a","id":"b","cloudProvider":"OCI"}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: "OCI"}},
 		{`{"id":"b","cloudProvider":"AWS"}`, bucket, &client.ExportBucket{ID: "b", CloudProvider: client.AWS}},
 		{`{"state":"Queued"}`, job, nil},
@@ -322,13 +346,13 @@ func TestAnswers(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v (-want +got):\n%s", test.body, err, diff)
 		}
-		// What is written can be read again.
+		// A result that is encoded can be read again.
 		encoded, err := json.Marshal(got)
 		if err != nil {
 			t.Fatal(err)
 		}
 		again, err := get(t, string(encoded), test.call)
-		// An empty list is left out when it is written.
+		// An empty list is not encoded.
 		if j, ok := test.want.(*client.ExportJob); ok && len(j.Components) == 0 {
 			j.Components = nil
 		}
@@ -338,8 +362,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A list ends where no next page is linked, at the first error, and when the caller has
-// enough.
+// A list ends where there is no link to a next page, at the first error, and when the caller
+// stops.
 func TestListsEnd(t *testing.T) {
 	pages := []string{
 		`{"results":[{"_id":"a","cloudProvider":"AWS"},{"_id":"b","cloudProvider":"AWS"}],"links":[{"rel":"self"},{"rel":"next","href":"https://elsewhere.example.com/"}]}`,

@@ -45,7 +45,7 @@ func TestCreatesAreSentOnce(t *testing.T) {
 	}
 }
 
-// Of several jobs of a snapshot the newest is found.
+// FindExport finds the newest of several jobs of a snapshot.
 func TestFindNewest(t *testing.T) {
 	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
 		c := newClient(t, way)
@@ -63,7 +63,7 @@ func TestFindNewest(t *testing.T) {
 	})
 }
 
-// A create that never left, in each way that can be told.
+// A create that was not sent, for each reason that the client can know.
 func TestNotSent(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,7 +81,7 @@ func TestNotSent(t *testing.T) {
 	for name, test := range map[string]struct {
 		ctx    context.Context
 		config client.Config
-		cause  error // that errors.Is finds
+		cause  error // which errors.Is finds
 	}{
 		"nobody listens":          {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String()}, syscall.ECONNREFUSED},
 		"nobody listens, digest":  {t.Context(), client.Config{BaseURL: "http://" + dead.Addr().String(), Credential: key}, syscall.ECONNREFUSED},
@@ -107,7 +107,7 @@ func TestNotSent(t *testing.T) {
 	}
 }
 
-// A create that left, and whose context or Timeout ends before the answer.
+// A create that was sent, and whose context or Timeout ends before the answer.
 func TestEndsWhileSending(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(time.Minute)}}})
 	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
@@ -123,7 +123,7 @@ func TestEndsWhileSending(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 
-	// Refused for its nonce, and not sent with another.
+	// The create is refused for its nonce, and not sent with another one.
 	ctx, cancel = context.WithCancel(t.Context())
 	c = newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 		if r.Header.Get("Authorization") != "" {
@@ -166,7 +166,7 @@ func TestEndsWhileSending(t *testing.T) {
 	}
 }
 
-// Creates of one client at the same time: of each is known whether it was sent.
+// Of several creates at the same time, the client knows for each whether it was sent.
 func TestCreatesAtOnce(t *testing.T) {
 	const arrives, fails = "65a9d3e1f20b4c7788990011", "65a9d3e1f20b4c7788990022" // the buckets
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

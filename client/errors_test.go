@@ -12,7 +12,7 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// The text of errors is one line, bounded, and moves no cursor.
+// The text of an error is one line, is bounded, and holds no control characters.
 func TestErrorText(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"error":404,"errorCode":"CLUSTER_NOT_FOUND","detail":"No cluster named x."}`:                                          "client: getBackupExport: 404 CLUSTER_NOT_FOUND: No cluster named x.",
@@ -37,7 +37,7 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// A 403 or 404 of something else on the way says nothing of what was asked for.
+// A 403 or 404 of something between client and Atlas says nothing about what was asked for.
 func TestAnswersOfOthers(t *testing.T) {
 	for status, kind := range map[int]error{403: client.ErrForbidden, 404: client.ErrNotFound} {
 		for body, is := range map[string]bool{"<html>blocked</html>": false, `{"error":` + strconv.Itoa(status) + `,"errorCode":"X"}`: true} {
@@ -54,7 +54,7 @@ func TestAnswersOfOthers(t *testing.T) {
 	}
 }
 
-// endless is content without an end, which counts what is read of it.
+// endless is content without an end. It counts the bytes that are read.
 type endless struct{ read int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -65,8 +65,8 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func (e *endless) Close() error { return nil }
 
-// Of an answer no more is read than MaxResponse, whatever its status, and a read of one
-// that is too large is not tried again.
+// The client reads no more of an answer than MaxResponse, whatever the status. There is no retry
+// after an answer that is too large.
 func TestEndlessAnswers(t *testing.T) {
 	for _, status := range []int{200, 302, 404, 503} {
 		var content endless

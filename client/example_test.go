@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +41,7 @@ func start() (atlas *sim.Server, c *client.Client, stop func()) {
 	}
 }
 
-// startExport returns a job that is under way.
+// startExport starts an export, and returns the job.
 func startExport(c *client.Client, snapshotID string) *client.ExportJob {
 	bucket, err := c.CreateExportBucket(context.Background(), groupID, client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: roleID})
 	if err != nil {
@@ -74,7 +73,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	atlas.Advance(12 * time.Minute) // at Atlas, this takes its time
+	atlas.Advance(12 * time.Minute) // at Atlas, an export takes its time
 	job, err = c.WaitForExport(ctx, groupID, clusterName, job.ID, client.WaitOptions{})
 	if err != nil {
 		log.Fatal(err)
@@ -134,7 +133,7 @@ func ExampleFromEnviron() {
 	// client: MONGODB_ATLAS_CLIENT_ID is set, and MONGODB_ATLAS_CLIENT_SECRET is not
 }
 
-// A dry run: what would be sent is printed, and nothing is.
+// A dry run: the request is printed, and not sent.
 func ExampleConfig_beforeSend() {
 	dryRun := errors.New("dry run")
 	c, err := client.New(client.Config{
@@ -166,272 +165,7 @@ func ExampleConfig_beforeSend() {
 	// true
 }
 
-// The three kinds of buckets are one type; another can't be made.
-func ExampleClient_CreateExportBucket() {
-	_, c, stop := start()
-	defer stop()
-	for _, request := range []client.BucketRequest{
-		client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: roleID},
-		client.AzureBucket{ServiceURL: "https://acmestore.blob.core.windows.net/snapshots", RoleID: roleID},
-		client.GCPBucket{BucketName: "acme-snapshots", RoleID: roleID},
-	} {
-		bucket, err := c.CreateExportBucket(context.Background(), groupID, request)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(bucket.CloudProvider, cmp.Or(bucket.BucketName, bucket.ServiceURL))
-	}
-	// Output:
-	// AWS acme-snapshots
-	// AZURE https://acmestore.blob.core.windows.net/snapshots
-	// GCP acme-snapshots
-}
-
-func ExampleClient_GetExportBucket() {
-	_, c, stop := start()
-	defer stop()
-	id := startExport(c, snapshotID).ExportBucketID
-
-	bucket, err := c.GetExportBucket(context.Background(), groupID, id)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(bucket.CloudProvider, bucket.BucketName, bucket.Region)
-	// Output:
-	// AWS acme-snapshots us-east-1
-}
-
-func ExampleClient_ListExportBuckets() {
-	_, c, stop := start()
-	defer stop()
-	startExport(c, snapshotID)
-
-	for bucket, err := range c.ListExportBuckets(context.Background(), groupID, client.ListOptions{}) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(bucket.CloudProvider, bucket.BucketName)
-	}
-	// Output:
-	// AWS acme-snapshots
-}
-
-func ExampleClient_ExportBucketsPage() {
-	_, c, stop := start()
-	defer stop()
-	startExport(c, snapshotID)
-
-	page, err := c.ExportBucketsPage(context.Background(), groupID, client.ListOptions{PageNum: 2, ItemsPerPage: 1})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(len(page.Results), "of", page.TotalCount)
-	// Output:
-	// 0 of 1
-}
-
-func ExampleClient_UpdateExportBucket() {
-	_, c, stop := start()
-	defer stop()
-	id := startExport(c, snapshotID).ExportBucketID
-
-	bucket, err := c.UpdateExportBucket(context.Background(), groupID, id, client.ExportBucketUpdate{RequirePrivateNetworking: true})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(bucket.RequirePrivateNetworking)
-	// Output:
-	// true
-}
-
-func ExampleClient_DeleteExportBucket() {
-	_, c, stop := start()
-	defer stop()
-	job := startExport(c, snapshotID)
-
-	err := c.DeleteExportBucket(context.Background(), groupID, job.ExportBucketID)
-	if errors.Is(err, client.ErrConflict) {
-		fmt.Println("an export still writes to it")
-	}
-	// Output:
-	// an export still writes to it
-}
-
-func ExampleClient_ListClusters() {
-	_, c, stop := start()
-	defer stop()
-	for cluster, err := range c.ListClusters(context.Background(), groupID, client.ListOptions{}) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(cluster.Name, cluster.ClusterType)
-	}
-	// Output:
-	// orders REPLICASET
-	// events SHARDED
-}
-
-func ExampleClient_CreateExport() {
-	_, c, stop := start()
-	defer stop()
-	bucket, err := c.CreateExportBucket(context.Background(), groupID, client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: roleID})
-	if err != nil {
-		log.Fatal(err)
-	}
-
-	request := client.ExportRequest{SnapshotID: snapshotID, ExportBucketID: bucket.ID}
-	for range 2 {
-		job, err := c.CreateExport(context.Background(), groupID, clusterName, request)
-		switch {
-		case errors.Is(err, client.ErrConflict):
-			fmt.Println("the snapshot is being exported")
-		case errors.Is(err, client.ErrUnknownOutcome):
-			fmt.Println("it may have started: see FindExport")
-		case err != nil:
-			log.Fatal(err)
-		default:
-			fmt.Println(job.State)
-		}
-	}
-	// Output:
-	// Queued
-	// the snapshot is being exported
-}
-
-func ExampleClient_GetExport() {
-	atlas, c, stop := start()
-	defer stop()
-	id := startExport(c, snapshotID).ID
-	atlas.Advance(6 * time.Minute)
-
-	job, err := c.GetExport(context.Background(), groupID, clusterName, id)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(job.State, job.State.Ended())
-	// Output:
-	// InProgress false
-}
-
-func ExampleClient_ListExports() {
-	_, c, stop := start()
-	defer stop()
-	startExport(c, sim.OrdersSnapshot)
-	startExport(c, sim.OrdersSnapshot2)
-
-	for job, err := range c.ListExports(context.Background(), groupID, clusterName, client.ListOptions{}) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(job.SnapshotID, job.State)
-	}
-	// Unordered output:
-	// 6a01e0b45be2d84417c09f10 Queued
-	// 6a01e0b45be2d84417c09f11 Queued
-}
-
-func ExampleClient_ExportsPage() {
-	_, c, stop := start()
-	defer stop()
-	startExport(c, snapshotID)
-
-	page, err := c.ExportsPage(context.Background(), groupID, clusterName, client.ListOptions{ItemsPerPage: 10})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(len(page.Results), "of", page.TotalCount)
-	// Output:
-	// 1 of 1
-}
-
-// The connection breaks after the export was started. Nobody sends it again: the client
-// says that it can't know, and FindExport looks.
-func ExampleClient_FindExport() {
-	atlas, c, stop := start()
-	defer stop()
-	bucketID := startExport(c, sim.OrdersSnapshot2).ExportBucketID
-	atlas.SetFaults([]sim.Fault{{Kind: sim.FaultResetAfter, Count: 1}})
-
-	job, err := c.CreateExport(context.Background(), groupID, clusterName, client.ExportRequest{SnapshotID: snapshotID, ExportBucketID: bucketID})
-	var unknown *client.UnknownOutcomeError
-	if errors.As(err, &unknown) {
-		const clocksDiffer = time.Minute
-		job, err = c.FindExport(context.Background(), groupID, clusterName, snapshotID, unknown.SentAt.Add(-clocksDiffer))
-		if errors.Is(err, client.ErrNotFound) {
-			err = unknown // it may still come
-		}
-	}
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(job.SnapshotID, job.State)
-	// Output:
-	// 6a01e0b45be2d84417c09f10 Queued
-}
-
-func ExampleClient_WaitForExport() {
-	atlas, c, stop := start()
-	defer stop()
-	id := startExport(c, snapshotID).ID
-
-	_, err := c.WaitForExport(context.Background(), groupID, clusterName, id, client.WaitOptions{
-		Interval: time.Millisecond, // the default is for real exports
-		Progress: func(p client.ExportProgress) {
-			switch {
-			case p.Err != nil:
-				fmt.Println(p.Err)
-			case p.Job.Status != nil: // of replica sets alone
-				fmt.Println(p.Job.State, p.Job.Status.ExportedCollections, "of", p.Job.Status.TotalCollections)
-			default:
-				fmt.Println(p.Job.State)
-			}
-			atlas.Advance(375 * time.Second)
-		},
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	// Output:
-	// Queued 0 of 0
-	// InProgress 21 of 42
-	// Successful 42 of 42
-}
-
-// A job that fails says why.
-func ExampleExportError() {
-	atlas, c, stop := start()
-	defer stop()
-	id := startExport(c, sim.FailingSnapshot).ID
-	atlas.Advance(12 * time.Minute)
-
-	_, err := c.WaitForExport(context.Background(), groupID, clusterName, id, client.WaitOptions{})
-	var failed *client.ExportError
-	if errors.As(err, &failed) && failed.Job.StateReason != nil {
-		fmt.Println(failed.Job.State, failed.Job.StateReason.ErrorCode)
-		fmt.Println(failed.Job.StateReason.Message)
-	}
-	// Output:
-	// Failed CANNOT_ASSUME_ROLE
-	// The role of the export bucket can no longer be assumed.
-}
-
-// Stopping to wait does not stop the job.
-func ExampleWaitError() {
-	_, c, stop := start()
-	defer stop()
-	id := startExport(c, snapshotID).ID
-
-	ctx, cancel := context.WithCancel(context.Background())
-	_, err := c.WaitForExport(ctx, groupID, clusterName, id, client.WaitOptions{Progress: func(client.ExportProgress) { cancel() }})
-	var stopped *client.WaitError
-	if errors.As(err, &stopped) {
-		fmt.Println(stopped.Job.State, errors.Is(err, context.Canceled))
-	}
-	// Output:
-	// Queued true
-}
-
-// The kind of an error is found with errors.Is, what Atlas said with errors.As.
+// errors.Is finds the kind of an error, and errors.As what Atlas said.
 func ExampleError() {
 	_, c, stop := start()
 	defer stop()
@@ -447,33 +181,4 @@ func ExampleError() {
 	// true
 	// 404 EXPORT_BUCKET_NOT_FOUND
 	// No export Bucket with ID 000000000000000000000000 does not exist.
-}
-
-// Mistakes are found before anything is sent, all of them at once.
-func ExampleExportRequest_Validate() {
-	err := client.ExportRequest{SnapshotID: "6a01e0b45be2d84417c09f1"}.Validate()
-	var invalid *client.Error
-	if errors.As(err, &invalid) {
-		for _, violation := range invalid.Violations {
-			fmt.Println(violation.Field, violation.Description)
-		}
-	}
-	// Output:
-	// /snapshotId is not 24 hexadecimal digits in lower case
-	// /exportBucketId is required
-}
-
-// The deprecated generation has the same methods.
-func ExampleClient_V1() {
-	_, c, stop := start()
-	defer stop()
-	id := startExport(c, snapshotID).ID
-
-	job, err := c.V1().GetExport(context.Background(), groupID, clusterName, id)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(job.State)
-	// Output:
-	// Queued
 }

@@ -27,7 +27,7 @@ func blocks(t *testing.T, document, language string) []string {
 	return found
 }
 
-// The guide's Go compiles, and the README's, in the module of the example.
+// The Go code of the guide and of the README compiles in the module of the example.
 func TestGuideCompiles(t *testing.T) {
 	file := `package main
 
@@ -48,7 +48,7 @@ var _ = []any{errors.New, fmt.Println, time.Now, client.New}
 	}
 	for _, snippet := range snippets {
 		if strings.HasPrefix(snippet, "package ") {
-			continue // a file of its own, of the simulation
+			continue // a whole file, which is about the simulation
 		}
 		file += "\nfunc _(ctx context.Context, c *client.Client, err error, groupID, clusterName, snapshotID, bucketID, roleID, clientID, clientSecret, publicKey, privateKey string) error {\n\t{\n" + snippet + "\t}\n\treturn nil\n}\n"
 	}
@@ -75,7 +75,7 @@ var _ = []any{errors.New, fmt.Println, time.Now, client.New}
 	}
 }
 
-// The guide's curl commands are answered, by Atlas and by a gateway.
+// The curl commands of the guide succeed, at Atlas and at a gateway.
 func TestGuideCurl(t *testing.T) {
 	for _, program := range []string{"sh", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {

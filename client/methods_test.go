@@ -11,16 +11,17 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// method is one method of the client, called for a group with ids that may exist.
+// method is one method of the client. The ids that it is called with may exist or not.
 type method struct {
 	name   string
 	create bool
 	call   func(ctx context.Context, c *client.Client, group, bucket, job string) error
 }
 
-// get reports whether the method sends GETs, and content whether it sends content.
+// get reports whether the method sends GETs.
 func (m *method) get() bool { return !m.create && !strings.HasSuffix(m.name, "teExportBucket") }
 
+// content reports whether the method sends content.
 func (m *method) content() bool { return m.create || m.name == "UpdateExportBucket" }
 
 // drain reads a list to its end or its error.
@@ -118,7 +119,7 @@ var methods = []method{
 	}},
 }
 
-// waits are the two methods that look until a job ends.
+// waits are the two methods that wait until a job ends.
 var waits = []method{
 	{"WaitForExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.WaitForExport(ctx, group, cluster, job, quickly))
@@ -128,7 +129,7 @@ var waits = []method{
 	}},
 }
 
-// failure is what the tables below compare of an error.
+// failure is the part of an error that the tables compare.
 type failure struct {
 	Kind    string
 	Status  int

@@ -13,8 +13,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// docs/example is a module outside of this one. It builds with what its go.mod lists, and
-// exports a snapshot.
+// docs/example is another module. It builds with what its go.mod lists, and exports a snapshot.
 func TestOutsideModule(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "example")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")

@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/sim"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// Errors that no other try would mend, of each method.
+// For each method, errors after which a retry would fail too.
 func TestRefusals(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	g := startGateway(t, atlas, "")
@@ -68,7 +68,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Conflicts, and what Atlas and the gateway find invalid that the client can't know.
+// Conflicts, and what only Atlas can find invalid.
 func TestAtlasRefuses(t *testing.T) {
 	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
 		ctx := t.Context()
@@ -110,7 +110,7 @@ func TestAtlasRefuses(t *testing.T) {
 	})
 }
 
-// The grants of a caller's key, of each form, and the gateway's violations.
+// A caller of a gateway, with each kind of credential: what its grants allow, and what not.
 func TestGatewayCallers(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	file := filepath.Join(t.TempDir(), "nightly.ha1")
@@ -146,8 +146,8 @@ func TestGatewayCallers(t *testing.T) {
 	})
 }
 
-// Atlas's 401s that are about what a good key may do are not taken for a bad key, also when
-// the errorCode stands in the content alone.
+// Atlas also answers 401 if a good key is not allowed to do something. The client does not take
+// that for a bad key, even if the errorCode stands only in the content.
 func TestForbiddenBy401(t *testing.T) {
 	for _, inHeader := range []bool{true, false} {
 		requests := 0

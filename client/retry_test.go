@@ -15,7 +15,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// Every read, update and deletion gets over what passes; a create doesn't try.
+// Each read, update and deletion is sent again after a fault that passes.
 func TestRetries(t *testing.T) {
 	for _, fault := range []sim.Fault{
 		{Kind: sim.FaultUnavailable, Count: 1},
@@ -29,7 +29,7 @@ func TestRetries(t *testing.T) {
 			ways(t, sim.Config{Settings: sim.Settings{ParallelExports: true}}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
 				c := newClient(t, way)
 				for _, m := range methods {
-					// Of the other faults three methods are enough; each retry takes its time.
+					// For the other faults three methods are enough, since each retry takes time.
 					one := m.name == "GetExport" || m.name == "UpdateExportBucket" || m.name == "DeleteExportBucket"
 					if m.create || fault.Kind != sim.FaultUnavailable && !one || fault.Kind == sim.FaultTruncate && !m.get() {
 						continue
@@ -49,8 +49,8 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// A bucket that is gone after a deletion whose outcome was not known was deleted; one that
-// never was there was not.
+// If a bucket is gone after a deletion whose outcome was not known, it was deleted. A bucket that
+// never existed is not found.
 func TestDeleteAgain(t *testing.T) {
 	t.Parallel()
 	ways(t, sim.Config{}, "", func(t *testing.T, atlas *sim.Server, way client.Config) {
@@ -83,7 +83,7 @@ func TestDeleteAgain(t *testing.T) {
 	})
 }
 
-// Which answers to a read are worth another try.
+// After which answers a read is sent again.
 func TestWorthAnotherTry(t *testing.T) {
 	for _, test := range []struct {
 		status     int
@@ -126,8 +126,8 @@ func TestWorthAnotherTry(t *testing.T) {
 	}
 }
 
-// Retries end: after MaxRetries, before a pause that the context would not outlast, and with
-// the context.
+// Retries end after MaxRetries, before a pause that is longer than the context's deadline, and
+// when the context ends.
 func TestRetriesEnd(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable}}})
@@ -142,7 +142,7 @@ func TestRetriesEnd(t *testing.T) {
 		}
 	}
 
-	// A server that asks for more patience than there is, with a deadline and without.
+	// A server asks for a longer pause than the call allows, with a deadline and without.
 	for _, after := range []int{60, 600} {
 		atlas.Reset()
 		setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: after})
@@ -161,7 +161,7 @@ func TestRetriesEnd(t *testing.T) {
 		cancel()
 	}
 
-	// A context that is cancelled between two tries: both reasons are found.
+	// A context is cancelled between two tries: errors.Is finds both reasons.
 	ctx, cancel := context.WithCancel(t.Context())
 	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {"60"}}, Body: closing{strings.NewReader("{}"), cancel}, Request: r}, nil
@@ -183,7 +183,7 @@ func (c closing) Close() error {
 	return nil
 }
 
-// Retry-After is seconds or a date, and is believed for a day at most.
+// Retry-After is seconds or a date, and counts for a day at most.
 func TestRetryAfter(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"":                              0,

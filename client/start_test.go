@@ -28,7 +28,7 @@ import (
 
 // No test leaves a goroutine behind.
 func TestMain(m *testing.M) {
-	for _, name := range []string{"HTTP_PROXY", "http_proxy"} { // read once, by the first who asks
+	for _, name := range []string{"HTTP_PROXY", "http_proxy"} { // net/http reads them once
 		if err := os.Setenv(name, "http://127.0.0.1:1"); err != nil {
 			panic(err)
 		}
@@ -44,13 +44,13 @@ func TestMain(m *testing.M) {
 const (
 	group   = sim.GroupID
 	cluster = sim.OrdersCluster
-	nobody  = "64f0c1a2b3d4e5f60718ffff" // an id that nothing has
+	nobody  = "64f0c1a2b3d4e5f60718ffff" // the id of nothing
 )
 
 // key is the simulation's credential.
 var key = client.APIKey(sim.PublicKey, sim.PrivateKey)
 
-// newClient builds a client that ends with the test.
+// newClient builds a client, and closes its connections at the end of the test.
 func newClient(t testing.TB, config client.Config) *client.Client {
 	t.Helper()
 	c, err := client.New(config)
@@ -69,8 +69,8 @@ type gatewayServer struct {
 	logs    *lockedBuffer
 }
 
-// startGateway serves a gateway in front of a simulated Atlas for anonymous callers, or for
-// those that settings list. It stops with the test.
+// startGateway serves a gateway in front of a simulated Atlas, for anonymous callers or for those
+// that the settings list. It stops at the end of the test.
 func startGateway(t testing.TB, atlas *sim.Server, settings string) *gatewayServer {
 	t.Helper()
 	if !strings.Contains(settings, "callers:") {
@@ -91,7 +91,7 @@ func startGateway(t testing.TB, atlas *sim.Server, settings string) *gatewayServ
 	return g
 }
 
-// listed returns the settings for one caller, who may do operations in the group.
+// listed returns the settings for one caller, with a grant of operations in the group.
 func listed(t testing.TB, entry callers.Entry, operations string) string {
 	t.Helper()
 	list, err := yaml.Marshal([]callers.Entry{entry})
@@ -154,7 +154,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// ways are the two ways to a simulated Atlas: by itself, and through a gateway.
+// ways runs a test for each way to a simulated Atlas: directly, and through a gateway.
 func ways(t *testing.T, config sim.Config, settings string, test func(t *testing.T, atlas *sim.Server, way client.Config)) {
 	t.Run("direct", func(t *testing.T) {
 		atlas := sim.Start(t, config)
@@ -167,7 +167,7 @@ func ways(t *testing.T, config sim.Config, settings string, test func(t *testing
 	})
 }
 
-// signed returns the requests of an operation that bore a good credential.
+// signed returns the requests of an operation that had a good credential.
 func signed(atlas *sim.Server, operation string) (requests []sim.Request) {
 	for _, request := range atlas.Requests(0) {
 		if request.Operation == operation && request.Caller != "" {
@@ -184,7 +184,7 @@ func setFaults(t testing.TB, atlas *sim.Server, faults ...sim.Fault) {
 	}
 }
 
-// createBucket and createExport make what a test needs to be there.
+// createBucket creates a bucket that a test needs.
 func createBucket(t testing.TB, c *client.Client) *client.ExportBucket {
 	t.Helper()
 	bucket, err := c.CreateExportBucket(t.Context(), group, client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole})
@@ -194,6 +194,7 @@ func createBucket(t testing.TB, c *client.Client) *client.ExportBucket {
 	return bucket
 }
 
+// createExport creates a job that a test needs, and its bucket.
 func createExport(t testing.TB, c *client.Client, clusterName, snapshotID string) *client.ExportJob {
 	t.Helper()
 	job, err := c.CreateExport(t.Context(), group, clusterName, client.ExportRequest{SnapshotID: snapshotID, ExportBucketID: createBucket(t, c).ID})
@@ -213,7 +214,7 @@ func asError(t testing.TB, err error) *client.Error {
 	return e
 }
 
-// kindOf returns which of the package's kinds err is; two would be a mistake.
+// kindOf returns the kind of err. An error of two kinds is a mistake.
 func kindOf(t testing.TB, err error) string {
 	t.Helper()
 	var kinds []string

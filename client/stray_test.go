@@ -15,12 +15,12 @@ import (
 	"atlas-export-gateway/client"
 )
 
-// said is a response as it goes over the wire.
-func said(status int, body string) string {
+// wire returns a response as it is sent.
+func wire(status int, body string) string {
 	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", status, http.StatusText(status), len(body), body)
 }
 
-// talk serves requests over TCP with whatever answers say.
+// talk serves requests over TCP. It sends whatever answers returns.
 func talk(t *testing.T, answers func(r *http.Request) []string) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,17 +53,17 @@ func talk(t *testing.T, answers func(r *http.Request) []string) (url string) {
 	return "http://" + l.Addr().String()
 }
 
-// What a server says unasked, behind the answer to a list, is no answer to a create: neither
-// that it was refused, which would have it repeated, nor that it was carried out.
+// A server sends a second answer to a list, which nobody asked for. The client does not take it
+// for the answer to a create: the create is neither refused by it, nor carried out.
 func TestStrayAnswers(t *testing.T) {
 	const snapshot, bucket = "6a01e0b45be2d84417c09f10", "65a9d3e1f20b4c7788990011"
 	var creates atomic.Int32
 	url := talk(t, func(r *http.Request) []string {
 		if r.Method == http.MethodGet {
-			return []string{said(200, `{"results":[],"links":[]}`), said(409, `{"error":409,"errorCode":"CONFLICT"}`)}
+			return []string{wire(200, `{"results":[],"links":[]}`), wire(409, `{"error":409,"errorCode":"CONFLICT"}`)}
 		}
 		creates.Add(1)
-		return []string{said(200, `{"id":"`+nobody+`","state":"Queued","snapshotId":"`+snapshot+`","exportBucketId":"`+bucket+`"}`)}
+		return []string{wire(200, `{"id":"`+nobody+`","state":"Queued","snapshotId":"`+snapshot+`","exportBucketId":"`+bucket+`"}`)}
 	})
 	for range 50 {
 		c := newClient(t, client.Config{BaseURL: url})
@@ -80,13 +80,13 @@ func TestStrayAnswers(t *testing.T) {
 	}
 }
 
-// A job of another snapshot, or bucket, is not the one that was asked for: what became of that
-// is not known.
+// An answer with a job of another snapshot or bucket is not about the create: the outcome of the
+// create is not known.
 func TestAnotherJob(t *testing.T) {
 	const snapshot, bucket, other = "6a01e0b45be2d84417c09f10", "65a9d3e1f20b4c7788990011", "6a01e0b45be2d84417c09f11"
 	for _, members := range []string{`"snapshotId":"` + other + `"`, `"exportBucketId":"` + other + `"`} {
 		url := talk(t, func(*http.Request) []string {
-			return []string{said(200, `{"id":"`+nobody+`","state":"Queued",`+members+`}`)}
+			return []string{wire(200, `{"id":"`+nobody+`","state":"Queued",`+members+`}`)}
 		})
 		c := newClient(t, client.Config{BaseURL: url})
 		r := client.ExportRequest{SnapshotID: snapshot, ExportBucketID: bucket}
@@ -102,8 +102,8 @@ func TestAnotherJob(t *testing.T) {
 	}
 }
 
-// Lists go on where a full page has no links, and end with an error where a page repeats the one
-// before.
+// A list continues after a full page without links, and ends with an error at a page that repeats
+// the one before.
 func TestListsWithoutLinks(t *testing.T) {
 	full := `{"results":[{"id":"` + nobody + `","state":"Queued"},{"id":"` + nobody + `","state":"Failed"}],"totalCount":3%s}`
 	for name, test := range map[string]struct {
@@ -116,9 +116,9 @@ func TestListsWithoutLinks(t *testing.T) {
 	} {
 		url := talk(t, func(r *http.Request) []string {
 			if r.URL.Query().Get("pageNum") == "1" {
-				return []string{said(200, test.first)}
+				return []string{wire(200, test.first)}
 			}
-			return []string{said(200, test.later)}
+			return []string{wire(200, test.later)}
 		})
 		c := newClient(t, client.Config{BaseURL: url})
 		items, failed := 0, false
@@ -133,10 +133,10 @@ func TestListsWithoutLinks(t *testing.T) {
 	}
 }
 
-// A token that a server repeats does not show.
+// A token that a server repeats does not stand in the error.
 func TestEchoedToken(t *testing.T) {
 	url := talk(t, func(r *http.Request) []string {
-		return []string{said(400, `{"error":400,"errorCode":"INVALID_ATTRIBUTE","detail":"you sent `+r.Header.Get("Authorization")+`"}`)}
+		return []string{wire(400, `{"error":400,"errorCode":"INVALID_ATTRIBUTE","detail":"you sent `+r.Header.Get("Authorization")+`"}`)}
 	})
 	c := newClient(t, client.Config{BaseURL: url, Credential: client.BearerToken("canary-token")})
 	if _, err := c.GetExport(t.Context(), group, cluster, nobody); err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "you sent Bearer REDACTED") {
@@ -144,7 +144,7 @@ func TestEchoedToken(t *testing.T) {
 	}
 }
 
-// A deletion that was never sent does not make a bucket that isn't there a deleted one.
+// A bucket that is not there was not deleted by a deletion that was never sent.
 func TestDeletionNeverSent(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

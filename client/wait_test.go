@@ -29,7 +29,7 @@ func eachWait(t *testing.T, test func(t *testing.T, atlas *sim.Server, c *client
 	})
 }
 
-// seen is what a look at a job shows.
+// seen is what a read of a job shows.
 func seen(p client.ExportProgress) string {
 	switch {
 	case p.Err != nil:
@@ -55,14 +55,14 @@ func TestWaitForExport(t *testing.T) {
 				c := newClient(t, way)
 				for name, wait := range map[string]waitFunc{"v2": c.WaitForExport, "v1.0": c.V1().WaitForExport} {
 					job := createExport(t, c, test.cluster, test.snapshot)
-					var looks []string
+					var reads []string
 					o := quickly
 					o.Progress = func(p client.ExportProgress) {
-						looks = append(looks, seen(p))
+						reads = append(reads, seen(p))
 						if p.Job.State.Ended() != (p.Next == 0) {
-							t.Errorf("%s: the next look at a job that is %s is in %v", name, p.Job.State, p.Next)
+							t.Errorf("%s: the next read of a job that is %s is in %v", name, p.Job.State, p.Next)
 						}
-						if len(looks) == 1 {
+						if len(reads) == 1 {
 							atlas.Advance(30 * time.Second)
 						} else {
 							atlas.Advance(345 * time.Second)
@@ -72,7 +72,7 @@ func TestWaitForExport(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if diff := cmp.Diff(test.want, looks); diff != "" {
+					if diff := cmp.Diff(test.want, reads); diff != "" {
 						t.Errorf("%s (-want +got):\n%s", name, diff)
 					}
 					if got, want := ended.FinishedAt, job.CreatedAt.Add(12*time.Minute); !got.Equal(want) {
@@ -95,7 +95,7 @@ func TestWaitForExportFails(t *testing.T) {
 		name, snapshot string
 		end            func(*testing.T, *sim.Server, string)
 		kind, v1Kind   string
-		want, v1       string // of the error's text, behind the id
+		want, v1       string // the error's text after the id
 		reason         *client.StateReason
 		v1Reason       *client.StateReason
 	}{
@@ -104,7 +104,7 @@ func TestWaitForExportFails(t *testing.T) {
 			" is Failed: The role of the export bucket can no longer be assumed.",
 			&client.StateReason{ErrorCode: "CANNOT_ASSUME_ROLE", Message: "The role of the export bucket can no longer be assumed."},
 			&client.StateReason{Message: "The role of the export bucket can no longer be assumed."}},
-		// v1.0 knows no Cancelled.
+		// v1.0 has no state Cancelled.
 		{"cancelled", sim.OrdersSnapshot, cancelled, "cancelled", "failed",
 			" is Cancelled", " is Failed: The export job was cancelled.",
 			nil, &client.StateReason{Message: "The export job was cancelled."}},
@@ -113,9 +113,9 @@ func TestWaitForExportFails(t *testing.T) {
 			eachWait(t, func(t *testing.T, atlas *sim.Server, c *client.Client, wait waitFunc, v1 bool) {
 				job := createExport(t, c, cluster, test.snapshot)
 				o := quickly
-				looks := 0
+				reads := 0
 				o.Progress = func(client.ExportProgress) {
-					if looks++; looks == 1 {
+					if reads++; reads == 1 {
 						test.end(t, atlas, job.ID)
 					}
 				}
@@ -134,65 +134,68 @@ func TestWaitForExportFails(t *testing.T) {
 				if diff := cmp.Diff(reason, ended.Job.StateReason); diff != "" {
 					t.Errorf("reason (-want +got):\n%s", diff)
 				}
-				if looks != 2 {
-					t.Errorf("%d looks", looks)
+				if reads != 2 {
+					t.Errorf("%d reads", reads)
 				}
 			})
 		})
 	}
 }
 
-// What does not end the waiting, one after the other.
+// interruptions are what a wait outlasts.
+var interruptions = map[string]struct {
+	begin, end func(*testing.T, *sim.Server, *gatewayServer)
+	succeeds   bool // at once: the layers below recover
+}{
+	"a gateway that restarts": {
+		begin: func(_ *testing.T, _ *sim.Server, g *gatewayServer) { g.stop() },
+		end:   func(t *testing.T, _ *sim.Server, g *gatewayServer) { g.start(t) },
+	},
+	"503s": {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultUnavailable})
+		},
+	},
+	"429s": {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit})
+		},
+	},
+	"rate limits that come as 400": {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit400})
+		},
+	},
+	"answers that break off": {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultTruncate})
+		},
+	},
+	"nonces that are forgotten": {
+		begin:    func(_ *testing.T, atlas *sim.Server, _ *gatewayServer) { atlas.ForgetNonces() },
+		succeeds: true,
+	},
+	"nonces that are good once": {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+			settings := atlas.Settings()
+			settings.Nonces.Uses = 1
+			if err := atlas.SetSettings(settings); err != nil {
+				t.Fatal(err)
+			}
+		},
+		succeeds: true,
+	},
+	"a connection that is reset": {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+			setFaults(t, atlas, sim.Fault{Kind: sim.FaultReset, Count: 1})
+		},
+		succeeds: true,
+	},
+}
+
+// No interruption ends a wait.
 func TestWaitForExportSurvives(t *testing.T) {
-	for name, test := range map[string]struct {
-		begin, end func(*testing.T, *sim.Server, *gatewayServer)
-		succeeds   bool // at once: what is below gets over it
-	}{
-		"a gateway that restarts": {
-			begin: func(_ *testing.T, _ *sim.Server, g *gatewayServer) { g.stop() },
-			end:   func(t *testing.T, _ *sim.Server, g *gatewayServer) { g.start(t) },
-		},
-		"503s": {
-			begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
-				setFaults(t, atlas, sim.Fault{Kind: sim.FaultUnavailable})
-			},
-		},
-		"429s": {
-			begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
-				setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit})
-			},
-		},
-		"rate limits that come as 400": {
-			begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
-				setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit400})
-			},
-		},
-		"answers that break off": {
-			begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
-				setFaults(t, atlas, sim.Fault{Kind: sim.FaultTruncate})
-			},
-		},
-		"nonces that are forgotten": {
-			begin:    func(_ *testing.T, atlas *sim.Server, _ *gatewayServer) { atlas.ForgetNonces() },
-			succeeds: true,
-		},
-		"nonces that are good once": {
-			begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
-				settings := atlas.Settings()
-				settings.Nonces.Uses = 1
-				if err := atlas.SetSettings(settings); err != nil {
-					t.Fatal(err)
-				}
-			},
-			succeeds: true,
-		},
-		"a connection that is reset": {
-			begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
-				setFaults(t, atlas, sim.Fault{Kind: sim.FaultReset, Count: 1})
-			},
-			succeeds: true,
-		},
-	} {
+	for name, test := range interruptions {
 		t.Run(name, func(t *testing.T) {
 			for _, direct := range []bool{false, true} {
 				if direct && name == "a gateway that restarts" {
@@ -207,11 +210,11 @@ func TestWaitForExportSurvives(t *testing.T) {
 				}
 				c := newClient(t, way)
 				job := createExport(t, c, cluster, sim.OrdersSnapshot)
-				var looks []string
+				var reads []string
 				o := quickly
 				o.Progress = func(p client.ExportProgress) {
-					looks = append(looks, seen(p))
-					switch len(looks) {
+					reads = append(reads, seen(p))
+					switch len(reads) {
 					case 1:
 						test.begin(t, atlas, g)
 					case 3:
@@ -227,7 +230,7 @@ func TestWaitForExportSurvives(t *testing.T) {
 				if test.succeeds {
 					want = []string{"Queued 0/0", "Queued 0/0", "Queued 0/0", "Successful 42/42"}
 				}
-				if diff := cmp.Diff(want, looks); diff != "" || err != nil {
+				if diff := cmp.Diff(want, reads); diff != "" || err != nil {
 					t.Errorf("direct %v: %v (-want +got):\n%s", direct, err, diff)
 				}
 			}
@@ -235,42 +238,42 @@ func TestWaitForExportSurvives(t *testing.T) {
 	}
 }
 
-// The tokens of a gateway without a signing key don't outlast it: a service account gets
-// another.
+// The tokens of a gateway without a signing key are not good after a restart: a service account
+// fetches another one.
 func TestWaitForExportOutlastsTokens(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	account := callers.NewServiceAccount("nightly")
 	g := startGateway(t, atlas, listed(t, account.Entry, "manage"))
 	c := newClient(t, client.Config{BaseURL: g.url(), Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
 	job := createExport(t, c, cluster, sim.OrdersSnapshot)
-	var looks []string
+	var reads []string
 	o := quickly
 	o.Progress = func(p client.ExportProgress) {
-		looks = append(looks, seen(p))
+		reads = append(reads, seen(p))
 		g.stop()
 		g.start(t)
 		atlas.Advance(12 * time.Minute)
 	}
 	_, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o)
-	if diff := cmp.Diff([]string{"Queued 0/0", "Successful 42/42"}, looks); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"Queued 0/0", "Successful 42/42"}, reads); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 
-	// Nor does it need one to begin with.
-	looks = nil
+	// A wait also starts while no token can be fetched.
+	reads = nil
 	g.stop()
 	o.Progress = func(p client.ExportProgress) {
-		if looks = append(looks, seen(p)); len(looks) == 1 {
+		if reads = append(reads, seen(p)); len(reads) == 1 {
 			g.start(t)
 		}
 	}
 	c = newClient(t, client.Config{BaseURL: g.url(), Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
-	if _, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o); err != nil || looks[0] != "error" {
-		t.Errorf("%v %q", err, looks)
+	if _, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o); err != nil || reads[0] != "error" {
+		t.Errorf("%v %q", err, reads)
 	}
 }
 
-// A context that ends: the error is its, and says what was seen last.
+// If the context ends, the error is the context's, and says what was read last.
 func TestWaitForExportEnds(t *testing.T) {
 	eachWait(t, func(t *testing.T, atlas *sim.Server, c *client.Client, wait waitFunc, v1 bool) {
 		snapshot := sim.OrdersSnapshot
@@ -280,7 +283,7 @@ func TestWaitForExportEnds(t *testing.T) {
 		setFaults(t, atlas)
 		job := createExport(t, c, cluster, snapshot)
 		for _, test := range []struct {
-			end  int // the look after which it ends
+			end  int // the read after which it ends
 			want string
 			last bool
 		}{
@@ -293,12 +296,12 @@ func TestWaitForExportEnds(t *testing.T) {
 			if test.end == 0 {
 				cancel()
 			}
-			looks := 0
+			reads := 0
 			o := quickly
 			o.Progress = func(client.ExportProgress) {
-				looks++
+				reads++
 				setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit})
-				if looks == test.end {
+				if reads == test.end {
 					cancel()
 				}
 			}
@@ -307,8 +310,8 @@ func TestWaitForExportEnds(t *testing.T) {
 			if !errors.As(err, &over) || !errors.Is(err, context.Canceled) || kindOf(t, err) != "" || !strings.HasPrefix(err.Error(), test.want) || (over.Last != nil) != test.last {
 				t.Errorf("after %d: %v", test.end, err)
 			}
-			if looks != test.end {
-				t.Errorf("after %d: %d looks", test.end, looks)
+			if reads != test.end {
+				t.Errorf("after %d: %d reads", test.end, reads)
 			}
 			cancel()
 		}
@@ -322,8 +325,8 @@ func TestWaitForExportEnds(t *testing.T) {
 	})
 }
 
-// The pauses grow by half up to the longest, a fifth of each by chance; Retry-After
-// stretches them.
+// Each pause is half as long again as the one before, up to the longest, minus a random fifth.
+// Retry-After makes a pause longer.
 func TestWaitForExportPauses(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
@@ -377,7 +380,7 @@ func TestWaitForExportPauses(t *testing.T) {
 	cancel()
 }
 
-// A state that Atlas invents later has not ended.
+// A job in a state that the client does not know has not ended.
 func TestUnknownState(t *testing.T) {
 	states := []string{"Verifying", "Paused", "Successful"}
 	c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
