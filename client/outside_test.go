@@ -53,22 +53,3 @@ func TestOutsideModule(t *testing.T) {
 		t.Errorf("without arguments: %d\n%s", status, stderr)
 	}
 }
-
-// A program that imports the client links neither the gateway nor the simulation, nor what
-// reads the contract.
-func TestImportsLittle(t *testing.T) {
-	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{.ImportPath}}{{end}}", "atlas-export-gateway/client").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	allowed := regexp.MustCompile(`^(atlas-export-gateway/(client|digestauth|gen|internal/outbound|secret|serviceaccount)|github\.com/(icholy/digest|oapi-codegen/runtime|apapsch/go-jsonmerge|google/uuid)(/.*)?)$`)
-	paths := strings.Fields(string(output))
-	for _, path := range paths {
-		if !allowed.MatchString(path) {
-			t.Errorf("it imports %s", path)
-		}
-	}
-	if len(paths) < 6 {
-		t.Errorf("go list names %q alone", paths)
-	}
-}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"unicode/utf8"
+
+	"atlas-export-gateway/internal/objectid"
 )
 
 // violations collects the mistakes in a request. The rules are those of the contract; a test
@@ -37,21 +39,9 @@ func (v *violations) required(field, value string) bool {
 
 // id checks an id of Atlas.
 func (v *violations) id(field, value string) {
-	if v.required(field, value) && !objectID(value) {
+	if v.required(field, value) && !objectid.Valid(value) {
 		v.add(field, "is not 24 hexadecimal digits in lower case")
 	}
-}
-
-func objectID(s string) bool {
-	if len(s) != 24 {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 var (

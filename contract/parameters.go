@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/objectid"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -35,8 +36,9 @@ func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
-		if c.matches = pattern.MatchString; schema.Pattern == idPattern {
-			c.matches = isID
+		c.matches = pattern.MatchString
+		if schema.Pattern == objectid.Pattern { // each path holds an id, and Valid costs less
+			c.matches = objectid.Valid
 		}
 		c.min = int64(schema.MinLength)
 		if schema.MaxLength != nil {
@@ -61,18 +63,6 @@ func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 		return nil, fmt.Errorf("parameter %s: the type is not supported", p.Name)
 	}
 	return c, nil
-}
-
-// idPattern is the pattern of Atlas's ids, which every path holds, and isID the same for less.
-const idPattern = `^[a-f0-9]{24}$`
-
-func isID(value string) bool {
-	for _, digit := range []byte(value) {
-		if (digit < '0' || digit > '9') && (digit < 'a' || digit > 'f') {
-			return false
-		}
-	}
-	return len(value) == 24
 }
 
 // allows reports whether a value is one that the parameter may have, in its one

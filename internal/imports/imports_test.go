@@ -1,0 +1,115 @@
+// Package imports_test holds the rules about which package may import which, directly or through
+// other packages. Paths are below the module's; a/... is a and all packages below it.
+package imports_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "atlas-export-gateway/"
+
+// never says which packages must not import which others.
+var never = []struct {
+	packages []string
+	imports  []string // what they do not import; each must exist
+	why      string
+}{
+	{[]string{"client", "sim", "cmd/atlas-export"}, []string{"gateway/..."},
+		"a program that calls Atlas or simulates it does not link the gateway"},
+	{[]string{"gateway/...", "contract", "client"}, []string{"sim"},
+		"the simulation is written from Atlas's documents, so that each checks the other's reading"},
+	{[]string{"serviceaccount"}, []string{"digestauth"},
+		"the two signing transports do not need each other"},
+	{[]string{"secret", "internal/outbound", "internal/objectid"}, []string{"client", "contract", "digestauth", "serviceaccount", "gateway/..."},
+		"what others share is below them"},
+}
+
+// only says all that a package imports, itself included and the standard library left out.
+var only = []struct {
+	of      string
+	imports []string
+	why     string
+}{
+	{"client", []string{
+		"client", "digestauth", "gen", "internal/objectid", "internal/outbound", "secret", "serviceaccount",
+		"github.com/icholy/digest/...", "github.com/oapi-codegen/runtime/...", "github.com/apapsch/go-jsonmerge/...", "github.com/google/uuid",
+	}, "a program that imports the client links nothing that reads the contract"},
+	{"secret", []string{"secret"}, "it is below everything"},
+	{"internal/objectid", []string{"internal/objectid"}, "the client imports it"},
+}
+
+// list runs go list, and returns the import paths that it names.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	var complaints strings.Builder
+	command.Stderr = &complaints
+	output, err := command.Output()
+	paths := strings.Fields(string(output))
+	if err != nil || len(paths) == 0 || strings.Contains(complaints.String(), "matched no packages") {
+		t.Fatalf("go list %q: %v\n%s", args, err, &complaints)
+	}
+	return paths
+}
+
+// full returns the import path or pattern of a package of this module, or of another one.
+func full(path string) string {
+	if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
+		return path
+	}
+	return module + path
+}
+
+// matches reports whether an import path is one of the pattern's.
+func matches(path, pattern string) bool {
+	if tree, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == tree || strings.HasPrefix(path, tree+"/")
+	}
+	return path == pattern
+}
+
+func TestNever(t *testing.T) {
+	for _, rule := range never {
+		for _, pattern := range rule.imports {
+			list(t, full(pattern)) // fails where there is no such package
+		}
+		for _, importer := range rule.packages {
+			for _, path := range list(t, "-deps", full(importer)) {
+				if matches(path, full(importer)) {
+					continue
+				}
+				for _, pattern := range rule.imports {
+					if matches(path, full(pattern)) {
+						t.Errorf("%s imports %s: %s", importer, path, rule.why)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestOnly(t *testing.T) {
+	for _, rule := range only {
+		paths := list(t, "-deps", "-f", "{{if .Module}}{{.ImportPath}}{{end}}", full(rule.of))
+		for _, path := range paths {
+			if !slices.ContainsFunc(rule.imports, func(pattern string) bool { return matches(path, full(pattern)) }) {
+				t.Errorf("%s imports %s: %s", rule.of, path, rule.why)
+			}
+		}
+		for _, pattern := range rule.imports {
+			if !slices.ContainsFunc(paths, func(path string) bool { return matches(path, full(pattern)) }) {
+				t.Errorf("%s does not import %s", rule.of, pattern)
+			}
+		}
+	}
+}
+
+// The other tests would see an import.
+func TestSeesImports(t *testing.T) {
+	if paths := list(t, "-deps", full("cmd/atlas-gateway")); !slices.Contains(paths, full("gateway")) {
+		t.Errorf("%q", paths)
+	}
+}
