@@ -11,14 +11,15 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// The algorithms of RFC 7616, section 6.1, as they are spelled in a challenge. Their -sess variants are not supported.
+// The algorithms of RFC 7616, section 6.1, as a challenge spells them. Their -sess variants are
+// not supported.
 const (
 	MD5       = "MD5"
 	SHA256    = "SHA-256"
 	SHA512256 = "SHA-512-256"
 )
 
-// algorithm is a supported hash. The stronger, the greater; the zero algorithm is none.
+// algorithm is a supported hash. A stronger one is greater. The zero algorithm is none.
 type algorithm uint8
 
 const (
@@ -27,7 +28,7 @@ const (
 	algSHA512256
 )
 
-// algorithmOf returns the algorithm of that name; a missing name means MD5 (RFC 7616, section 3.3).
+// algorithmOf returns the algorithm of a name. A missing name means MD5 (RFC 7616, section 3.3).
 func algorithmOf(name string) (algorithm, bool) {
 	switch {
 	case name == "", strings.EqualFold(name, MD5):
@@ -55,7 +56,7 @@ func (a algorithm) appendHash(dst, data []byte) []byte {
 	}
 }
 
-// hexLen is the number of digits that appendHash appends.
+// hexLen returns the number of digits that appendHash appends.
 func (a algorithm) hexLen() int {
 	if a == algMD5 {
 		return 2 * md5.Size
@@ -63,9 +64,10 @@ func (a algorithm) hexLen() int {
 	return 2 * sha256.Size
 }
 
-// HA1 returns H(username:realm:password), in lower-case hexadecimal digits: all that either end needs to know of a
-// password (RFC 7616, section 3.4.2). It is as good as the password within its realm, hence a secret.Secret.
-// The algorithm is [MD5], also when empty, [SHA256] or [SHA512256]; any other is an error.
+// HA1 returns H(username:realm:password) in lower-case hexadecimal digits (RFC 7616, section
+// 3.4.2). Client and server need no more than that of a password. Within its realm it is as good
+// as the password, and therefore a secret.Secret. The algorithm is [MD5], which is also what an
+// empty one means, [SHA256] or [SHA512256]; any other is an error.
 func HA1(algorithm, username, realm string, password secret.Secret) (secret.Secret, error) {
 	alg, ok := algorithmOf(algorithm)
 	if !ok {
@@ -78,8 +80,8 @@ func (a algorithm) ha1(username, realm string, password secret.Secret) secret.Se
 	return secret.New(string(a.appendHash(nil, []byte(username+":"+realm+":"+password.Reveal()))))
 }
 
-// appendResponse appends the response of RFC 7616, section 3.4.1, for qop=auth: KD(HA1, nonce:nc:cnonce:auth:HA2).
-// nc is the text as sent: it is hashed as such.
+// appendResponse appends the response of RFC 7616, section 3.4.1, for qop=auth:
+// KD(HA1, nonce:nc:cnonce:auth:HA2). The hash is of nc as it is sent.
 func (a algorithm) appendResponse(dst []byte, ha1 secret.Secret, nonce, nc, cnonce, method, uri string) []byte {
 	var space [512]byte
 	b := append(space[:0], method...)

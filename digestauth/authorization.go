@@ -7,25 +7,28 @@ import (
 	"strings"
 )
 
-// An Authorization is the Digest credential of one request (RFC 7616, section 3.4): well-formed, but not yet believed.
+// An Authorization is the Digest credential of one request (RFC 7616, section 3.4). It is
+// well-formed; whether it is right is for a [Verifier] to check.
 type Authorization struct {
 	Username  string
 	Realm     string
 	Nonce     string
 	URI       string // the request target that the client signed
-	Response  string // lower-case hexadecimal digits, as many as the algorithm gives
-	Algorithm string // as sent; empty, as some clients leave it, means MD5
+	Response  string // lower-case hexadecimal digits, as many as the algorithm has
+	Algorithm string // as sent; empty means MD5, and some clients send none
 	CNonce    string
-	Opaque    string // empty when not sent
-	NC        uint32 // how often the client has used the nonce, this request included; never 0
+	Opaque    string // empty if not sent
+	NC        uint32 // how often the client has used the nonce, with this request; never 0
 
-	nc string // NC as sent: it is hashed as such
+	nc string // NC as sent, which is what the response is computed from
 }
 
-// ParseAuthorization reads the value of an Authorization field. It demands username, realm, nonce, uri, response, cnonce,
-// qop=auth and an nc of exactly eight hexadecimal digits, none of them empty but the realm; in any order, with or without quotes
-// where the value allows both. No parameter may occur twice; those that nobody knows are ignored. It refuses username*, userhash=true
-// and the algorithms that [HA1] refuses. Errors quote names of parameters, never their values.
+// ParseAuthorization reads the value of an Authorization field. It requires username, realm,
+// nonce, uri, response, cnonce, qop=auth and an nc of exactly eight hexadecimal digits. Only the
+// realm may be empty. The order does not matter, nor do quotes where the value allows both forms.
+// No parameter may occur twice. Unknown parameters are ignored. It refuses username*,
+// userhash=true and the algorithms that [HA1] refuses. Errors quote names of parameters, never
+// their values.
 func ParseAuthorization(field string) (Authorization, error) {
 	c := cursor{s: field}
 	if scheme := c.span(isToken); !strings.EqualFold(scheme, "Digest") {
@@ -71,34 +74,44 @@ func ParseAuthorization(field string) (Authorization, error) {
 			}
 		}
 	}
+	if err := a.check(qop, has(params, "realm")); err != nil {
+		return Authorization{}, err
+	}
+	return a, nil
+}
+
+// check refuses an Authorization that lacks a parameter, or has one that is not supported, and
+// sets NC.
+func (a *Authorization) check(qop string, hasRealm bool) error {
 	for _, required := range [...]struct{ name, value string }{
 		{"username", a.Username}, {"nonce", a.Nonce}, {"uri", a.URI}, {"response", a.Response},
 		{"cnonce", a.CNonce}, {"nc", a.nc}, {"qop", qop},
 	} {
 		if required.value == "" {
-			return Authorization{}, fmt.Errorf("the parameter %q is missing or empty", required.name)
+			return fmt.Errorf("the parameter %q is missing or empty", required.name)
 		}
 	}
-	if !has(params, "realm") {
-		return Authorization{}, errors.New(`the parameter "realm" is missing`)
+	if !hasRealm {
+		return errors.New(`the parameter "realm" is missing`)
 	}
 	if qop != "auth" {
-		return Authorization{}, errors.New(`the parameter "qop" is not auth`)
+		return errors.New(`the parameter "qop" is not auth`)
 	}
 	alg, ok := algorithmOf(a.Algorithm)
 	if !ok {
-		return Authorization{}, errors.New(`the parameter "algorithm" names none that is supported`)
+		return errors.New(`the parameter "algorithm" names none that is supported`)
 	}
 	if len(a.Response) != alg.hexLen() || strings.Trim(a.Response, "0123456789abcdef") != "" {
-		return Authorization{}, errors.New(`the parameter "response" is not a hash of the algorithm`)
+		return errors.New(`the parameter "response" is not a hash of the algorithm`)
 	}
-	// RFC 7616, section 3.4: nc = 8LHEX. Capitals are let through, since they can't be mistaken; signs and prefixes are not.
+	// RFC 7616, section 3.4: nc = 8LHEX. Capitals are accepted too, since they have one meaning.
+	// Signs and prefixes are not.
 	nc, err := strconv.ParseUint(a.nc, 16, 32)
 	if len(a.nc) != 8 || err != nil || nc == 0 {
-		return Authorization{}, errors.New(`the parameter "nc" is not a count of eight hexadecimal digits`)
+		return errors.New(`the parameter "nc" is not a count of eight hexadecimal digits`)
 	}
 	a.NC = uint32(nc)
-	return a, nil
+	return nil
 }
 
 func has(params []param, name string) bool {

@@ -1,6 +1,7 @@
 package digestauth
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,34 +10,38 @@ import (
 	"github.com/icholy/digest"
 )
 
-// A Challenge is what a server sends in WWW-Authenticate to ask for a credential (RFC 7616, section 3.3).
+// A Challenge is what a server sends in WWW-Authenticate to ask for a credential (RFC 7616,
+// section 3.3).
 type Challenge struct {
-	// Realm is what the credential is for. Atlas says "MMS Public API".
+	// Realm is what the credential is for. Atlas's is "MMS Public API".
 	Realm string
-	// Domain lists the URIs that the challenge covers, separated by spaces. It is sent even when empty, as Atlas does; a client
-	// of this package sends its credential to one origin and ignores it.
+	// Domain lists the URIs that the challenge covers, separated by spaces. It is sent even if it
+	// is empty, as Atlas does. A [Transport] ignores it: its credential is for one origin.
 	Domain string
-	// Nonce is sent back by the client with each credential.
+	// Nonce is what the client sends back with each credential.
 	Nonce string
-	// Opaque is sent back by the client as it is; left out when empty.
+	// Opaque is what the client sends back as it is. It is not sent if it is empty.
 	Opaque string
-	// Algorithm is [MD5], [SHA256] or [SHA512256]. Empty means MD5; [Challenge.String] writes that out.
+	// Algorithm is [MD5], [SHA256] or [SHA512256]. Empty means MD5, which [Challenge.String]
+	// writes out.
 	Algorithm string
-	// QOP is the list of the protections offered, separated by commas. Empty means "auth"; no other is supported here, but a
-	// simulated server may send what it likes.
+	// QOP is the list of the qualities of protection that are offered, separated by commas. Empty
+	// means "auth", which is the only one that this package supports. A simulated server may
+	// send others.
 	QOP string
-	// Stale says that the credential was right and only its nonce was not. Atlas says so never.
+	// Stale says that the credential was right, and only its nonce was not. Atlas never says so.
 	Stale bool
-	// Extra is appended as it is, such as `charset=UTF-8`. Never set by [ChooseChallenge].
+	// Extra is appended as it is, such as `charset=UTF-8`. [ChooseChallenge] does not set it.
 	Extra string
 }
 
-// String returns the field value, parameters in the order and form in which Atlas sends them:
+// String returns the field value, with the parameters in the order and form of Atlas:
 //
 //	Digest realm="MMS Public API", domain="", nonce="…", algorithm=MD5, qop="auth", stale=false
 //
-// The clients that Atlas users have read nothing else: they take the first WWW-Authenticate, want `Digest ` in this case,
-// a comma and a space between parameters, and a qop that is exactly "auth".
+// The clients that users of Atlas have can read no other form: they read the first
+// WWW-Authenticate, and expect `Digest ` with these capitals, a comma and a space between
+// parameters, and a qop that is exactly "auth".
 func (c Challenge) String() string {
 	b := make([]byte, 0, 192)
 	b = appendQuoted(append(b, "Digest realm="...), c.Realm)
@@ -45,8 +50,8 @@ func (c Challenge) String() string {
 	if c.Opaque != "" {
 		b = appendQuoted(append(b, ", opaque="...), c.Opaque)
 	}
-	b = append(append(b, ", algorithm="...), orDefault(c.Algorithm, MD5)...)
-	b = appendQuoted(append(b, ", qop="...), orDefault(c.QOP, "auth"))
+	b = append(append(b, ", algorithm="...), cmp.Or(c.Algorithm, MD5)...)
+	b = appendQuoted(append(b, ", qop="...), cmp.Or(c.QOP, "auth"))
 	if c.Stale {
 		b = append(b, ", stale=true"...)
 	} else {
@@ -58,20 +63,14 @@ func (c Challenge) String() string {
 	return string(b)
 }
 
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
-
-// A ChallengeError says why a 401 holds no challenge that this package answers.
+// A ChallengeError says why a 401 has no challenge that this package answers.
 type ChallengeError struct {
-	// Reasons has one sentence for each challenge, and for each field line that is malformed. Empty when there was none at all.
+	// Reasons has a sentence for each challenge, and for each field line that is malformed. It is
+	// empty if there was no field.
 	Reasons []string
 }
 
-// Error lists the reasons. What it quotes of the server's words is escaped and cut short.
+// Error lists the reasons. What it quotes from the server is escaped and shortened.
 func (e *ChallengeError) Error() string {
 	const msg = "digestauth: the 401 carries no usable challenge"
 	if len(e.Reasons) == 0 {
@@ -80,10 +79,11 @@ func (e *ChallengeError) Error() string {
 	return msg + ": " + strings.Join(e.Reasons, "; ")
 }
 
-// ChooseChallenge returns the strongest challenge in the WWW-Authenticate fields of h that this package answers:
-// Digest, with qop=auth among its protections, with an algorithm of RFC 7616 and, unless realm is empty, of that realm.
-// Of equally strong ones it takes the first (RFC 7616, section 3.7). Other schemes beside it don't matter; parameters that
-// nobody knows are ignored. The error is a *[ChallengeError].
+// ChooseChallenge returns the strongest challenge in the WWW-Authenticate fields of h that this
+// package answers. Such a challenge is of the scheme Digest, offers qop=auth, and has an algorithm
+// of RFC 7616. Unless realm is empty, the challenge is of that realm. Of equally strong
+// challenges, ChooseChallenge returns the first (RFC 7616, section 3.7). It ignores other schemes
+// and unknown parameters. The error is a *[ChallengeError].
 func ChooseChallenge(h http.Header, realm string) (Challenge, error) {
 	var best Challenge
 	var strength algorithm
@@ -112,7 +112,7 @@ func ChooseChallenge(h http.Header, realm string) (Challenge, error) {
 	return best, nil
 }
 
-// maxReasons bounds what a hostile server can make an error say.
+// maxReasons bounds the text of an error that a hostile server causes.
 const maxReasons = 8
 
 func (e *ChallengeError) add(reason string) {
@@ -121,10 +121,11 @@ func (e *ChallengeError) add(reason string) {
 	}
 }
 
-// usable returns the challenge in f and its algorithm, or says why it can't be answered.
+// usable returns the challenge in f and its algorithm. The error says why it can't be answered.
 func usable(f challengeField, realm string) (Challenge, algorithm, error) {
-	// digest.ParseChallenge wants names in lower case, quotes around whatever is not a letter, digit or hyphen, one challenge
-	// and nothing twice; written like that, a challenge means to it what it meant here.
+	// digest.ParseChallenge reads one challenge in which no parameter occurs twice. Names must be in
+	// lower case, and a value needs quotes unless it has only letters, digits and hyphens. Written
+	// in this form, f means the same to it.
 	b := []byte(digest.Prefix)
 	for i, p := range f.params {
 		if i > 0 {
@@ -166,10 +167,12 @@ func usable(f challengeField, realm string) (Challenge, algorithm, error) {
 	}, alg, nil
 }
 
-// maxNonce bounds, in bytes, each of the values that a client has to keep and send back. Real ones have 32 to 200.
+// maxNonce bounds, in bytes, each of the values that a client has to keep and send back. Those of
+// real servers have 32 to 200.
 const maxNonce = 1024
 
-// identOnly maps the characters that digest.ParseChallenge does not read in a name to one that it does: no name it knows has any.
+// identOnly replaces the characters that digest.ParseChallenge can't read in a name. The names
+// that it knows have no such characters.
 func identOnly(r rune) rune {
 	if isAlnum(byte(r)) {
 		return r

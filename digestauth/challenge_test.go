@@ -17,7 +17,7 @@ func TestChallengeString(t *testing.T) {
 		c    digestauth.Challenge
 		want string
 	}{
-		// As recorded from Atlas.
+		// This one is recorded from Atlas.
 		{
 			digestauth.Challenge{Realm: realm, Nonce: nonce},
 			`Digest realm="MMS Public API", domain="", nonce="` + nonce + `", algorithm=MD5, qop="auth", stale=false`,
@@ -103,7 +103,7 @@ func TestChooseChallenge(t *testing.T) {
 	}
 }
 
-// Whatever is chosen can be answered, and means the same after it was written out again.
+// A chosen challenge can be answered, and means the same after it was written again.
 func FuzzChallenge(f *testing.F) {
 	for _, s := range []string{
 		`Digest realm="MMS Public API", domain="", nonce="0123456789abcdef0123456789abcdef", algorithm=MD5, qop="auth", stale=false`,

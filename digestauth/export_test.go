@@ -1,11 +1,12 @@
 package digestauth
 
-// Sign returns the Authorization field for the nc-th use of c's nonce with this cnonce, or with a random one if it is empty.
+// Sign returns the Authorization field for the nc-th use of c's nonce. An empty cnonce means a
+// random one.
 func Sign(cred Credential, c Challenge, nc uint32, cnonce, method, uri string) string {
 	return SignerOf(cred, c)(nc, cnonce, method, uri)
 }
 
-// SignerOf is Sign, with the credential and the challenge set up beforehand.
+// SignerOf is Sign for several uses of one nonce.
 func SignerOf(cred Credential, c Challenge) func(nc uint32, cnonce, method, uri string) string {
 	k, n := &key{Credential: cred}, newNonce(c)
 	return func(nc uint32, cnonce, method, uri string) string {

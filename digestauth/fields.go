@@ -7,16 +7,19 @@ import (
 	"unicode/utf8"
 )
 
-// A param is one auth-param (RFC 9110, section 11.2): its name in lower case, its value without quotes and escapes.
+// A param is one auth-param (RFC 9110, section 11.2): the name in lower case, and the value
+// without quotes and escapes.
 type param struct{ name, value string }
 
-// A challengeField is one element of a WWW-Authenticate list: a scheme in lower case, and its parameters. A token68 is dropped.
+// A challengeField is one element of a WWW-Authenticate list: a scheme in lower case, and its
+// parameters. It has no token68.
 type challengeField struct {
 	scheme string
 	params []param
 }
 
-// A cursor reads the grammar that WWW-Authenticate, Authorization and Authentication-Info share (RFC 9110, section 11).
+// A cursor reads the grammar that WWW-Authenticate, Authorization and Authentication-Info share
+// (RFC 9110, section 11).
 type cursor struct {
 	s string
 	i int
@@ -24,7 +27,7 @@ type cursor struct {
 
 func (c *cursor) done() bool { return c.i == len(c.s) }
 
-// next reports whether b comes next, and steps over it.
+// next reports whether b comes next, and skips it.
 func (c *cursor) next(b byte) bool {
 	if c.i < len(c.s) && c.s[c.i] == b {
 		c.i++
@@ -33,7 +36,7 @@ func (c *cursor) next(b byte) bool {
 	return false
 }
 
-// space steps over optional white space and returns how much there was.
+// space skips optional white space, and returns how much there was.
 func (c *cursor) space() int {
 	start := c.i
 	for c.i < len(c.s) && (c.s[c.i] == ' ' || c.s[c.i] == '\t') {
@@ -59,7 +62,7 @@ func isToken(b byte) bool {
 	return isAlnum(b) || b != 0 && strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
 }
 
-// isToken68 reports whether b may stand in a token68, before its padding (RFC 9110, section 11.2).
+// isToken68 reports whether b may stand in a token68, before the padding (RFC 9110, section 11.2).
 func isToken68(b byte) bool { return isAlnum(b) || b != 0 && strings.IndexByte("-._~+/", b) >= 0 }
 
 var (
@@ -131,7 +134,7 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// param reads what follows a parameter's name: "=" and the value.
+// param reads what follows the name of a parameter: "=" and the value.
 func (c *cursor) param(name string) (param, error) {
 	if name == "" {
 		return param{}, errors.New("a parameter has no name")
@@ -152,7 +155,7 @@ func (c *cursor) param(name string) (param, error) {
 	return param{strings.ToLower(name), v}, nil
 }
 
-// parseParams reads a list of parameters, none of them twice.
+// parseParams reads a list of parameters. None may occur twice.
 func parseParams(c *cursor, space []param) ([]param, error) {
 	params := space
 	for {
@@ -171,7 +174,7 @@ func parseParams(c *cursor, space []param) ([]param, error) {
 	}
 }
 
-// maxParams bounds the parameters of one challenge or credential; those that are defined are eleven.
+// maxParams bounds the parameters of one challenge or credential. RFC 7616 defines eleven.
 const maxParams = 32
 
 func addParam(params []param, p param) ([]param, error) {
@@ -186,8 +189,8 @@ func addParam(params []param, p param) ([]param, error) {
 	return append(params, p), nil
 }
 
-// parseChallenges reads a WWW-Authenticate field line, which may hold several challenges (RFC 9110, section 11.6.1).
-// What comes before an error is returned with it.
+// parseChallenges reads a WWW-Authenticate field line, which may hold several challenges (RFC
+// 9110, section 11.6.1). With an error, it returns the challenges before the mistake.
 func parseChallenges(line string) ([]challengeField, error) {
 	var fields []challengeField
 	c := cursor{s: line}
@@ -201,7 +204,7 @@ func parseChallenges(line string) ([]challengeField, error) {
 		if word == "" {
 			return fields, errors.New("neither a scheme nor a parameter begins where one should")
 		}
-		// A word is a scheme unless "=" follows it.
+		// A word is a scheme unless "=" follows.
 		gap := c.space()
 		if c.done() || c.s[c.i] == ',' || gap > 0 && c.s[c.i] != '=' {
 			fields = append(fields, challengeField{scheme: strings.ToLower(word)})
@@ -222,7 +225,7 @@ func parseChallenges(line string) ([]challengeField, error) {
 	}
 }
 
-// token68 steps over a token68, if one stands before the next comma.
+// token68 skips a token68, if there is one before the next comma.
 func (c *cursor) token68() {
 	start := c.i
 	if c.span(isToken68) != "" {

@@ -41,7 +41,7 @@ func password(s string) digestauth.Credential {
 	return digestauth.Credential{Username: goodKey.Username, Password: secret.New(s)}
 }
 
-// clock stands still unless it is moved.
+// clock is a clock that only the test moves.
 type clock struct{ seconds atomic.Int64 }
 
 func (c *clock) now() time.Time { return time.Unix(1e9+c.seconds.Load(), 0) }
@@ -51,7 +51,8 @@ func isCredentialError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// A wrong key costs few requests however many callers insist, and the right one is used as soon as the source has it.
+// A wrong key costs few requests, however many callers there are. The right one is used as soon as
+// the source has it.
 func TestWrongKey(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
 	v, now := &vault{key: password("wrong")}, &clock{}
@@ -66,7 +67,7 @@ func TestWrongKey(t *testing.T) {
 			t.Errorf("got %v, want a CredentialError", err)
 		}
 	}
-	// Ten seconds of 64 callers that come back at once.
+	// For ten seconds, 64 callers that each call again at once.
 	for range 10 {
 		for range 64 {
 			wg.Go(func() {
@@ -78,7 +79,8 @@ func TestWrongKey(t *testing.T) {
 		wg.Wait()
 		now.seconds.Add(1)
 	}
-	// One to be challenged, four to be refused on fresh nonces; five seconds later, an old nonce and a fresh one.
+	// One request is challenged, and four are refused on fresh nonces. Five seconds later, an old
+	// nonce is refused, and fresh ones.
 	if n := u.requests.Load(); n > 10 {
 		t.Errorf("%d upstream requests in 10 s, want at most 10", n)
 	} else {
@@ -98,7 +100,7 @@ func TestWrongKey(t *testing.T) {
 	}
 }
 
-// A key that is revoked under load costs what was in flight, and little more.
+// When a key is revoked under load, the requests in flight are refused, and few others are sent.
 func TestRevokedKey(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
 	v, now := &vault{key: goodKey}, &clock{}
@@ -117,7 +119,7 @@ func TestRevokedKey(t *testing.T) {
 	if n := u.requests.Load() - before; n > 32+10 {
 		t.Errorf("%d upstream requests with a revoked key", n)
 	}
-	// The server takes the old key again: it is tried when its time has come.
+	// The server accepts the old key again. It is tried after the hold.
 	u.setKey(goodKey)
 	if _, err := c.Get(u.URL); !isCredentialError(err) {
 		t.Errorf("got %v, want a CredentialError", err)
@@ -128,7 +130,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 }
 
-// A key that is replaced in the source, then at the server, is replaced without a failed call.
+// A key that is replaced first in the source and then at the server causes no failed call.
 func TestRotatedKey(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
 	v := &vault{key: goodKey}
@@ -143,9 +145,9 @@ func TestRotatedKey(t *testing.T) {
 	}
 }
 
-// Refusals that successes contradict condemn nobody.
+// A key does not count as bad if there are successes between its refusals.
 func TestRefusalsInARow(t *testing.T) {
-	for refusals, condemned := range map[int64]bool{1: false, 3: false, 4: true} {
+	for refusals, bad := range map[int64]bool{1: false, 3: false, 4: true} {
 		u := newUpstream(t, digestauth.NoncePolicy{})
 		var left atomic.Int64
 		inner := u.Config.Handler
@@ -159,13 +161,13 @@ func TestRefusalsInARow(t *testing.T) {
 		left.Store(refusals)
 		for range 3 { // on fresh nonces at first, on an old and then on fresh ones later
 			resp, err := c.Get(u.URL)
-			if got := isCredentialError(err); got != condemned || !condemned && err != nil {
+			if got := isCredentialError(err); got != bad || !bad && err != nil {
 				t.Errorf("%d refusals: %v", refusals, err)
 			}
 			if err == nil {
 				resp.Body.Close()
 			}
-			if condemned {
+			if bad {
 				break
 			}
 			left.Store(refusals + 1)
@@ -173,7 +175,8 @@ func TestRefusalsInARow(t *testing.T) {
 	}
 }
 
-// However many requests are refused together, they are one refusal: the server may have been restarted under them.
+// Requests that are refused together count as one refusal, since the server may have restarted
+// while they were in flight.
 func TestRefusalsAtOnceCountOnce(t *testing.T) {
 	const asked = 8
 	u := newUpstream(t, digestauth.NoncePolicy{})
@@ -185,7 +188,7 @@ func TestRefusalsAtOnceCountOnce(t *testing.T) {
 	inner := u.Config.Handler
 	u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
-			switch n := signed.Add(1); { // one on the nonce that was idle, the others on those they asked for
+			switch n := signed.Add(1); { // one uses the idle nonce, the others those that they asked for
 			case n == asked+1:
 				close(together)
 				fallthrough
@@ -231,8 +234,8 @@ func TestSourceErrors(t *testing.T) {
 	}
 }
 
-// A connection that breaks under a GET makes net/http send it again, with a count that the server has seen: that it refuses
-// this says nothing against the key, however often it happens in a row.
+// If a connection breaks during a GET, net/http sends the GET again, with a count that the server
+// has seen. The refusal of that does not count against the key, however often it happens in a row.
 func TestRepeatedByNetHTTP(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
 	var resets atomic.Int64

@@ -15,7 +15,8 @@ import (
 	"atlas-export-gateway/digestauth"
 )
 
-// load sends n POSTs from that many goroutines at once and returns how many failed, with one example.
+// load sends n POSTs from several goroutines, and returns how many failed and an example of an
+// error.
 func load(c *http.Client, url string, goroutines, n int) (failed int64, example string) {
 	var next, bad atomic.Int64
 	var why atomic.Value
@@ -23,7 +24,7 @@ func load(c *http.Client, url string, goroutines, n int) (failed int64, example 
 	for range goroutines {
 		wg.Go(func() {
 			for next.Add(1) <= int64(n) {
-				// A body without a GetBody, as a gateway has.
+				// The body has no GetBody, like that of a request to a gateway.
 				req, _ := http.NewRequest("POST", url+"/x?pageNum=1", io.NopCloser(strings.NewReader(`{"a":1}`)))
 				resp, err := c.Do(req)
 				if err == nil {
@@ -45,7 +46,8 @@ func load(c *http.Client, url string, goroutines, n int) (failed int64, example 
 	return bad.Load(), example
 }
 
-// What a call costs under each of the rules that servers have for nonces. DIGESTAUTH_CALLS=200000 measures with that many calls, 128 at once.
+// How many requests a call costs under each rule that servers have for nonces. DIGESTAUTH_CALLS
+// sets the number of calls, such as 200000; then 128 are made at a time.
 func TestModes(t *testing.T) {
 	goroutines, calls := 64, 5000
 	if testing.Short() {
@@ -85,7 +87,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// Nonces that live shorter than a crowd takes to be served: 128 callers at a server that needs 1 ms for each, one after the other.
+// Nonces expire before a server has answered all requests in flight: it needs 1 ms for each of 128
+// callers, one after the other.
 func TestCrowdedServer(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{Lifetime: 50 * time.Millisecond})
 	var one sync.Mutex

@@ -8,22 +8,23 @@ import (
 	"time"
 )
 
-// A NonceVerdict is what a server makes of a nonce and its count.
+// A NonceVerdict is a server's decision about a nonce and its count.
 type NonceVerdict uint8
 
-// The verdicts. Whichever is not NonceGood, the client is to try again with the nonce of the 401's own challenge.
+// The verdicts. After each of them except NonceGood, the client should try again with the nonce
+// of the 401's challenge.
 const (
-	// NonceGood lets the request in.
+	// NonceGood: the request is admitted.
 	NonceGood NonceVerdict = iota
-	// NonceUnknown: never issued here, or so long ago that it was forgotten.
+	// NonceUnknown: the server never issued it, or has forgotten it.
 	NonceUnknown
-	// NonceExpired: issued longer ago than the lifetime.
+	// NonceExpired: the server issued it longer ago than the lifetime.
 	NonceExpired
-	// NonceSpent: used as often as a nonce may be.
+	// NonceSpent: it was used as often as a nonce may be used.
 	NonceSpent
-	// NonceReplayed: the count was seen before or, where it must rise, did not rise.
+	// NonceReplayed: the count occurred before or, if counts must rise, did not rise.
 	NonceReplayed
-	// NonceRefused: nothing is wrong; the policy refuses a share of the good ones.
+	// NonceRefused: nothing is wrong, but the policy refuses a share of the good nonces.
 	NonceRefused
 )
 
@@ -37,21 +38,25 @@ func (v NonceVerdict) String() string {
 	return "invalid"
 }
 
-// A NoncePolicy says how long and how often a nonce may be used. The zero policy lets the last 4,096 nonces be used for
-// ever, with any count that did not occur before.
+// A NoncePolicy says how long and how often a nonce may be used. With the zero policy, the last
+// 4,096 nonces may be used for ever, with any count that did not occur before.
 type NoncePolicy struct {
-	// Max is how many nonces are remembered; when one more is issued, the oldest is forgotten. 0 means 4,096.
+	// Max is how many nonces are remembered. When one more is issued, the oldest is forgotten. 0
+	// means 4,096.
 	Max int
-	// Lifetime is how long a nonce is good for after it was issued. 0 means for ever.
+	// Lifetime is how long a nonce is good after it was issued. 0 means for ever.
 	Lifetime time.Duration
-	// Uses is how many requests a nonce is good for. 0 means any number, 1 makes every nonce single-use.
+	// Uses is how many requests a nonce is good for. 0 means any number; with 1, each nonce is
+	// good for one request.
 	Uses int
-	// Rising demands that each count is greater than every earlier one on its nonce. Otherwise a count may come late, up to 63
-	// behind the greatest, but not twice. Gaps are always allowed, at the start as well.
+	// Rising requires that each count is greater than all earlier ones of its nonce. Otherwise a
+	// count may come late, up to 63 behind the greatest, but not twice. Gaps are always allowed,
+	// also at the start.
 	Rising bool
-	// Refuse is the share of good nonces that is refused all the same, 0 to 1. Such a nonce stays refused.
+	// Refuse is the share of good nonces that are refused, 0 to 1. Such a nonce stays refused.
 	Refuse float64
-	// Rand returns numbers from 0 to 1 (exclusive), independent and evenly spread, for Refuse. Nil means math/rand/v2's.
+	// Rand returns independent, uniform random numbers from 0 to 1 (exclusive), for Refuse. Nil
+	// means those of math/rand/v2.
 	Rand func() float64
 }
 
@@ -62,9 +67,10 @@ func (p *NoncePolicy) random() float64 {
 	return p.Rand()
 }
 
-// Nonces issues a server's nonces and remembers their counts, in memory. Whoever asks is issued one, so that a flood of
-// questions makes it forget the nonces of honest clients early; that costs those clients a second request, never a failure.
-// It may be used from several goroutines.
+// Nonces issues the nonces of a server and remembers their counts, in memory. It issues a nonce
+// for every request that asks for one. A flood of such requests therefore makes it forget the
+// nonces of honest clients early, which costs those clients a second request and never a failure.
+// Nonces may be used from several goroutines.
 type Nonces struct {
 	now func() time.Time
 
@@ -78,12 +84,12 @@ type issuedNonce struct {
 	value   string
 	at      time.Time
 	uses    int
-	highest uint32 // greatest count seen
-	seen    uint64 // bit i: the count highest-i was seen
+	highest uint32 // the greatest count that occurred
+	seen    uint64 // bit i: the count highest-i occurred
 	refused bool
 }
 
-// NewNonces returns an empty store. The clock is time.Now when now is nil.
+// NewNonces returns a store without nonces. If now is nil, the clock is time.Now.
 func NewNonces(policy NoncePolicy, now func() time.Time) *Nonces {
 	if now == nil {
 		now = time.Now
@@ -91,7 +97,7 @@ func NewNonces(policy NoncePolicy, now func() time.Time) *Nonces {
 	return &Nonces{now: now, policy: policy, issued: make(map[string]*issuedNonce)}
 }
 
-// SetPolicy changes the policy, also for the nonces that were issued under another.
+// SetPolicy changes the policy, also for nonces that were issued under another.
 func (n *Nonces) SetPolicy(policy NoncePolicy) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -119,8 +125,9 @@ func (n *Nonces) Issue() string {
 	return v.value
 }
 
-// Check judges a request that came with this nonce and count, and counts it when both are good. Call it for requests
-// whose response was right, so that nobody else can use up a nonce. It fits [Verifier.CheckNonce].
+// Check decides about a request with this nonce and count, and counts the request if both are
+// good. It is for [Verifier.CheckNonce]. Call it only for requests whose response was right, so
+// that nobody else can use up a nonce.
 func (n *Nonces) Check(nonce string, nc uint32) NonceVerdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -156,7 +163,7 @@ func (v *issuedNonce) fits(nc uint32, rising bool) bool {
 
 func (v *issuedNonce) count(nc uint32) {
 	if nc > v.highest {
-		v.seen <<= nc - v.highest // all out when the gap is 64 or more
+		v.seen <<= nc - v.highest // leaves 0 if the gap is 64 or more
 		v.highest = nc
 	}
 	v.seen |= 1 << (v.highest - nc)

@@ -64,7 +64,7 @@ func TestNoncesLifeAndNumber(t *testing.T) {
 	now = now.Add(1)
 	check(b, 2, digestauth.NonceExpired)
 
-	// The owner changes the mode while nonces are out.
+	// The policy changes while nonces are in use.
 	n.SetPolicy(digestauth.NoncePolicy{Refuse: 1, Rand: func() float64 { return 0.999 }})
 	check(b, 2, digestauth.NonceRefused)
 	n.SetPolicy(digestauth.NoncePolicy{})

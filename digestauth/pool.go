@@ -8,18 +8,22 @@ import (
 	"time"
 )
 
-// A pool decides which request goes upstream next, and on which nonce.
+// A pool decides which request is sent next, and on which nonce.
 //
-// At most one request is in flight on a nonce. A request that finds none idle asks the server for one, unless enough others do
-// so already; then it waits for whichever comes first, a nonce that somebody gives back or its turn to ask.
+// At most one request is in flight on a nonce. A request that finds no idle nonce asks the server
+// for one, unless enough others are doing so. In that case it waits until another request gives
+// back a nonce, or until it may ask.
 //
-// A refusal may mean that the nonce was stale or that the key is bad, and Atlas doesn't say which. So each refusal begins a doubt.
-// While it lasts, one request at a time is on trial and the others wait: the next success, of whichever request, ends the doubt, and
-// several refusals on fresh nonces condemn the key. A key that never succeeded is in doubt from the start.
+// A refusal means that the nonce was stale or that the key is bad; Atlas does not say which.
+// Therefore a refusal puts the key in doubt. During a doubt, one request at a time is on trial and
+// the others wait. The next success, of any request, ends the doubt. After several refusals on
+// fresh nonces the key counts as bad. A key that has had no success is in doubt from the start.
 //
-// A fresh nonce may also be refused because it got too old on its way, with so many requests in flight that the server is slow.
-// Such a refusal halves the number that may be in flight, and successes raise it again little by little, as TCP does on loss: without
-// that, nonces that live for 50 ms and a server that is 60 ms behind would let hardly any request through.
+// A fresh nonce may also be refused because it expired on its way, when the server is slow because
+// so many requests are in flight. Such a refusal halves the number of requests that may be in
+// flight, and successes raise it again step by step, like TCP's congestion window. Otherwise
+// hardly any request would succeed at a server whose nonces live for 50 ms and which is 60 ms
+// behind.
 type pool struct {
 	source                              func(context.Context) (Credential, error)
 	now                                 func() time.Time
@@ -28,57 +32,60 @@ type pool struct {
 
 	mu       sync.Mutex
 	key      *key      // nil until the source was read
-	idle     []*nonce  // the latest used last
-	asking   int       // requests for a nonce under way
-	waiting  []*waiter // first come, first served
-	admitted uint64    // turns given so far
+	idle     []*nonce  // by when they were used; the most recent is last
+	asking   int       // requests for a nonce that are in flight
+	waiting  []*waiter // the first gets the next turn
+	turns    uint64    // how many turns there were
 	inFlight int       // turns that have not ended
-	window   int       // most turns in flight, in eighths
+	window   int       // how many turns may be in flight, in eighths
 
-	doubt    bool
-	episode  uint64    // counts the doubts
-	trials   int       // requests on trial in this doubt: one, unless it keeps the others waiting too long
+	doubt    bool      // the key is in doubt
+	doubts   uint64    // how many doubts there were
+	trials   int       // requests on trial in this doubt: one, or more after maxStall
 	refusals int       // on fresh nonces, since the last success
-	counted  uint64    // admitted, when a refusal on a fresh nonce was counted last
-	badUntil time.Time // until when the key is condemned; zero unless it was, and has not succeeded since
+	counted  uint64    // turns, when a refusal on a fresh nonce was counted last
+	badUntil time.Time // until when a bad key is held back; zero after a success
 }
 
-// A turn is leave for one request to go upstream.
+// A turn is the permission to send one request.
 type turn struct {
-	key     *key   // nil: no turn, look again
-	nonce   *nonce // nil: ask for one first
-	fresh   bool   // nonce came with the answer just before, so that its refusal speaks against the key
-	asks    bool   // counted in pool.asking
-	episode uint64 // the doubt in which this request is on trial, or 0
-	number  uint64 // pool.admitted, this turn included
+	key    *key   // nil if this is no turn: acquire must begin again
+	nonce  *nonce // nil if the request must ask for one
+	fresh  bool   // nonce came with the answer just before: a refusal counts against the key
+	asks   bool   // the turn counts in pool.asking
+	doubt  uint64 // the number of the doubt in which the request is on trial, or 0
+	number uint64 // the number of the turn, from 1
 }
 
 // A waiter is a request that waits for its turn.
 type waiter struct {
-	own      *nonce    // that its last answer brought, or nil
-	turn     chan turn // holds one
-	admitted uint64    // pool.admitted when patience was last measured
+	own   *nonce    // the nonce of its last answer, or nil
+	turn  chan turn // has room for one
+	turns uint64    // pool.turns, when the waiter last compared it
 }
 
-// patience is how long one request may keep all others waiting without an answer. Another is let through then, so that one
-// slow answer or dead connection can't hold up everybody.
-const patience = time.Second
+// maxStall is how long all requests may wait for the answer to one. After that another request
+// gets a turn, so that a slow answer or a dead connection does not stop all of them.
+const maxStall = time.Second
 
-// A window opens by one turn with every eight successes. It never closes below minWindow: with so few in flight it is not the
-// crowd that makes nonces grow old.
+// The bounds of pool.window, which grows by one turn with each eight successes. With minWindow in
+// flight, it is not the number of requests that makes nonces expire.
 const (
-	openWindow = 8 << 20
-	minWindow  = 8 * 8
+	maxWindow = 8 << 20
+	minWindow = 8 * 8
 )
 
-// A CredentialError says that the server refuses the credential, or that none can be read. Nothing is sent with a refused one
-// for a while, unless the source yields another. The request was refused before any work was done or was not sent at all.
+// A CredentialError says that the server refuses the credential, or that the credential can't be
+// read. Nothing is sent with a refused credential for a while, unless Config.Credential returns
+// another one. The server refused the request before it did any work, or the request was not sent.
 type CredentialError struct {
-	// Refusals counts those in a row, on fresh nonces and with no success in between. It is 0 where none was read.
+	// Refusals counts the refusals in a row, on fresh nonces and with no success in between. It is
+	// 0 if the credential could not be read.
 	Refusals int
-	// Until is when the same credential will be tried again; zero where none was read.
+	// Until is when the same credential will be tried again. It is zero if the credential could
+	// not be read.
 	Until time.Time
-	// Source is what reading the credential's source, or reading it again, returned, if that failed.
+	// Source is the error of Config.Credential, if it returned one.
 	Source error
 }
 
@@ -103,7 +110,8 @@ func (p *pool) acquire(ctx context.Context) (turn, error) {
 			return turn{}, err
 		}
 		p.mu.Lock()
-		if p.key == nil || !p.badUntil.IsZero() { // also when a bad key may be tried again: there may be a better one
+		// Also when a bad key may be tried again: the source may have a better one.
+		if p.key == nil || !p.badUntil.IsZero() {
 			p.mu.Unlock()
 			err := p.read(ctx)
 			p.mu.Lock()
@@ -111,19 +119,19 @@ func (p *pool) acquire(ctx context.Context) (turn, error) {
 				p.mu.Unlock()
 				return turn{}, &CredentialError{Source: err}
 			}
-			if p.condemned() {
+			if p.heldBack() {
 				e := &CredentialError{Refusals: p.refusals, Until: p.badUntil, Source: err}
 				p.mu.Unlock()
 				return turn{}, e
 			}
 		}
 		if len(p.waiting) == 0 {
-			if t, ok := p.admit(nil, false); ok {
+			if t, ok := p.next(nil, false); ok {
 				p.mu.Unlock()
 				return t, nil
 			}
 		}
-		w := &waiter{turn: make(chan turn, 1), admitted: p.admitted}
+		w := &waiter{turn: make(chan turn, 1), turns: p.turns}
 		p.waiting = append(p.waiting, w)
 		if t, err := p.wait(ctx, w); err != nil || t.key != nil {
 			return t, err
@@ -131,10 +139,11 @@ func (p *pool) acquire(ctx context.Context) (turn, error) {
 	}
 }
 
-// wait unlocks p.mu and returns the turn of w, which is in the queue. A turn without a key means that the key was condemned.
+// wait unlocks p.mu, and returns the turn of w, which is in p.waiting. A turn without a key means
+// that the key counts as bad.
 func (p *pool) wait(ctx context.Context, w *waiter) (turn, error) {
 	p.mu.Unlock()
-	tick := time.NewTicker(patience)
+	tick := time.NewTicker(maxStall)
 	defer tick.Stop()
 	for {
 		select {
@@ -142,11 +151,11 @@ func (p *pool) wait(ctx context.Context, w *waiter) (turn, error) {
 			return t, nil
 		case <-tick.C:
 			p.mu.Lock()
-			if p.admitted == w.admitted && len(p.waiting) > 0 {
-				t, _ := p.admit(p.waiting[0].own, true)
-				p.hand(t)
+			if p.turns == w.turns && len(p.waiting) > 0 {
+				t, _ := p.next(p.waiting[0].own, true)
+				p.give(t)
 			}
-			w.admitted = p.admitted
+			w.turns = p.turns
 			p.mu.Unlock()
 		case <-ctx.Done():
 			p.mu.Lock()
@@ -154,48 +163,51 @@ func (p *pool) wait(ctx context.Context, w *waiter) (turn, error) {
 			if i := slices.Index(p.waiting, w); i >= 0 {
 				p.waiting = slices.Delete(p.waiting, i, i+1)
 				p.put(w.own)
-				p.serve()
+				p.giveAll()
 			} else if t := <-w.turn; t.key != nil {
-				p.leave(t)
+				p.end(t)
 				p.put(t.nonce)
-				p.serve()
+				p.giveAll()
 			}
 			return turn{}, fmt.Errorf("digestauth: waiting for a nonce: %w", ctx.Err())
 		}
 	}
 }
 
-// accepted ends a turn whose request the server let in. Its nonce, or what the server wants used instead, goes back to the pool.
-func (p *pool) accepted(t turn, next *nonce) {
+// accepted ends a turn whose request the server admitted. The pool gets following, which is the
+// nonce of the turn or the one that the server wants instead.
+func (p *pool) accepted(t turn, following *nonce) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.leave(t)
-	p.window = min(p.window+1, openWindow)
+	p.end(t)
+	p.window = min(p.window+1, maxWindow)
 	if t.key == p.key {
 		p.doubt, p.refusals, p.badUntil = false, 0, time.Time{}
 	}
-	p.put(next)
-	p.serve()
+	p.put(following)
+	p.giveAll()
 }
 
-// abandoned ends a turn that brought no verdict. Its nonce is dropped, since nobody knows whether the server has seen its count.
-// next, if not nil, goes to the pool.
-func (p *pool) abandoned(t turn, next *nonce) {
+// abandoned ends a turn that says nothing about the key. The nonce of the turn is dropped, since
+// the server may or may not have seen its count. The pool gets other, if that is not nil.
+func (p *pool) abandoned(t turn, other *nonce) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.leave(t)
-	p.put(next)
-	p.serve()
+	p.end(t)
+	p.put(other)
+	p.giveAll()
 }
 
-// challenged returns the turn on which a request goes on with the nonce that it asked for.
+// challenged ends a turn whose request asked for a nonce. It returns the next turn of the request,
+// with n, the nonce that the server sent.
 func (p *pool) challenged(ctx context.Context, t turn, n *nonce) (turn, error) {
 	p.mu.Lock()
 	return p.proceed(ctx, t, n)
 }
 
-// refused returns the turn on which a request that was refused goes on with the nonce that the refusal brought, or a
-// *CredentialError. A stale refusal does not speak against the key (RFC 7616, section 3.3).
+// refused ends a turn whose request was refused. It returns the next turn of the request, with n,
+// the nonce of the refusal, or a *CredentialError. A refusal with stale=true does not count
+// against the key (RFC 7616, section 3.3).
 func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	p.mu.Lock()
 	if t.key != p.key {
@@ -204,11 +216,12 @@ func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	if !p.doubt {
 		p.beginDoubt()
 	}
-	// Refusals of requests that were under way together count once: they may have had one cause, such as a restart of the server.
+	// Refusals of requests that were in flight together count once: they may have one cause, such
+	// as a restart of the server.
 	if !t.fresh || t.number <= p.counted {
 		return p.proceed(ctx, t, n)
 	}
-	p.counted = p.admitted
+	p.counted = p.turns
 	p.window = max(min(p.window, 8*p.inFlight)/2, minWindow)
 	if n.Stale {
 		return p.proceed(ctx, t, n)
@@ -222,29 +235,31 @@ func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	}
 	p.badUntil = p.now().Add(p.holdBad)
 	e := &CredentialError{Refusals: p.refusals, Until: p.badUntil, Source: err}
-	p.leave(t)
+	p.end(t)
 	p.put(n)
 	for len(p.waiting) > 0 {
 		p.put(p.waiting[0].own)
-		p.hand(turn{})
+		p.give(turn{})
 	}
 	p.mu.Unlock()
 	return turn{}, e
 }
 
-// proceed ends t and returns the turn on which its request goes on with n: at once, unless another is on trial instead. It unlocks p.mu.
+// proceed ends t, and returns the next turn of its request, with n. The request waits if another
+// one is on trial. proceed unlocks p.mu.
 func (p *pool) proceed(ctx context.Context, t turn, n *nonce) (turn, error) {
 	onTrial := p.onTrial(t)
-	p.leave(t)
-	if !p.condemned() {
-		if t, ok := p.admit(n, onTrial); ok {
+	p.end(t)
+	if !p.heldBack() {
+		if t, ok := p.next(n, onTrial); ok {
 			t.fresh = true
-			p.serve() // a request for a nonce may have ended
+			p.giveAll() // t may have asked for a nonce, so that another may ask now
 			p.mu.Unlock()
 			return t, nil
 		}
-		// In front, since n gets older; and it keeps n, since the pool's may all be as stale as the one that was refused.
-		w := &waiter{own: n, turn: make(chan turn, 1), admitted: p.admitted}
+		// It waits in front of all others, since n gets older. It keeps n, since the nonces of the
+		// pool may all be as stale as the one that was refused.
+		w := &waiter{own: n, turn: make(chan turn, 1), turns: p.turns}
 		p.waiting = slices.Insert(p.waiting, 0, w)
 		if t, err := p.wait(ctx, w); err != nil || t.key != nil {
 			return t, err
@@ -258,8 +273,9 @@ func (p *pool) proceed(ctx context.Context, t turn, n *nonce) (turn, error) {
 
 // The methods below need p.mu held.
 
-// admit returns the next turn, on the request's own nonce or else on the pool's. Unless forced, there may be none.
-func (p *pool) admit(own *nonce, forced bool) (turn, bool) {
+// next returns the next turn, with the nonce own or, if that is nil, with one of the pool. It
+// returns false if there may be no turn now; with forced, there always is one.
+func (p *pool) next(own *nonce, forced bool) (turn, bool) {
 	if !forced && (p.doubt && p.trials > 0 || 8*p.inFlight >= p.window) {
 		return turn{}, false
 	}
@@ -270,22 +286,22 @@ func (p *pool) admit(own *nonce, forced bool) (turn, bool) {
 	if n == nil && p.asking >= p.maxChallenges && !forced {
 		return turn{}, false
 	}
-	p.admitted++
+	p.turns++
 	p.inFlight++
-	t := turn{key: p.key, nonce: n, number: p.admitted}
+	t := turn{key: p.key, nonce: n, number: p.turns}
 	if n == nil {
 		t.asks = true
 		p.asking++
 	}
 	if p.doubt {
-		t.episode = p.episode
+		t.doubt = p.doubts
 		p.trials++
 	}
 	return t, true
 }
 
-// leave takes back what t was counted in.
-func (p *pool) leave(t turn) {
+// end takes t out of what it counts in.
+func (p *pool) end(t turn) {
 	p.inFlight--
 	if t.asks {
 		p.asking--
@@ -295,34 +311,35 @@ func (p *pool) leave(t turn) {
 	}
 }
 
-func (p *pool) onTrial(t turn) bool { return p.doubt && t.episode == p.episode }
+// onTrial reports whether the request of t is on trial in the present doubt.
+func (p *pool) onTrial(t turn) bool { return p.doubt && t.doubt == p.doubts }
 
 func (p *pool) beginDoubt() {
 	p.doubt, p.trials = true, 0
-	p.episode++
+	p.doubts++
 }
 
-// serve gives turns to those who wait, as far as there are any.
-func (p *pool) serve() {
+// giveAll gives turns to the requests that wait, as long as there are turns.
+func (p *pool) giveAll() {
 	for len(p.waiting) > 0 {
-		t, ok := p.admit(p.waiting[0].own, false)
+		t, ok := p.next(p.waiting[0].own, false)
 		if !ok {
 			return
 		}
-		p.hand(t)
+		p.give(t)
 	}
 }
 
-// hand gives t to whoever has waited longest.
-func (p *pool) hand(t turn) {
+// give gives t to the first request that waits.
+func (p *pool) give(t turn) {
 	w := p.waiting[0]
 	p.waiting[0] = nil
 	p.waiting = p.waiting[1:]
 	w.turn <- t
 }
 
-// condemned reports whether the key is held back now.
-func (p *pool) condemned() bool { return !p.badUntil.IsZero() && p.now().Before(p.badUntil) }
+// heldBack reports whether the key counts as bad and may not be tried again yet.
+func (p *pool) heldBack() bool { return !p.badUntil.IsZero() && p.now().Before(p.badUntil) }
 
 // put makes n idle.
 func (p *pool) put(n *nonce) {
@@ -336,14 +353,15 @@ func (p *pool) put(n *nonce) {
 	p.idle = append(p.idle, n)
 }
 
-// take returns the idle nonce that was used last, the likeliest to be good still, or nil.
+// take returns the idle nonce that was used last, since it is the most likely to be good still. It
+// returns nil if there is none.
 func (p *pool) take() *nonce {
 	last := len(p.idle) - 1
 	if last < 0 {
 		return nil
 	}
 	n := p.idle[last]
-	if p.now().Sub(n.used) > p.nonceIdle { // and the others are older
+	if p.now().Sub(n.used) > p.nonceIdle { // the others are older
 		clear(p.idle)
 		p.idle = p.idle[:0]
 		return nil
@@ -353,7 +371,7 @@ func (p *pool) take() *nonce {
 	return n
 }
 
-// read reads the source, without p.mu, and adopts what it yields if that is another credential.
+// read reads the source, without p.mu. If the source has another credential, that becomes the key.
 func (p *pool) read(ctx context.Context) error {
 	c, err := p.source(ctx)
 	if err != nil {
@@ -368,7 +386,7 @@ func (p *pool) read(ctx context.Context) error {
 		p.key = &key{Credential: c}
 		p.refusals, p.badUntil = 0, time.Time{}
 		p.beginDoubt()
-		p.serve()
+		p.giveAll()
 	}
 	return nil
 }

@@ -10,7 +10,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// A Credential is what a [Transport] signs with. For Atlas, the user name is the public key and the password the private key.
+// A Credential is what a [Transport] signs with. For Atlas, the user name is the public key and
+// the password is the private key.
 type Credential struct {
 	Username string
 	Password secret.Secret
@@ -21,7 +22,8 @@ func (c Credential) Equal(d Credential) bool {
 	return c.Username == d.Username && c.Password.Equal(d.Password)
 }
 
-// A nonce is a challenge that was received, and how often it was used. Whoever took it out of the pool owns it.
+// A nonce is a challenge that was received, and how often its nonce was used. The request that
+// took it out of the pool owns it.
 type nonce struct {
 	Challenge
 	alg  algorithm
@@ -40,7 +42,7 @@ type key struct {
 	latest atomic.Pointer[signingKey]
 }
 
-// A signingKey is HA1, kept as long as the realm and algorithm stay the same.
+// A signingKey is an HA1, and what it was computed for.
 type signingKey struct {
 	realm string
 	alg   algorithm
@@ -66,8 +68,9 @@ func (k *key) sign(n *nonce, method, uri string) string {
 	return k.authorization(n, string(cnonce), method, uri)
 }
 
-// authorization writes the credential of RFC 7616, section 3.4: algorithm, nc and qop without quotes, all else in them. It is written
-// out here because digest.Digest and its String cost several times as much (see BenchmarkSign).
+// authorization returns the credential of RFC 7616, section 3.4: algorithm, nc and qop without
+// quotes, all else with quotes. digest.Digest and its String cost several times as much (see
+// BenchmarkSign).
 func (k *key) authorization(n *nonce, cnonce, method, uri string) string {
 	var space [512]byte
 	nc := hex8(n.nc)

@@ -15,51 +15,62 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// Config says what a [Transport] signs, for whom and within which bounds. Origin and Credential are required.
+// Config says what a [Transport] signs, with which credential, and within which bounds. Origin
+// and Credential are required.
 type Config struct {
-	// Origin is the scheme, host and port that the credential is for, such as "https://cloud.mongodb.com": nothing is sent to any
-	// other. Without a port it is the scheme's own. It has no user info, query or fragment, and no path but "/".
+	// Origin is the scheme, host and port that the credential is for, such as
+	// "https://cloud.mongodb.com". Nothing is sent to another origin. Without a port, the port is
+	// the default of the scheme. Origin has no user info, query or fragment, and no path except
+	// "/".
 	Origin string
 
-	// Realm, if not empty, is the only one whose challenges are answered.
+	// Realm, if not empty, is the only realm whose challenges are answered.
 	Realm string
 
-	// Credential returns the current credential, neither part of it empty. It is called before the first request, after each refusal
-	// on a fresh nonce and, once the credential was condemned, by every call until one succeeds; another credential than before
-	// is tried at once. It may be called from several goroutines. Its errors are passed on and must not hold the secret.
+	// Credential returns the current credential, of which neither part is empty. It is called
+	// before the first request and after each refusal on a fresh nonce. Once the credential counts
+	// as bad, each call calls it until one succeeds. If it returns another credential than before,
+	// that one is tried at once. It may be called from several goroutines. Its errors are passed
+	// on, and must not hold the secret.
 	Credential func(context.Context) (Credential, error)
 
-	// Base sends the requests. Nil means an http.Transport of its own that uses no proxy, keeps up to 256 idle connections,
-	// each for 30 s, and gives a connection 10 s to be made.
+	// Base sends the requests. Nil means a new http.Transport that uses no proxy, keeps up to 256
+	// idle connections, each for 30 s, and waits up to 10 s for a connection.
 	Base http.RoundTripper
 
-	// Authenticated, if not nil, reports whether a 401 with a challenge nevertheless answers an authenticated request, such as
-	// Atlas's NOT_IN_GROUP and USER_UNAUTHORIZED. Such a response is returned as it is and speaks for the credential.
-	// The function may look at the status and header only.
+	// Authenticated, if not nil, reports whether a 401 with a challenge is nevertheless the answer
+	// to an authenticated request, such as Atlas's NOT_IN_GROUP and USER_UNAUTHORIZED. Such a
+	// response is returned as it is, and counts as a success of the credential. The function may
+	// read only the status and the header.
 	Authenticated func(*http.Response) bool
 
-	// Now is the clock, time.Now if nil. It tells the age of nonces and how long a bad credential is held back.
+	// Now is the clock, time.Now if nil. It is used for the age of nonces, and for how long a bad
+	// credential is held back.
 	Now func() time.Time
 
-	// MaxRetries is how many 401s one request answers with their own nonce. 0 means 8. It may not be less than MaxRefusals.
+	// MaxRetries is how often one request is sent again with the nonce of its 401. 0 means 8. It
+	// may not be less than MaxRefusals.
 	MaxRetries int
-	// MaxRefusals is how many refusals in a row on fresh nonces condemn a credential, if no request succeeds in between.
-	// 0 means 4.
+	// MaxRefusals is after how many refusals in a row on fresh nonces, with no success in between,
+	// a credential counts as bad. 0 means 4.
 	MaxRefusals int
-	// HoldBad is for how long a condemned credential is not tried again. 0 means 5 s.
+	// HoldBad is for how long a bad credential is held back. 0 means 5 s.
 	HoldBad time.Duration
-	// MaxChallenges is how many requests for a new nonce may be under way at once. 0 means 2.
+	// MaxChallenges is how many requests for a new nonce may be in flight. 0 means 2.
 	MaxChallenges int
-	// MaxIdleNonces is how many nonces wait in the pool at most; beyond that the least recently used is dropped. 0 means 256.
+	// MaxIdleNonces is how many idle nonces the pool keeps. Beyond that, the least recently used
+	// one is dropped. 0 means 256.
 	MaxIdleNonces int
-	// NonceIdle is for how long a nonce may wait unused. 0 means 1 min.
+	// NonceIdle is for how long a nonce may be idle. 0 means 1 min.
 	NonceIdle time.Duration
-	// MaxBody is, in bytes, the largest content that is kept for a second sending if the request has no GetBody. 0 means 1 MiB.
+	// MaxBody bounds, in bytes, the content of a request without GetBody, which is kept for a
+	// second sending. 0 means 1 MiB.
 	MaxBody int64
 }
 
-// A Transport is an http.RoundTripper that sends requests to one origin, signed with one credential. Its zero value is of no
-// use; see [NewTransport]. It may be used from several goroutines.
+// A Transport is an http.RoundTripper that sends requests to one origin, signed with one
+// credential. [NewTransport] makes one; the zero value is of no use. It may be used from several
+// goroutines.
 type Transport struct {
 	origin        outbound.Origin
 	realm         string
@@ -70,7 +81,8 @@ type Transport struct {
 	pool          pool
 }
 
-// NewTransport checks c and builds a Transport from it. It sends nothing and does not call c.Credential.
+// NewTransport checks c and builds a Transport from it. It sends nothing, and does not call
+// c.Credential.
 func NewTransport(c Config) (*Transport, error) {
 	o, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
@@ -79,7 +91,8 @@ func NewTransport(c Config) (*Transport, error) {
 	if c.Credential == nil {
 		return nil, errors.New("digestauth: there is no source of the credential")
 	}
-	if c.MaxRetries < 0 || c.MaxRefusals < 0 || c.HoldBad < 0 || c.MaxChallenges < 0 || c.MaxIdleNonces < 0 || c.NonceIdle < 0 || c.MaxBody < 0 {
+	if c.MaxRetries < 0 || c.MaxRefusals < 0 || c.HoldBad < 0 || c.MaxChallenges < 0 ||
+		c.MaxIdleNonces < 0 || c.NonceIdle < 0 || c.MaxBody < 0 {
 		return nil, errors.New("digestauth: a bound is negative")
 	}
 	t := &Transport{
@@ -97,7 +110,7 @@ func NewTransport(c Config) (*Transport, error) {
 			maxChallenges: cmp.Or(c.MaxChallenges, 2),
 			maxIdle:       cmp.Or(c.MaxIdleNonces, 256),
 			nonceIdle:     cmp.Or(c.NonceIdle, time.Minute),
-			window:        openWindow,
+			window:        maxWindow,
 		},
 	}
 	if t.maxRetries < t.pool.maxRefusals {
@@ -112,32 +125,35 @@ func NewTransport(c Config) (*Transport, error) {
 	return t, nil
 }
 
-// defaultBase is built from nothing, so that neither the environment nor a changed http.DefaultTransport sends the credential
-// through a proxy.
+// defaultBase is built from nothing, so that neither the environment nor a changed
+// http.DefaultTransport sends the credential through a proxy.
 func defaultBase() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 256,
-		// Less than servers and load balancers keep them: a POST that meets a connection just closed fails, since it is never repeated.
+		// Less than servers and load balancers keep connections: a POST on a connection that was
+		// just closed fails, since it is never repeated.
 		IdleConnTimeout: 30 * time.Second,
 	}
 }
 
-// An OriginError says that a request was for another origin than the credential, and that nothing of it was sent. A client
-// that follows a redirect to elsewhere gets it.
+// An OriginError says that a request was for another origin than the credential, and that nothing
+// of it was sent. A client gets it if it follows a redirect to another origin.
 type OriginError = outbound.OriginError
 
-// ErrBodyTooLarge says that a request's content exceeds [Config.MaxBody] and has no GetBody. Nothing was sent.
+// ErrBodyTooLarge says that the content of a request without GetBody exceeds [Config.MaxBody].
+// Nothing was sent.
 var ErrBodyTooLarge = outbound.ErrBodyTooLarge
 
-// A ProbeError says that the server did not ask for a credential when it should have. Before content is sent without
-// knowing a nonce, the server is asked for one by the same request without content; this is its answer, other than 401.
-// It is not the outcome of the request, which was not sent: to send it again is safe.
+// A ProbeError says that the server did not challenge a request as it should have. If a Transport
+// has no nonce for a request with content, it first sends the same request without content, to
+// get one. The answer to that was not a 401. The request itself was not sent: it is safe to send
+// it again.
 type ProbeError struct {
 	Status int         // of the answer
-	Header http.Header // of the answer; Retry-After may be of use
+	Header http.Header // of the answer; it may have Retry-After
 }
 
 func (e *ProbeError) Error() string {
@@ -146,23 +162,27 @@ func (e *ProbeError) Error() string {
 
 // RoundTrip sends req, signed, and returns the response to it.
 //
-// A request that the server refuses with a 401 is sent again with the nonce of that 401, until Config.MaxRetries. While no nonce is
-// at hand it waits, no longer than its context, for another request to give one back or for its turn to ask the server. A request
-// without content asks by being sent unsigned, and any answer but a 401 is its response. For one with content, see [ProbeError].
+// A request that the server refuses with a 401 is sent again with the nonce of that 401, up to
+// Config.MaxRetries times. While the pool has no nonce, the request waits, no longer than its
+// context, until another request gives a nonce back or until it may ask the server for one. A
+// request without content asks by being sent unsigned; any answer except a 401 is then its
+// response. For a request with content, see [ProbeError].
 //
-// A 401 is returned, its content unread, when it holds no challenge that can be answered, when the retries are used
-// up, or when Config.Authenticated says so; [Transport.Explain] tells them apart.
+// RoundTrip returns a 401, its content unread, if it has no challenge that can be answered, if
+// there are no retries left, or if Config.Authenticated says so. [Transport.Explain] tells these
+// apart.
 //
-// Errors of this package are *[OriginError], *[CredentialError], *[ProbeError], [ErrBodyTooLarge], and wrapped errors of the
-// context, of the request's Body and of Config.Credential; all others are Base's. Nothing of req is changed, but its Body is read and
+// The errors of this package are *[OriginError], *[CredentialError], *[ProbeError],
+// [ErrBodyTooLarge], and wrapped errors of the context, of the request's Body and of
+// Config.Credential. All others are Base's. req is not changed, except that its Body is read and
 // closed. The Request of the response is req, which holds no credential.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTripThrough(t.base, req)
 }
 
 // RoundTripThrough is [Transport.RoundTrip] with another transport than Config.Base for this
-// request. Only a signed sending of the request has an Authorization field, and only that has
-// the request's content: whoever must know whether the content left learns it in base.
+// request. Only a signed sending of the request has an Authorization field and the content of
+// req. base therefore learns whether the content was sent.
 func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if err := t.origin.Check(req); err != nil {
 		outbound.CloseBody(req)
@@ -195,8 +215,8 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		resp.Request = req
 
 		switch {
-		case authorized && (resp.StatusCode != http.StatusUnauthorized || t.admitted(resp)):
-			t.pool.accepted(turn, following(turn.nonce, resp.Header))
+		case authorized && (resp.StatusCode != http.StatusUnauthorized || t.vouched(resp)):
+			t.pool.accepted(turn, nextNonce(turn.nonce, resp.Header))
 			return resp, nil
 		case resp.StatusCode != http.StatusUnauthorized:
 			t.pool.abandoned(turn, nil)
@@ -220,7 +240,7 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		if authorized {
 			retries++
 			if connections != nil && connections.Load() > 1 {
-				turn.fresh = false // what was refused is the same count a second time, not the key
+				turn.fresh = false // net/http sent the same count twice, which the server refused
 			}
 			turn, err = t.pool.refused(req.Context(), turn, n)
 		} else {
@@ -232,12 +252,14 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	}
 }
 
-func (t *Transport) admitted(resp *http.Response) bool {
+// vouched reports whether Config.Authenticated says that a 401 answers an authenticated request.
+func (t *Transport) vouched(resp *http.Response) bool {
 	return t.authenticated != nil && t.authenticated(resp)
 }
 
-// Explain says why RoundTrip returned a 401: a *[ChallengeError] if it could not be answered, a *[CredentialError] if every
-// answer was refused. It returns nil for other statuses and for a 401 that Config.Authenticated vouches for.
+// Explain says why RoundTrip returned a 401. It returns a *[ChallengeError] if the challenge could
+// not be answered, and a *[CredentialError] if each answer was refused. It returns nil for other
+// statuses, and for a 401 for which Config.Authenticated returns true.
 func (t *Transport) Explain(resp *http.Response) error {
 	if resp.StatusCode != http.StatusUnauthorized {
 		return nil
@@ -245,20 +267,21 @@ func (t *Transport) Explain(resp *http.Response) error {
 	if _, err := ChooseChallenge(resp.Header, t.realm); err != nil {
 		return err
 	}
-	if t.admitted(resp) {
+	if t.vouched(resp) {
 		return nil
 	}
 	return &CredentialError{Refusals: t.maxRetries + 1}
 }
 
-// CloseIdleConnections closes those of Base, as http.Client.CloseIdleConnections expects.
+// CloseIdleConnections closes the idle connections of Base. http.Client.CloseIdleConnections calls
+// it.
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// signed returns what is sent in req's place on this turn.
+// signed returns the request that is sent for req on this turn.
 func signed(req *http.Request, content outbound.Content, turn turn) (*http.Request, error) {
 	if turn.nonce == nil {
 		out, err := outbound.Request(req, outbound.Content{})
@@ -276,20 +299,22 @@ func signed(req *http.Request, content outbound.Content, turn turn) (*http.Reque
 		return nil, err
 	}
 	// net/http writes the same string into the request line.
-	out.Header["Authorization"] = []string{turn.key.sign(turn.nonce, cmp.Or(req.Method, http.MethodGet), req.URL.RequestURI())}
+	target := req.URL.RequestURI()
+	out.Header["Authorization"] = []string{turn.key.sign(turn.nonce, cmp.Or(req.Method, http.MethodGet), target)}
 	return out, nil
 }
 
-// countConnections returns out, and the number of connections that it goes over: net/http sends a request without content again
-// when one that it had used before breaks.
+// countConnections returns out, and the number of connections that it is sent on. If a connection
+// breaks that was used before, net/http sends a request without content again.
 func countConnections(out *http.Request) (*http.Request, *atomic.Int32) {
 	n := new(atomic.Int32)
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { n.Add(1) }}
 	return out.WithContext(httptrace.WithClientTrace(out.Context(), trace)), n
 }
 
-// withoutContent makes out a question for a challenge: the fields that speak of its content go, but for the media type, and so does
-// the idempotency key, lest the server remember the answer under it. curl asks in the same way.
+// withoutContent makes out a request for a challenge. It deletes the fields about the content,
+// except the media type, and the idempotency key, since the server might remember its answer under
+// that key. curl asks in the same way.
 func withoutContent(out *http.Request) {
 	for name := range out.Header {
 		switch {
@@ -301,8 +326,9 @@ func withoutContent(out *http.Request) {
 	out.Trailer, out.TransferEncoding = nil, nil
 }
 
-// following returns the nonce to use after n: n again, unless the response names another (RFC 7616, section 3.5).
-func following(n *nonce, h http.Header) *nonce {
+// nextNonce returns the nonce to use after n, which is n unless the response names another (RFC
+// 7616, section 3.5).
+func nextNonce(n *nonce, h http.Header) *nonce {
 	info := h.Get("Authentication-Info")
 	if info == "" {
 		return n

@@ -22,15 +22,15 @@ const realm = "MMS Public API"
 
 var goodKey = digestauth.Credential{Username: "abcdefgh", Password: secret.New("c4na7y-right")}
 
-// upstream is a server that wants a digest credential, on a TCP port of its own.
+// upstream is a server that requires a digest credential.
 type upstream struct {
 	*httptest.Server
 	nonces *digestauth.Nonces
 
 	// Set before use.
 	algorithm string
-	handler   http.HandlerFunc                            // for requests let in
-	challenge func(c digestauth.Challenge, h http.Header) // sends the challenge; nil means in Atlas's form
+	handler   http.HandlerFunc                            // for admitted requests
+	challenge func(c digestauth.Challenge, h http.Header) // sends a challenge; nil is Atlas's form
 
 	// What arrived.
 	requests, unsigned, refused, admitted, contentBytes atomic.Int64

@@ -9,21 +9,23 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// A Verifier checks the Digest credentials of requests that a server received. It has no state of its own and may be
-// built for a single request.
+// A Verifier checks the Digest credentials of requests that a server received. It has no state of
+// its own, and may be built for a single request.
 type Verifier struct {
-	// Realm that the credential must be for.
+	// Realm is the realm that the credential must be for.
 	Realm string
-	// Algorithms that were offered, of those that [HA1] accepts. Empty means MD5 alone.
+	// Algorithms are the algorithms that were offered, of those that [HA1] accepts. Empty means
+	// only MD5.
 	Algorithms []string
-	// HA1 returns what the function [HA1] gives for this user, this algorithm (spelled as in Algorithms) and the realm; false for
-	// a user that nobody knows. Required.
+	// HA1 returns what the function [HA1] returns for this user, this algorithm (spelled as in
+	// Algorithms) and the realm, or false for an unknown user. Required.
 	HA1 func(username, algorithm string) (secret.Secret, bool)
-	// CheckNonce judges the nonce and its count; called only when the response was right. Required. See [Nonces.Check].
+	// CheckNonce decides about the nonce and its count, such as [Nonces.Check]. It is called only
+	// if the response was right. Required.
 	CheckNonce func(nonce string, nc uint32) NonceVerdict
 }
 
-// A Reason is why a request was not let in.
+// A Reason is why a request was not admitted.
 type Reason uint8
 
 // The reasons.
@@ -32,19 +34,21 @@ const (
 	NoCredential Reason = iota + 1
 	// Malformed: there are several fields, or one that [ParseAuthorization] refuses.
 	Malformed
-	// Mismatched: the credential is for another realm or request target, or of an algorithm that was not offered.
+	// Mismatched: the credential is for another realm or request target, or its algorithm was not
+	// offered.
 	Mismatched
-	// WrongCredential: nobody knows the user, or the response is wrong. Which of the two is not told.
+	// WrongCredential: the user is unknown, or the response is wrong. The error does not say which.
 	WrongCredential
-	// BadNonce: the credential is right, its nonce or count is not.
+	// BadNonce: the credential is right, but its nonce or count is not.
 	BadNonce
 )
 
-// A VerifyError says why a request was not let in. The answer to each of them is a 401 with a new challenge.
-// Of what the client sent, its text holds names of parameters at most.
+// A VerifyError says why a request was not admitted. The answer to such a request is a 401 with a
+// new challenge. The text of the error repeats nothing from the request except names of
+// parameters.
 type VerifyError struct {
 	Reason Reason
-	// Nonce is the verdict on the nonce, for BadNonce.
+	// Nonce is the verdict on the nonce. It is set for BadNonce.
 	Nonce NonceVerdict
 
 	detail string
@@ -52,12 +56,13 @@ type VerifyError struct {
 
 func (e *VerifyError) Error() string { return "digestauth: " + e.detail }
 
-// Stale reports whether the challenge that answers may say stale=true: the client knows the key and only needs a new nonce
-// (RFC 7616, section 3.3).
+// Stale reports whether the new challenge may say stale=true: the client has the right key and
+// only needs a new nonce (RFC 7616, section 3.3).
 func (e *VerifyError) Stale() bool { return e.Reason == BadNonce }
 
-// Verify returns the credential of r when it is one that the server accepts for this very request; otherwise the error is a
-// *[VerifyError]. What is compared with the credential's uri is r.RequestURI, byte by byte. It reads nothing of the content.
+// Verify returns the credential of r if the server accepts it for this request. Otherwise the
+// error is a *[VerifyError]. Verify compares the credential's uri with r.RequestURI, byte by byte.
+// It reads none of the content.
 func (v Verifier) Verify(r *http.Request) (Authorization, error) {
 	fields := r.Header["Authorization"]
 	switch {
@@ -82,7 +87,7 @@ func (v Verifier) Verify(r *http.Request) (Authorization, error) {
 	alg, _ := algorithmOf(algorithm)
 	ha1, known := v.HA1(a.Username, algorithm)
 	if !known {
-		ha1 = nobody(alg) // the same work as for somebody
+		ha1 = noHA1[alg] // so that an unknown user takes as long as a known one
 	}
 	var space [64]byte
 	response := alg.appendResponse(space[:0], ha1, a.Nonce, a.nc, a.CNonce, r.Method, a.URI)
@@ -111,10 +116,8 @@ func (v Verifier) offered(name string) (string, bool) {
 	return v.Algorithms[i], true
 }
 
-// nobody returns an HA1 of the right length that belongs to no password.
-func nobody(a algorithm) secret.Secret { return nobodies[a] }
-
-var nobodies = [...]secret.Secret{
+// noHA1 has values of the right length that are the HA1 of no password.
+var noHA1 = [...]secret.Secret{
 	algMD5:       secret.New(strings.Repeat("0", algMD5.hexLen())),
 	algSHA256:    secret.New(strings.Repeat("0", algSHA256.hexLen())),
 	algSHA512256: secret.New(strings.Repeat("0", algSHA512256.hexLen())),
