@@ -1,5 +1,5 @@
-// Package secret has the type that every secret of the project is held in: it prints as
-// REDACTED. It refuses nothing; whoever needs the text asks for it by name.
+// Package secret has the type of all secrets of the project, which prints as REDACTED. Code that
+// needs the text calls [Secret.Reveal]. The package refuses only to read the word REDACTED.
 package secret
 
 import (
@@ -12,13 +12,13 @@ import (
 
 const redacted = "REDACTED"
 
-// A Secret is a string that prints as REDACTED: through every verb of fmt, through log/slog, and as JSON, YAML or
-// text. Only [Secret.Reveal] returns the string. The zero Secret is empty. Secrets are
-// compared with [Secret.Equal]; == does not compile.
+// A Secret is a string that prints as REDACTED: with every verb of fmt, with log/slog, and as
+// JSON, YAML or text. Only [Secret.Reveal] returns the string. The zero Secret is empty.
+// [Secret.Equal] compares secrets; == does not compile.
 type Secret struct {
-	_ [0]func() // not comparable: == would compare addresses
+	_ [0]func() // makes == an error, since it would compare addresses
 
-	// A pointer, since fmt calls no methods on what it finds in unexported fields or under %p: there it prints an address.
+	// A pointer, since fmt calls no methods for unexported fields and for %p: it prints an address.
 	p *string
 }
 
@@ -36,7 +36,8 @@ func (s Secret) Reveal() string {
 // IsZero reports whether s holds the empty string.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
-// Equal reports whether s and t hold the same string, in a time that depends on their lengths alone.
+// Equal reports whether s and t hold the same string. The time that it takes depends only on their
+// lengths.
 func (s Secret) Equal(t Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
 }
@@ -53,7 +54,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText returns REDACTED. The encoders of JSON, YAML and XML call it.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// UnmarshalText sets s to text. It refuses the word REDACTED, which is what a Secret becomes when it is written out.
+// UnmarshalText sets s to text. It refuses the word REDACTED, since that is how a Secret is
+// written.
 func (s *Secret) UnmarshalText(text []byte) error {
 	if string(text) == redacted {
 		return errors.New("secret: " + redacted + " is a secret that was written out, not the secret itself")

@@ -12,7 +12,7 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// credential is a struct of another package that holds a secret.
+// credential is a struct with a secret.
 type credential struct {
 	Username string
 	Password secret.Secret

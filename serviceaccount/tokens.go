@@ -18,17 +18,17 @@ import (
 
 // token is one access token.
 type token struct {
-	authorization []string // the Authorization field's values
+	authorization []string // the value of Authorization
 	renew         time.Time
 	expires       time.Time
 }
 
-// fetch is a token on its way. Its fields are set before done is closed.
+// fetch is a request for a token. token and err are set before done is closed.
 type fetch struct {
-	done    chan struct{}
-	token   *token
-	err     error
-	instead time.Time // what its call took the place of in tokens.calls
+	done        chan struct{}
+	token       *token
+	err         error
+	overwritten time.Time // the time in tokens.calls that this request replaced
 }
 
 // tokens keeps the one token that all requests share.
@@ -43,19 +43,19 @@ type tokens struct {
 	mu       sync.Mutex
 	current  *token
 	fetching *fetch
-	calls    []time.Time // of the last token calls, a ring as long as a minute allows
-	next     int         // in calls
+	calls    []time.Time // when the last tokens were asked for; a ring of TokensPerMinute
+	next     int         // the oldest of calls
 	failures int         // in a row
 	failed   *TokenError // the last failure
-	retry    time.Time   // when to try after it
-	tried    Credential  // last
-	badUntil time.Time
+	retry    time.Time   // when to try again after it
+	tried    Credential  // the last one that was tried
+	badUntil time.Time   // until when it is held back, if Atlas refused it
 }
 
-// get returns a token other than the refused one, waiting for it no longer than ctx.
+// get returns another token than the refused one. It waits for a token no longer than ctx.
 func (t *tokens) get(ctx context.Context, refused *token) (*token, error) {
 	for {
-		token, coming, err := t.take(refused)
+		token, fetching, err := t.take(refused)
 		switch {
 		case err == errHeld:
 			if err := t.stillBad(ctx); err != nil {
@@ -65,9 +65,9 @@ func (t *tokens) get(ctx context.Context, refused *token) (*token, error) {
 			return token, err
 		default:
 			select {
-			case <-coming.done:
-				if coming.err != nil {
-					return nil, coming.err
+			case <-fetching.done:
+				if fetching.err != nil {
+					return nil, fetching.err
 				}
 			case <-ctx.Done():
 				return nil, ctx.Err()
@@ -76,11 +76,11 @@ func (t *tokens) get(ctx context.Context, refused *token) (*token, error) {
 	}
 }
 
-// errHeld says that the credential was refused, and is not tried again yet.
-var errHeld = errors.New("held")
+// errHeld says that the credential was refused and is held back.
+var errHeld = errors.New("held back")
 
-// take returns the current token if it is good, and else the fetch that brings the next.
-// A token that is due for renewal is still good while another is fetched.
+// take returns the current token if it is good, and otherwise the request for the next one. A
+// token is good until it expires, also while another one is fetched.
 func (t *tokens) take(refused *token) (*token, *fetch, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -102,8 +102,8 @@ func (t *tokens) take(refused *token) (*token, *fetch, error) {
 	return nil, t.fetching, nil
 }
 
-// stillBad returns an error unless the credential that was refused has been replaced, in
-// which case it is held back no longer.
+// stillBad returns an error if the credential is the one that was refused. Another credential is
+// not held back.
 func (t *tokens) stillBad(ctx context.Context) error {
 	credential, err := t.source(ctx)
 	if err != nil {
@@ -118,9 +118,8 @@ func (t *tokens) stillBad(ctx context.Context) error {
 	return nil
 }
 
-// condemn holds the credential back: Atlas refused two tokens in a row, of which this is
-// the second.
-func (t *tokens) condemn(second *token) {
+// holdBack holds the credential back, since Atlas refused two tokens in a row.
+func (t *tokens) holdBack(second *token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current == second {
@@ -129,7 +128,7 @@ func (t *tokens) condemn(second *token) {
 	}
 }
 
-// mayFetch returns why no token may be asked for now.
+// mayFetch returns an error if no token may be asked for now.
 func (t *tokens) mayFetch(now time.Time) error {
 	if now.Before(t.badUntil) {
 		return errHeld
@@ -143,10 +142,10 @@ func (t *tokens) mayFetch(now time.Time) error {
 	return nil
 }
 
-// fetch starts fetching a token, for every request that waits for one: it is not bound to
-// the request that began it.
+// fetch starts a request for a token. It is for all requests that wait, and does not end with the
+// one that started it.
 func (t *tokens) fetch(now time.Time) {
-	f := &fetch{done: make(chan struct{}), instead: t.calls[t.next]}
+	f := &fetch{done: make(chan struct{}), overwritten: t.calls[t.next]}
 	t.fetching = f
 	t.calls[t.next] = now
 	t.next = (t.next + 1) % len(t.calls)
@@ -167,7 +166,7 @@ func (t *tokens) fetch(now time.Time) {
 	}()
 }
 
-// conclude notes how a fetch ended.
+// conclude notes the result of a fetch.
 func (t *tokens) conclude(credential Credential, f *fetch) {
 	t.fetching = nil
 	now := t.now()
@@ -175,14 +174,14 @@ func (t *tokens) conclude(credential Credential, f *fetch) {
 	switch failed := (*TokenError)(nil); {
 	case f.err == nil:
 		t.current, t.failures, t.tried = f.token, 0, credential
-	case errors.As(f.err, &refused) && refused.Source != nil: // no token was asked for
+	case errors.As(f.err, &refused) && refused.Source != nil: // no token was asked for, after all
 		t.next = (t.next + len(t.calls) - 1) % len(t.calls)
-		t.calls[t.next] = f.instead
+		t.calls[t.next] = f.overwritten
 	case errors.As(f.err, &refused):
 		t.tried, t.badUntil = credential, now.Add(t.holdBad)
 	case errors.As(f.err, &failed):
-		// 1 s, 2 s, 4 s, then 8 s: a short failure is over soon, and a long one costs less than
-		// the tokens that a minute allows.
+		// The pauses are 1 s, 2 s, 4 s, then 8 s: short enough for a short failure, and in a long
+		// one they ask for fewer tokens than TokensPerMinute.
 		wait := time.Second << min(t.failures, 3)
 		t.failures++
 		t.failed, t.retry = failed, now.Add(max(wait, failed.RetryAfter))
@@ -214,34 +213,35 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	var content struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
-		ExpiresIn   *int64 `json:"expires_in"` // which may be missing (RFC 6749, section 5.1)
+		ExpiresIn   *int64 `json:"expires_in"` // may be missing (RFC 6749, section 5.1)
 	}
-	// The decoder's errors may quote the answer, and with it a token.
+	// The decoder's errors are dropped, since they may quote the answer, and with it a token.
 	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&content) != nil || content.AccessToken == "" || !strings.EqualFold(content.TokenType, "Bearer") ||
 		strings.ContainsFunc(content.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, &TokenError{Status: response.StatusCode, Cause: errors.New("the token endpoint's answer holds no bearer token")}
 	}
-	const day = 24 * 60 * 60 // Atlas says an hour; a server that says centuries means that it never ends
+	// Atlas's tokens live for an hour. A server may say centuries for one that does not expire.
+	const day = 24 * 60 * 60
 	lifetime := time.Hour
 	if content.ExpiresIn != nil {
 		lifetime = time.Duration(min(max(*content.ExpiresIn, 1), day)) * time.Second
 	}
 	return &token{
 		authorization: []string{"Bearer " + content.AccessToken},
-		// At 75 to 90 % of its life, so that several gateways don't ask at the same time.
+		// A random time at 75 to 90 % of its life, so that several gateways don't ask together.
 		renew: began.Add(lifetime*3/4 + rand.N(lifetime*3/20)),
-		// Early enough for a request that is about to leave.
+		// Earlier than the server says, so that a request does not arrive with an expired token.
 		expires: began.Add(lifetime - min(lifetime/10, 10*time.Second)),
 	}, nil
 }
 
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date; an hour at most.
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds or a date, at most an hour.
 func retryAfter(response *http.Response, now time.Time) time.Duration {
 	value := response.Header.Get("Retry-After")
 	if date, err := http.ParseTime(value); err == nil {
 		return min(max(date.Sub(now), 0), time.Hour)
 	}
-	// Of a number that is out of range ParseInt returns the nearest.
+	// For a number that is out of range, ParseInt returns the nearest one.
 	seconds, err := strconv.ParseInt(value, 10, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0

@@ -1,12 +1,11 @@
 // Package serviceaccount signs requests with the bearer tokens of an Atlas service account.
 //
-// The gateway uses its [Transport] for credentials that are service accounts, as it uses
-// digestauth's for API keys. However many requests are under way, they share one token,
-// which is fetched once (RFC 6749, section 4.4), renewed before it expires, and replaced
-// when Atlas refuses it.
+// The gateway and package client use its [Transport] for service accounts, and that of package
+// digestauth for API keys. All requests share one token. It is fetched once (RFC 6749, section
+// 4.4), renewed before it expires, and replaced when Atlas refuses it.
 //
-// The package refuses to send anything to another origin than the account's, and to ask
-// for more tokens than Atlas allows.
+// The package refuses to send anything to another origin than the account's, and to ask for more
+// tokens than Atlas allows.
 package serviceaccount
 
 import (
@@ -21,7 +20,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// Credential is a service account's, as Atlas shows it once when the account is made.
+// Credential is the id and secret of a service account. Atlas shows the secret once, when the
+// account is created.
 type Credential struct {
 	ClientID     string
 	ClientSecret secret.Secret
@@ -32,32 +32,32 @@ func (c Credential) Equal(d Credential) bool {
 	return c.ClientID == d.ClientID && c.ClientSecret.Equal(d.ClientSecret)
 }
 
-// Config says what a [Transport] signs, for whom and within which bounds. Origin and
-// Credential are required.
+// Config says what a [Transport] signs, with which credential, and within which bounds. Origin,
+// Credential and Base are required.
 type Config struct {
-	// Origin is the scheme, host and port that the account is of, such as
-	// "https://cloud.mongodb.com": tokens are fetched from it and sent to no other.
+	// Origin is the scheme, host and port of the account, such as "https://cloud.mongodb.com".
+	// Tokens are fetched from it, and sent to no other.
 	Origin string
-	// Credential returns the current credential. It is called before each token is
-	// fetched, and by every request while the credential is held to be bad; a different
-	// one than before is tried at once. Its errors must not hold the secret.
+	// Credential returns the current credential. It is called before a token is fetched, and by
+	// each request while the credential counts as bad. If it returns another credential than
+	// before, that one is tried at once. Its errors must not hold the secret.
 	Credential func(context.Context) (Credential, error)
-	// Base sends the requests. Required.
+	// Base sends the requests.
 	Base http.RoundTripper
-	// Authenticated, if not nil, reports whether a 401 nevertheless answers an
-	// authenticated request, such as Atlas's NOT_IN_GROUP. Such a response is returned as
-	// it is. The function may look at the status and header only.
+	// Authenticated, if not nil, reports whether a 401 is nevertheless the answer to an
+	// authenticated request, such as Atlas's NOT_IN_GROUP. Such a response is returned as it is.
+	// The function may read only the status and the header.
 	Authenticated func(*http.Response) bool
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
-	// TokensPerMinute bounds how often a token is asked for. 0 means 10, Atlas's own limit.
+	// TokensPerMinute bounds how often a token is asked for. 0 means 10, which is Atlas's limit.
 	TokensPerMinute int
-	// HoldBad is for how long a credential that was refused is not tried again. 0 means 30 s.
+	// HoldBad is for how long a refused credential is not tried again. 0 means 30 s.
 	HoldBad time.Duration
-	// FetchTimeout bounds the fetching of one token. 0 means 15 s.
+	// FetchTimeout bounds the request for one token. 0 means 15 s.
 	FetchTimeout time.Duration
-	// MaxBody is, in bytes, the largest content that is kept for a second sending if the
-	// request has no GetBody. 0 means 1 MiB.
+	// MaxBody bounds, in bytes, the content of a request without GetBody, which is kept for a
+	// second sending. 0 means 1 MiB.
 	MaxBody int64
 }
 
@@ -71,10 +71,10 @@ type Transport struct {
 	tokens        tokens
 }
 
-// CredentialError says that Atlas does not accept the credential, or that it could not be
-// read. Nothing was sent with it, or what was sent was refused.
+// CredentialError says that Atlas refuses the credential, or that the credential could not be
+// read. The request was not sent, or Atlas refused it.
 type CredentialError struct {
-	// Source is the error of Config.Credential, if that is why.
+	// Source is the error of Config.Credential, if it returned one.
 	Source error
 }
 
@@ -87,12 +87,12 @@ func (e *CredentialError) Error() string {
 
 func (e *CredentialError) Unwrap() error { return e.Source }
 
-// TokenError says that no token could be fetched for another reason than the credential.
-// The request was not sent.
+// TokenError says that no token could be fetched, for another reason than the credential. The
+// request was not sent.
 type TokenError struct {
-	// Status is that of the token endpoint's answer; 0 where there was none.
+	// Status is the status of the token endpoint's answer; 0 if there was none.
 	Status int
-	// RetryAfter is when another token may be asked for; zero for at once.
+	// RetryAfter is after how long another token may be asked for; 0 means at once.
 	RetryAfter time.Duration
 	// Cause is what went wrong.
 	Cause error
@@ -104,7 +104,7 @@ func (e *TokenError) Error() string {
 
 func (e *TokenError) Unwrap() error { return e.Cause }
 
-// NewTransport checks c and builds a Transport from it. It sends nothing and does not call
+// NewTransport checks c and builds a Transport from it. It sends nothing, and does not call
 // c.Credential.
 func NewTransport(c Config) (*Transport, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
@@ -137,18 +137,18 @@ func NewTransport(c Config) (*Transport, error) {
 	return t, nil
 }
 
-// RoundTrip sends req with a token, and returns the response to it. A token that Atlas
-// refuses is replaced and the request sent once more; a second 401 is returned, its
-// content unread. The errors of the package are *[outbound.OriginError],
-// *[CredentialError], *[TokenError] and [outbound.ErrBodyTooLarge]; all others are Base's or the
-// context's. req is not changed, except that its Body is read and closed.
+// RoundTrip sends req with a token, and returns the response to it. If Atlas refuses the token,
+// RoundTrip sends the request once more, with a new token. It returns a second 401, its content
+// unread. The errors of the package are *[outbound.OriginError], *[CredentialError], *[TokenError]
+// and [outbound.ErrBodyTooLarge]; all others are Base's or the context's. req is not changed,
+// except that its Body is read and closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTripThrough(t.base, req)
 }
 
 // RoundTripThrough is [Transport.RoundTrip] with another transport than Config.Base for this
-// request. Tokens are still fetched through Config.Base: whoever must know whether the request
-// itself left learns it in base.
+// request. Tokens are still fetched through Config.Base, so that base learns whether the request
+// itself was sent.
 func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if err := t.origin.Check(req); err != nil {
 		outbound.CloseBody(req)
@@ -178,7 +178,7 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		case response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response):
 			return response, nil
 		case refused != nil:
-			t.tokens.condemn(token)
+			t.tokens.holdBack(token)
 			return response, nil
 		}
 		refused = token
@@ -186,9 +186,9 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	}
 }
 
-// Explain says why RoundTrip returned a 401: a *[CredentialError] if two tokens were
-// refused. It returns nil for other statuses and for a 401 that Config.Authenticated
-// vouches for.
+// Explain says why RoundTrip returned a 401. It returns a *[CredentialError] if two tokens were
+// refused. It returns nil for other statuses, and for a 401 for which Config.Authenticated returns
+// true.
 func (t *Transport) Explain(response *http.Response) error {
 	if response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response) {
 		return nil
