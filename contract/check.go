@@ -1,33 +1,24 @@
 package contract
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
-	"sync"
 
 	"atlas-export-gateway/internal/nearest"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxDepth is how deep a body may nest; the contract's deepest schema nests three.
-const maxDepth = 32
-
-// maxResponseValues is how many JSON values a response may hold that is checked. The longest
-// list that can be asked for, of 500 export jobs, holds some 20,000.
+// maxResponseValues is how many JSON values a response may hold. The longest list that can be
+// asked for, of 500 export jobs, holds some 20,000.
 const maxResponseValues = 1 << 18
 
-// Check decides whether the parameters and the body are what the version of the matched
-// operation allows. The body is nil where there is none; of more than maxValues JSON values
-// it is refused, since each costs many times its bytes. Nothing is changed, no default
-// filled in: the very bytes that were checked may be sent on. Their value is returned, as
-// encoding/json decodes it into an any; nil where there is none. The error is a
-// ValidationError with every violation.
+// Check decides whether the parameters and the body are what the version of the matched operation
+// allows. The body is nil if there is none. A body of more than maxValues JSON values is refused,
+// since each value costs many times its bytes. Check changes nothing and fills in no defaults, so
+// that the bytes that were checked may be sent on. It returns the value of the body, as
+// encoding/json decodes it into an any; nil if there is none. The error is a ValidationError with
+// all violations.
 func (m *Match) Check(v *Version, body []byte, maxValues int) (value any, err error) {
 	var found violations
 	m.checkParameters(&found)
@@ -40,13 +31,13 @@ func (m *Match) Check(v *Version, body []byte, maxValues int) (value any, err er
 	return value, found.err()
 }
 
-// CheckResponse decides whether a response's body is what the version promises for the
-// status. Enveloped says that the request asked for an envelope: then the promised result
-// stands inside it, and the status is the envelope's. The error is a ValidationError whose
-// fields are of the contract: a response's own text is in none. It looks for MaxViolations at
-// the most.
+// CheckResponse decides whether the body of a response is what the version promises for the
+// status. enveloped says that the request asked for an envelope: then the promised result is in
+// the envelope, and so is the status. The error is a ValidationError. Its fields are names of the
+// contract, and never text of the response. It has at most MaxViolations, and does not look for
+// more.
 func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
-	found := violations{few: true}
+	found := violations{bounded: true}
 	var value any
 	if len(body) > 0 {
 		var err *syntaxError
@@ -56,11 +47,11 @@ func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 		}
 	}
 	if envelope, ok := value.(map[string]any); ok && enveloped {
-		// Which HTTP status accompanies an enveloped one is not recorded.
+		// Which HTTP status an enveloped answer has is not recorded.
 		if inside, ok := envelope["status"].(float64); ok {
 			status = int(inside)
 		}
-		// One document of Atlas says envelope for content. A list stays where it is.
+		// In one document of Atlas, the member content is called envelope. Lists are in neither.
 		for _, name := range []string{"content", "envelope"} {
 			if content, ok := envelope[name]; ok {
 				value = content
@@ -94,14 +85,14 @@ func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValue
 	return value
 }
 
-// visit appends what kin-openapi has against a value. It looks quickly whether there is
-// anything, and goes into the parts of what fails itself: kin-openapi would make an error
-// for each violation before the first could be counted.
+// visit appends what kin-openapi finds wrong in a value. It first checks quickly whether anything
+// is wrong. If so, it visits the parts of the value itself: kin-openapi would make an error for
+// each violation before the first could be counted.
 func visit(found *violations, schema *openapi3.Schema, value any, path ...string) {
-	if found.few && found.total >= MaxViolations {
+	if found.bounded && found.total >= MaxViolations {
 		return
 	}
-	if !misnamed(schema, value) && schema.VisitJSON(value, openapi3.FailFast()) == nil {
+	if !wrongMembers(schema, value) && schema.VisitJSON(value, openapi3.FailFast()) == nil {
 		return
 	}
 	before := found.total
@@ -127,7 +118,7 @@ func visit(found *violations, schema *openapi3.Schema, value any, path ...string
 	}
 }
 
-// branch returns the schema that an object's discriminator chooses, or nil.
+// branch returns the schema that the discriminator of an object names, or nil.
 func branch(schema *openapi3.Schema, object map[string]any) *openapi3.Schema {
 	if schema.Discriminator == nil {
 		return nil
@@ -142,9 +133,9 @@ func branch(schema *openapi3.Schema, object map[string]any) *openapi3.Schema {
 	return nil
 }
 
-// misnamed reports whether an object has a member that its schema does not know, or lacks
-// one that it requires: then there is no need to look whether all else is right as well.
-func misnamed(schema *openapi3.Schema, value any) bool {
+// wrongMembers reports whether an object has a member that its schema does not know, or lacks a
+// required one. If so, there is no need to check first whether the rest is right.
+func wrongMembers(schema *openapi3.Schema, value any) bool {
 	object, ok := value.(map[string]any)
 	if !ok || !schema.Type.Is("object") {
 		return false
@@ -164,7 +155,7 @@ func misnamed(schema *openapi3.Schema, value any) bool {
 	return false
 }
 
-// closed reports whether a schema allows no other members than its properties.
+// closed reports whether a schema allows only the members in its properties.
 func closed(schema *openapi3.Schema) bool {
 	return schema.AdditionalProperties.Has != nil && !*schema.AdditionalProperties.Has
 }
@@ -173,18 +164,18 @@ func visitMembers(found *violations, schema *openapi3.Schema, object map[string]
 	for _, name := range sorted(object) {
 		if property := schema.Properties[name]; property != nil {
 			visit(found, property.Value, object[name], append(path, name)...)
-		} else if closed(schema) && found.more() {
+		} else if closed(schema) && !found.countOnly() {
 			found.add(pointer(append(path, name)), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, sorted(schema.Properties)))
 		}
 	}
 	for _, name := range schema.Required {
-		if _, ok := object[name]; !ok && found.more() {
+		if _, ok := object[name]; !ok && !found.countOnly() {
 			found.add(pointer(append(path, name)), "MISSING_ATTRIBUTE", "is required")
 		}
 	}
 }
 
-// sorted returns the names of members, for the same errors in the same order.
+// sorted returns the names of members in a fixed order, so that errors have one too.
 func sorted[V any](members map[string]V) []string {
 	names := make([]string, 0, len(members))
 	for name := range members {
@@ -192,127 +183,4 @@ func sorted[V any](members map[string]V) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// syntaxError is where and why a text is not the one strict JSON value that it should be.
-type syntaxError struct{ field, reason string }
-
-var (
-	errDepth    = errors.New("nests too deep")
-	errValues   = errors.New("holds too many values")
-	errNumber   = errors.New("a number is too large")
-	errTrailing = errors.New("something follows the JSON value")
-)
-
-// decoding is a strict reader of JSON and how many values it may still read.
-type decoding struct {
-	*jsontext.Decoder
-	text bytes.Buffer // what it reads from
-	left int
-}
-
-// decodings are kept, since a Decoder keeps its stacks from one text to the next.
-var decodings = sync.Pool{New: func() any {
-	d := &decoding{}
-	d.Decoder = jsontext.NewDecoder(&d.text)
-	return d
-}}
-
-// release lets go of the text.
-func (decoder *decoding) release() {
-	decoder.text = bytes.Buffer{}
-	decoder.Reset(&decoder.text)
-	decodings.Put(decoder)
-}
-
-// decode reads one JSON value (RFC 8259) strictly: valid UTF-8, no lone surrogates, no
-// byte order mark, no repeated member, nothing behind it.
-func decode(body []byte, maxValues int) (any, *syntaxError) {
-	decoder := decodings.Get().(*decoding)
-	defer decoder.release()
-	decoder.text, decoder.left = *bytes.NewBuffer(body), maxValues
-	value, err := decoder.value()
-	if err == nil {
-		if _, err = decoder.ReadToken(); err == io.EOF {
-			return value, nil
-		}
-		err = errTrailing
-	}
-	return nil, explain(decoder.Decoder, body, maxValues, err)
-}
-
-func (decoder *decoding) value() (any, error) {
-	token, err := decoder.ReadToken()
-	if err != nil {
-		return nil, err
-	}
-	if decoder.left--; decoder.left < 0 {
-		return nil, errValues
-	}
-	switch token.Kind() {
-	case 'n':
-		return nil, nil
-	case 't', 'f':
-		return token.Bool(), nil
-	case '"':
-		return token.String(), nil
-	case '0':
-		number, err := token.Float()
-		if err != nil {
-			return nil, errNumber
-		}
-		return number, nil
-	case '[':
-		if decoder.StackDepth() > maxDepth {
-			return nil, errDepth
-		}
-		list := []any{}
-		for decoder.PeekKind() != ']' {
-			element, err := decoder.value()
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, element)
-		}
-		_, err := decoder.ReadToken()
-		return list, err
-	default: // '{'
-		if decoder.StackDepth() > maxDepth {
-			return nil, errDepth
-		}
-		object := map[string]any{}
-		for decoder.PeekKind() != '}' {
-			name, err := decoder.ReadToken()
-			if err != nil {
-				return nil, err
-			}
-			key := name.String() // the token is invalid after the next read
-			if object[key], err = decoder.value(); err != nil {
-				return nil, err
-			}
-		}
-		_, err := decoder.ReadToken()
-		return object, err
-	}
-}
-
-// explain words a decoding error with the line and column where it was noticed.
-func explain(decoder *jsontext.Decoder, body []byte, maxValues int, err error) *syntaxError {
-	offset, field, reason := decoder.InputOffset(), "", err.Error()
-	var syntactic *jsontext.SyntacticError
-	switch {
-	case errors.As(err, &syntactic):
-		offset, field, reason = syntactic.ByteOffset, pointer(slices.Collect(syntactic.JSONPointer.Tokens())), syntactic.Err.Error()
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			reason = "the text ends early"
-		}
-	case errors.Is(err, errDepth):
-		reason = fmt.Sprintf("nests deeper than %d", maxDepth)
-	case errors.Is(err, errValues):
-		reason = fmt.Sprintf("holds more than %d values", maxValues)
-	}
-	before := body[:min(int(offset), len(body))]
-	line := bytes.Count(before, []byte("\n")) + 1
-	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return &syntaxError{field: field, reason: fmt.Sprintf("is not valid JSON at line %d, column %d: %s", line, column, reason)}
 }

@@ -19,9 +19,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A target that matches is one that every reader of URLs reads in the same way: nothing in
-// its path is unescaped, cleaned or cut, and what is forwarded differs from it in a trailing
-// slash at most.
+// All readers of URLs read a target that matches in the same way: nothing in its path is
+// unescaped, cleaned or cut. What is forwarded differs from it at most in a trailing slash.
 func FuzzMatch(f *testing.F) {
 	c := compiled(f)
 	for _, target := range []string{
@@ -57,8 +56,8 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// A query that passes holds each parameter once, known, and in the one form that it is read
-// back in.
+// A query that passes has only known parameters, each once, and in the form in which net/url would
+// write them.
 func FuzzQuery(f *testing.F) {
 	c := compiled(f)
 	for _, query := range []string{"", "pageNum=1", "pageNum=1&itemsPerPage=500&includeCount=true&envelope=false&pretty=true", "pageNum=010", "pretty=True", "%70retty=true", "pretty=true&pretty=true", "a=b;c=d", "&", "=", "+", "pretty=true#"} {
@@ -112,9 +111,8 @@ func sorted(query string) string {
 	return ordered.Encode()
 }
 
-// A body that passes is one that encoding/json reads as well, to the last byte and as the
-// same value, and kin-openapi accepts. Whatever is refused is refused with violations that
-// are short and valid UTF-8.
+// encoding/json reads a body that passes as the same value, to the last byte, and kin-openapi
+// accepts it. The violations of a body that is refused are short and valid UTF-8.
 func FuzzBody(f *testing.F) {
 	c := compiled(f)
 	doc, err := api.Load()
@@ -157,7 +155,7 @@ func FuzzBody(f *testing.F) {
 		if err := decoder.Decode(&value); err != nil || !json.Valid([]byte(body)) || !utf8.ValidString(body) {
 			t.Fatalf("%q passed; encoding/json says %v", body, err)
 		}
-		if !jsontext.Value(body).IsValid() { // encoding/json has nothing against repeated members
+		if !jsontext.Value(body).IsValid() { // encoding/json accepts repeated members
 			t.Fatalf("%q passed; jsontext does not let it", body)
 		}
 		checkValue(t, body, checked)
@@ -168,8 +166,8 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// Whatever a response holds, the places where it breaks the contract are named by the
-// contract's own names: nothing of a response shows in a log.
+// The fields of a response's violations are names of the contract, whatever the response holds, so
+// that no text of a response gets into a log.
 func FuzzResponse(f *testing.F) {
 	c := compiled(f)
 	doc, err := api.Load()
@@ -224,8 +222,8 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// Accept resolves to a version that the operation has and that is not younger than a date
-// which stands in the field.
+// Accept resolves to a version that the operation has, and only if it names one of Atlas's media
+// types.
 func FuzzAccept(f *testing.F) {
 	c := compiled(f)
 	m, err := c.Match("POST", buckets)

@@ -11,19 +11,18 @@ import (
 
 // Match is a request target that names an operation.
 type Match struct {
-	// Operation is the operation that was named.
+	// Operation is the operation that the target names.
 	Operation *Operation
-	// Path is the path in its documented form: with a trailing slash exactly where the
-	// contract writes one.
+	// Path is the path in its documented form: it has a trailing slash only if the contract writes
+	// one.
 	Path string
-	// Query is the query as it came, without the question mark.
+	// Query is the query as it was received, without the question mark.
 	Query string
 
 	values [4]string // of the path parameters, in the order of the path
 }
 
-// Parameter returns the value of a path parameter, and "" where the operation has
-// none of that name.
+// Parameter returns the value of a path parameter, or "" if the operation has none of that name.
 func (m *Match) Parameter(name string) string {
 	for i, p := range m.Operation.path {
 		if p.name == name {
@@ -36,8 +35,7 @@ func (m *Match) Parameter(name string) string {
 // ErrNotFound says that the contract has no such path.
 var ErrNotFound = errors.New("the contract has no such path")
 
-// TargetError says that a request target is not of the form that the contract's
-// paths have.
+// TargetError says that a request target does not have the form of the contract's paths.
 type TargetError struct {
 	// Detail is what is wrong, for the client.
 	Detail string
@@ -45,9 +43,9 @@ type TargetError struct {
 
 func (e *TargetError) Error() string { return e.Detail }
 
-// MethodError says that a path exists, and the method does not.
+// MethodError says that the path exists, but not with that method.
 type MethodError struct {
-	// Allow is the list of methods that exist, as the Allow field wants it.
+	// Allow is the list of the path's methods, in the form of the field Allow.
 	Allow string
 }
 
@@ -61,7 +59,7 @@ type segment struct {
 	allow      string
 }
 
-// add enters an operation into the tree.
+// add adds an operation to the tree.
 func (s *segment) add(o *Operation) error {
 	for _, name := range o.segments {
 		s = s.child(name)
@@ -82,7 +80,7 @@ func (s *segment) add(o *Operation) error {
 	return nil
 }
 
-// child returns the node for a documented segment below s, and makes it where it is missing.
+// child returns the node for a documented segment below s. It makes the node if there is none.
 func (s *segment) child(name string) *segment {
 	if _, ok := parameterName(name); ok {
 		if s.parameter == nil {
@@ -99,10 +97,10 @@ func (s *segment) child(name string) *segment {
 	return s.literals[name]
 }
 
-// Match finds the operation for a method and a request target in origin form (RFC
-// 9112, section 3.2.1), which must be the target as it came: nothing is unescaped,
-// cleaned or redirected. HEAD matches as GET does. Path parameters are not checked
-// yet. The error is a TargetError, ErrNotFound or a MethodError.
+// Match finds the operation for a method and a request target in origin form (RFC 9112, section
+// 3.2.1). The target must be as it was received: Match does not unescape, clean or redirect it.
+// HEAD matches the operation of GET. Match does not check the values of path parameters. The error
+// is a TargetError, ErrNotFound or a MethodError.
 func (c *Contract) Match(method, target string) (Match, error) {
 	path, query, _ := strings.Cut(target, "?")
 	if err := checkPath(path); err != nil {
@@ -140,13 +138,13 @@ func (c *Contract) Match(method, target string) (Match, error) {
 	return m, nil
 }
 
-// checkPath refuses what no path of the contract needs and intermediaries read in
-// different ways.
+// checkPath refuses what no path of the contract needs, and what intermediaries read in different
+// ways.
 func checkPath(path string) error {
 	if path == "" || path[0] != '/' {
 		return &TargetError{"The request target must be a path; the absolute form is not accepted."}
 	}
-	start := 1 // of the segment
+	start := 1 // where the segment starts
 	for i := 1; i <= len(path); i++ {
 		if i < len(path) && path[i] != '/' {
 			if !unreserved(path[i]) {
@@ -168,13 +166,12 @@ func checkPath(path string) error {
 	return nil
 }
 
-// unreserved reports whether a character needs no escape in a URI (RFC 3986, section
-// 2.3).
+// unreserved reports whether a character needs no escape in a URI (RFC 3986, section 2.3).
 func unreserved(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
 }
 
-// parameterName returns the name of the parameter that a documented path segment is.
+// parameterName returns the name of the parameter in a documented path segment, if it is one.
 func parameterName(segment string) (string, bool) {
 	name, ok := strings.CutPrefix(segment, "{")
 	return strings.TrimSuffix(name, "}"), ok

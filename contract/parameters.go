@@ -20,7 +20,7 @@ type parameter struct {
 	kind     string            // string, integer or boolean
 	matches  func(string) bool // the pattern of a string
 	min, max int64             // of the value of an integer, of the length of a string
-	expected string            // the parameter in words
+	expected string            // describes the values that are allowed
 }
 
 func compileParameter(p *openapi3.Parameter) (*parameter, error) {
@@ -65,8 +65,8 @@ func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 	return c, nil
 }
 
-// allows reports whether a value is one that the parameter may have, in its one
-// canonical form: 010, +1 and True are not.
+// allows reports whether the parameter may have a value. The value must be in its canonical form:
+// 010, +1 and True are not.
 func (p *parameter) allows(value string) bool {
 	switch p.kind {
 	case "integer":
@@ -75,13 +75,13 @@ func (p *parameter) allows(value string) bool {
 	case "boolean":
 		return value == "true" || value == "false"
 	default:
-		length := int64(len(value)) // the patterns of parameters allow ASCII alone
+		length := int64(len(value)) // the patterns of parameters allow only ASCII
 		return p.min <= length && length <= p.max && p.matches(value)
 	}
 }
 
-// CheckParameter refuses a value that a path parameter, such as clusterName, can't have. The error
-// says what is expected.
+// CheckParameter refuses a value that a path parameter, such as clusterName, can't have. The
+// error says what is expected.
 func (c *Contract) CheckParameter(name, value string) error {
 	for _, o := range c.operations {
 		for _, p := range o.path {
@@ -93,8 +93,8 @@ func (c *Contract) CheckParameter(name, value string) error {
 	return nil
 }
 
-// checkParameters appends a violation for each path and query parameter that the
-// operation does not allow.
+// checkParameters appends a violation for each path and query parameter that the operation does
+// not allow.
 func (m *Match) checkParameters(violations *violations) {
 	for i, p := range m.Operation.path {
 		if value := m.values[i]; !p.allows(value) {
@@ -113,7 +113,7 @@ func (m *Match) checkParameters(violations *violations) {
 		case name == "":
 			violations.add("query", "INVALID_QUERY_PARAMETER", "holds a pair without a name")
 		case p == nil:
-			if violations.more() {
+			if !violations.countOnly() {
 				violations.add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
 			}
 		case slices.Contains(seen[:n], name):
@@ -128,7 +128,8 @@ func (m *Match) checkParameters(violations *violations) {
 	}
 }
 
-// unknownParameter words why a query parameter is not one of the operation's.
+// unknownParameter describes what is wrong with a query parameter that the operation does not
+// have.
 func (o *Operation) unknownParameter(name string) string {
 	if plain, err := url.QueryUnescape(name); err == nil && plain != name && o.query[plain] != nil {
 		return fmt.Sprintf("is not a parameter of %s; write %s without escapes", o.ID, plain)

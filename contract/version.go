@@ -16,7 +16,7 @@ type VersionError struct {
 
 func (e *VersionError) Error() string { return e.Detail }
 
-// MediaTypeError says that a request's content is not of a type that can be checked.
+// MediaTypeError says that the content of a request is not of a type that can be checked.
 type MediaTypeError struct {
 	// Detail is what is wrong and what to send instead, for the client.
 	Detail string
@@ -29,10 +29,9 @@ const (
 	vendorSuffix = "+json"
 )
 
-// Resolve finds the version of the operation that the Accept field values ask for, as
-// Atlas does: the newest one that is not younger than the date in the first media type
-// that has one. v1.0 has no versions and answers JSON to whoever accepts it. The error
-// is a VersionError.
+// Resolve finds the version of the operation that the values of Accept ask for, as Atlas does: the
+// newest version that is not younger than the date in the first media type with a date. An
+// operation of v1.0 has no versions; Accept must allow JSON. The error is a VersionError.
 func (o *Operation) Resolve(accept []string) (*Version, error) {
 	newest := o.Versions[len(o.Versions)-1]
 	if newest.Date == "" {
@@ -50,7 +49,7 @@ func (o *Operation) Resolve(accept []string) (*Version, error) {
 		date, ok := versionDate(mediaType)
 		if !ok {
 			if strings.HasPrefix(mediaType, vendorPrefix) {
-				return nil, &VersionError{fmt.Sprintf("Accept names %s; the operation has stable versions alone. Send Accept: %s.", quote(mediaType), newest.MediaType)}
+				return nil, &VersionError{fmt.Sprintf("Accept names %s; the operation has only stable versions. Send Accept: %s.", quote(mediaType), newest.MediaType)}
 			}
 			continue
 		}
@@ -64,7 +63,8 @@ func (o *Operation) Resolve(accept []string) (*Version, error) {
 	return nil, &VersionError{"Accept names no version date. Send Accept: " + newest.MediaType + "."}
 }
 
-// versionDate returns the date in a media type of a stable version, in lower case.
+// versionDate returns the date in the media type of a stable version. The media type must be in
+// lower case.
 func versionDate(mediaType string) (string, bool) {
 	date, ok := strings.CutPrefix(mediaType, vendorPrefix)
 	if !ok {
@@ -77,8 +77,8 @@ func versionDate(mediaType string) (string, bool) {
 	return date, err == nil
 }
 
-// accepted yields the media types of the Accept field values in their order, in lower case
-// and without their parameters; those with the quality 0 are not acceptable (RFC 9110,
+// accepted yields the media types in the values of Accept, in their order, in lower case and
+// without parameters. It leaves out those with the quality 0, which are not acceptable (RFC 9110,
 // section 12.4.2).
 func accepted(accept []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
@@ -110,8 +110,8 @@ func refused(parameters string) bool {
 	return false
 }
 
-// acceptsJSON reports whether JSON, as application/json or as a type of Atlas, is
-// acceptable; an absent or empty field accepts everything.
+// acceptsJSON reports whether JSON is acceptable, as application/json or as a type of Atlas. An
+// absent or empty field accepts everything.
 func acceptsJSON(accept []string) bool {
 	if strings.TrimSpace(strings.Join(accept, "")) == "" {
 		return true
@@ -127,9 +127,9 @@ func acceptsJSON(accept []string) bool {
 	return false
 }
 
-// CheckContentType decides whether content announced with these Content-Type field
-// values is JSON in UTF-8: application/json or a media type of Atlas, which name the
-// same thing. The error is a MediaTypeError.
+// CheckContentType decides whether content with these values of Content-Type is JSON in UTF-8. The
+// media type may be application/json or one of Atlas, which mean the same. The error is a
+// MediaTypeError.
 func CheckContentType(values []string) error {
 	if len(values) == 1 {
 		mediaType, rest, _ := strings.Cut(values[0], ";")

@@ -11,39 +11,40 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// MaxViolations is how many violations a ValidationError names; more are counted.
+// MaxViolations is how many violations a ValidationError names. Further ones are only counted.
 const MaxViolations = 20
 
 // Violation is one place where a request breaks the contract.
 type Violation struct {
-	// Field is where: a JSON pointer into the body (RFC 6901), "" for the body itself, the
-	// name of a parameter, or "query" for a query that names none.
+	// Field is the place: a JSON pointer into the body (RFC 6901), "" for the whole body, the name
+	// of a parameter, or "query" for a pair without a name in the query.
 	Field string
-	// Description is what was found there, shortened, and what is expected.
+	// Description is what was found there, shortened, and what was expected.
 	Description string
-	// Code is the errorCode of Atlas that fits.
+	// Code is the errorCode of Atlas for it.
 	Code string
 }
 
-// ValidationError says that a request, or an answer, breaks the contract.
+// ValidationError says that a request or a response breaks the contract.
 type ValidationError struct {
-	// Violations are the first MaxViolations violations: parameters, then body.
+	// Violations are the first MaxViolations violations, those of parameters before those of the
+	// body.
 	Violations []Violation
 	// Total counts all of them.
 	Total int
 }
 
-// Error counts the violations. It does not name the places: the name of an unknown member
-// may be anything that was submitted.
+// Error says how many violations there are. It does not name their places, since the name of an
+// unknown member may be any text of the request.
 func (e *ValidationError) Error() string {
 	return fmt.Sprintf("%d violations of the contract", e.Total)
 }
 
-// violations collects what makes a ValidationError.
+// violations collects the violations of a ValidationError.
 type violations struct {
-	list  []Violation
-	total int
-	few   bool // no more than MaxViolations are looked for
+	list    []Violation
+	total   int
+	bounded bool // visit stops at MaxViolations
 }
 
 func (v *violations) add(field, code, format string, args ...any) {
@@ -60,16 +61,17 @@ func (v *violations) err() error {
 	return &ValidationError{Violations: v.list, Total: v.total}
 }
 
-// more reports whether another violation would be named, and counts it if not.
-func (v *violations) more() bool {
+// countOnly counts a violation if it would not be named, and reports whether it did. Callers use
+// it before they describe the violation for add.
+func (v *violations) countOnly() bool {
 	if v.total < MaxViolations {
-		return true
+		return false
 	}
 	v.total++
-	return false
+	return true
 }
 
-// schema appends what kin-openapi found in a value that stands at a path.
+// schema appends what kin-openapi found in the value at a path.
 func (v *violations) schema(path []string, err error) {
 	switch e := err.(type) {
 	case openapi3.MultiError:
@@ -77,14 +79,14 @@ func (v *violations) schema(path []string, err error) {
 			v.schema(path, inner)
 		}
 	case *openapi3.SchemaError:
-		if v.more() {
+		if !v.countOnly() {
 			v.keyword(pointer(append(path, e.JSONPointer()...)), e)
 		}
 	}
 }
 
-// keyword words the failure of one keyword of a schema. Those of objects are worded where
-// their members are visited.
+// keyword appends a violation of one keyword of a schema. visitMembers appends those about the
+// members of an object.
 func (v *violations) keyword(at string, e *openapi3.SchemaError) {
 	switch e.SchemaField {
 	case "discriminator":
@@ -111,7 +113,7 @@ func (v *violations) keyword(at string, e *openapi3.SchemaError) {
 	}
 }
 
-// expectation words what a schema allows.
+// expectation describes what a schema allows.
 func expectation(schema *openapi3.Schema) string {
 	if words, ok := schema.Extensions["x-expected"].(string); ok {
 		return words
@@ -135,7 +137,7 @@ func expectation(schema *openapi3.Schema) string {
 	return words
 }
 
-// show words a JSON value: a short one as it is, a structure by its type.
+// show describes a JSON value: a structure by its type, any other by its text, shortened.
 func show(value any) string {
 	switch v := value.(type) {
 	case nil:
@@ -158,12 +160,12 @@ func article(jsonType string) string {
 	return "a " + jsonType
 }
 
-// quote escapes a value that came from outside, and shortens it.
+// quote escapes and shortens a value of a request.
 func quote(value string) string {
 	return strconv.QuoteToASCII(shorten(value))
 }
 
-// shorten cuts a text to 40 bytes at a rune's start.
+// shorten cuts a text to at most 40 bytes, between two runes.
 func shorten(text string) string {
 	const limit = 40
 	if len(text) <= limit {
