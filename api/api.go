@@ -1,8 +1,8 @@
-// Package api holds the contract: the one hand-written OpenAPI document that code
-// generation, validation and the documentation start from.
+// Package api holds the contract: the one hand-written OpenAPI document from which the code is
+// generated, requests are checked and the documentation is made.
 //
-// The gateway and the tests call it. It refuses a document that OpenAPI 3.0.3 does
-// not allow, so that a broken contract stops a program at its start.
+// The gateway, the command line, the generator and tests call it. It refuses a document that
+// OpenAPI 3.0.3 does not allow, so that a program with a broken contract does not start.
 package api
 
 import (
@@ -13,20 +13,20 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// YAML is the contract as it was written, api/openapi.yaml.
+// YAML is the text of the contract, api/openapi.yaml.
 //
 //go:embed openapi.yaml
 var YAML []byte
 
-// Load parses the contract and validates it, its examples included. Each call makes
-// a document of its own, which the caller may change.
+// Load parses and validates the contract, its examples included. Each call returns a new document,
+// which the caller may change.
 func Load() (*openapi3.T, error) {
 	return Parse(YAML)
 }
 
-// Parse reads an OpenAPI 3.0 document and validates it, its examples included: every
-// pattern must compile and every reference resolve. References to other files and
-// addresses are not followed.
+// Parse reads and validates an OpenAPI 3.0 document, its examples included. Each pattern must
+// compile, and each reference must resolve. Parse does not follow references to other files or
+// addresses.
 func Parse(document []byte) (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// The operations that the contract has to define, by the ids of Atlas's own
-// specification, with V1 in front for v1.0.
+// The ids of the operations that the contract must define. They are those of Atlas's own
+// specification, with v1 in front for v1.0.
 var operations = []string{
 	"createBackupExport", "listBackupExports", "getBackupExport",
 	"createExportBucket", "listExportBuckets", "getExportBucket", "deleteExportBucket", "updateBackupExportBucket",
@@ -52,8 +52,7 @@ func TestContractDefinesTheOperations(t *testing.T) {
 	}
 }
 
-// Every content of the contract has an example, and every example is an instance of
-// its schema.
+// Each content in the contract has an example, and each example is valid for its schema.
 func TestExamplesMatchTheirSchemas(t *testing.T) {
 	checked := 0
 	content := func(where string, c openapi3.Content) {
@@ -82,8 +81,8 @@ func TestExamplesMatchTheirSchemas(t *testing.T) {
 	}
 }
 
-// What clients rely on holds for every operation: the documented errors, a default
-// ApiError, the rate-limit headers and both ways of authentication.
+// Each operation has what clients rely on: the documented errors, a default ApiError, the
+// rate-limit headers and both ways of authentication.
 func TestOperationsAreComplete(t *testing.T) {
 	doc := load(t)
 	if len(doc.Security) != 2 {
@@ -119,7 +118,7 @@ func TestOperationsAreComplete(t *testing.T) {
 	})
 }
 
-// Schemas of requests are closed, those of responses are open.
+// The schemas of requests are closed, and those of responses are open.
 func TestRequestsAreClosedAndResponsesOpen(t *testing.T) {
 	var walk func(t *testing.T, where string, schema *openapi3.Schema, closed bool)
 	walk = func(t *testing.T, where string, schema *openapi3.Schema, closed bool) {
@@ -157,7 +156,7 @@ func TestRequestsAreClosedAndResponsesOpen(t *testing.T) {
 	})
 }
 
-// A contract that is broken stops a program at its start.
+// A broken contract is refused.
 func TestParseRefuses(t *testing.T) {
 	fixtures, err := filepath.Glob("testdata/bad-*.yaml")
 	if err != nil || len(fixtures) == 0 {

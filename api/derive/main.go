@@ -1,16 +1,16 @@
-// Command derive writes the generator's view of the contract: the same operations
-// and schemas in a form from which oapi-codegen makes names that a Go programmer
-// would have chosen. go generate runs it in gen/; nothing else does.
+// Command derive writes the generator's view of the contract: the same operations and schemas, in
+// a form from which oapi-codegen makes the names that a Go programmer would choose. Only go
+// generate runs it, in gen/.
 //
-// The view differs from the contract in five ways, each for one reason:
-//   - one JSON media type per content, the newest version: vendor types would
-//     give names like CreateExportBucketApplicationVndAtlas20240530PlusJSONRequestBody,
-//     and a generated client that compares them letter by letter;
-//   - no trailing slash on paths: a ServeMux pattern that ends in one matches
-//     every path below it;
-//   - the default response alone for errors: they all are an ApiError;
-//   - no response headers: the simulation sets them in one place;
-//   - x-extensible-enum as enum: Go's named strings are open in any case.
+// The view differs from the contract in five ways:
+//   - Each content has one JSON media type, for the newest version. Atlas's media types would give
+//     names like CreateExportBucketApplicationVndAtlas20240530PlusJSONRequestBody, and a generated
+//     client that compares them letter by letter.
+//   - Paths have no trailing slash. A ServeMux pattern that ends in a slash matches all paths below
+//     it.
+//   - For errors there is only the default response, since each error is an ApiError.
+//   - There are no response headers, since the simulation sets them in one place.
+//   - x-extensible-enum becomes enum, since the strings of a named Go type are open anyway.
 package main
 
 import (
@@ -45,7 +45,7 @@ func run(stdout, stderr io.Writer) int {
 	return 0
 }
 
-// derive turns the contract into the generator's view, in place.
+// derive changes the contract into the generator's view, and returns it.
 func derive(doc *openapi3.T) *openapi3.T {
 	paths := openapi3.NewPaths()
 	for path, item := range doc.Paths.Map() {
@@ -73,8 +73,8 @@ func derive(doc *openapi3.T) *openapi3.T {
 	return doc
 }
 
-// newest keeps the content's last media type, which is its newest version since the
-// dates in the names sort, and calls it application/json.
+// newest keeps the last media type of a content, under the name application/json. The last is the
+// newest version, since the names sort by date.
 func newest(content openapi3.Content) openapi3.Content {
 	if len(content) == 0 {
 		return nil
