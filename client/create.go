@@ -43,12 +43,12 @@ type sending struct {
 
 // Do sends the create that the generated client builds.
 func (s *sending) Do(r *http.Request) (*http.Response, error) {
-	return s.caller.sign(outbound.TransportFunc(s.send), r)
+	return s.caller.sign(s, r)
 }
 
-// send is the transport below the credential. Only a signed sending of the create has its
-// content; a request without content asks for a challenge.
-func (s *sending) send(r *http.Request) (*http.Response, error) {
+// RoundTrip makes sending the transport that the signed create is sent through. A request without
+// content asks for a challenge.
+func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil {
 		return s.caller.base.RoundTrip(r)
 	}
