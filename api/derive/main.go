@@ -3,11 +3,11 @@
 // generate runs it, in gen/.
 //
 // The view differs from the contract in five ways:
-//   - Each content has one JSON media type, for the newest version. Atlas's media types would give
-//     names like CreateExportBucketApplicationVndAtlas20240530PlusJSONRequestBody, and a generated
-//     client that compares them letter by letter.
-//   - Paths have no trailing slash. A ServeMux pattern that ends in a slash matches all paths below
-//     it.
+//   - Each content has one JSON media type, for the newest version. Atlas's media types would
+//     give names like CreateExportBucketApplicationVndAtlas20240530PlusJSONRequestBody, and a
+//     generated client that compares them letter by letter.
+//   - Paths have no trailing slash. A ServeMux pattern that ends in a slash matches all paths
+//     below it.
 //   - For errors there is only the default response, since each error is an ApiError.
 //   - There are no response headers, since the simulation sets them in one place.
 //   - x-extensible-enum becomes enum, since the strings of a named Go type are open anyway.
