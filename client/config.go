@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"time"
 
+	"atlas-export-gateway/internal/hosts"
 	"atlas-export-gateway/internal/outbound"
 )
 
@@ -52,18 +51,16 @@ func New(c Config) (*Client, error) {
 	base := cmp.Or(c.BaseURL, AtlasURL)
 	origin, err := outbound.ParseOrigin(base)
 	if err != nil {
-		return fail(fmt.Errorf("BaseURL: %w", err))
+		return fail(fmt.Errorf("BaseURL %w", err))
 	}
-	u, err := url.Parse(base)
+	u := origin.URL()
 	switch {
-	case err != nil:
-		return fail(errors.New("BaseURL is not a URL"))
 	case c.Timeout < 0 || c.MaxResponse < 0:
 		return fail(errors.New("a bound is negative"))
 	case c.Credential.kind == noCredential && u.Hostname() == "cloud.mongodb.com":
 		return fail(errors.New("a credential is required at Atlas"))
 	// Digest never sends the secret. The other kinds of credentials do.
-	case u.Scheme == "http" && c.Credential.kind != apiKey && c.Credential.kind != noCredential && !loopback(u.Hostname()):
+	case u.Scheme == "http" && c.Credential.kind != apiKey && c.Credential.kind != noCredential && !hosts.Loopback(u.Hostname()):
 		return fail(fmt.Errorf("the %s would be sent in the clear; use https", c.Credential.kind))
 	}
 	if err := c.Credential.check(); err != nil {
@@ -91,9 +88,4 @@ func New(c Config) (*Client, error) {
 		return fail(err)
 	}
 	return &Client{shared, v2, &V1{shared, v1}}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

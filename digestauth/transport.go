@@ -86,7 +86,7 @@ type Transport struct {
 func NewTransport(c Config) (*Transport, error) {
 	o, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
-		return nil, fmt.Errorf("digestauth: %w", err)
+		return nil, fmt.Errorf("digestauth: Origin %w", err)
 	}
 	if c.Credential == nil {
 		return nil, errors.New("digestauth: there is no source of the credential")

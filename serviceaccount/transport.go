@@ -110,7 +110,7 @@ func NewTransport(c Config) (*Transport, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("serviceaccount: %w", err)
+		return nil, fmt.Errorf("serviceaccount: Origin %w", err)
 	case c.Credential == nil || c.Base == nil:
 		return nil, errors.New("serviceaccount: Credential and Base are required")
 	case c.TokensPerMinute < 0 || c.HoldBad < 0 || c.FetchTimeout < 0 || c.MaxBody < 0:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -84,11 +83,11 @@ func NewPool(count func(status int)) *Pool { return &Pool{count: count} }
 // Upstream returns an Upstream for a configuration. It uses what the Upstream in force has, as far
 // as that would be made anew just as it is, and changes nothing of it.
 func (p *Pool) Upstream(c Config) (*Upstream, error) {
-	base, err := url.Parse(c.Origin)
+	origin, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("atlas: Origin %w", err)
 	}
-	u := &Upstream{config: c, base: base}
+	u := &Upstream{config: c, base: origin.URL()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var known []credential

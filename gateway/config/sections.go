@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,13 +16,14 @@ import (
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/internal/hosts"
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/internal/smallfile"
 )
 
 func (b *builder) listener(l Listener) {
 	b.address(l.Address, "listener.address")
 	if l.PublicURL != "" {
-		public, err := origin(l.PublicURL)
+		public, err := outbound.ParseOrigin(l.PublicURL)
 		if err != nil {
 			b.refuse("listener.public_url", "%w", err)
 		} else {
@@ -65,14 +65,13 @@ func (b *builder) management(m Management) {
 }
 
 func (b *builder) upstream(u Upstream) {
-	base, err := origin(u.BaseURL)
-	switch {
+	base, err := outbound.ParseOrigin(u.BaseURL)
+	switch host := base.URL().Hostname(); {
 	case err != nil:
 		b.refuse("upstream.base_url", "%w", err)
-		base = &url.URL{}
-	case base.Scheme == "http" && !hosts.Loopback(base.Hostname()):
+	case base.Scheme() == "http" && !hosts.Loopback(host):
 		b.refuse("upstream.base_url", "http is for a loopback address only; use https")
-	case hosts.LinkLocal(base.Hostname()):
+	case hosts.LinkLocal(host):
 		b.refuse("upstream.base_url", "a link-local address is never Atlas")
 	}
 	roots, err := certificates(u.CAFile)
@@ -177,29 +176,4 @@ func (b *builder) address(value, path string) {
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		b.refuse(path, "the port is %q; expected a number up to 65535", port)
 	}
-}
-
-// origin parses a URL that is scheme and host only, and returns it in the one form that
-// Atlas's links have: in lower case, without the scheme's own port. Its errors don't quote
-// what may hold a password.
-func origin(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return nil, errors.New("is not a URL")
-	case u.User != nil || strings.Contains(raw, "@"):
-		return nil, errors.New("holds user information; keys belong in files or the environment")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("is %q; expected http:// or https://", raw)
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("is %q; the host is missing", raw)
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return nil, fmt.Errorf("is %q; expected scheme and host only", raw)
-	}
-	host := strings.ToLower(strings.TrimSuffix(u.Host, ":"))
-	switch u.Scheme + u.Port() {
-	case "http80", "https443":
-		host = strings.TrimSuffix(host, ":"+u.Port())
-	}
-	return &url.URL{Scheme: u.Scheme, Host: host}, nil
 }

@@ -67,7 +67,7 @@ type Transport struct {
 func NewTransport(c Config) (*Transport, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
-		return nil, fmt.Errorf("http1: %w", err)
+		return nil, fmt.Errorf("http1: Origin %w", err)
 	}
 	t := &Transport{
 		config: c,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/internal/nearest"
+	"atlas-export-gateway/internal/objectid"
 )
 
 // firstMatch returns the first pattern that a value matches.
@@ -82,12 +83,8 @@ func (p part) problemOf(pattern string) string {
 		return "holds a slash, and would match nothing"
 	case p == cloudProviders && pattern != all && !slices.Contains(providers, pattern):
 		return "is not AWS, AZURE or GCP" + nearest.Hint(pattern, providers)
-	case (p == groups || p == exportBuckets) && !strings.ContainsAny(pattern, `*?[\`) && !isID(pattern):
+	case (p == groups || p == exportBuckets) && !strings.ContainsAny(pattern, `*?[\`) && !objectid.Valid(pattern):
 		return "is not an id, 24 hexadecimal digits in lower case, and would match nothing"
 	}
 	return ""
-}
-
-func isID(s string) bool {
-	return len(s) == 24 && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -21,33 +21,43 @@ import (
 // [ParseOrigin].
 type Origin struct {
 	scheme    string
-	authority string // as configured, the spelling that requests have as a rule
-	hostPort  string // lower case, with the port
+	authority string // in lower case, without the scheme's own port
+	hostPort  string // in lower case, with the port
 }
 
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// ParseOrigin reads an origin such as "https://cloud.mongodb.com". It refuses user
-// information, a path but "/", a query and a fragment; its errors don't quote them.
+// ParseOrigin reads an origin such as "https://cloud.mongodb.com". It refuses user information, a
+// path other than "/", a query and a fragment. Its errors say what is wrong with the text, as in
+// "is not a URL", and quote nothing that may hold a password.
 func ParseOrigin(s string) (Origin, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return Origin{}, errors.New("the origin is not a URL") // err would quote a password
+		return Origin{}, errors.New("is not a URL")
+	case u.User != nil || strings.Contains(s, "@"):
+		return Origin{}, errors.New("holds user information; keys belong in files or the environment")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return Origin{}, errors.New("has a query or a fragment; expected scheme and host only")
 	case defaultPorts[u.Scheme] == "":
-		return Origin{}, fmt.Errorf("the scheme of the origin is %q, not https or http", u.Scheme)
-	case u.User != nil:
-		return Origin{}, errors.New("the origin contains user information")
+		return Origin{}, fmt.Errorf("is %q; expected http:// or https://", s)
 	case u.Hostname() == "":
-		return Origin{}, errors.New("the origin has no host")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return Origin{}, errors.New("the origin has more than a scheme, a host and a port")
+		return Origin{}, fmt.Errorf("is %q; the host is missing", s)
+	case strings.Trim(u.Path, "/") != "":
+		return Origin{}, fmt.Errorf("is %q; expected scheme and host only", s)
 	}
-	return Origin{u.Scheme, u.Host, hostPort(u.Scheme, u.Host)}, nil
+	authority := strings.ToLower(strings.TrimSuffix(u.Host, ":"))
+	if port := u.Port(); port == defaultPorts[u.Scheme] {
+		authority = strings.TrimSuffix(authority, ":"+port)
+	}
+	return Origin{u.Scheme, authority, hostPort(u.Scheme, u.Host)}, nil
 }
 
-// String returns the origin as it was configured.
+// String returns the origin in one form: in lower case, without the scheme's own port.
 func (o *Origin) String() string { return o.scheme + "://" + o.authority }
+
+// URL returns the origin as a URL without a path.
+func (o *Origin) URL() *url.URL { return &url.URL{Scheme: o.scheme, Host: o.authority} }
 
 // Scheme returns "http" or "https".
 func (o *Origin) Scheme() string { return o.scheme }
