@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -67,7 +68,7 @@ func (c *caller) hash(algorithm, realm string) (secret.Secret, bool) {
 // account by its token. The error is the challenge.
 func (s *Server) authenticate(x *exchange) error {
 	form := &s.settings.Load().Challenge
-	realm := orDefault(form.Realm, defaultRealm)
+	realm := cmp.Or(form.Realm, defaultRealm)
 	stale := false
 	if token, ok := bearer(x.request); ok {
 		if x.caller = s.tokenCaller(token); x.caller != nil {

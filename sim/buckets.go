@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -13,7 +14,7 @@ const region = "us-east-1"
 // createBucket registers a bucket, for both generations. One like another is another.
 func (s *Server) createBucket(ctx context.Context, bucket Bucket) (*Bucket, error) {
 	x := exchangeOf(ctx)
-	switch role := x.group.roles[orDefault(bucket.IamRoleID, bucket.RoleID)]; role.Error {
+	switch role := x.group.roles[cmp.Or(bucket.IamRoleID, bucket.RoleID)]; role.Error {
 	case "":
 	case "CANNOT_ASSUME_ROLE":
 		return nil, failure(http.StatusBadRequest, role.Error, "Atlas cannot assume the role %s.", role.ID)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -68,7 +69,7 @@ func (a api) GetBackupSchedule(ctx context.Context, request gen.GetBackupSchedul
 		},
 	}
 	if c.AutoExportBucketID != "" {
-		schedule.Export = &gen.AutoExport{ExportBucketID: &c.AutoExportBucketID, FrequencyType: ptr(orDefault(c.AutoExportFrequency, "monthly"))}
+		schedule.Export = &gen.AutoExport{ExportBucketID: &c.AutoExportBucketID, FrequencyType: ptr(cmp.Or(c.AutoExportFrequency, "monthly"))}
 	}
 	return gen.GetBackupSchedule200JSONResponse(schedule), nil
 }
@@ -86,7 +87,7 @@ func (c *Cluster) v2(group, url string) gen.Cluster {
 		GroupID:     &group,
 		Name:        &c.Name,
 		ClusterType: &clusterType,
-		StateName:   ptr(orDefault(gen.ClusterState(c.StateName), gen.ClusterStateIDLE)),
+		StateName:   ptr(cmp.Or(gen.ClusterState(c.StateName), gen.ClusterStateIDLE)),
 		Links: &[]gen.Link{
 			{Rel: ptr("self"), Href: ptr(url)},
 			{Rel: ptr("https://cloud.mongodb.com/restoreJobs"), Href: ptr(url + "/backup/restoreJobs")},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,14 +24,14 @@ type endpoint struct {
 func (s *Server) endpoints() []endpoint {
 	return []endpoint{
 		{"GET /requests", func(r *http.Request) (any, error) {
-			since, err := strconv.ParseInt(orDefault(r.URL.Query().Get("since"), "0"), 10, 64)
+			since, err := strconv.ParseInt(cmp.Or(r.URL.Query().Get("since"), "0"), 10, 64)
 			if err != nil {
 				return nil, errors.New("since is not a number")
 			}
 			return struct {
 				Requests []Request `json:"requests"`
 				Dropped  int64     `json:"dropped"`
-			}{s.Requests(since), s.dropped()}, nil
+			}{s.Requests(since), s.droppedRequests()}, nil
 		}},
 		{"GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil }},
 		{"POST /reset", func(*http.Request) (any, error) {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
@@ -29,7 +30,7 @@ type complete struct {
 // writeExport writes what Atlas would upload for a job: for each collection the
 // documents of each replica set and the collection's metadata, and .complete at the end.
 func (s *Server) writeExport(job *Job) error {
-	if s.bucket == nil {
+	if s.exports == nil {
 		return nil
 	}
 	group, cluster := s.world.groups[job.GroupID], s.clusterOf(job)
@@ -92,7 +93,7 @@ func documents(collection string, total, share, shares int) ([]byte, error) {
 // writePermissionCheck writes what Atlas writes to a bucket in order to see whether it
 // may: when the bucket is created and when an export starts.
 func (s *Server) writePermissionCheck(directory string) error {
-	if s.bucket == nil {
+	if s.exports == nil {
 		return nil
 	}
 	return s.writeObject(path.Join(directory, ".permissioncheck"), nil)
@@ -101,15 +102,15 @@ func (s *Server) writePermissionCheck(directory string) error {
 // writeObject writes a file below the export directory, as a whole or not at all. The
 // directory is an os.Root: whatever a name holds, nothing outside it is touched.
 func (s *Server) writeObject(name string, content []byte) error {
-	if err := s.bucket.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := s.exports.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
 	temporary := path.Join(path.Dir(name), ".uploading-"+newID(s.clock.now()))
-	if err := s.bucket.WriteFile(temporary, content, 0o644); err != nil {
+	if err := s.exports.WriteFile(temporary, content, 0o644); err != nil {
 		return err
 	}
-	if err := s.bucket.Rename(temporary, name); err != nil {
-		s.bucket.Remove(temporary)
+	if err := s.exports.Rename(temporary, name); err != nil {
+		s.exports.Remove(temporary)
 		return err
 	}
 	return nil
@@ -117,7 +118,7 @@ func (s *Server) writeObject(name string, content []byte) error {
 
 // directory is the bucket's folder below the export directory.
 func (b *Bucket) directory() string {
-	return segment(orDefault(b.BucketName, container(b.ServiceURL)))
+	return segment(cmp.Or(b.BucketName, container(b.ServiceURL)))
 }
 
 // segment makes one name of a path out of any text.
@@ -143,7 +144,7 @@ func (s *Server) ExportPath(jobID string) string {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	job := s.store.jobs[jobID]
-	if job == nil || s.bucket == nil {
+	if job == nil || s.exports == nil {
 		return ""
 	}
 	return filepath.Join(s.cfg.ExportDir, filepath.FromSlash(job.root()))

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -222,7 +223,7 @@ func (s *Server) deliver(w http.ResponseWriter, x *exchange) {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler) // no reset: it would throw away what was sent
 	case FaultOversize:
-		size := orDefault(x.fault.Bytes, 64<<20)
+		size := cmp.Or(x.fault.Bytes, 64<<20)
 		w.Header().Del("Content-Length")
 		w.WriteHeader(x.answer.status)
 		w.Write(body)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,7 +206,7 @@ func (s *Server) Settle() {
 			break
 		}
 		end := *job
-		end.State = orDefault(job.Outcome.State, successful)
+		end.State = cmp.Or(job.Outcome.State, successful)
 		if end.State == successful {
 			// All files are there before anyone can see the job Successful.
 			if err := s.writeExport(job); err != nil {
@@ -254,7 +255,7 @@ func (s *Server) createJob(ctx context.Context, cluster, snapshotID, bucketID st
 		Directory:      bucket.directory(),
 		Prefix:         prefix(x.group, c, snapshot, now),
 		CustomData:     customData,
-		Collections:    c.collections(),
+		Collections:    c.countCollections(),
 		State:          queued,
 		Created:        now,
 		Starts:         now.Add(s.scaled(s.cfg.QueueTime)),
@@ -268,7 +269,7 @@ func (s *Server) createJob(ctx context.Context, cluster, snapshotID, bucketID st
 	if err := s.addJob(job, snapshot); err != nil {
 		return nil, err
 	}
-	s.record.jobs.Add(1)
+	s.record.counters.jobs.Add(1)
 	if err := errors.Join(s.save(), s.writePermissionCheck(job.Directory)); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -89,4 +90,13 @@ func (s *Server) operation(id string) *operation {
 		}
 	}
 	return nil
+}
+
+// operationIDs returns the ids of all operations, sorted.
+func (s *Server) operationIDs() []string {
+	ids := map[string]bool{}
+	for _, op := range s.operations {
+		ids[op.id] = true
+	}
+	return slices.Sorted(maps.Keys(ids))
 }

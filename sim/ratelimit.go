@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 	"strconv"
@@ -49,7 +50,7 @@ func (s *Server) limit(x *exchange, h http.Header) error {
 
 // tokenAllowed takes one request from the service account's bucket of token calls.
 func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
-	perMinute := orDefault(s.settings.Load().TokensPerMinute, 10)
+	perMinute := cmp.Or(s.settings.Load().TokensPerMinute, 10)
 	if perMinute < 0 {
 		return true
 	}
@@ -65,8 +66,8 @@ func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
 }
 
 func (s *Server) charge(x *exchange, h http.Header, limits *limits, name string, setting RateLimit) error {
-	capacity, refill := orDefault(setting.Capacity, 1200), orDefault(setting.Refill, 500)
-	period := orDefault(setting.Period.std(), time.Minute)
+	capacity, refill := cmp.Or(setting.Capacity, 1200), cmp.Or(setting.Refill, 500)
+	period := cmp.Or(setting.Period.std(), time.Minute)
 	perSecond := float64(refill) / period.Seconds()
 	bucket := limits.of(name, rate.Limit(perSecond), capacity)
 	now := s.clock.now()
