@@ -9,19 +9,19 @@ import (
 	"strconv"
 )
 
-// serviceVersion is what Atlas says of itself in every answer.
+// serviceVersion is the X-MongoDB-Service-Version of every answer.
 const serviceVersion = "gitHash=0000000000000000000000000000000000000000; versionString=v20261101"
 
 // unauthorized is the body of every challenge, as recorded.
 const unauthorized = `{"error":401,"reason":"Unauthorized","detail":"You are not authorized for this resource.","errorCode":"UNEXPECTED_ERROR"}`
 
-// answer collects a response, for what has to be done to the whole of it.
+// answer collects a response, so that finish can change the whole of it.
 type answer struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
-	// verbatim answers are sent as they were recorded, or broken on purpose: without
-	// media type of a version, envelope and pretty.
+	// verbatim answers get no media type of a version, no envelope and no pretty: they are
+	// as recorded, or broken on purpose.
 	verbatim bool
 }
 
@@ -52,30 +52,31 @@ func (a *answer) write(status int, contentType string, body []byte) {
 	a.body.Write(body)
 }
 
-// failed is an error that Atlas answers with an ApiError.
-type failed struct {
+// apiError is an error that Atlas answers with an ApiError.
+type apiError struct {
 	status     int
 	code       string
 	detail     string
 	parameters []any
-	challenge  bool // the recorded 401 instead of code and detail
+	challenge  bool // answer with the recorded 401 instead of code and detail
 }
 
-func (f *failed) Error() string { return f.code + ": " + f.detail }
+func (f *apiError) Error() string { return f.code + ": " + f.detail }
 
-// failure returns an ApiError. The parameters fill in the detail, and stand beside it.
+// failure returns an ApiError. Its detail is the format with the parameters; the answer also
+// lists them.
 func failure(status int, code, format string, parameters ...any) error {
 	if parameters == nil {
 		parameters = []any{}
 	}
-	return &failed{status: status, code: code, detail: fmt.Sprintf(format, parameters...), parameters: parameters}
+	return &apiError{status: status, code: code, detail: fmt.Sprintf(format, parameters...), parameters: parameters}
 }
 
-// refuse writes an error in the form of Atlas.
+// refuse writes an error as Atlas does.
 func (a *answer) refuse(err error) {
-	var f *failed
+	var f *apiError
 	if !errors.As(err, &f) {
-		f = &failed{status: http.StatusInternalServerError, code: "UNEXPECTED_ERROR", detail: "Unexpected error.", parameters: []any{}}
+		f = &apiError{status: http.StatusInternalServerError, code: "UNEXPECTED_ERROR", detail: "Unexpected error.", parameters: []any{}}
 	}
 	if f.challenge {
 		a.header.Set("X-Error-Code", "UNEXPECTED_ERROR")
@@ -116,14 +117,14 @@ func (a *answer) finish(x *exchange) {
 	a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
 }
 
-// isTrue reads a flag of the query as the generated binding does.
+// isTrue reads a boolean of the query as the generated code does.
 func isTrue(s string) bool {
 	b, err := strconv.ParseBool(s)
 	return err == nil && b
 }
 
-// envelop puts the HTTP status into the body: beside the members of a list, or around
-// anything else. Inferred: an error is wrapped too, and keeps its HTTP status.
+// envelop puts the HTTP status into the body: as a member of a list, or around anything
+// else. Inferred: an error is wrapped too, and keeps its HTTP status.
 func (a *answer) envelop(list bool) {
 	body := bytes.Clone(a.body.Bytes())
 	a.body.Reset()
@@ -141,15 +142,15 @@ func (a *answer) indent() {
 	}
 }
 
-// plain undoes what encoding/json does for the sake of HTML, and Atlas doesn't: it
-// writes & < > for their escapes, and drops the line feed at the end.
+// plain undoes what encoding/json does and Atlas does not: it puts & < > in place of their
+// escapes, which are for HTML, and drops the line feed at the end.
 func (a *answer) plain() {
 	body := bytes.TrimSuffix(a.body.Bytes(), []byte("\n"))
 	if !bytes.Contains(body, []byte(`\u00`)) {
 		a.body.Truncate(len(body))
 		return
 	}
-	out := body[:0] // nothing grows
+	out := body[:0] // in place: the result is never longer
 	for i := 0; i < len(body); i++ {
 		if body[i] != '\\' {
 			out = append(out, body[i])

@@ -12,21 +12,21 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// api answers the operations. It implements the generated strict interface, so that
-// an operation which is added to the contract does not compile until it is handled.
+// api answers the operations. It implements the generated strict interface, so that the
+// package does not compile when the contract has an operation that api does not.
 type api struct{ *Server }
 
 var _ gen.StrictServerInterface = api{}
 
-// exchange is one request on its way through the simulation. The generated interface
-// hands an operation nothing but a context, so it rides in that.
+// exchange is a request on its way through the simulation, and its answer. An operation
+// finds it in the context, since the generated interface passes nothing else on.
 type exchange struct {
 	op      *operation // nil where no operation was reached
 	caller  *caller    // nil until authenticated
 	group   *group
 	version string // of v2 operations
 	request *http.Request
-	path    string // of the request's target, with the slash at its end if it had one
+	path    string // of the request's target, with its slash at the end if there is one
 	body    []byte
 	fault   *Fault
 	answer  answer
@@ -68,19 +68,19 @@ func (s *Server) newAPI() (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveAPI(w, r, routes) }), errors.Join(missing...)
 }
 
-// routes is a ServeMux that wraps each handler on its way in.
+// routes is a ServeMux that wraps each handler that is registered.
 type routes struct {
 	*http.ServeMux
 	wrap func(pattern string, next http.HandlerFunc) http.HandlerFunc
 }
 
-// HandleFunc makes routes the ServeMux that the generated code registers with.
+// HandleFunc registers a handler. The generated code calls it.
 func (r *routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
 	r.ServeMux.HandleFunc(pattern, r.wrap(pattern, handler))
 }
 
-// serveAPI answers one request: its content is read and logged whatever becomes of it,
-// the answer is collected, logged, and only then sent.
+// serveAPI answers a request. It reads the content of every request, also of one that will
+// be refused, so that the log has it. It sends the answer after it has logged the exchange.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, routes http.Handler) {
 	x := &exchange{request: r, path: r.URL.EscapedPath()}
 	x.answer.header = w.Header()
@@ -93,8 +93,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, routes http.Ha
 
 	inner := r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	inner.Body = io.NopCloser(bytes.NewReader(x.body))
-	// The documents write many paths with a slash at the end. Both forms are the
-	// same; a redirect would make clients repeat a POST as a GET.
+	// The documents write many paths with a slash at the end. Both forms reach the same
+	// operation. A redirect would make clients repeat a POST as a GET.
 	trimmed := *r.URL
 	trimmed.Path, trimmed.RawPath = strings.TrimSuffix(r.URL.Path, "/"), strings.TrimSuffix(r.URL.RawPath, "/")
 	inner.URL = &trimmed
@@ -107,7 +107,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, routes http.Ha
 	s.deliver(w, x)
 }
 
-// perform wraps the handler of an operation in what comes before all of them.
+// perform wraps the handler of an operation in what all operations have: faults, and admit.
 func (s *Server) perform(op *operation, admit func(*exchange, http.Header) error, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(r.Context())
@@ -125,12 +125,12 @@ func (s *Server) perform(op *operation, admit func(*exchange, http.Header) error
 			return
 		}
 		next(w, r)
-		x.afterwards()
+		x.strikeAnswer()
 	}
 }
 
-// admit checks what is the same for every operation, in Atlas's order. Authentication
-// comes before anything else about the request; the rest of the order is inferred.
+// admit makes the checks that all operations have, in Atlas's order. Authentication is the
+// first of all; the rest of the order is inferred.
 func (s *Server) admit(x *exchange, h http.Header) error {
 	if err := s.authenticate(x); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (s *Server) admit(x *exchange, h http.Header) error {
 	if err := s.resolve(x, h); err != nil {
 		return err
 	}
-	if err := s.enter(x); err != nil {
+	if err := s.authorize(x); err != nil {
 		return err
 	}
 	if err := s.limit(x, h); err != nil {
@@ -147,8 +147,8 @@ func (s *Server) admit(x *exchange, h http.Header) error {
 	return x.checkContent()
 }
 
-// enter finds the group and whether the caller may do this there.
-func (s *Server) enter(x *exchange) error {
+// authorize finds the group and refuses callers that may not call the operation in it.
+func (s *Server) authorize(x *exchange) error {
 	id := x.request.PathValue("groupId")
 	if !objectID.MatchString(id) {
 		return failure(http.StatusNotFound, "INVALID_GROUP_ID", "An invalid group ID %s was specified.", id)
@@ -165,8 +165,8 @@ func (s *Server) enter(x *exchange) error {
 	return nil
 }
 
-// refuseUnknown replaces what the ServeMux made of a request that reached no operation:
-// its plain-text 404 and 405, and its redirects, which Atlas's clients must never see.
+// refuseUnknown replaces the ServeMux's answer to a request that reached no operation: a 404
+// or 405 in plain text, or a redirect, which Atlas does not send.
 func (s *Server) refuseUnknown(x *exchange) {
 	status := x.answer.status
 	allow := x.answer.header.Get("Allow")
@@ -184,16 +184,18 @@ func (s *Server) refuseUnknown(x *exchange) {
 	x.answer.refuse(failure(http.StatusNotFound, "RESOURCE_NOT_FOUND", "Cannot find resource %s.", x.request.URL.Path))
 }
 
-// refuse answers an operation's error. Anything but a failure is the simulation's own.
+// refuse answers the error of an operation. An error that is no apiError is a fault of the
+// simulation, which logs it.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	var f *failed
+	var f *apiError
 	if !errors.As(err, &f) {
 		s.log.Error("an operation failed", "target", r.RequestURI, "error", err)
 	}
 	exchangeOf(r.Context()).answer.refuse(err)
 }
 
-// refuseContent answers content that the checks let pass and that still does not fit.
+// refuseContent answers content that passes checkContent and does not fit the generated
+// types.
 func refuseContent(_ http.ResponseWriter, r *http.Request, _ error) {
 	exchangeOf(r.Context()).answer.refuse(failure(http.StatusBadRequest, "INVALID_JSON", "Received JSON is malformed."))
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,17 +16,17 @@ import (
 // defaultRealm is the realm of Atlas's challenges.
 const defaultRealm = "MMS Public API"
 
-// right is what an operation asks of a key.
+// right is a right that an operation requires of a key.
 type right int
 
-// The rights, as the documents of the operations name them by role.
+// The rights, with the roles that Atlas's documents of the operations require.
 const (
 	read   right = 1 << iota // read anything: Project Read Only
 	export                   // create a job: Project Backup Export Operator or Project Atlas Admin
 	manage                   // the rest: Project Backup Manager
 )
 
-// roles are those that a seed may give to a key.
+// roles are the roles that a key of the seed may have.
 var roles = map[string]right{
 	"Project Owner":                  read | export | manage,
 	"Project Atlas Admin":            read | export,
@@ -64,8 +65,8 @@ func (c *caller) hash(algorithm, realm string) (secret.Secret, bool) {
 	return ha1, true
 }
 
-// authenticate finds out who sent the request: an API key by digest, or a service
-// account by its token. The error is the challenge.
+// authenticate finds the caller: an API key by its digest credential, or a service account
+// by its token. The error is the challenge.
 func (s *Server) authenticate(x *exchange) error {
 	form := &s.settings.Load().Challenge
 	realm := cmp.Or(form.Realm, defaultRealm)
@@ -95,17 +96,17 @@ func (s *Server) authenticate(x *exchange) error {
 		stale = form.Stale && errors.As(err, &refused) && refused.Stale()
 	}
 	x.challenge(form, realm, s.nonces.Issue(), stale)
-	return &failed{status: http.StatusUnauthorized, challenge: true}
+	return &apiError{status: http.StatusUnauthorized, challenge: true}
 }
 
-// bearer returns the token of a request that bears one. RFC 6750, section 2.1.
+// bearer returns the request's bearer token (RFC 6750, section 2.1), and whether it has one.
 func bearer(r *http.Request) (string, bool) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
 }
 
-// challenge puts the recorded form of the challenge into the answer, in one field for
-// each algorithm (RFC 7616, section 3.7).
+// challenge puts the challenge into the answer, as it was recorded. Each algorithm has a
+// field of its own (RFC 7616, section 3.7).
 func (x *exchange) challenge(form *Challenge, realm, nonce string, stale bool) {
 	algorithms := form.Algorithms
 	if len(algorithms) == 0 {
@@ -135,7 +136,7 @@ func (n Nonces) policy() digestauth.NoncePolicy {
 		Uses:     n.Uses,
 		Rising:   n.Rising,
 		Refuse:   n.Refuse,
-		Rand:     random,
+		Rand:     rand.Float64,
 	}
 }
 

@@ -8,10 +8,11 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// region is what every AWS bucket lies in.
+// region is the region of every AWS bucket.
 const region = "us-east-1"
 
-// createBucket registers a bucket, for both generations. One like another is another.
+// createBucket registers a bucket. Both generations of the API call it. As at Atlas, two
+// equal requests register two buckets.
 func (s *Server) createBucket(ctx context.Context, bucket Bucket) (*Bucket, error) {
 	x := exchangeOf(ctx)
 	switch role := x.group.roles[cmp.Or(bucket.IamRoleID, bucket.RoleID)]; role.Error {
@@ -33,7 +34,7 @@ func (s *Server) createBucket(ctx context.Context, bucket Bucket) (*Bucket, erro
 }
 
 func noBucket(id string) error {
-	// The double negative is Atlas's.
+	// The double negative is how Atlas words it.
 	return failure(http.StatusNotFound, "EXPORT_BUCKET_NOT_FOUND", "No export Bucket with ID %s does not exist.", id)
 }
 
@@ -48,8 +49,8 @@ func (s *Server) findBucket(x *exchange, id string) (*Bucket, error) {
 	return bucket, nil
 }
 
-// awsBucket is findBucket for the versions that know AWS alone; that the others are not
-// found there is inferred.
+// awsBucket is findBucket for the versions that know only AWS. Inferred: they answer 404
+// for the buckets of other providers.
 func (s *Server) awsBucket(x *exchange, id string) (*Bucket, error) {
 	bucket, err := s.findBucket(x, id)
 	if err == nil && bucket.CloudProvider != "AWS" {
@@ -72,7 +73,7 @@ func (s *Server) listBuckets(x *exchange, p page, awsOnly bool) ([]*Bucket, int)
 	return all[from:to], len(all)
 }
 
-// deleteBucket forgets a bucket, unless an export uses it.
+// deleteBucket removes a bucket, unless an export uses it. Both generations call it.
 func (s *Server) deleteBucket(ctx context.Context, id string) error {
 	x := exchangeOf(ctx)
 	if _, err := s.findBucket(x, id); err != nil {
@@ -84,6 +85,8 @@ func (s *Server) deleteBucket(ctx context.Context, id string) error {
 	return s.save()
 }
 
+// removeBucket takes a bucket out of the store, unless an automatic or an active export
+// uses it.
 func (s *Server) removeBucket(x *exchange, id string) error {
 	inUse := failure(http.StatusBadRequest, "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE", "The export bucket %s is in use and cannot be deleted.", id)
 	for _, cluster := range x.group.clusters {
@@ -131,7 +134,7 @@ func (a api) CreateExportBucket(ctx context.Context, request gen.CreateExportBuc
 	return gen.CreateExportBucket200JSONResponse(created.v2(exchangeOf(ctx))), nil
 }
 
-// GetExportBucket answers one bucket.
+// GetExportBucket answers a bucket.
 func (a api) GetExportBucket(ctx context.Context, request gen.GetExportBucketRequestObject) (gen.GetExportBucketResponseObject, error) {
 	x := exchangeOf(ctx)
 	find := a.findBucket
@@ -160,7 +163,8 @@ func (a api) ListExportBuckets(ctx context.Context, request gen.ListExportBucket
 	return gen.ListExportBuckets200JSONResponse(list), nil
 }
 
-// DeleteExportBucket forgets a bucket of any provider: v2 has no other version of it.
+// DeleteExportBucket removes a bucket of any provider. The operation has only the version
+// 2023-01-01, whose other operations know only AWS.
 func (a api) DeleteExportBucket(ctx context.Context, request gen.DeleteExportBucketRequestObject) (gen.DeleteExportBucketResponseObject, error) {
 	if err := a.deleteBucket(ctx, request.ExportBucketID); err != nil {
 		return nil, err
@@ -168,8 +172,8 @@ func (a api) DeleteExportBucket(ctx context.Context, request gen.DeleteExportBuc
 	return gen.DeleteExportBucket204Response{}, nil
 }
 
-// UpdateBackupExportBucket sets the private networking of an AWS bucket. Inferred: other
-// buckets don't have the attribute.
+// UpdateBackupExportBucket sets requirePrivateNetworking of an AWS bucket. Inferred: the
+// buckets of other providers don't have the attribute.
 func (a api) UpdateBackupExportBucket(ctx context.Context, request gen.UpdateBackupExportBucketRequestObject) (gen.UpdateBackupExportBucketResponseObject, error) {
 	x := exchangeOf(ctx)
 	bucket, err := a.findBucket(x, request.ExportBucketID)
@@ -204,7 +208,7 @@ func (a api) V1CreateExportBucket(ctx context.Context, request gen.V1CreateExpor
 	return gen.V1CreateExportBucket200JSONResponse(bucket.v1()), nil
 }
 
-// V1GetExportBucket answers one S3 bucket.
+// V1GetExportBucket answers an S3 bucket.
 func (a api) V1GetExportBucket(ctx context.Context, request gen.V1GetExportBucketRequestObject) (gen.V1GetExportBucketResponseObject, error) {
 	bucket, err := a.awsBucket(exchangeOf(ctx), request.ExportBucketID)
 	if err != nil {
@@ -228,7 +232,7 @@ func (a api) V1ListExportBuckets(ctx context.Context, request gen.V1ListExportBu
 	return gen.V1ListExportBuckets200JSONResponse(list), nil
 }
 
-// V1DeleteExportBucket forgets a bucket.
+// V1DeleteExportBucket removes a bucket of any provider.
 func (a api) V1DeleteExportBucket(ctx context.Context, request gen.V1DeleteExportBucketRequestObject) (gen.V1DeleteExportBucketResponseObject, error) {
 	if err := a.deleteBucket(ctx, request.ExportBucketID); err != nil {
 		return nil, err
@@ -236,8 +240,8 @@ func (a api) V1DeleteExportBucket(ctx context.Context, request gen.V1DeleteExpor
 	return gen.V1DeleteExportBucket204Response{}, nil
 }
 
-// v2 is the bucket as its creation is answered: without region and links, as recorded.
-// The version 2023-01-01 has no requirePrivateNetworking.
+// v2 is the bucket as the answer to its creation has it: without region and links, as
+// recorded. The version 2023-01-01 has no requirePrivateNetworking.
 func (b *Bucket) v2(x *exchange) gen.ExportBucket {
 	answer := gen.ExportBucket{
 		ID:            &b.ID,
@@ -256,7 +260,7 @@ func (b *Bucket) v2(x *exchange) gen.ExportBucket {
 	return answer
 }
 
-// v2Read is the bucket as it is read.
+// v2Read is the bucket as all other answers have it.
 func (b *Bucket) v2Read(x *exchange) gen.ExportBucket {
 	answer := b.v2(x)
 	if b.CloudProvider == "AWS" {
@@ -266,6 +270,7 @@ func (b *Bucket) v2Read(x *exchange) gen.ExportBucket {
 	return answer
 }
 
+// v1 is the bucket as the answer to its creation in v1.0 has it: without region.
 func (b *Bucket) v1() gen.V1ExportBucket {
 	return gen.V1ExportBucket{
 		ID:            &b.ID,
@@ -276,6 +281,7 @@ func (b *Bucket) v1() gen.V1ExportBucket {
 	}
 }
 
+// v1Read is the bucket as all other answers of v1.0 have it.
 func (b *Bucket) v1Read() gen.V1ExportBucket {
 	answer := b.v1()
 	answer.Region = ptr(region)

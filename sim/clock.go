@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// clock is the time of the simulation: that of day, moved forward by Advance.
+// clock is the clock of the simulation: Config.Now, moved forward by Advance.
 type clock struct {
 	base   func() time.Time
 	offset atomic.Int64 // nanoseconds
@@ -26,9 +26,9 @@ func (c *clock) now() time.Time {
 // Now is the time in the simulation.
 func (s *Server) Now() time.Time { return s.clock.now() }
 
-// Advance moves the simulation's clock forward and returns once everything that fell
-// due has happened. Jobs, nonces, tokens, rate limits and sunsets follow the clock; by
-// must not be negative.
+// Advance moves the simulation's clock forward and returns once the jobs that are then due
+// have ended. Jobs, nonces, tokens, rate limits and sunsets follow the clock. A negative by
+// counts as 0.
 func (s *Server) Advance(by time.Duration) {
 	for {
 		offset := s.clock.offset.Load()
@@ -45,5 +45,5 @@ func (s *Server) Advance(by time.Duration) {
 	}
 }
 
-// second is how exactly Atlas tells times.
-func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+// toSecond cuts a time off to the second, as Atlas's times are.
+func toSecond(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"atlas-export-gateway/gen"
@@ -14,14 +15,15 @@ import (
 type PolicyItem struct {
 	// FrequencyType is hourly, daily, weekly, monthly or yearly.
 	FrequencyType string `yaml:"frequencyType"`
-	// FrequencyInterval says when within it, in Atlas's numbers: 40 is a month's last day.
+	// FrequencyInterval says when within the period, in Atlas's numbers: 40 is the last day
+	// of a month.
 	FrequencyInterval int `yaml:"frequencyInterval"`
-	// RetentionUnit and RetentionValue are how long a snapshot is kept, such as 7 days.
+	// RetentionUnit and RetentionValue say how long a snapshot is kept, such as 7 days.
 	RetentionUnit  string `yaml:"retentionUnit"`
 	RetentionValue int    `yaml:"retentionValue"`
 }
 
-// defaultPolicyItems are those of a cluster that nobody set any for, as recorded.
+// defaultPolicyItems are the rules of a new cluster, as recorded.
 var defaultPolicyItems = []PolicyItem{
 	{"hourly", 6, "days", 7},
 	{"daily", 1, "days", 7},
@@ -30,8 +32,9 @@ var defaultPolicyItems = []PolicyItem{
 	{"yearly", 12, "years", 1},
 }
 
-// ListClusters answers a page of the group's clusters; that they stand in the order of the
-// seed is inferred. No deleted cluster has backups here, whether they are asked for or not.
+// ListClusters answers a page of the group's clusters. Their order, that of the seed, is
+// inferred. includeDeletedWithRetainedBackups adds none: the simulation has no deleted
+// clusters.
 func (a api) ListClusters(ctx context.Context, request gen.ListClustersRequestObject) (gen.ListClustersResponseObject, error) {
 	p, err := newPage(request.Params.PageNum, request.Params.ItemsPerPage, request.Params.IncludeCount)
 	if err != nil {
@@ -49,7 +52,7 @@ func (a api) ListClusters(ctx context.Context, request gen.ListClustersRequestOb
 	return gen.ListClusters200JSONResponse(list), nil
 }
 
-// GetBackupSchedule answers when snapshots of a cluster are taken and exported.
+// GetBackupSchedule says when snapshots of a cluster are taken and exported.
 func (a api) GetBackupSchedule(ctx context.Context, request gen.GetBackupScheduleRequestObject) (gen.GetBackupScheduleResponseObject, error) {
 	x := exchangeOf(ctx)
 	c, err := x.cluster(request.ClusterName)
@@ -61,7 +64,7 @@ func (a api) GetBackupSchedule(ctx context.Context, request gen.GetBackupSchedul
 		ClusterName:       &c.Name,
 		AutoExportEnabled: ptr(c.AutoExportBucketID != ""),
 		Policies:          &[]map[string]any{c.policy()},
-		// Atlas has one for each cluster; here all of a group have the same.
+		// Atlas has this setting for each cluster, the simulation for each group.
 		UseOrgAndGroupNamesInExportPrefix: &x.group.NamesInPrefix,
 		Links: &[]gen.Link{
 			{Rel: ptr("self"), Href: ptr(a.origin(x) + x.path)},
@@ -74,9 +77,8 @@ func (a api) GetBackupSchedule(ctx context.Context, request gen.GetBackupSchedul
 	return gen.GetBackupSchedule200JSONResponse(schedule), nil
 }
 
-// v2 is the cluster at a URL as all versions of v2 answer it, by the members that the
-// contract names; Atlas has many more. That its id is the unique id of .complete is
-// inferred.
+// v2 is the cluster at a URL as all versions of v2 answer it. It has the members that the
+// contract names; Atlas has many more. Inferred: the id is the clusterUniqueId of .complete.
 func (c *Cluster) v2(group, url string) gen.Cluster {
 	clusterType := gen.ClusterTypeREPLICASET
 	if c.Sharded {
@@ -96,7 +98,7 @@ func (c *Cluster) v2(group, url string) gen.Cluster {
 	}
 }
 
-// policy is the one policy of the cluster's schedule. Its ids are the same after a restart.
+// policy is the only policy of the cluster's schedule. Its ids stay the same over restarts.
 func (c *Cluster) policy() map[string]any {
 	hash := sha256.Sum256([]byte(c.UniqueID))
 	id := func(n int) string { return fmt.Sprintf("%x%02x", hash[:11], n) }
@@ -115,4 +117,12 @@ func (c *Cluster) policy() map[string]any {
 		})
 	}
 	return map[string]any{"id": id(0), "policyItems": items}
+}
+
+// cluster returns the group's cluster with a name.
+func (x *exchange) cluster(name string) (*Cluster, error) {
+	if c := x.group.clusters[name]; c != nil {
+		return c, nil
+	}
+	return nil, failure(http.StatusNotFound, "CLUSTER_NOT_FOUND", "No cluster named %s exists in group %s.", name, x.group.ID)
 }

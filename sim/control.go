@@ -15,7 +15,7 @@ import (
 	"atlas-export-gateway/internal/strictjson"
 )
 
-// endpoint serves one pattern of the control listener; its errors are the tester's.
+// endpoint serves one pattern of the control listener. Its errors are answered with 400.
 type endpoint struct {
 	pattern string
 	serve   func(r *http.Request) (any, error)
@@ -114,7 +114,7 @@ func (s *Server) newControl() http.Handler {
 }
 
 func (s *Server) changeSettings(r *http.Request, settings Settings) (Settings, error) {
-	// What the current settings point at must stay as it is.
+	// The current settings, which share slices and maps with these, must not change.
 	settings.Challenge.Algorithms = slices.Clone(settings.Challenge.Algorithms)
 	settings.Removed = maps.Clone(settings.Removed)
 	for id, dates := range settings.Removed {

@@ -2,8 +2,8 @@ package sim
 
 import _ "embed"
 
-// What the default seed holds, for tests and examples. The keys open the simulation and
-// nothing else.
+// What the default seed holds, for tests and examples. The keys are good for the simulation
+// only.
 const (
 	PublicKey         = "demopubl"
 	PrivateKey        = "51a1a7ed-a71a-5000-beef-51a1a7edda7a"

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// complete is the file that says an export is whole.
+// complete is the content of .complete, the file that says that an export is complete.
 type complete struct {
 	OrgID                  string       `json:"orgId"`
 	OrgName                string       `json:"orgName"`
@@ -27,8 +27,8 @@ type complete struct {
 	CustomData             []CustomData `json:"customData"`
 }
 
-// writeExport writes what Atlas would upload for a job: for each collection the
-// documents of each replica set and the collection's metadata, and .complete at the end.
+// writeExport writes the files that Atlas would upload for a job. Each collection has a file
+// with the documents of each replica set and one with metadata. The last file is .complete.
 func (s *Server) writeExport(job *Job) error {
 	if s.exports == nil {
 		return nil
@@ -67,7 +67,7 @@ func (s *Server) writeExport(job *Job) error {
 		GroupName:              group.Name,
 		ClusterUniqueID:        cluster.UniqueID,
 		ClusterName:            cluster.Name,
-		SnapshotInitiationDate: second(cluster.snapshot(job.SnapshotID).CreatedAt).Format(time.RFC3339),
+		SnapshotInitiationDate: toSecond(cluster.snapshot(job.SnapshotID).CreatedAt).Format(time.RFC3339),
 		TotalFiles:             files,
 		Labels:                 append([]Label{}, cluster.Labels...),
 		CustomData:             job.CustomData,
@@ -78,8 +78,8 @@ func (s *Server) writeExport(job *Job) error {
 	return s.writeObject(path.Join(root, ".complete"), content.Bytes())
 }
 
-// documents returns a replica set's share of a collection, the same at every export: one
-// document a line, compressed.
+// documents returns one replica set's share of a collection, one document a line, compressed.
+// It is the same at every export.
 func documents(collection string, total, share, shares int) ([]byte, error) {
 	var content bytes.Buffer
 	compressed := gzip.NewWriter(&content)
@@ -90,8 +90,8 @@ func documents(collection string, total, share, shares int) ([]byte, error) {
 	return content.Bytes(), err
 }
 
-// writePermissionCheck writes what Atlas writes to a bucket in order to see whether it
-// may: when the bucket is created and when an export starts.
+// writePermissionCheck writes the file by which Atlas tries whether it may write to a
+// bucket. Atlas does so when the bucket is created and when an export starts.
 func (s *Server) writePermissionCheck(directory string) error {
 	if s.exports == nil {
 		return nil
@@ -99,8 +99,8 @@ func (s *Server) writePermissionCheck(directory string) error {
 	return s.writeObject(path.Join(directory, ".permissioncheck"), nil)
 }
 
-// writeObject writes a file below the export directory, as a whole or not at all. The
-// directory is an os.Root: whatever a name holds, nothing outside it is touched.
+// writeObject writes a file below the export directory atomically. The directory is an
+// os.Root, so that no name can touch anything outside of it.
 func (s *Server) writeObject(name string, content []byte) error {
 	if err := s.exports.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (b *Bucket) directory() string {
 	return segment(cmp.Or(b.BucketName, container(b.ServiceURL)))
 }
 
-// segment makes one name of a path out of any text.
+// segment escapes any text to one segment of a path.
 func segment(name string) string {
 	if strings.Trim(name, ".") == "" { // also "." and ".."
 		return strings.ReplaceAll(name, ".", "%2E") + "_"
@@ -129,7 +129,7 @@ func segment(name string) string {
 	return url.PathEscape(name)
 }
 
-// safePath is segment for each part of a prefix.
+// safePath escapes each segment of a prefix.
 func safePath(prefix string) string {
 	parts := strings.Split(prefix, "/")
 	for i := range parts {
@@ -138,8 +138,8 @@ func safePath(prefix string) string {
 	return strings.Join(parts, "/")
 }
 
-// ExportPath returns the directory that a job's export is written to; empty for an
-// unknown job, or without Config.ExportDir.
+// ExportPath returns the directory that a job's export is written to. It is empty for an
+// unknown job, and without Config.ExportDir.
 func (s *Server) ExportPath(jobID string) string {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()

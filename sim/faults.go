@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,22 +19,22 @@ type Fault struct {
 	Kind FaultKind `json:"kind"`
 	// Operation restricts the fault to one operationId, "token" or "revoke".
 	Operation string `json:"operation,omitempty"`
-	// Share is the part of the requests that it strikes, 0 to 1; 0 means all of them.
+	// Share is the share of the requests that the fault strikes, 0 to 1; 0 means all of them.
 	Share float64 `json:"share,omitempty"`
-	// After is how many requests are spared first, and Count how many are struck at
-	// most; 0 means any number.
+	// After is how many requests the fault spares first, and Count how many it strikes at
+	// most. A Count of 0 means any number.
 	After int `json:"after,omitempty"`
 	Count int `json:"count,omitempty"`
-	// BeforeAuthentication strikes requests whatever credential they bear. Otherwise
-	// those that get a challenge are spared.
+	// BeforeAuthentication strikes requests whatever their credential is. Otherwise the
+	// fault spares requests that get a challenge.
 	BeforeAuthentication bool `json:"beforeAuthentication,omitempty"`
-	// Latency is waited before the answer, or before the connection is reset. It may
-	// come with any Kind.
+	// Latency is a pause before the answer, or before the connection is reset. Any Kind may
+	// have one.
 	Latency Duration `json:"latency,omitempty"`
 	// RetryAfter, in seconds, is sent with the answers of the kinds rateLimit,
 	// rateLimit400 and unavailable; 0 sends none.
 	RetryAfter int `json:"retryAfter,omitempty"`
-	// Location is the origin that redirect sends clients to. Required there.
+	// Location is the origin that redirect sends clients to. Redirect requires it.
 	Location string `json:"location,omitempty"`
 	// Bytes is the size of an oversized answer; 0 means 64 MiB.
 	Bytes int `json:"bytes,omitempty"`
@@ -42,18 +43,18 @@ type Fault struct {
 // FaultKind is what goes wrong.
 type FaultKind string
 
-// The kinds of faults. With those that end in After, and with truncate and oversize, the
-// operation is carried out; with the others but latency it is not.
+// The kinds of faults. The operation is carried out with latency, truncate, oversize and the
+// kinds that end in After. With the others it is not.
 const (
-	FaultLatency          FaultKind = "latency"          // nothing but Latency
+	FaultLatency          FaultKind = "latency"          // only Latency
 	FaultReset            FaultKind = "reset"            // the connection is reset
-	FaultResetAfter       FaultKind = "resetAfter"       // the same, once the work is done
+	FaultResetAfter       FaultKind = "resetAfter"       // it is reset after the operation
 	FaultRateLimit        FaultKind = "rateLimit"        // 429
-	FaultRateLimit400     FaultKind = "rateLimit400"     // a rate limit that comes as a 400
+	FaultRateLimit400     FaultKind = "rateLimit400"     // the same error with the status 400
 	FaultUnavailable      FaultKind = "unavailable"      // 503 with HTML
-	FaultUnavailableAfter FaultKind = "unavailableAfter" // the same, once the work is done
+	FaultUnavailableAfter FaultKind = "unavailableAfter" // 503 with HTML after the operation
 	FaultTruncate         FaultKind = "truncate"         // half of the body, then the end of the connection
-	FaultOversize         FaultKind = "oversize"         // a body of Bytes
+	FaultOversize         FaultKind = "oversize"         // a body of so many Bytes
 	FaultRedirect         FaultKind = "redirect"         // 307 to Location
 	FaultNoChallenge      FaultKind = "noChallenge"      // 401 without WWW-Authenticate
 )
@@ -64,13 +65,13 @@ var faultKinds = []FaultKind{FaultLatency, FaultReset, FaultResetAfter, FaultRat
 // silent reports whether the client gets no answer.
 func (k FaultKind) silent() bool { return k == FaultReset || k == FaultResetAfter }
 
-// FaultState is a fault and how often it struck.
+// FaultState is a fault, and how often it has struck.
 type FaultState struct {
 	Fault
 	Struck int `json:"struck"`
 }
 
-// faults are the current ones. The chances are the same in each run.
+// faults are the current faults. The random numbers for Share are the same in each run.
 type faults struct {
 	mu     sync.Mutex
 	list   []*faultState
@@ -82,13 +83,13 @@ type faultState struct {
 	spared int
 }
 
-// SetFaults replaces all faults; none ends them. Of several that fit a request, the
-// first strikes.
+// SetFaults replaces all faults; an empty list ends them. If several fit a request, the
+// first one strikes.
 func (s *Server) SetFaults(list []Fault) error {
 	states := make([]*faultState, len(list))
 	for i, fault := range list {
 		switch {
-		case !containsKind(fault.Kind):
+		case !slices.Contains(faultKinds, fault.Kind):
 			return fmt.Errorf("faults[%d]: the kind %q is not one of %v", i, fault.Kind, faultKinds)
 		case fault.Operation != "" && s.operation(fault.Operation) == nil:
 			return fmt.Errorf("faults[%d]: the operation %q is not one of %s", i, fault.Operation, strings.Join(s.operationIDs(), ", "))
@@ -97,7 +98,7 @@ func (s *Server) SetFaults(list []Fault) error {
 		case fault.After < 0 || fault.Count < 0 || fault.Latency < 0 || fault.RetryAfter < 0 || fault.Bytes < 0:
 			return fmt.Errorf("faults[%d]: after, count, latency, retryAfter and bytes must not be negative", i)
 		case (fault.Kind == FaultRedirect) != (fault.Location != ""):
-			return fmt.Errorf("faults[%d]: location is for redirect, and redirect needs it", i)
+			return fmt.Errorf("faults[%d]: only redirect has a location, and it needs one", i)
 		}
 		states[i] = &faultState{FaultState: FaultState{Fault: fault}}
 	}
@@ -108,16 +109,7 @@ func (s *Server) SetFaults(list []Fault) error {
 	return nil
 }
 
-func containsKind(kind FaultKind) bool {
-	for _, k := range faultKinds {
-		if k == kind {
-			return true
-		}
-	}
-	return false
-}
-
-// Faults returns the current faults and how often each struck.
+// Faults returns the current faults, and how often each has struck.
 func (s *Server) Faults() []FaultState {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -150,8 +142,8 @@ func (f *faults) draw(operation string, beforeAuthentication bool) *Fault {
 	return nil
 }
 
-// strike lets a fault happen to the exchange, if one is due, and reports whether the
-// operation is not to be carried out.
+// strike draws a fault for the exchange and does the part of it that comes before the
+// operation. It reports whether the fault stands in the place of the operation.
 func (s *Server) strike(x *exchange, beforeAuthentication bool) bool {
 	if x.fault != nil {
 		return false
@@ -168,7 +160,7 @@ func (s *Server) strike(x *exchange, beforeAuthentication bool) bool {
 	case FaultRateLimit:
 		x.answer.refuse(rateLimited(x, x.fault.RetryAfter, 1200, 500, 60))
 	case FaultRateLimit400:
-		limited := *rateLimited(x, x.fault.RetryAfter, 1200, 500, 60).(*failed)
+		limited := *rateLimited(x, x.fault.RetryAfter, 1200, 500, 60).(*apiError)
 		limited.status = http.StatusBadRequest
 		x.answer.refuse(&limited)
 	case FaultUnavailable:
@@ -177,7 +169,7 @@ func (s *Server) strike(x *exchange, beforeAuthentication bool) bool {
 		x.answer.header.Set("Location", strings.TrimSuffix(x.fault.Location, "/")+x.request.RequestURI)
 		x.answer.write(http.StatusTemporaryRedirect, "text/html", []byte("<html><body>Temporary Redirect</body></html>\n"))
 	case FaultNoChallenge:
-		x.answer.refuse(&failed{status: http.StatusUnauthorized, challenge: true})
+		x.answer.refuse(&apiError{status: http.StatusUnauthorized, challenge: true})
 	default:
 		return false
 	}
@@ -185,7 +177,7 @@ func (s *Server) strike(x *exchange, beforeAuthentication bool) bool {
 	return true
 }
 
-// wait lets time pass, unless the client leaves or the simulation stops.
+// wait pauses, until the client leaves or the simulation stops.
 func (s *Server) wait(x *exchange, d time.Duration) {
 	if d <= 0 {
 		return
@@ -199,7 +191,7 @@ func (s *Server) wait(x *exchange, d time.Duration) {
 	}
 }
 
-// unavailable is what stands before Atlas speaking, not Atlas.
+// unavailable writes an answer that comes from a proxy in front of Atlas, not from Atlas.
 func (a *answer) unavailable() {
 	a.write(http.StatusServiceUnavailable, "text/html", []byte("<html><head><title>503 Service Temporarily Unavailable</title></head>\n"+
 		"<body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>\n"))
@@ -221,17 +213,17 @@ func (s *Server) deliver(w http.ResponseWriter, x *exchange) {
 		w.WriteHeader(x.answer.status)
 		w.Write(body[:len(body)/2])
 		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler) // no reset: it would throw away what was sent
+		panic(http.ErrAbortHandler) // no reset, which would discard what was sent
 	case FaultOversize:
 		size := cmp.Or(x.fault.Bytes, 64<<20)
 		w.Header().Del("Content-Length")
 		w.WriteHeader(x.answer.status)
 		w.Write(body)
-		// White space is JSON all the same: only the size is wrong.
+		// With white space at its end, the body is still valid JSON: only the size is wrong.
 		blanks := bytes.Repeat([]byte(" "), 64<<10)
 		for rest := size - len(body); rest > 0; rest -= len(blanks) {
 			if _, err := w.Write(blanks[:min(rest, len(blanks))]); err != nil {
-				return // the client has had enough
+				return // the client has closed the connection
 			}
 		}
 	default:
@@ -240,21 +232,18 @@ func (s *Server) deliver(w http.ResponseWriter, x *exchange) {
 	}
 }
 
-// afterwards spoils the answer of an operation that was carried out.
-func (x *exchange) afterwards() {
+// strikeAnswer does the part of a fault that replaces the answer of an operation.
+func (x *exchange) strikeAnswer() {
 	if x.fault != nil && x.fault.Kind == FaultUnavailableAfter {
 		x.answer.unavailable()
 	}
 }
 
-// reset ends the connection so that the client sees it break. On a listener that is not
-// the simulation's own the connection is only closed.
+// reset ends the connection with a TCP reset. On a listener that is not the simulation's
+// own, the connection is only closed.
 func reset(x *exchange) {
 	if c := connOf(x.request.Context()); c != nil {
 		c.reset()
 	}
 	panic(http.ErrAbortHandler)
 }
-
-// random is a number from 0 to 1, the latter exclusive.
-func random() float64 { return rand.Float64() }

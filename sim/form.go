@@ -15,25 +15,26 @@ import (
 var (
 	objectID   = regexp.MustCompile(`^[a-f0-9]{24}$`)
 	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$`)
-	// The length of a cluster name, at most 64, is checked apart.
+	// seedCheck checks the length of a cluster name, at most 64.
 	clusterName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]*$`)
 )
 
-// members are those of the JSON object in a request.
+// members are the members of the JSON object in a request.
 type members map[string]json.RawMessage
 
-// form is what the content of a request may hold, in the order in which it is checked.
+// form lists the attributes that the content of a request may have, in the order in which
+// they are checked.
 type form []attribute
 
 type attribute struct {
 	name     string
 	required bool
-	check    func(name string, value json.RawMessage) error // nil: accepted and ignored
+	check    func(name string, value json.RawMessage) error // nil: any value, which is ignored
 }
 
 const required = true
 
-// Clients send links, and Azure's tenantId; Atlas ignores both.
+// Clients send links, and tenantId for Azure. Atlas ignores both.
 var ignoredLinks = attribute{name: "links"}
 
 func exportForm(string, members) (form, error) {
@@ -85,7 +86,7 @@ func bucketForm(version string, m members) (form, error) {
 			{"roleId", required, isObjectID},
 			ignoredLinks,
 		}, nil
-	default: // AWS, or a provider that its check refuses
+	default: // AWS, or a provider that the check of cloudProvider refuses
 		return form{
 			provider,
 			{"bucketName", required, isBucketName},
@@ -100,8 +101,8 @@ func bucketUpdateForm(string, members) (form, error) {
 	return form{{"requirePrivateNetworking", required, isBool}}, nil
 }
 
-// checkContent checks a request's content in the way of Atlas, which stops at the first
-// mistake. What passes fits the generated types; what is ignored is left out.
+// checkContent checks a request's content as Atlas does: it stops at the first mistake.
+// Content that passes fits the generated types. Ignored attributes are taken out of it.
 func (x *exchange) checkContent() error {
 	if x.op.form == nil {
 		return nil
@@ -123,7 +124,7 @@ func (x *exchange) checkContent() error {
 		if null := string(value) == "null"; a.required && (!present || null) {
 			return missingAttribute(a.name)
 		} else if null {
-			return invalidAttribute(a.name) // no recording shows Atlas taking one
+			return invalidAttribute(a.name) // inferred
 		}
 		switch {
 		case !present:
@@ -159,8 +160,8 @@ func missingAttribute(name string) error {
 	return failure(http.StatusBadRequest, "MISSING_ATTRIBUTE", "The required attribute %s was not specified.", name)
 }
 
-// isType reads a value of the Go type that its JSON type corresponds to.
-func isType[T any](name string, value json.RawMessage) (T, error) {
+// decodeAs reads a value whose JSON type must be that of a Go type.
+func decodeAs[T any](name string, value json.RawMessage) (T, error) {
 	var v T
 	if err := json.Unmarshal(value, &v); err != nil {
 		return v, failure(http.StatusBadRequest, "INVALID_JSON_ATTRIBUTE", "Received JSON for the %s attribute is malformed.", name)
@@ -169,12 +170,12 @@ func isType[T any](name string, value json.RawMessage) (T, error) {
 }
 
 func isBool(name string, value json.RawMessage) error {
-	_, err := isType[bool](name, value)
+	_, err := decodeAs[bool](name, value)
 	return err
 }
 
 func isObjectID(name string, value json.RawMessage) error {
-	id, err := isType[string](name, value)
+	id, err := decodeAs[string](name, value)
 	if err == nil && !objectID.MatchString(id) {
 		err = invalidAttribute(name)
 	}
@@ -183,7 +184,7 @@ func isObjectID(name string, value json.RawMessage) error {
 
 func isOneOf(values ...string) func(string, json.RawMessage) error {
 	return func(name string, value json.RawMessage) error {
-		v, err := isType[string](name, value)
+		v, err := decodeAs[string](name, value)
 		if err == nil && !slices.Contains(values, v) {
 			err = failure(http.StatusBadRequest, "INVALID_ENUM_VALUE", "An invalid enumeration value %s was specified for %s.", v, name)
 		}
@@ -191,9 +192,9 @@ func isOneOf(values ...string) func(string, json.RawMessage) error {
 	}
 }
 
-// isBucketName wants 3 to 63 of the characters that any of the three providers allows.
+// isBucketName wants 3 to 63 characters, each of which one of the three providers allows.
 func isBucketName(name string, value json.RawMessage) error {
-	v, err := isType[string](name, value)
+	v, err := decodeAs[string](name, value)
 	if err == nil && !bucketName.MatchString(v) {
 		err = failure(http.StatusBadRequest, "EXPORT_BUCKET_NAME_INVALID", "The export bucket name %s is invalid.", v)
 	}
@@ -201,7 +202,7 @@ func isBucketName(name string, value json.RawMessage) error {
 }
 
 func isServiceURL(name string, value json.RawMessage) error {
-	v, err := isType[string](name, value)
+	v, err := decodeAs[string](name, value)
 	if err != nil {
 		return err
 	}
@@ -213,16 +214,16 @@ func isServiceURL(name string, value json.RawMessage) error {
 	return nil
 }
 
-// container is the name of the container in an Azure service URL.
+// container returns the name of the container in an Azure service URL.
 func container(serviceURL string) string {
 	_, path, _ := strings.Cut(strings.TrimPrefix(serviceURL, "https://"), "/")
 	return strings.Trim(path, "/")
 }
 
-// isCustomData wants pairs of texts; v1.0 wants both halves of each.
+// isCustomData wants pairs of strings. In v1.0, both the key and the value are required.
 func isCustomData(both bool) func(string, json.RawMessage) error {
 	return func(name string, value json.RawMessage) error {
-		pairs, err := isType[[]members](name, value)
+		pairs, err := decodeAs[[]members](name, value)
 		if err != nil {
 			return err
 		}
@@ -242,7 +243,7 @@ func isCustomData(both bool) func(string, json.RawMessage) error {
 				if string(v) == "null" {
 					return invalidAttribute(half)
 				}
-				if _, err := isType[string](half, v); err != nil {
+				if _, err := decodeAs[string](half, v); err != nil {
 					return err
 				}
 			}

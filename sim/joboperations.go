@@ -22,7 +22,7 @@ func (a api) CreateBackupExport(ctx context.Context, request gen.CreateBackupExp
 	return gen.CreateBackupExport200JSONResponse(job.v2(a.clock.now())), nil
 }
 
-// GetBackupExport answers a job as it stands.
+// GetBackupExport answers a job.
 func (a api) GetBackupExport(ctx context.Context, request gen.GetBackupExportRequestObject) (gen.GetBackupExportResponseObject, error) {
 	job, err := a.findJob(ctx, request.ClusterName, request.ExportID)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a api) V1CreateBackupExport(ctx context.Context, request gen.V1CreateBacku
 	return gen.V1CreateBackupExport200JSONResponse(job.v1(a.clock.now())), nil
 }
 
-// V1GetBackupExport answers a job as it stands.
+// V1GetBackupExport answers a job.
 func (a api) V1GetBackupExport(ctx context.Context, request gen.V1GetBackupExportRequestObject) (gen.V1GetBackupExportResponseObject, error) {
 	job, err := a.findJob(ctx, request.ClusterName, request.ExportID)
 	if err != nil {
@@ -98,50 +98,50 @@ func (j *Job) v2(now time.Time) gen.ExportJob {
 		SnapshotID:     &j.SnapshotID,
 		ExportBucketID: &j.ExportBucketID,
 		State:          gen.ExportJobState(j.stateAt(now)),
-		CreatedAt:      ptr(second(j.Created)),
-		CustomData:     j.pairs(),
+		CreatedAt:      ptr(toSecond(j.Created)),
+		CustomData:     j.customData(),
 		Prefix:         &j.Prefix,
-		Components:     j.parts(),
+		Components:     j.components(),
 		ExportStatus:   j.exportStatus(now),
 		Links:          &[]gen.Link{},
 	}
 	if j.ended() {
-		answer.FinishedAt = ptr(second(j.Ends))
+		answer.FinishedAt = ptr(toSecond(j.Ends))
 	}
-	if j.State == failedState {
+	if j.State == failed {
 		answer.StateReason = &gen.StateReason{ErrorCode: &j.Outcome.ErrorCode, Message: &j.Outcome.Message}
 	}
 	return answer
 }
 
-// v1 is the job as v1.0 answers it. It knows no Cancelled; that such a job is Failed
-// there is inferred.
+// v1 is the job as v1.0 answers it. v1.0 has no state Cancelled. Inferred: it calls a
+// cancelled job Failed.
 func (j *Job) v1(now time.Time) gen.V1ExportJob {
 	answer := gen.V1ExportJob{
 		ID:             j.ID,
 		SnapshotID:     &j.SnapshotID,
 		ExportBucketID: &j.ExportBucketID,
 		State:          gen.V1ExportJobState(j.stateAt(now)),
-		CreatedAt:      ptr(second(j.Created)),
-		CustomData:     j.pairs(),
+		CreatedAt:      ptr(toSecond(j.Created)),
+		CustomData:     j.customData(),
 		Prefix:         &j.Prefix,
-		Components:     j.parts(),
+		Components:     j.components(),
 		ExportStatus:   j.exportStatus(now),
 	}
 	if j.ended() {
-		answer.FinishedAt = ptr(second(j.Ends))
+		answer.FinishedAt = ptr(toSecond(j.Ends))
 	}
 	switch j.State {
-	case failedState:
+	case failed:
 		answer.ErrMsg = &j.Outcome.Message
 	case cancelled:
-		answer.State = failedState
+		answer.State = failed
 		answer.ErrMsg = ptr("The export job was cancelled.")
 	}
 	return answer
 }
 
-func (j *Job) pairs() *[]gen.CustomData {
+func (j *Job) customData() *[]gen.CustomData {
 	pairs := make([]gen.CustomData, len(j.CustomData))
 	for i, pair := range j.CustomData {
 		pairs[i] = gen.CustomData(pair)
@@ -149,7 +149,7 @@ func (j *Job) pairs() *[]gen.CustomData {
 	return &pairs
 }
 
-func (j *Job) parts() *[]gen.ExportComponent {
+func (j *Job) components() *[]gen.ExportComponent {
 	if j.Components == nil {
 		return nil
 	}

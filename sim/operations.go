@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// operation is what the simulation knows about one operation of Atlas. It is read from
-// the documents, not from the contract: each is a check of the other.
+// operation is what the simulation knows about one operation of Atlas. It comes from Atlas's
+// documents and not from the contract, so that tests hold the two against each other.
 type operation struct {
-	id       string    // the official operationId; v1.0 has none, and puts v1 in front
+	id       string    // the official operationId; v1.0 has none: v1 and the name in v2
 	path     string    // with {parameters}
-	right    right     // what a key needs in order to call it
+	right    right     // that a key needs in order to call the operation
 	list     bool      // the answer is a list
 	versions []version // oldest first; none in v1.0
 	form     func(version string, members members) (form, error)
@@ -30,14 +30,14 @@ var (
 	v20230101 = version{date: "2023-01-01"}
 	v20240530 = version{date: "2024-05-30"}
 	v20240805 = version{date: "2024-08-05"}
-	// All deprecated versions carry the same two dates.
+	// All deprecated versions have the same dates of deprecation and sunset.
 	v20230101Deprecated = version{date: "2023-01-01", sunset: sunset}
 	v20230201Deprecated = version{date: "2023-02-01", sunset: sunset}
 
 	sunset = time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// The fields of a deprecated version as recorded; the day has one digit.
+// The fields of a deprecated version, as recorded: the day has one digit.
 const (
 	deprecationField = "Mon, 5 Aug 2024 00:00:00 GMT"
 	sunsetField      = "Thu, 1 Jul 2027 00:00:00 GMT"
@@ -52,7 +52,7 @@ const (
 	v2Schedule = v2Clusters + "/{clusterName}/backup/schedule"
 )
 
-// newOperations returns every operation by the pattern it is served at.
+// newOperations returns every operation by the pattern that it is served at.
 func newOperations() map[string]*operation {
 	jobs := []version{v20230101}
 	buckets := []version{v20230101Deprecated, v20240530}
@@ -82,7 +82,7 @@ func (op *operation) defines(date string) bool {
 	return slices.ContainsFunc(op.versions, func(v version) bool { return v.date == date })
 }
 
-// operation returns the operation of that id, or nil.
+// operation returns the operation with an id, or nil.
 func (s *Server) operation(id string) *operation {
 	for _, op := range s.operations {
 		if op.id == id {

@@ -8,14 +8,14 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// page is which part of a list was asked for.
+// page says which part of a list was asked for.
 type page struct {
 	num, size int
 	count     bool
-	own       string // the parameters of this list alone, as its links have them: "a=b&"
+	own       string // parameters that only this list has, as its links write them: "a=b&"
 }
 
-// newPage reads the three parameters of a list; all are optional.
+// newPage reads the three parameters of a list. All are optional.
 func newPage(num, size *int, count *bool) (page, error) {
 	p := page{num: 1, size: 100, count: true}
 	if num != nil {
@@ -38,7 +38,7 @@ func newPage(num, size *int, count *bool) (page, error) {
 
 // bounds returns which of total items are on the page.
 func (p page) bounds(total int) (from, to int) {
-	if p.num-1 > total/p.size { // the product below would overflow
+	if p.num-1 > total/p.size { // otherwise the product below might overflow
 		return total, total
 	}
 	from = min((p.num-1)*p.size, total)
@@ -53,11 +53,11 @@ func (p page) total(total int) *int {
 	return &total
 }
 
-// links returns self and the page's neighbours, with the parameters that were in effect
-// written out in Atlas's order, also after a bare GET.
+// links returns the links to the page itself and to its neighbours. They write out all
+// parameters in Atlas's order, also those that the request left out.
 func (s *Server) links(x *exchange, p page, total int) *[]gen.Link {
 	query := x.request.URL.Query()
-	// v1.0 names includeCount only to who named it; inferred for false.
+	// In v1.0, links have includeCount only if the request has it. For false this is inferred.
 	lead := ""
 	if x.version != "" || query.Has("includeCount") {
 		lead = fmt.Sprintf("includeCount=%t&", p.count)
@@ -82,7 +82,7 @@ func (s *Server) links(x *exchange, p page, total int) *[]gen.Link {
 	return &links
 }
 
-// origin is what links start with: Atlas's own origin, whatever the Host of a request.
+// origin is the start of links: Atlas's own origin, whatever the Host of the request.
 func (s *Server) origin(x *exchange) string {
 	if s.cfg.PublicURL != "" {
 		return strings.TrimSuffix(s.cfg.PublicURL, "/")

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limits are token buckets by name: one per group, or one per service account.
+// limits are token buckets by name. A name is a group's id or a service account's.
 type limits struct {
 	mu      sync.Mutex
 	buckets map[string]*rate.Limiter
@@ -37,9 +37,9 @@ func (l *limits) reset() {
 	l.buckets = nil
 }
 
-// limit takes one request from the group's token bucket. All operations here belong to
-// one endpoint set and share it, but for listing clusters: that it does too is inferred,
-// as is that requests without a valid credential or a group are not charged to anyone.
+// limit takes one request from the group's token bucket. All operations of the simulation
+// belong to one endpoint set and share that bucket; for listing clusters this is inferred.
+// Also inferred: requests without a valid credential or group are not charged to anyone.
 func (s *Server) limit(x *exchange, h http.Header) error {
 	setting := s.settings.Load().RateLimit
 	if setting.Off {
@@ -48,7 +48,8 @@ func (s *Server) limit(x *exchange, h http.Header) error {
 	return s.charge(x, h, &s.limits, x.group.ID, setting)
 }
 
-// tokenAllowed takes one request from the service account's bucket of token calls.
+// tokenAllowed takes one request from the service account's bucket of calls to the token
+// endpoint. If the bucket is empty, tokenAllowed writes the answer.
 func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
 	perMinute := cmp.Or(s.settings.Load().TokensPerMinute, 10)
 	if perMinute < 0 {
@@ -56,7 +57,7 @@ func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
 	}
 	id, _, _ := r.BasicAuth()
 	if s.world.accounts[id] == nil {
-		id = "" // strangers share a bucket, or they would fill the memory
+		id = "" // unknown clients share a bucket, or they would fill the memory
 	}
 	err := s.charge(x, x.answer.header, &s.tokens.limits, id, RateLimit{Capacity: perMinute, Refill: perMinute})
 	if err != nil {
@@ -65,6 +66,8 @@ func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
 	return err == nil
 }
 
+// charge takes one request from a token bucket and sets the RateLimit fields. The error says
+// that the bucket is empty.
 func (s *Server) charge(x *exchange, h http.Header, limits *limits, name string, setting RateLimit) error {
 	capacity, refill := cmp.Or(setting.Capacity, 1200), cmp.Or(setting.Refill, 500)
 	period := cmp.Or(setting.Period.std(), time.Minute)
@@ -73,7 +76,7 @@ func (s *Server) charge(x *exchange, h http.Header, limits *limits, name string,
 	now := s.clock.now()
 	allowed := bucket.AllowN(now, 1)
 	tokens := bucket.TokensAt(now)
-	// The names are written as the documents do, not as Go would.
+	// The names are spelled as in Atlas's documents. Header.Set would respell them.
 	h["RateLimit-Limit"] = []string{strconv.Itoa(capacity)}
 	h["RateLimit-Remaining"] = []string{strconv.Itoa(int(max(tokens, 0)))}
 	if allowed {

@@ -41,7 +41,7 @@ type Org struct {
 // Cluster is a replica set or a sharded cluster.
 type Cluster struct {
 	Name     string `yaml:"name"`
-	UniqueID string `yaml:"uniqueId"` // 24 hexadecimal digits; the cluster's id, also in .complete
+	UniqueID string `yaml:"uniqueId"` // 24 hexadecimal digits; the cluster's id, also for .complete
 	// StateName is IDLE, CREATING, UPDATING, DELETING or REPAIRING. Empty means IDLE.
 	StateName string `yaml:"stateName"`
 	// Sharded clusters have jobs with components, others have jobs with an exportStatus.

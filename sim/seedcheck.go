@@ -117,7 +117,7 @@ func (c *seedCheck) cluster(path string, group Group, cluster Cluster) {
 		if snapshot.CreatedAt.IsZero() {
 			c.refuse(path+".createdAt", "is missing")
 		}
-		c.oneOf(path+".outcome.state", snapshot.Outcome.State, "", successful, failedState, cancelled)
+		c.oneOf(path+".outcome.state", snapshot.Outcome.State, "", successful, failed, cancelled)
 	}
 	for i, database := range cluster.Databases {
 		if database.Name == "" || database.Documents < 0 || slices.Contains(database.Collections, "") {

@@ -9,8 +9,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// Settings are the switches that may be thrown while the simulation runs, by
-// [Server.SetSettings] or on the control listener. The zero Settings are Atlas's own.
+// Settings can be changed while the simulation runs, by [Server.SetSettings] or on the
+// control listener. The zero Settings are Atlas's own.
 type Settings struct {
 	// Nonces says how long and how often a nonce may be used.
 	Nonces Nonces `json:"nonces"`
@@ -18,24 +18,24 @@ type Settings struct {
 	Challenge Challenge `json:"challenge"`
 	// RateLimit is the token bucket of each group.
 	RateLimit RateLimit `json:"rateLimit"`
-	// TokensPerMinute is how many calls of the token endpoint a service account has.
-	// 0 means 10, and less than 0 any number.
+	// TokensPerMinute is how many calls of the token endpoint a service account has in a
+	// minute. 0 means 10, and less than 0 means any number.
 	TokensPerMinute int `json:"tokensPerMinute"`
-	// ParallelExports lets one snapshot be exported several times at once; Atlas
-	// answers 409 to the second.
+	// ParallelExports lets one snapshot be exported several times at once. Atlas answers
+	// the second create with 409.
 	ParallelExports bool `json:"parallelExports"`
-	// Removed lists, by operationId, the versions that Atlas no longer has. Asking for
+	// Removed lists, by operationId, the versions that Atlas no longer has. A request for
 	// one is answered with 410.
 	Removed map[string][]string `json:"removed"`
 	// HonourSunset removes each deprecated version once the clock passes its sunset.
 	HonourSunset bool `json:"honourSunset"`
-	// CountsOnly counts requests without keeping them, which is faster.
+	// CountsOnly counts requests without logging them, which is faster.
 	CountsOnly bool `json:"countsOnly"`
 }
 
-// Nonces is the policy of the digest nonces that the simulation issues. The zero policy
-// is Atlas's: any number of uses, in any order, as long as no count comes twice. Of
-// [digestauth.NoncePolicy] it is the part that can be written in JSON.
+// Nonces is the policy for the digest nonces that the simulation issues. The zero policy
+// is Atlas's: any number of uses, in any order, as long as no count comes twice. Nonces is
+// the part of [digestauth.NoncePolicy] that can be written in JSON.
 type Nonces struct {
 	// Max is how many nonces are remembered. 0 means 4,096.
 	Max int `json:"max"`
@@ -43,9 +43,9 @@ type Nonces struct {
 	Lifetime Duration `json:"lifetime"`
 	// Uses is how many requests a nonce is good for. 0 means any number.
 	Uses int `json:"uses"`
-	// Rising demands that each count is greater than all earlier ones of its nonce.
+	// Rising refuses a count that is not greater than all earlier counts of its nonce.
 	Rising bool `json:"rising"`
-	// Refuse is the share, 0 to 1, of good nonces that are refused all the same.
+	// Refuse is the share, 0 to 1, of good nonces that are refused nevertheless.
 	Refuse float64 `json:"refuse"`
 }
 
@@ -57,11 +57,12 @@ type Challenge struct {
 	// Algorithms are offered in this order, each in a field of its own: MD5, SHA-256
 	// or SHA-512-256. Empty means MD5.
 	Algorithms []string `json:"algorithms"`
-	// QOP replaces "auth" in the challenge. Credentials must say auth all the same.
+	// QOP replaces "auth" in the challenge. Credentials must still say auth.
 	QOP string `json:"qop"`
 	// Opaque, if not empty, is added.
 	Opaque string `json:"opaque"`
-	// Stale says stale=true where only the nonce was wrong. Atlas never does.
+	// Stale makes the challenge say stale=true if only the nonce was wrong. Atlas never
+	// says so.
 	Stale bool `json:"stale"`
 	// Extra is added at the end as it is, such as `charset=UTF-8, userhash=false`.
 	Extra string `json:"extra"`
@@ -69,7 +70,7 @@ type Challenge struct {
 
 // RateLimit is the token bucket that each group has. The zero RateLimit is Atlas's.
 type RateLimit struct {
-	// Off lets any number of requests in.
+	// Off switches the rate limit off.
 	Off bool `json:"off"`
 	// Capacity is how many requests a full bucket holds. 0 means 1200.
 	Capacity int `json:"capacity"`
@@ -79,12 +80,12 @@ type RateLimit struct {
 	Period Duration `json:"period"`
 }
 
-// Settings returns the switches as they are.
+// Settings returns the current settings.
 func (s *Server) Settings() Settings { return *s.settings.Load() }
 
-// SetSettings throws the switches; requests that are being served see the old or the
-// new ones. Changing the rate limit fills every bucket. The error says what is invalid;
-// then nothing has changed.
+// SetSettings replaces the settings. Requests that are being served see the old or the new
+// ones. Another rate limit fills every bucket. An error says what is invalid, and that
+// nothing has changed.
 func (s *Server) SetSettings(settings Settings) error {
 	if err := s.checkSettings(settings); err != nil {
 		return err
@@ -148,5 +149,5 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// std returns the duration as Go has it.
+// std returns the duration as a time.Duration.
 func (d Duration) std() time.Duration { return time.Duration(d) }

@@ -19,8 +19,8 @@ import (
 	"atlas-export-gateway/internal/strictjson"
 )
 
-// store holds what requests change: buckets and jobs. What it points at is never
-// changed, only replaced, so that it may be used after the lock is given back.
+// store holds what requests change: buckets and jobs. A Bucket or Job in it is replaced
+// and never changed, so that it may be used after the lock is released.
 type store struct {
 	mu         sync.RWMutex
 	generation uint64 // rises with every change
@@ -45,7 +45,7 @@ func newStore() *store {
 	}
 }
 
-// addBucket and the other methods below want the lock to be held.
+// addBucket adds a bucket. Callers of this and of the methods below hold the lock.
 func (st *store) addBucket(b *Bucket) {
 	st.generation++
 	st.buckets[b.ID] = b
@@ -84,7 +84,7 @@ func (st *store) replaceJob(j *Job) {
 func (st *store) nextDue() *Job {
 	for len(st.due) > 0 {
 		first := st.due[0]
-		// A job whose end was moved is in the heap twice.
+		// A job whose end was moved is in the heap twice. Only one entry has its end.
 		if j := st.jobs[first.id]; !j.ended() && j.Ends.Equal(first.at) {
 			return j
 		}
@@ -93,12 +93,13 @@ func (st *store) nextDue() *Job {
 	return nil
 }
 
-// due is when a job ends. dueHeap is a heap of them, for package heap.
+// due says when a job ends.
 type due struct {
 	at time.Time
 	id string
 }
 
+// dueHeap implements heap.Interface. The first job to end is on top.
 type dueHeap []due
 
 func (h dueHeap) Len() int           { return len(h) }
@@ -111,7 +112,7 @@ func (h *dueHeap) Pop() any {
 	return last
 }
 
-// newID returns an id as Atlas makes them: seconds, then what makes it unique.
+// newID returns an id as Atlas makes them: the time in seconds, then random bytes.
 func newID(now time.Time) string {
 	var id [12]byte
 	rand.Read(id[4:]) // never fails
@@ -119,18 +120,18 @@ func newID(now time.Time) string {
 	return hex.EncodeToString(id[:])
 }
 
-// stateFormat is the version of the state file's form.
+// stateFormat is the version of the state file's format.
 const stateFormat = 1
 
-// state is what the state file holds: all that a restart must not lose.
+// state is the content of the state file: everything that a restart must not lose.
 type state struct {
 	Format  int      `json:"format"`
-	Advance Duration `json:"advance"` // how far the clock was moved
+	Advance Duration `json:"advance"` // how far Server.Advance has moved the clock
 	Buckets []Bucket `json:"buckets"`
 	Jobs    []Job    `json:"jobs"`
 }
 
-// load makes the store: from the state file if there is one, otherwise from the seed.
+// load returns the store of the state file if there is one, otherwise that of the seed.
 func (s *Server) load() (*store, error) {
 	st := newStore()
 	if s.cfg.StateFile != "" {
@@ -166,7 +167,7 @@ func readState(file string) (*state, error) {
 	return &saved, nil
 }
 
-// restore fills the store, after making sure that the seed still has what it speaks of.
+// restore fills the store from a state file. An error names what the seed no longer has.
 func (s *Server) restore(st *store, saved *state) error {
 	for i := range saved.Buckets {
 		bucket := &saved.Buckets[i]
@@ -187,8 +188,8 @@ func (s *Server) restore(st *store, saved *state) error {
 	return nil
 }
 
-// save brings the state file up to date, if there is one. Whoever waited while another
-// wrote finds its own change saved as well.
+// save brings the state file up to date, if there is one. A call that waits for another
+// one to write returns without writing, if that one has saved its change as well.
 func (s *Server) save() error {
 	if s.cfg.StateFile == "" {
 		return nil
@@ -212,7 +213,7 @@ func (s *Server) save() error {
 	if err != nil {
 		var inner *fs.PathError
 		if errors.As(err, &inner) {
-			err = inner.Err // without the name of the temporary file
+			err = inner.Err // the outer error names the temporary file
 		}
 		return fmt.Errorf("the state file %s can't be written: %w", s.cfg.StateFile, err)
 	}
@@ -234,13 +235,13 @@ func (st *store) state() state {
 	return current
 }
 
-// writeFile replaces a file as a whole or not at all.
+// writeFile replaces a file atomically.
 func writeFile(name string, data []byte) error {
 	temporary, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary.Name()) // fails once it is renamed
+	defer os.Remove(temporary.Name()) // fails if the file was renamed, as it should
 	_, err = temporary.Write(data)
 	if err == nil {
 		err = temporary.Sync()
@@ -256,4 +257,13 @@ func writeFile(name string, data []byte) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// clusterOf returns the cluster of a job, or nil if the seed does not have it.
+func (s *Server) clusterOf(j *Job) *Cluster {
+	group := s.world.groups[j.GroupID]
+	if group == nil {
+		return nil
+	}
+	return group.clusters[j.ClusterName]
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// tokenLifetime is how long a service account's token lasts.
+// tokenLifetime is how long the token of a service account is good for.
 const tokenLifetime = time.Hour
 
-// tokens issues and judges the tokens of service accounts. They are signed, not
-// remembered; what is remembered is which were revoked.
+// tokens issues and verifies the tokens of service accounts. Tokens are signed and not
+// stored. Only revoked tokens are stored.
 type tokens struct {
 	now    func() time.Time
 	key    []byte
@@ -50,7 +50,7 @@ func (t *tokens) issue(clientID string) (string, error) {
 	}).SignedString(t.key)
 }
 
-// claims returns those of a token that is still good.
+// claims returns the claims of a token, and whether the token is good.
 func (t *tokens) claims(token string) (jwt.RegisteredClaims, bool) {
 	var claims jwt.RegisteredClaims
 	if _, err := t.parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return t.key, nil }); err != nil {
@@ -82,8 +82,8 @@ func (s *Server) tokenCaller(token string) *caller {
 	return s.world.accounts[claims.Subject]
 }
 
-// issueToken serves POST /api/oauth/token: RFC 6749, section 4.4, for a client that
-// authenticates by Basic.
+// issueToken serves POST /api/oauth/token (RFC 6749, section 4.4) for clients that
+// authenticate by Basic.
 func (s *Server) issueToken(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r.Context())
 	if !s.tokenAllowed(x, r) {
@@ -118,8 +118,8 @@ func (s *Server) issueToken(w http.ResponseWriter, r *http.Request) {
 	x.answer.write(http.StatusOK, "application/json", body)
 }
 
-// revokeToken serves POST /api/oauth/revoke: RFC 7009, which answers 200 also for a
-// token that means nothing.
+// revokeToken serves POST /api/oauth/revoke (RFC 7009). The answer is 200 also for a token
+// that is not valid.
 func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r.Context())
 	account := s.client(r)
@@ -139,13 +139,14 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) {
 	x.answer.WriteHeader(http.StatusOK)
 }
 
-// client returns the service account whose id and secret the request bears, or nil.
+// client returns the service account whose id and secret the request has, or nil.
 func (s *Server) client(r *http.Request) *caller {
 	id, clientSecret, ok := r.BasicAuth()
 	if !ok {
 		return nil
 	}
-	// RFC 6749, section 2.3.1: both are form-encoded; those of Atlas look the same.
+	// RFC 6749, section 2.3.1: id and secret are form-encoded. Atlas's have no character that
+	// the encoding changes.
 	if decoded, err := url.QueryUnescape(clientSecret); err == nil {
 		clientSecret = decoded
 	}
@@ -156,6 +157,7 @@ func (s *Server) client(r *http.Request) *caller {
 	return account
 }
 
+// formContent returns the request's content as a form, and whether it is one.
 func formContent(x *exchange, r *http.Request) (url.Values, bool) {
 	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded") {
@@ -169,7 +171,7 @@ func refuseClient(x *exchange) {
 	oauthError(x, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.")
 }
 
-// oauthError writes an error in the form of RFC 6749, section 5.2, which is not Atlas's.
+// oauthError writes an error as RFC 6749, section 5.2, has it, and not as an ApiError.
 func oauthError(x *exchange, status int, code, description string) {
 	body, _ := json.Marshal(struct {
 		Error       string `json:"error"`

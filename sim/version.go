@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// resolve finds the version that Accept asks for: the greatest that the operation
-// defines and that is not younger than the date.
+// resolve finds the version that Accept asks for: the newest version of the operation that
+// is not newer than the date in Accept.
 func (s *Server) resolve(x *exchange, h http.Header) error {
 	if len(x.op.versions) == 0 {
 		return nil // v1.0 is not versioned, whatever Accept says
@@ -21,14 +21,14 @@ func (s *Server) resolve(x *exchange, h http.Header) error {
 			found = v
 		}
 	}
-	// A date before the first version is inferred to be no version at all.
+	// Inferred: a date before the first version gets the same answer as no date.
 	if found == nil {
 		return failure(http.StatusNotAcceptable, "INVALID_VERSION_DATE", "Invalid accept header or version date.")
 	}
 	settings := s.settings.Load()
 	over := settings.HonourSunset && !found.sunset.IsZero() && !s.clock.now().Before(found.sunset)
 	if over || slices.Contains(settings.Removed[x.op.id], found.date) {
-		f := failure(http.StatusGone, "VERSION_GONE", "Version %s of %s is no longer available.", found.date, x.op.path).(*failed)
+		f := failure(http.StatusGone, "VERSION_GONE", "Version %s of %s is no longer available.", found.date, x.op.path).(*apiError)
 		f.parameters = []any{}
 		return f
 	}
@@ -40,9 +40,9 @@ func (s *Server) resolve(x *exchange, h http.Header) error {
 	return nil
 }
 
-// acceptedDate returns the date of the first versioned media type in the Accept fields;
-// empty without one. No operation here has a preview or an upcoming version, and those
-// match exactly or not at all.
+// acceptedDate returns the date of the first versioned media type in the Accept fields, or
+// "". It passes over preview and upcoming versions: they must match exactly, and no operation
+// here has one.
 func acceptedDate(fields []string) string {
 	for _, field := range fields {
 		for element := range strings.SplitSeq(field, ",") {
@@ -66,8 +66,8 @@ func vendorVersion(mediaType string) (string, bool) {
 	return strings.CutSuffix(rest, "+json")
 }
 
-// acceptedContent reports whether content of this type is read: plain JSON or any
-// versioned type, whose date says nothing.
+// acceptedContent reports whether content of a type is read: plain JSON, or a versioned
+// type with any date.
 func acceptedContent(contentType string) bool {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
