@@ -19,7 +19,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// plainly sends a request without any client's help with authentication.
+// plainly sends a request as it is, without a client that authenticates.
 func plainly(t testing.TB, method, target, body string, header ...string) answer {
 	t.Helper()
 	transport := &http.Transport{}
@@ -62,7 +62,8 @@ func signAs(user, password, method, uri, nonce string, nc int) string {
 		user, nonce, uri, nc, response)
 }
 
-// signing is a transport that makes nothing of a 401 but its nonce, before each request.
+// signing is a transport that asks for a nonce before each request, and leaves all other
+// 401s to its caller.
 type signing struct {
 	t    testing.TB
 	user string
@@ -86,8 +87,8 @@ func nonceOf(t testing.TB, a answer) string {
 	return match[1]
 }
 
-// Authentication is checked before anything else about a request, and the challenge is
-// the recorded one, to the letter.
+// Authentication is checked before anything else about a request. The challenge is the
+// recorded one, to the letter.
 func TestChallenge(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	for name, request := range map[string][]string{
@@ -151,7 +152,7 @@ func TestNonceSettings(t *testing.T) {
 		{"three uses", sim.Nonces{Uses: 3}, []int{1, 2, 3, 4}, []int{200, 200, 200, 401}},
 		{"all refused", sim.Nonces{Refuse: 1}, []int{1, 2}, []int{401, 401}},
 		{"an hour", sim.Nonces{Lifetime: sim.Duration(time.Hour)}, []int{1, 2, 3}, []int{200, 200, 200}},
-		{"expired", sim.Nonces{Lifetime: sim.Duration(time.Minute)}, []int{1, 2, 3}, []int{200, 200, 401}}, // half a minute each
+		{"expired", sim.Nonces{Lifetime: sim.Duration(time.Minute)}, []int{1, 2, 3}, []int{200, 200, 401}}, // one request each half minute
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			atlas := start(t, sim.Config{Settings: sim.Settings{Nonces: test.nonces}})
@@ -181,7 +182,7 @@ func TestChallengeSettings(t *testing.T) {
 		`Digest realm="elsewhere", domain="", nonce="` + nonce + `", opaque="o", algorithm=MD5, qop="auth", stale=false, charset=UTF-8`,
 		`Digest realm="elsewhere", domain="", nonce="` + nonce + `", opaque="o", algorithm=SHA-256, qop="auth", stale=false, charset=UTF-8`,
 	})
-	// The strongest algorithm works; what is stale is said to be.
+	// A client may choose the strongest algorithm.
 	challenge, err := digestauth.ChooseChallenge(a.header, "elsewhere")
 	if err != nil || challenge.Algorithm != digestauth.SHA256 {
 		t.Fatalf("%+v, %v", challenge, err)
@@ -203,7 +204,7 @@ func TestAccess(t *testing.T) {
 	for _, path := range []string{buckets, clusters, schedule} {
 		check(t, "reading "+path, c.do("GET", v2+path, "").status, 200)
 	}
-	// A client would take a 401 for a challenge, and this one closes its body.
+	// The digest client would take a 401 for a challenge and close its body.
 	c.http.Transport = signing{t, sim.ReadOnlyPublicKey}
 	for _, test := range []struct{ method, path, body, code string }{
 		{"POST", v2 + buckets, `{}`, "USER_UNAUTHORIZED"},
@@ -220,7 +221,7 @@ func TestAccess(t *testing.T) {
 	check(t, "a wrong key", newCaller(t, atlas.URL(), "nobody").do("GET", v2+buckets, "").status, 401)
 }
 
-// seedWith returns the default seed with one more key.
+// seedWith returns the default seed with one more key, which has a role.
 func seedWith(role string) *sim.Seed {
 	seed := sim.DefaultSeed()
 	seed.Keys = append(seed.Keys, sim.Key{PublicKey: "extra", PrivateKey: secret.New(sim.PrivateKey), Roles: []string{role}})

@@ -23,12 +23,13 @@ func control(t testing.TB, atlas *sim.Server, status int, method, path, body str
 	return v
 }
 
-func TestControl(t *testing.T) {
+type object = map[string]any
+
+func TestControlRequests(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
-	type object = map[string]any
 	bucket := c.bucket()
-	id := c.job(orders, sim.OrdersSnapshot, bucket)
+	c.job(orders, sim.OrdersSnapshot, bucket)
 
 	log := control(t, atlas, 200, "GET", "/requests", "").(object)
 	requests := log["requests"].([]any)
@@ -51,7 +52,16 @@ func TestControl(t *testing.T) {
 	check(t, "counts", control(t, atlas, 200, "GET", "/counts", ""), any(counts))
 	check(t, "reset", control(t, atlas, 200, "POST", "/reset", "").(object)["requests"], any(0.0))
 
-	// Jobs and the clock.
+	index := control(t, atlas, 200, "GET", "/", "").(object)
+	check(t, "api", index["api"], any(atlas.URL()))
+	check(t, "endpoints", len(index["endpoints"].([]any)), 16-1)
+}
+
+func TestControlJobs(t *testing.T) {
+	atlas := start(t, sim.Config{})
+	c := newCaller(t, atlas.URL(), sim.PublicKey)
+	bucket := c.bucket()
+	id := c.job(orders, sim.OrdersSnapshot, bucket)
 	jobs := control(t, atlas, 200, "GET", "/jobs", "").([]any)
 	check(t, "job", jobs[0].(object)["id"], any(id))
 	check(t, "job", jobs[0].(object)["state"], any("Queued"))
@@ -65,8 +75,13 @@ func TestControl(t *testing.T) {
 	running := c.job(orders, sim.OrdersSnapshot, bucket)
 	control(t, atlas, 200, "POST", "/jobs/"+running+"/end", `{"state":"Cancelled"}`)
 	check(t, "cancelled", c.read(v2+orders, running)["state"], any("Cancelled"))
+}
 
-	// Settings: PATCH changes what it names, PUT everything.
+// PATCH changes the settings that it names, PUT changes all.
+func TestControlSettings(t *testing.T) {
+	atlas := start(t, sim.Config{})
+	c := newCaller(t, atlas.URL(), sim.PublicKey)
+	check(t, "a call", c.do("GET", v2+buckets, "").status, 200)
 	control(t, atlas, 200, "PATCH", "/settings", `{"nonces":{"uses":5,"lifetime":"50ms"},"removed":{"listExportBuckets":["2023-01-01"]}}`)
 	control(t, atlas, 200, "PATCH", "/settings", `{"nonces":{"rising":true},"rateLimit":{"capacity":10}}`)
 	settings := sim.Settings{Nonces: sim.Nonces{Uses: 5, Lifetime: 50e6, Rising: true}, RateLimit: sim.RateLimit{Capacity: 10},
@@ -86,8 +101,11 @@ func TestControl(t *testing.T) {
 	atlas.Reset()
 	check(t, "a call with a nonce from before", c.do("GET", v2+buckets, "").status, 200)
 	check(t, "its challenges", atlas.Counts().Challenges, int64(1))
+}
 
-	// Faults.
+func TestControlFaults(t *testing.T) {
+	atlas := start(t, sim.Config{})
+	c := newCaller(t, atlas.URL(), sim.PublicKey)
 	faults := control(t, atlas, 200, "PUT", "/faults", `[{"kind":"unavailable","operation":"listBackupExports","count":1,"latency":"1ms"}]`)
 	fault := object{"kind": "unavailable", "operation": "listBackupExports", "count": 1.0, "latency": "1ms", "struck": 0.0}
 	check(t, "faults", faults, any([]any{fault}))
@@ -95,10 +113,6 @@ func TestControl(t *testing.T) {
 	fault["struck"] = 1.0
 	check(t, "faults", control(t, atlas, 200, "GET", "/faults", ""), any([]any{fault}))
 	check(t, "no faults", control(t, atlas, 200, "DELETE", "/faults", ""), any([]any{}))
-
-	index := control(t, atlas, 200, "GET", "/", "").(object)
-	check(t, "api", index["api"], any(atlas.URL()))
-	check(t, "endpoints", len(index["endpoints"].([]any)), 16-1)
 }
 
 func TestControlErrors(t *testing.T) {
@@ -133,6 +147,6 @@ func TestControlErrors(t *testing.T) {
 			t.Errorf("%s %s %s: %v", test.method, test.path, test.body, got)
 		}
 	}
-	// The controls are not on the API's port.
+	// The API's port has no controls.
 	check(t, "the API's port", plainly(t, "GET", atlas.URL()+"/requests", "").status, 401)
 }

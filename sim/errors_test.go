@@ -3,6 +3,7 @@ package sim_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,99 +12,111 @@ import (
 
 const unknown = "65a9d3e1f20b4c77889900ff"
 
-// Each mistake, and the error of Atlas that answers it.
+// errorTest is a mistake, and the error by which Atlas answers it. <BUCKET> and <AZURE> stand
+// for the ids of buckets.
+type errorTest struct {
+	name, method, path, body string
+	status                   int
+	code                     string
+	parameters               parameters // not checked if nil
+}
+
+type parameters = []any
+
+func awsBucket(attributes string) string {
+	return `{"cloudProvider":"AWS","bucketName":"acme","iamRoleId":"` + sim.AWSRole + `"` + attributes + `}`
+}
+
+func exportWith(attributes string) string {
+	return `{"snapshotId":"` + sim.OrdersSnapshot2 + `","exportBucketId":"<BUCKET>"` + attributes + `}`
+}
+
+var errorTests = []errorTest{
+	{"group that is no id", "GET", "/api/atlas/v2/groups/xyz/backup/exportBuckets", "", 404, "INVALID_GROUP_ID", parameters{"xyz"}},
+	{"unknown group", "GET", "/api/atlas/v1.0/groups/" + unknown + "/backup/exportBuckets", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
+	{"unknown cluster", "GET", v2 + "/clusters/order/backup/exports", "", 404, "CLUSTER_NOT_FOUND", parameters{"order", sim.GroupID}},
+	{"cluster of another group", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + orders, "", 404, "CLUSTER_NOT_FOUND", parameters{"orders", sim.EmptyGroupID}},
+	{"escaped slash in a cluster", "GET", v2 + "/clusters/C0%2f..%2fOther/backup/exports", "", 404, "CLUSTER_NOT_FOUND", parameters{"C0/../Other", sim.GroupID}},
+	{"unknown bucket", "GET", v2 + buckets + "/" + unknown, "", 404, "EXPORT_BUCKET_NOT_FOUND", parameters{unknown}},
+	{"bucket of another group", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + buckets + "/<BUCKET>", "", 404, "EXPORT_BUCKET_NOT_FOUND", parameters{"<BUCKET>"}},
+	{"unknown job", "GET", v2 + orders + "/" + unknown, "", 404, "INVALID_JOB_ID", parameters{unknown}},
+	{"job that is no id", "GET", v1 + orders + "/latest", "", 404, "INVALID_JOB_ID", parameters{"latest"}},
+
+	{"no JSON", "POST", v2 + orders, `snapshotId=1`, 400, "INVALID_JSON", parameters{}},
+	{"a missing comma, as seed 002 prints it", "POST", v1 + orders + "/", `{"snapshotId" : "x"
+		"exportBucketId" : "y"}`, 400, "INVALID_JSON", parameters{}},
+	{"something after the JSON", "POST", v2 + orders, exportWith("") + "{}", 400, "INVALID_JSON", parameters{}},
+	{"null", "POST", v2 + orders, `null`, 400, "INVALID_JSON", parameters{}},
+	{"an array", "POST", v2 + orders, `[]`, 400, "INVALID_JSON", parameters{}},
+	{"nothing", "POST", v2 + orders, " ", 400, "INVALID_JSON", parameters{}},
+
+	{"no snapshot", "POST", v2 + orders, `{"exportBucketId":"<BUCKET>"}`, 400, "MISSING_ATTRIBUTE", parameters{"snapshotId"}},
+	{"no bucket", "POST", v1 + orders, `{"snapshotId":"` + sim.OrdersSnapshot + `"}`, 400, "MISSING_ATTRIBUTE", parameters{"exportBucketId"}},
+	{"null bucket", "POST", v2 + orders, `{"snapshotId":"` + sim.OrdersSnapshot + `","exportBucketId":null}`, 400, "MISSING_ATTRIBUTE", parameters{"exportBucketId"}},
+	{"snapshot that is no id", "POST", v2 + orders, exportOf("latest", "<BUCKET>"), 400, "INVALID_ATTRIBUTE", parameters{"snapshotId"}},
+	{"snapshot that is a number", "POST", v2 + orders, `{"snapshotId":1,"exportBucketId":"<BUCKET>"}`, 400, "INVALID_JSON_ATTRIBUTE", parameters{"snapshotId"}},
+	{"unknown snapshot", "POST", v2 + orders, exportOf(unknown, "<BUCKET>"), 404, "SNAPSHOT_NOT_FOUND", parameters{unknown}},
+	{"snapshot of another cluster", "POST", v2 + orders, exportOf(sim.EventsSnapshot, "<BUCKET>"), 404, "SNAPSHOT_NOT_FOUND", parameters{sim.EventsSnapshot}},
+	{"unknown export bucket", "POST", v2 + orders, exportOf(sim.OrdersSnapshot, unknown), 404, "EXPORT_BUCKET_NOT_FOUND", parameters{unknown}},
+	{"unknown attribute", "POST", v2 + orders, exportWith(`,"snapshotID":"x"`), 400, "INVALID_ATTRIBUTE", parameters{"snapshotID"}},
+	{"null custom data", "POST", v2 + orders, exportWith(`,"customData":null`), 400, "INVALID_ATTRIBUTE", parameters{"customData"}},
+	{"custom data that is no list", "POST", v2 + orders, exportWith(`,"customData":{}`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"customData"}},
+	{"custom data of numbers", "POST", v2 + orders, exportWith(`,"customData":[{"key":1}]`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"key"}},
+	{"custom data with more", "POST", v2 + orders, exportWith(`,"customData":[{"key":"a","Value":"b"}]`), 400, "INVALID_ATTRIBUTE", parameters{"Value"}},
+	{"null pair", "POST", v2 + orders, exportWith(`,"customData":[null]`), 400, "INVALID_ATTRIBUTE", parameters{"customData"}},
+	{"half a pair in v1.0", "POST", v1 + orders, exportWith(`,"customData":[{"key":"a"}]`), 400, "MISSING_ATTRIBUTE", parameters{"value"}},
+
+	{"no provider", "POST", v2 + buckets, `{}`, 400, "MISSING_ATTRIBUTE", parameters{"cloudProvider"}},
+	{"unknown provider", "POST", v2 + buckets, `{"cloudProvider":"OCI"}`, 400, "INVALID_ENUM_VALUE", parameters{"OCI", "cloudProvider"}},
+	{"another provider in v1.0", "POST", v1 + buckets, `{"cloudProvider":"GCP"}`, 400, "INVALID_ENUM_VALUE", parameters{"GCP", "cloudProvider"}},
+	{"no role", "POST", v2 + buckets, `{"cloudProvider":"AWS","bucketName":"acme"}`, 400, "MISSING_ATTRIBUTE", parameters{"iamRoleId"}},
+	{"role of another provider", "POST", v2 + buckets, awsBucket(`,"roleId":"` + sim.AWSRole + `"`), 400, "INVALID_ATTRIBUTE", parameters{"roleId"}},
+	{"bucket name of two", "POST", v2 + buckets, strings.Replace(awsBucket(""), "acme", "ac", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{"ac"}},
+	{"bucket name of 64", "POST", v1 + buckets, strings.Replace(awsBucket(""), "acme", strings.Repeat("a", 64), 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{strings.Repeat("a", 64)}},
+	{"bucket name with a path", "POST", v2 + buckets, strings.Replace(awsBucket(""), "acme", "a/../../b", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{"a/../../b"}},
+	{"networking that is no flag", "POST", v2 + buckets, awsBucket(`,"requirePrivateNetworking":"yes"`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
+	{"service URL elsewhere", "POST", v2 + buckets, `{"cloudProvider":"AZURE","roleId":"` + sim.AWSRole + `","serviceUrl":"https://acmestore.blob.example.com/snapshots"}`, 400, "INVALID_ATTRIBUTE", parameters{"serviceUrl"}},
+	{"service URL without container", "POST", v2 + buckets, `{"cloudProvider":"AZURE","roleId":"` + sim.AWSRole + `","serviceUrl":"https://acmestore.blob.core.windows.net/"}`, 400, "INVALID_ATTRIBUTE", parameters{"serviceUrl"}},
+	{"role that can't be assumed", "POST", v2 + buckets, strings.Replace(awsBucket(""), sim.AWSRole, sim.UnassumableRole, 1), 400, "CANNOT_ASSUME_ROLE", parameters{sim.UnassumableRole}},
+	{"role that isn't authorized", "POST", v1 + buckets, strings.Replace(awsBucket(""), sim.AWSRole, sim.UnauthorizedRole, 1), 400, "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED", parameters{sim.UnauthorizedRole}},
+	{"networking of another provider", "PATCH", v2 + buckets + "/<AZURE>", `{"requirePrivateNetworking":true}`, 400, "INVALID_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
+	{"networking left out", "PATCH", v2 + buckets + "/<BUCKET>", `{}`, 400, "MISSING_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
+
+	{"page 0", "GET", v2 + buckets + "?pageNum=0", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
+	{"page one", "GET", v2 + orders + "?pageNum=one", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
+	{"page size 501", "GET", v1 + orders + "?itemsPerPage=501", "", 400, "INVALID_QUERY_PARAMETER", parameters{"itemsPerPage"}},
+	{"count maybe", "GET", v1 + buckets + "?includeCount=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeCount"}},
+
+	{"clusters of an unknown group", "GET", "/api/atlas/v2/groups/" + unknown + "/clusters", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
+	{"schedule of an unknown group", "GET", "/api/atlas/v2/groups/" + unknown + "/clusters/orders/backup/schedule", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
+	{"schedule of an unknown cluster", "GET", v2 + "/clusters/order/backup/schedule", "", 404, "CLUSTER_NOT_FOUND", parameters{"order", sim.GroupID}},
+	{"schedule of another group's cluster", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + "/clusters/orders/backup/schedule", "", 404, "CLUSTER_NOT_FOUND", parameters{"orders", sim.EmptyGroupID}},
+	{"page 0 of clusters", "GET", v2 + "/clusters?pageNum=0", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
+	{"deleted clusters maybe", "GET", v2 + "/clusters?includeDeletedWithRetainedBackups=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeDeletedWithRetainedBackups"}},
+
+	{"unknown path", "GET", v2 + "/clusters/orders", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"no clusters in v1.0", "GET", v1 + "/clusters", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"no schedule in v1.0", "GET", v1 + "/clusters/orders/backup/schedule", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"root", "GET", "/", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"two slashes at the end", "GET", v2 + buckets + "//", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"two slashes within", "GET", "/api/atlas/v2//groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"dots", "GET", "/api/atlas/v2/./groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"wrong method", "PUT", v2 + buckets, "", 405, "METHOD_NOT_ALLOWED", nil},
+	{"no PATCH in v1.0", "PATCH", v1 + buckets + "/<BUCKET>", `{"requirePrivateNetworking":true}`, 405, "METHOD_NOT_ALLOWED", nil},
+}
+
 func TestErrors(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
-	bucket := c.bucket()
 	azure := c.value(c.do("POST", v2+buckets, `{"cloudProvider":"AZURE","roleId":"`+sim.AzureRole+`","serviceUrl":"https://acmestore.blob.core.windows.net/c"}`))["_id"].(string)
-	aws := func(attributes string) string {
-		return `{"cloudProvider":"AWS","bucketName":"acme","iamRoleId":"` + sim.AWSRole + `"` + attributes + `}`
-	}
-	export := func(attributes string) string {
-		return `{"snapshotId":"` + sim.OrdersSnapshot2 + `","exportBucketId":"` + bucket + `"` + attributes + `}`
-	}
-	type parameters = []any
-	for _, test := range []struct {
-		name, method, path, body string
-		status                   int
-		code                     string
-		parameters               []any
-	}{
-		{"group that is no id", "GET", "/api/atlas/v2/groups/xyz/backup/exportBuckets", "", 404, "INVALID_GROUP_ID", parameters{"xyz"}},
-		{"unknown group", "GET", "/api/atlas/v1.0/groups/" + unknown + "/backup/exportBuckets", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
-		{"unknown cluster", "GET", v2 + "/clusters/order/backup/exports", "", 404, "CLUSTER_NOT_FOUND", parameters{"order", sim.GroupID}},
-		{"cluster of another group", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + orders, "", 404, "CLUSTER_NOT_FOUND", parameters{"orders", sim.EmptyGroupID}},
-		{"escaped slash in a cluster", "GET", v2 + "/clusters/C0%2f..%2fOther/backup/exports", "", 404, "CLUSTER_NOT_FOUND", parameters{"C0/../Other", sim.GroupID}},
-		{"unknown bucket", "GET", v2 + buckets + "/" + unknown, "", 404, "EXPORT_BUCKET_NOT_FOUND", parameters{unknown}},
-		{"bucket of another group", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + buckets + "/" + bucket, "", 404, "EXPORT_BUCKET_NOT_FOUND", parameters{bucket}},
-		{"unknown job", "GET", v2 + orders + "/" + unknown, "", 404, "INVALID_JOB_ID", parameters{unknown}},
-		{"job that is no id", "GET", v1 + orders + "/latest", "", 404, "INVALID_JOB_ID", parameters{"latest"}},
-
-		{"no JSON", "POST", v2 + orders, `snapshotId=1`, 400, "INVALID_JSON", parameters{}},
-		{"a missing comma, as seed 002 prints it", "POST", v1 + orders + "/", `{"snapshotId" : "x"
-			"exportBucketId" : "y"}`, 400, "INVALID_JSON", parameters{}},
-		{"something after the JSON", "POST", v2 + orders, export("") + "{}", 400, "INVALID_JSON", parameters{}},
-		{"null", "POST", v2 + orders, `null`, 400, "INVALID_JSON", parameters{}},
-		{"an array", "POST", v2 + orders, `[]`, 400, "INVALID_JSON", parameters{}},
-		{"nothing", "POST", v2 + orders, " ", 400, "INVALID_JSON", parameters{}},
-
-		{"no snapshot", "POST", v2 + orders, `{"exportBucketId":"` + bucket + `"}`, 400, "MISSING_ATTRIBUTE", parameters{"snapshotId"}},
-		{"no bucket", "POST", v1 + orders, `{"snapshotId":"` + sim.OrdersSnapshot + `"}`, 400, "MISSING_ATTRIBUTE", parameters{"exportBucketId"}},
-		{"null bucket", "POST", v2 + orders, `{"snapshotId":"` + sim.OrdersSnapshot + `","exportBucketId":null}`, 400, "MISSING_ATTRIBUTE", parameters{"exportBucketId"}},
-		{"snapshot that is no id", "POST", v2 + orders, exportOf("latest", bucket), 400, "INVALID_ATTRIBUTE", parameters{"snapshotId"}},
-		{"snapshot that is a number", "POST", v2 + orders, `{"snapshotId":1,"exportBucketId":"` + bucket + `"}`, 400, "INVALID_JSON_ATTRIBUTE", parameters{"snapshotId"}},
-		{"unknown snapshot", "POST", v2 + orders, exportOf(unknown, bucket), 404, "SNAPSHOT_NOT_FOUND", parameters{unknown}},
-		{"snapshot of another cluster", "POST", v2 + orders, exportOf(sim.EventsSnapshot, bucket), 404, "SNAPSHOT_NOT_FOUND", parameters{sim.EventsSnapshot}},
-		{"unknown export bucket", "POST", v2 + orders, exportOf(sim.OrdersSnapshot, unknown), 404, "EXPORT_BUCKET_NOT_FOUND", parameters{unknown}},
-		{"unknown attribute", "POST", v2 + orders, export(`,"snapshotID":"x"`), 400, "INVALID_ATTRIBUTE", parameters{"snapshotID"}},
-		{"null custom data", "POST", v2 + orders, export(`,"customData":null`), 400, "INVALID_ATTRIBUTE", parameters{"customData"}},
-		{"custom data that is no list", "POST", v2 + orders, export(`,"customData":{}`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"customData"}},
-		{"custom data of numbers", "POST", v2 + orders, export(`,"customData":[{"key":1}]`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"key"}},
-		{"custom data with more", "POST", v2 + orders, export(`,"customData":[{"key":"a","Value":"b"}]`), 400, "INVALID_ATTRIBUTE", parameters{"Value"}},
-		{"null pair", "POST", v2 + orders, export(`,"customData":[null]`), 400, "INVALID_ATTRIBUTE", parameters{"customData"}},
-		{"half a pair in v1.0", "POST", v1 + orders, export(`,"customData":[{"key":"a"}]`), 400, "MISSING_ATTRIBUTE", parameters{"value"}},
-
-		{"no provider", "POST", v2 + buckets, `{}`, 400, "MISSING_ATTRIBUTE", parameters{"cloudProvider"}},
-		{"unknown provider", "POST", v2 + buckets, `{"cloudProvider":"OCI"}`, 400, "INVALID_ENUM_VALUE", parameters{"OCI", "cloudProvider"}},
-		{"another provider in v1.0", "POST", v1 + buckets, `{"cloudProvider":"GCP"}`, 400, "INVALID_ENUM_VALUE", parameters{"GCP", "cloudProvider"}},
-		{"no role", "POST", v2 + buckets, `{"cloudProvider":"AWS","bucketName":"acme"}`, 400, "MISSING_ATTRIBUTE", parameters{"iamRoleId"}},
-		{"role of another provider", "POST", v2 + buckets, aws(`,"roleId":"` + sim.AWSRole + `"`), 400, "INVALID_ATTRIBUTE", parameters{"roleId"}},
-		{"bucket name of two", "POST", v2 + buckets, strings.Replace(aws(""), "acme", "ac", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{"ac"}},
-		{"bucket name of 64", "POST", v1 + buckets, strings.Replace(aws(""), "acme", strings.Repeat("a", 64), 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{strings.Repeat("a", 64)}},
-		{"bucket name with a path", "POST", v2 + buckets, strings.Replace(aws(""), "acme", "a/../../b", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{"a/../../b"}},
-		{"networking that is no flag", "POST", v2 + buckets, aws(`,"requirePrivateNetworking":"yes"`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
-		{"service URL elsewhere", "POST", v2 + buckets, `{"cloudProvider":"AZURE","roleId":"` + sim.AWSRole + `","serviceUrl":"https://acmestore.blob.example.com/snapshots"}`, 400, "INVALID_ATTRIBUTE", parameters{"serviceUrl"}},
-		{"service URL without container", "POST", v2 + buckets, `{"cloudProvider":"AZURE","roleId":"` + sim.AWSRole + `","serviceUrl":"https://acmestore.blob.core.windows.net/"}`, 400, "INVALID_ATTRIBUTE", parameters{"serviceUrl"}},
-		{"role that can't be assumed", "POST", v2 + buckets, strings.Replace(aws(""), sim.AWSRole, sim.UnassumableRole, 1), 400, "CANNOT_ASSUME_ROLE", parameters{sim.UnassumableRole}},
-		{"role that isn't authorized", "POST", v1 + buckets, strings.Replace(aws(""), sim.AWSRole, sim.UnauthorizedRole, 1), 400, "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED", parameters{sim.UnauthorizedRole}},
-		{"networking of another provider", "PATCH", v2 + buckets + "/" + azure, `{"requirePrivateNetworking":true}`, 400, "INVALID_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
-		{"networking left out", "PATCH", v2 + buckets + "/" + bucket, `{}`, 400, "MISSING_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
-
-		{"page 0", "GET", v2 + buckets + "?pageNum=0", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
-		{"page one", "GET", v2 + orders + "?pageNum=one", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
-		{"page size 501", "GET", v1 + orders + "?itemsPerPage=501", "", 400, "INVALID_QUERY_PARAMETER", parameters{"itemsPerPage"}},
-		{"count maybe", "GET", v1 + buckets + "?includeCount=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeCount"}},
-
-		{"clusters of an unknown group", "GET", "/api/atlas/v2/groups/" + unknown + "/clusters", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
-		{"schedule of an unknown group", "GET", "/api/atlas/v2/groups/" + unknown + "/clusters/orders/backup/schedule", "", 404, "GROUP_NOT_FOUND", parameters{unknown}},
-		{"schedule of an unknown cluster", "GET", v2 + "/clusters/order/backup/schedule", "", 404, "CLUSTER_NOT_FOUND", parameters{"order", sim.GroupID}},
-		{"schedule of another group's cluster", "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + "/clusters/orders/backup/schedule", "", 404, "CLUSTER_NOT_FOUND", parameters{"orders", sim.EmptyGroupID}},
-		{"page 0 of clusters", "GET", v2 + "/clusters?pageNum=0", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
-		{"deleted clusters maybe", "GET", v2 + "/clusters?includeDeletedWithRetainedBackups=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeDeletedWithRetainedBackups"}},
-
-		{"unknown path", "GET", v2 + "/clusters/orders", "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"no clusters in v1.0", "GET", v1 + "/clusters", "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"no schedule in v1.0", "GET", v1 + "/clusters/orders/backup/schedule", "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"root", "GET", "/", "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"two slashes at the end", "GET", v2 + buckets + "//", "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"two slashes within", "GET", "/api/atlas/v2//groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"dots", "GET", "/api/atlas/v2/./groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},
-		{"wrong method", "PUT", v2 + buckets, "", 405, "METHOD_NOT_ALLOWED", nil},
-		{"no PATCH in v1.0", "PATCH", v1 + buckets + "/" + bucket, `{"requirePrivateNetworking":true}`, 405, "METHOD_NOT_ALLOWED", nil},
-	} {
+	ids := strings.NewReplacer("<BUCKET>", c.bucket(), "<AZURE>", azure)
+	for _, test := range errorTests {
 		t.Run(test.name, func(t *testing.T) {
-			a := c.do(test.method, test.path, test.body)
+			a := c.do(test.method, ids.Replace(test.path), ids.Replace(test.body))
+			parameters := slices.Clone(test.parameters)
+			for i, parameter := range parameters {
+				parameters[i] = ids.Replace(parameter.(string))
+			}
 			var body struct {
 				Error      int    `json:"error"`
 				ErrorCode  string `json:"errorCode"`
@@ -121,10 +134,10 @@ func TestErrors(t *testing.T) {
 			check(t, "code", body.ErrorCode, test.code)
 			check(t, "X-Error-Code", a.header.Get("X-Error-Code"), test.code)
 			check(t, "type", a.header.Get("Content-Type"), "application/json")
-			if test.parameters != nil {
-				check(t, "parameters", body.Parameters, test.parameters)
+			if parameters != nil {
+				check(t, "parameters", body.Parameters, parameters)
 			}
-			for _, parameter := range test.parameters {
+			for _, parameter := range parameters {
 				if !strings.Contains(body.Detail, fmt.Sprint(parameter)) {
 					t.Errorf("the detail %q does not mention %v", body.Detail, parameter)
 				}
@@ -138,7 +151,7 @@ func TestErrors(t *testing.T) {
 	check(t, "jobs that errors created", atlas.Counts().JobsCreated, int64(0))
 }
 
-// What Atlas lets pass.
+// Atlas accepts these requests.
 func TestLeniency(t *testing.T) {
 	atlas := start(t, sim.Config{Settings: sim.Settings{ParallelExports: true}})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)

@@ -10,8 +10,7 @@ import (
 	"github.com/icholy/digest"
 )
 
-// A program talks to the simulation as it would to Atlas; the methods of Server are the
-// tester's.
+// A program calls the simulation as it calls Atlas. The methods of Server are for the test.
 func Example() {
 	atlas, err := sim.New(sim.Config{})
 	if err != nil {
@@ -33,7 +32,7 @@ func Example() {
 		return
 	}
 	response.Body.Close()
-	atlas.Advance(12 * time.Minute) // had there been a job, it would be done
+	atlas.Advance(12 * time.Minute) // would end a job
 
 	fmt.Println(response.Status)
 	for _, request := range atlas.Requests(0) {

@@ -20,6 +20,16 @@ func setFaults(t testing.TB, atlas *sim.Server, faults ...sim.Fault) {
 	}
 }
 
+// faultTest is a fault, and what becomes of the create that it strikes.
+type faultTest struct {
+	fault    sim.Fault
+	err      error // of the connection
+	status   int
+	fields   string // "Name: value", one a line
+	contains string
+	done     int64 // jobs that were created
+}
+
 func TestFaults(t *testing.T) {
 	atlas := start(t, sim.Config{Settings: sim.Settings{ParallelExports: true}})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
@@ -29,14 +39,7 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer elsewhere.Close()
-	for _, test := range []struct {
-		fault    sim.Fault
-		err      error // of the connection
-		status   int
-		fields   string // "Name: value", one a line
-		contains string
-		done     int64 // jobs that were created
-	}{
+	for _, test := range []faultTest{
 		{sim.Fault{Kind: sim.FaultReset}, syscall.ECONNRESET, 0, "", "", 0},
 		{sim.Fault{Kind: sim.FaultResetAfter}, syscall.ECONNRESET, 0, "", "", 1},
 		{sim.Fault{Kind: sim.FaultRateLimit}, nil, 429, "X-Error-Code: RATE_LIMITED_TOKEN_BUCKET\nRetry-After: ", "RATE_LIMITED", 0},
@@ -51,52 +54,56 @@ func TestFaults(t *testing.T) {
 		{sim.Fault{Kind: sim.FaultLatency}, nil, 200, "", `"state":"Queued"`, 1},
 	} {
 		t.Run(string(test.fault.Kind), func(t *testing.T) {
-			test.fault.Operation, test.fault.Latency, test.fault.Count = "createBackupExport", sim.Duration(20*time.Millisecond), 1
-			setFaults(t, atlas, test.fault)
-			atlas.Reset()
-			begin := time.Now()
-			uri := v2 + orders
-			nonce := nonceOf(t, plainly(t, "POST", atlas.URL()+uri, "")) // is spared: it is no call yet
-			request, _ := http.NewRequest("POST", atlas.URL()+uri, io.MultiReader(strings.NewReader(exportOf(sim.OrdersSnapshot, bucket))))
-			request.Header.Set("Accept", latest)
-			request.Header.Set("Content-Type", "application/json")
-			_, credential, _ := strings.Cut(sign(sim.PrivateKey, "POST", uri, nonce, 1), ": ")
-			request.Header.Set("Authorization", credential)
-			request.Close = true
-			response, err := http.DefaultTransport.RoundTrip(request)
-			var body []byte
-			if err == nil {
-				body, err = io.ReadAll(response.Body)
-				response.Body.Close()
-			}
-			if !errors.Is(err, test.err) {
-				t.Errorf("error %v, want %v", err, test.err)
-			}
-			if time.Since(begin) < 20*time.Millisecond {
-				t.Error("there was no latency")
-			}
-			if test.status != 0 {
-				check(t, "status", response.StatusCode, test.status)
-				for line := range strings.Lines(test.fields) {
-					name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-					check(t, name, response.Header.Get(name), value)
-				}
-				if !strings.Contains(string(body), test.contains) {
-					t.Errorf("body %.300s", body)
-				}
-			}
-			if test.fault.Kind == sim.FaultOversize && len(body) != 3<<20 {
-				t.Errorf("the body has %d bytes", len(body))
-			}
-			check(t, "jobs", atlas.Counts().JobsCreated, test.done)
-			requests := waitFor(t, atlas, 2)
-			last := requests[len(requests)-1]
-			check(t, "logged fault", last.Fault, string(test.fault.Kind))
-			check(t, "logged status", last.Status, test.status)
-			check(t, "struck", atlas.Faults()[0].Struck, 1)
+			test.run(t, atlas, bucket)
 			check(t, "the next call", c.do("POST", v2+orders, exportOf(sim.OrdersSnapshot, bucket)).status, 200)
 		})
 	}
+}
+
+func (test faultTest) run(t *testing.T, atlas *sim.Server, bucket string) {
+	test.fault.Operation, test.fault.Latency, test.fault.Count = "createBackupExport", sim.Duration(20*time.Millisecond), 1
+	setFaults(t, atlas, test.fault)
+	atlas.Reset()
+	begin := time.Now()
+	uri := v2 + orders
+	nonce := nonceOf(t, plainly(t, "POST", atlas.URL()+uri, "")) // a challenge, which the fault spares
+	request, _ := http.NewRequest("POST", atlas.URL()+uri, io.MultiReader(strings.NewReader(exportOf(sim.OrdersSnapshot, bucket))))
+	request.Header.Set("Accept", latest)
+	request.Header.Set("Content-Type", "application/json")
+	_, credential, _ := strings.Cut(sign(sim.PrivateKey, "POST", uri, nonce, 1), ": ")
+	request.Header.Set("Authorization", credential)
+	request.Close = true
+	response, err := http.DefaultTransport.RoundTrip(request)
+	var body []byte
+	if err == nil {
+		body, err = io.ReadAll(response.Body)
+		response.Body.Close()
+	}
+	if !errors.Is(err, test.err) {
+		t.Errorf("error %v, want %v", err, test.err)
+	}
+	if time.Since(begin) < 20*time.Millisecond {
+		t.Error("there was no latency")
+	}
+	if test.status != 0 {
+		check(t, "status", response.StatusCode, test.status)
+		for line := range strings.Lines(test.fields) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			check(t, name, response.Header.Get(name), value)
+		}
+		if !strings.Contains(string(body), test.contains) {
+			t.Errorf("body %.300s", body)
+		}
+	}
+	if test.fault.Kind == sim.FaultOversize && len(body) != 3<<20 {
+		t.Errorf("the body has %d bytes", len(body))
+	}
+	check(t, "jobs", atlas.Counts().JobsCreated, test.done)
+	requests := waitFor(t, atlas, 2)
+	last := requests[len(requests)-1]
+	check(t, "logged fault", last.Fault, string(test.fault.Kind))
+	check(t, "logged status", last.Status, test.status)
+	check(t, "struck", atlas.Faults()[0].Struck, 1)
 }
 
 func TestFaultSelection(t *testing.T) {

@@ -162,7 +162,7 @@ func TestBucketsInUse(t *testing.T) {
 	check(t, "afterwards", c.do("DELETE", v2+buckets+"/"+bucket, "").status, 204)
 }
 
-// A job ends by itself, in real time, sped up: nobody asks for it, nobody moves the clock.
+// A job ends by itself in real time, sped up, while nobody asks for it or moves the clock.
 func TestSpeed(t *testing.T) {
 	dir := t.TempDir()
 	atlas := sim.Start(t, sim.Config{Speed: 10_000, ExportDir: dir}) // 72 ms
@@ -196,6 +196,26 @@ func tree(t *testing.T, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// countDocuments returns how many lines of JSON a compressed file has.
+func countDocuments(t *testing.T, compressed string) (documents int) {
+	t.Helper()
+	reader, err := gzip.NewReader(strings.NewReader(compressed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not JSON: %s", line)
+		}
+		documents++
+	}
+	return documents
 }
 
 func TestExportFiles(t *testing.T) {
@@ -245,27 +265,14 @@ func TestExportFiles(t *testing.T) {
 `)
 	documents := 0
 	for _, shard := range []string{"0", "1"} {
-		reader, err := gzip.NewReader(strings.NewReader(files[prefix+"telemetry/clicks/atlas-9x2kqf-shard-"+shard+".0.json.gz"]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(content)) {
-			if !json.Valid([]byte(line)) {
-				t.Errorf("not JSON: %s", line)
-			}
-			documents++
-		}
+		documents += countDocuments(t, files[prefix+"telemetry/clicks/atlas-9x2kqf-shard-"+shard+".0.json.gz"])
 	}
 	check(t, "documents of both shards", documents, 30)
 	if !json.Valid([]byte(files[prefix+"telemetry/clicks/clicks.metadata.json"])) {
 		t.Error("the metadata is not JSON")
 	}
 
-	// The same again is the same, byte for byte.
+	// The same export in another run has the same files, byte for byte.
 	os.RemoveAll(filepath.Join(dir, prefix))
 	other := start(t, sim.Config{ExportDir: dir})
 	oc := newCaller(t, other.URL(), sim.PublicKey)
@@ -275,7 +282,7 @@ func TestExportFiles(t *testing.T) {
 	check(t, "path", atlas.ExportPath(id), filepath.Join(dir, strings.TrimSuffix(prefix, "/")))
 }
 
-// Whatever names a seed holds, nothing is written outside the export directory.
+// No name in a seed makes the simulation write outside the export directory.
 func TestExportsStayInside(t *testing.T) {
 	outer := t.TempDir()
 	dir := filepath.Join(outer, "a", "b")
@@ -290,7 +297,7 @@ func TestExportsStayInside(t *testing.T) {
 	cluster.ReplicaSets = []string{"../../../rs"}
 	cluster.Databases = []sim.Database{{Name: "..", Collections: []string{"../x", ".", "C:\\y"}, Documents: 1}}
 	group.Buckets = []sim.Bucket{{ID: unknown, CloudProvider: "AZURE", RoleID: sim.AzureRole, ServiceURL: "https://acmestore.blob.core.windows.net/.."}}
-	// A link out of the directory is not followed either.
+	// Nor does a symbolic link out of it.
 	if err := os.Symlink(outer, filepath.Join(dir, "escape")); err != nil {
 		t.Fatal(err)
 	}

@@ -47,11 +47,11 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	insisting, err := sim.New(sim.Config{Listen: "0.0.0.0:0", AllowRemote: true}) // and never listens
+	remote, err := sim.New(sim.Config{Listen: "0.0.0.0:0", AllowRemote: true}) // Listen is not called
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := insisting.Close(); err != nil {
+	if err := remote.Close(); err != nil {
 		t.Error(err)
 	}
 	taken := start(t, sim.Config{})
@@ -67,7 +67,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// failing is a testing.TB that only notes its failure.
+// failing is a testing.TB that records its failure and does nothing else.
 type failing struct {
 	testing.TB
 	failed string
@@ -116,14 +116,14 @@ func TestTLS(t *testing.T) {
 	if !strings.HasPrefix(string(request.Raw), "GET "+v1+buckets+" HTTP/1.1\r\n") {
 		t.Errorf("raw: %q", request.Raw)
 	}
-	// A reset goes through the encryption.
+	// A fault resets the TCP connection below TLS.
 	setFaults(t, atlas, sim.Fault{Kind: sim.FaultReset, BeforeAuthentication: true})
 	if _, err := client.Get(atlas.URL() + v1 + buckets); err == nil {
 		t.Error("the connection was not reset")
 	}
 }
 
-// The fields are named on the wire as Atlas names them, and come in no other spelling.
+// The names of the fields have the spelling of Atlas on the wire.
 func TestFieldNames(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	nonce := nonceOf(t, plainly(t, "GET", atlas.URL()+v1+buckets, ""))
@@ -146,7 +146,7 @@ func TestFieldNames(t *testing.T) {
 	}
 }
 
-// Everything at once, for the race detector: callers, jobs that end, the tester.
+// Callers, jobs that end and the tester run at the same time, for the race detector.
 func TestConcurrency(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Speed: 100_000, ExportDir: t.TempDir(), StateFile: t.TempDir() + "/state.json", LogRequests: 50,
 		Settings: sim.Settings{ParallelExports: true, RateLimit: sim.RateLimit{Off: true}}})
@@ -191,7 +191,7 @@ func TestConcurrency(t *testing.T) {
 	check(t, "jobs", len(atlas.Jobs()), callers*rounds)
 }
 
-// Two creates of the same export at the same moment: one of them wins.
+// Only one of several creates of the same export at the same time succeeds.
 func TestConcurrentCreates(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	bucket := newCaller(t, atlas.URL(), sim.PublicKey).bucket()
@@ -214,7 +214,7 @@ func TestConcurrentCreates(t *testing.T) {
 	check(t, "jobs created", atlas.Counts().JobsCreated, int64(1))
 }
 
-// Closing while a request waits ends it.
+// Close ends the latency of a request.
 func TestCloseEndsLatency(t *testing.T) {
 	atlas := start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, BeforeAuthentication: true, Latency: sim.Duration(time.Hour)}}})
 	answered := make(chan int)

@@ -20,7 +20,7 @@ func TestPaging(t *testing.T) {
 		path    string
 		results []string
 		count   any
-		links   string // rel=parameters, separated by blanks
+		links   string // rel=parameters, separated by spaces
 	}{
 		{v2 + orders, jobs, 5.0, "self=includeCount=true&pageNum=1&itemsPerPage=100"},
 		{v2 + orders + "?pageNum=1&itemsPerPage=2", jobs[:2], 5.0,
@@ -55,7 +55,8 @@ func TestPaging(t *testing.T) {
 	}
 }
 
-// The links of a page of clusters name a parameter more, and each cluster has its own.
+// The links of a page of clusters have one more parameter, and each cluster has links of its
+// own.
 func TestPagesOfClusters(t *testing.T) {
 	atlas := start(t, sim.Config{PublicURL: "https://cloud.mongodb.com"})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
@@ -87,7 +88,7 @@ func TestPagesOfClusters(t *testing.T) {
 	check(t, "no clusters", []any{none["results"], none["totalCount"]}, []any{[]any{}, 0.0})
 }
 
-// The ampersands of links are sent as they are, as Atlas does.
+// JSON has & < > as they are, and not as escapes, as at Atlas.
 func TestPlainJSON(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)

@@ -9,7 +9,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// The names for tests mean what the default seed holds.
+// The constants name what the default seed has.
 func TestDefaultSeed(t *testing.T) {
 	seed := sim.DefaultSeed()
 	group := seed.Groups[0]
@@ -58,6 +58,18 @@ func TestOwnSeed(t *testing.T) {
 	check(t, "automatic export", []any{schedule["autoExportEnabled"], schedule["export"], schedule["useOrgAndGroupNamesInExportPrefix"]},
 		[]any{true, map[string]any{"exportBucketId": "70f0d3e1f20b4c7788990011", "frequencyType": "weekly"}, true})
 	check(t, "the default's key", newCaller(t, atlas.URL(), sim.PublicKey).do("GET", base+buckets, "").status, 401)
+}
+
+func TestParseSeed(t *testing.T) {
+	const keys = "keys:\n  - {publicKey: k, privateKey: s, groups: [64f0c1a2b3d4e5f607182930]}\n"
+	const group = "groups: [{id: 64f0c1a2b3d4e5f607182930, name: n, org: {id: 64f0c0ffb3d4e5f60718292f, name: o}}]\n"
+	if seed, err := sim.ParseSeed("own.yaml", []byte(keys+group)); err != nil || seed.Groups[0].Name != "n" {
+		t.Errorf("%v, %+v", err, seed)
+	}
+	const want = "own.yaml:2: keys[0].groups[0]: there is no group 64f0c1a2b3d4e5f607182930"
+	if _, err := sim.ParseSeed("own.yaml", []byte(keys)); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 }
 
 func TestBadSeeds(t *testing.T) {

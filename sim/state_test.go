@@ -47,7 +47,7 @@ func TestRestart(t *testing.T) {
 	check(t, "still one at a time", c.do("POST", v2+events, exportOf(sim.EventsSnapshot, bucket)).status, 409)
 	second.Advance(12 * time.Minute)
 	check(t, "it ends", c.read(v2+events, running)["state"], any("Successful"))
-	second.Advance(time.Hour) // and nothing happens
+	second.Advance(time.Hour) // no job ends
 	at = second.Now()
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// The clock is kept as well, and a file is made even if nothing happened.
+// The state file also keeps the clock, and is written even if nothing has happened.
 func TestRestartOfAnEmptyOne(t *testing.T) {
 	cfg := sim.Config{Now: stopped, StateFile: filepath.Join(t.TempDir(), "state.json")}
 	for i := range 3 {
@@ -83,7 +83,7 @@ func TestRestartOfAnEmptyOne(t *testing.T) {
 	}
 }
 
-// What was answered is in the file, without any orderly end.
+// Whatever was answered is in the file at once, before Close.
 func TestStateIsSavedBeforeTheAnswer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.json")
 	atlas := start(t, sim.Config{StateFile: file})
@@ -99,14 +99,14 @@ func TestStateIsSavedBeforeTheAnswer(t *testing.T) {
 func TestDamagedState(t *testing.T) {
 	good := `{"format":1,"advance":"0s","buckets":[],"jobs":[]}`
 	for name, test := range map[string]struct{ content, want string }{
-		"empty":              {"", "is damaged: line 1, column 1: the JSON ends early"},
-		"cut off":            {good[:20], "is damaged: line 1, column 21: the JSON ends early"},
-		"more than one":      {good + good, "is damaged: line 1, column 51: not valid JSON"},
-		"unknown member":     {strings.Replace(good, "format", "formats", 1), "is damaged: line 1, column 2: /formats: is not a known member; did you mean format?"},
-		"another format":     {strings.Replace(good, "1", "2", 1), "has the format 2; this program reads 1"},
-		"no JSON":            {"groups: []", "is damaged: line 1, column 1: not valid JSON: invalid character"},
-		"group of nowhere":   {strings.Replace(good, `"buckets":[`, `"buckets":[{"id":"65a9d3e1f20b4c7788990011","groupId":"65a9d3e1f20b4c7788990012"}`, 1), "the seed has no group 65a9d3e1f20b4c7788990012, of the bucket"},
-		"cluster of a dream": {strings.Replace(good, `"jobs":[`, `"jobs":[{"id":"x","groupId":"`+sim.GroupID+`","clusterName":"dream"}`, 1), "of dream in " + sim.GroupID},
+		"empty":           {"", "is damaged: line 1, column 1: the JSON ends early"},
+		"cut off":         {good[:20], "is damaged: line 1, column 21: the JSON ends early"},
+		"more than one":   {good + good, "is damaged: line 1, column 51: not valid JSON"},
+		"unknown member":  {strings.Replace(good, "format", "formats", 1), "is damaged: line 1, column 2: /formats: is not a known member; did you mean format?"},
+		"another format":  {strings.Replace(good, "1", "2", 1), "has the format 2; this program reads 1"},
+		"no JSON":         {"groups: []", "is damaged: line 1, column 1: not valid JSON: invalid character"},
+		"unknown group":   {strings.Replace(good, `"buckets":[`, `"buckets":[{"id":"65a9d3e1f20b4c7788990011","groupId":"65a9d3e1f20b4c7788990012"}`, 1), "the seed has no group 65a9d3e1f20b4c7788990012, of the bucket"},
+		"unknown cluster": {strings.Replace(good, `"jobs":[`, `"jobs":[{"id":"x","groupId":"`+sim.GroupID+`","clusterName":"unknown"}`, 1), "of unknown in " + sim.GroupID},
 	} {
 		file := filepath.Join(t.TempDir(), "state.json")
 		if err := os.WriteFile(file, []byte(test.content), 0o600); err != nil {
@@ -125,7 +125,7 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// The clock goes ahead for good: it is saved when it is moved, and does not go back however far.
+// Advance saves the clock, and even the longest does not make it go back.
 func TestClockDoesNotGoBack(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	atlas := start(t, sim.Config{StateFile: file})

@@ -74,7 +74,7 @@ func TestVersions(t *testing.T) {
 	})
 }
 
-// What the older version of the buckets knows is AWS alone.
+// The older version of the buckets knows only AWS.
 func TestLegacyBuckets(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)

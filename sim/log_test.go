@@ -14,8 +14,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// exchange sends bytes on one connection and returns the statuses of the answers, until
-// there are as many as wanted or the connection ends.
+// exchange sends bytes on one connection. It returns the statuses of the answers once it has
+// as many as wanted or the connection ends.
 func exchange(t testing.TB, atlas *sim.Server, want int, parts ...string) []int {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(atlas.URL(), "http://"))
@@ -44,8 +44,8 @@ func exchange(t testing.TB, atlas *sim.Server, want int, parts ...string) []int 
 	return statuses
 }
 
-// waitFor waits until the log holds n requests: what a connection leaves over is logged
-// when it ends.
+// waitFor waits until the log has n requests: malformed ones are logged when their connection
+// ends.
 func waitFor(t testing.TB, atlas *sim.Server, n int) []sim.Request {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -67,7 +67,7 @@ func TestRawRequests(t *testing.T) {
 		chunked = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n5;ext=\"1\"\r\nhello\r\nA\r\n\r\n\r\n\r\n 0\r\n\r\n0\r\nX-T: end\r\n\r\n"
 		empty   = "PUT /d HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"
 		bare    = "GET /e HTTP/1.1\nHost: x\n\n"
-		crlf    = "\r\n" + get // after a POST, some clients send one line end too many
+		crlf    = "\r\n" + get // some clients send an extra line end after a POST
 	)
 	all := []string{get, post, chunked, empty, bare, post, crlf, get}
 	bodies := []string{"", "{\"a\":\n\r\n1} ", "hello\r\n\r\n\r\n 0\r\n", "", "", "{\"a\":\n\r\n1} ", "", ""}
@@ -102,7 +102,7 @@ func TestRawRequests(t *testing.T) {
 	}
 }
 
-// What net/http refuses, or what breaks off, reaches no handler, and the log all the same.
+// Requests that net/http refuses or that break off reach no handler, but the log has them.
 func TestMalformedRequests(t *testing.T) {
 	for name, raw := range map[string]string{
 		"no HTTP":         "hello\r\n\r\n",
@@ -156,13 +156,13 @@ func TestLogIsBounded(t *testing.T) {
 
 	small := start(t, sim.Config{LogRequests: math.MaxInt, LogBytes: 10_000})
 	for range 10 {
-		plainly(t, "POST", small.URL()+"/", strings.Repeat("x", 1000)) // twice: raw and content
+		plainly(t, "POST", small.URL()+"/", strings.Repeat("x", 1000)) // counts twice: as Raw and as Body
 	}
 	if n := len(small.Requests(0)); n < 2 || n > 5 {
 		t.Errorf("10,000 bytes hold %d requests of 2,000", n)
 	}
 	plainly(t, "POST", small.URL()+"/large", strings.Repeat("x", 20_000))
-	check(t, "a large one stays alone", len(small.Requests(0)), 1)
+	check(t, "a large one drops all others", len(small.Requests(0)), 1)
 }
 
 func TestCountsOnlyAndReset(t *testing.T) {
@@ -178,7 +178,7 @@ func TestCountsOnlyAndReset(t *testing.T) {
 	if err := atlas.SetSettings(settings); err != nil {
 		t.Fatal(err)
 	}
-	c.do("GET", v2+buckets, "") // on the same connection, in the middle of which logging begins
+	c.do("GET", v2+buckets, "") // on the same connection: logging begins in its middle
 	c.do("GET", v2+orders, "")
 	requests := atlas.Requests(0)
 	check(t, "logged", len(requests), 2)
@@ -194,7 +194,7 @@ func TestCountsOnlyAndReset(t *testing.T) {
 	check(t, "seq goes on", atlas.Requests(0)[0].Seq, int64(3))
 }
 
-// Where logging begins in the middle of a request, that one is logged without its bytes.
+// If logging begins in the middle of a request, that request is logged without its bytes.
 func TestLoggingBeginsInTheMiddle(t *testing.T) {
 	atlas := start(t, sim.Config{Settings: sim.Settings{CountsOnly: true}})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(atlas.URL(), "http://"))
@@ -222,14 +222,14 @@ func TestLoggingBeginsInTheMiddle(t *testing.T) {
 	}
 	requests := waitFor(t, atlas, 2)
 	check(t, "the first", []string{requests[0].Target, requests[0].Body, string(requests[0].Raw)}, []string{"/a", "one\r\n\r\n23", ""})
-	// Where the second begins was not to be known if it came in the same packet.
+	// If the second came in the same packet, the log can't know where it begins.
 	check(t, "the second", requests[1].Target, "/b")
 	if raw := string(requests[1].Raw); raw != "" && raw != "GET /b HTTP/1.1\r\nHost: x\r\n\r\n" {
 		t.Errorf("raw: %q", raw)
 	}
 }
 
-// The API may be served by another server; then the log has no bytes.
+// Another server may serve the API. The log then has no bytes of the requests.
 func TestForeignListener(t *testing.T) {
 	atlas, err := sim.New(sim.Config{Now: stopped})
 	if err != nil {
