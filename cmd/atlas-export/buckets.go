@@ -25,33 +25,33 @@ func (a *app) bucketsCommand() *cobra.Command {
 func (a *app) bucketsCreate() *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "create",
-		Short: "Make a bucket of a cloud provider known to Atlas",
-		Long: `Make a bucket of a cloud provider known to Atlas. The bucket and the role must be there; Atlas
-tries whether it can write to it.
+		Short: "Register a bucket of a cloud provider with Atlas",
+		Long: `Register a bucket of a cloud provider with Atlas. The bucket and the role must exist; Atlas
+checks whether it can write to the bucket.
 
 The create is sent once. If nobody can know whether it was carried out, the exit status is 10:
-look for the bucket before you repeat the command, since Atlas takes the same one twice.`,
+look for the bucket before you repeat the command, since Atlas registers the same bucket twice.`,
 	})
 	var aws client.AWSBucket
 	ofAWS := a.bucketCommand("aws", "an S3 bucket", "--name acme-exports --role 65a9d2f4f20b4c7788990001", []string{"name", "role"},
 		func() client.BucketRequest { return aws })
 	ofAWS.Flags().StringVar(&aws.BucketName, "name", "", "`name` of the bucket")
-	ofAWS.Flags().StringVar(&aws.IAMRoleID, "role", "", "`id`, of Atlas, of the IAM role that may write to it")
-	ofAWS.Flags().BoolVar(&aws.RequirePrivateNetworking, "require-private-networking", false, "whether Atlas must reach it over private networking alone")
+	ofAWS.Flags().StringVar(&aws.IAMRoleID, "role", "", "`id` in Atlas of the IAM role that may write to it")
+	ofAWS.Flags().BoolVar(&aws.RequirePrivateNetworking, "require-private-networking", false, "whether Atlas must reach it only over private networking")
 
 	var azure client.AzureBucket
 	ofAzure := a.bucketCommand("azure", "a container of Azure Blob Storage",
 		"--service-url https://acmebackups.blob.core.windows.net/exports --role 65a9d2f4f20b4c7788990002", []string{"service-url", "role"},
 		func() client.BucketRequest { return azure })
 	ofAzure.Flags().StringVar(&azure.ServiceURL, "service-url", "", "`url` of the container: https://ACCOUNT.blob.core.windows.net/CONTAINER")
-	ofAzure.Flags().StringVar(&azure.RoleID, "role", "", "`id`, of Atlas, of the service principal that may write to it")
+	ofAzure.Flags().StringVar(&azure.RoleID, "role", "", "`id` in Atlas of the service principal that may write to it")
 	ofAzure.Flags().StringVar(&azure.BucketName, "name", "", "`name` of the container; optional")
 
 	var gcp client.GCPBucket
 	ofGCP := a.bucketCommand("gcp", "a bucket of Google Cloud Storage", "--name acme-archive --role 65a9d2f4f20b4c7788990003", []string{"name", "role"},
 		func() client.BucketRequest { return gcp })
 	ofGCP.Flags().StringVar(&gcp.BucketName, "name", "", "`name` of the bucket")
-	ofGCP.Flags().StringVar(&gcp.RoleID, "role", "", "`id`, of Atlas, of the service account that may write to it")
+	ofGCP.Flags().StringVar(&gcp.RoleID, "role", "", "`id` in Atlas of the service account that may write to it")
 
 	c.AddCommand(ofAWS, ofAzure, ofGCP)
 	return c
@@ -61,26 +61,19 @@ look for the bucket before you repeat the command, since Atlas takes the same on
 func (a *app) bucketCommand(provider, what, example string, required []string, request func() client.BucketRequest) *cobra.Command {
 	c := &cobra.Command{
 		Use:     provider,
-		Short:   "Make " + what + " known to Atlas",
+		Short:   "Register " + what + " with Atlas",
 		Example: "  atlas-export buckets create " + provider + " " + example,
 		Args:    arguments(),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := require(c, required...); err != nil {
-				return err
-			}
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
+		PreRunE: func(c *cobra.Command, _ []string) error { return require(c, required...) },
+		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
 			bucket, err := s.CreateExportBucket(c.Context(), s.group, request())
 			if err != nil {
-				return a.shown(s, err)
+				return a.dryRunOr(s, err)
 			}
 			return a.printBucket(s.format, bucket)
-		},
+		}),
 	}
-	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing")
+	c.Flags().Bool("dry-run", false, dryRunUsage)
 	return c
 }
 
@@ -91,15 +84,10 @@ func (a *app) bucketsList() *cobra.Command {
 		Short:   "List the buckets of the group",
 		Example: "  atlas-export buckets list\n  atlas-export buckets list -o yaml",
 		Args:    arguments(),
-		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
+		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
 			list := client.Page[client.ExportBucket]{Results: []client.ExportBucket{}}
 			names, rows := []string{}, [][]string{{"ID", "PROVIDER", "NAME", "REGION", "PRIVATE", "ROLE"}}
-			for b, err := range s.ListExportBuckets(c.Context(), s.group, wholePages) {
+			for b, err := range s.ListExportBuckets(c.Context(), s.group, largestPages) {
 				if err != nil {
 					return err
 				}
@@ -113,7 +101,7 @@ func (a *app) bucketsList() *cobra.Command {
 				return nil
 			}
 			return a.print(s.format, list, names, rows)
-		},
+		}),
 	}
 }
 
@@ -125,22 +113,13 @@ func (a *app) bucketsGet() *cobra.Command {
 		Example:           "  atlas-export buckets get acme-exports",
 		Args:              arguments("BUCKET"),
 		ValidArgsFunction: a.complete(bucketNames),
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
-			id, err := s.bucketID(c, args[0])
-			if err != nil {
-				return err
-			}
+		RunE: a.withBucket(func(c *cobra.Command, s *session, id string, _ []string) error {
 			bucket, err := s.GetExportBucket(c.Context(), s.group, id)
 			if err != nil {
 				return err
 			}
 			return a.printBucket(s.format, bucket)
-		},
+		}),
 	}
 }
 
@@ -149,31 +128,22 @@ func (a *app) bucketsDelete() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "delete BUCKET",
 		Aliases: []string{"rm"},
-		Short:   "Withdraw a bucket from Atlas; what it holds stays",
-		Long: `Withdraw a bucket from Atlas. What it holds stays. The command asks before it does so; where
-there is no terminal to ask on, it wants --yes.
+		Short:   "Remove a bucket from Atlas; its content stays",
+		Long: `Remove a bucket from Atlas. Its content stays. The command asks for a confirmation; without a
+terminal to ask on, it requires --yes.
 
-Atlas answers nothing, so with -o json and -o yaml nothing is printed.`,
+The answer of Atlas is empty, so that -o json and -o yaml print nothing.`,
 		Example:           "  atlas-export buckets delete acme-exports\n  atlas-export buckets delete acme-exports --yes -o name",
 		Args:              arguments("BUCKET"),
 		ValidArgsFunction: a.complete(bucketNames),
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
-			id, err := s.bucketID(c, args[0])
-			if err != nil {
-				return err
-			}
+		RunE: a.withBucket(func(c *cobra.Command, s *session, id string, _ []string) error {
 			if !yes && s.dry == nil {
 				if err := a.confirmDelete(c, s, id); err != nil {
 					return err
 				}
 			}
 			if err := s.DeleteExportBucket(c.Context(), s.group, id); err != nil {
-				return a.shown(s, err)
+				return a.dryRunOr(s, err)
 			}
 			switch s.format {
 			case "table":
@@ -182,10 +152,10 @@ Atlas answers nothing, so with -o json and -o yaml nothing is printed.`,
 				fmt.Fprintln(a.stdout, "bucket/"+id)
 			}
 			return nil
-		},
+		}),
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
-	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing")
+	c.Flags().Bool("dry-run", false, dryRunUsage)
 	return c
 }
 
@@ -207,7 +177,7 @@ func (a *app) confirmDelete(c *cobra.Command, s *session, id string) error {
 func (a *app) bucketsSetPrivateNetworking() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "set-private-networking BUCKET true|false",
-		Short:   "Say whether Atlas must reach an S3 bucket over private networking alone",
+		Short:   "Set whether Atlas must reach an S3 bucket only over private networking",
 		Example: "  atlas-export buckets set-private-networking acme-exports true",
 		Args:    arguments("BUCKET", "true or false"),
 		ValidArgsFunction: func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -216,44 +186,50 @@ func (a *app) bucketsSetPrivateNetworking() *cobra.Command {
 			}
 			return a.complete(bucketNames)(c, args, word)
 		},
-		RunE: func(c *cobra.Command, args []string) error {
+		PreRunE: func(c *cobra.Command, args []string) error {
 			if args[1] != "true" && args[1] != "false" {
 				return usageError(c, "%q is neither true nor false", args[1])
 			}
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
-			id, err := s.bucketID(c, args[0])
-			if err != nil {
-				return err
-			}
+			return nil
+		},
+		RunE: a.withBucket(func(c *cobra.Command, s *session, id string, args []string) error {
 			bucket, err := s.UpdateExportBucket(c.Context(), s.group, id, client.ExportBucketUpdate{RequirePrivateNetworking: args[1] == "true"})
 			if err != nil {
-				return a.shown(s, err)
+				return a.dryRunOr(s, err)
 			}
 			return a.printBucket(s.format, bucket)
-		},
+		}),
 	}
-	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing")
+	c.Flags().Bool("dry-run", false, dryRunUsage)
 	return c
 }
 
-// bucketID returns the id of a bucket that is given by its id or by its name. 24 hexadecimal
+// withBucket is withSession for a command whose first argument is a bucket. It passes the id
+// of the bucket on.
+func (a *app) withBucket(run func(c *cobra.Command, s *session, id string, args []string) error) func(*cobra.Command, []string) error {
+	return a.withSession(func(c *cobra.Command, s *session, args []string) error {
+		id, err := s.bucketID(c, args[0])
+		if err != nil {
+			return err
+		}
+		return run(c, s, id, args)
+	})
+}
+
+// bucketID returns the id of a bucket that is given by its id or its name. 24 hexadecimal
 // digits are an id.
 func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 	bucket = trimKind(bucket, "bucket")
 	switch {
 	case objectID(bucket):
 		return bucket, nil
-	case bucket == "": // which buckets for Azure may have for a name
+	case bucket == "": // may be the name of a bucket for Azure
 		return "", usageError(c, "the bucket is empty: give its name or its id")
 	case s.dry != nil:
-		return "", &failure{exitUsage, fmt.Errorf("%q is not the id of a bucket: a dry run sends nothing, and can't look a name up", bucket), "find its id: " + again(c, "buckets list")}
+		return "", &failure{exitUsage, fmt.Errorf("%q is not the id of a bucket: a dry run sends nothing, and can't look up a name", bucket), "find its id: " + commandLine(c, "buckets list")}
 	}
 	var ids, found []string
-	for b, err := range s.ListExportBuckets(c.Context(), s.group, wholePages) {
+	for b, err := range s.ListExportBuckets(c.Context(), s.group, largestPages) {
 		if err != nil {
 			return "", err
 		}
@@ -264,7 +240,7 @@ func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 	}
 	switch len(ids) {
 	case 0:
-		return "", &failure{exitNotFound, fmt.Errorf("the group has no bucket of the name %q", bucket), "see what there is: " + again(c, "buckets list")}
+		return "", &failure{exitNotFound, fmt.Errorf("the group has no bucket with the name %q", bucket), "list what exists: " + commandLine(c, "buckets list")}
 	case 1:
 		return ids[0], nil
 	default:
@@ -276,8 +252,9 @@ func objectID(s string) bool {
 	return len(s) == 24 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
+// bucketNames returns the ids of the group's buckets with their names, for completions.
 func bucketNames(ctx context.Context, s *session) (names []string, err error) {
-	for b, err := range s.ListExportBuckets(ctx, s.group, wholePages) {
+	for b, err := range s.ListExportBuckets(ctx, s.group, largestPages) {
 		if err != nil {
 			return nil, err
 		}
@@ -306,7 +283,7 @@ func (a *app) printBucket(format string, b *client.ExportBucket) error {
 	return a.print(format, b, []string{"bucket/" + b.ID}, kept)
 }
 
-// bucketName is what a bucket is called; a container of Azure may have its URL alone.
+// bucketName is the name of a bucket, or the URL of an Azure container that has no name.
 func bucketName(b *client.ExportBucket) string {
 	if b.BucketName == "" {
 		return b.ServiceURL
@@ -314,8 +291,8 @@ func bucketName(b *client.ExportBucket) string {
 	return b.BucketName
 }
 
-// private says whether Atlas must reach a bucket over private networking; others than those
-// of AWS don't have that.
+// private says whether Atlas must reach a bucket only over private networking. It is empty
+// for providers other than AWS, which don't have the setting.
 func private(b *client.ExportBucket) string {
 	if b.CloudProvider != client.AWS {
 		return ""

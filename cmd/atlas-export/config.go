@@ -20,50 +20,59 @@ func (a *app) configCommand() *cobra.Command {
 		Use:   "config",
 		Short: "Show and change settings, and the profiles that keep them",
 	})
-	path := &cobra.Command{
-		Use:   "path",
-		Short: "Print where profiles are kept",
-		Args:  arguments(),
-		RunE: func(*cobra.Command, []string) error {
-			file, err := a.configFile()
-			if err != nil {
-				return &failure{exitInvalid, err, ""}
-			}
-			fmt.Fprintln(a.stdout, file)
-			return nil
+	c.AddCommand(
+		&cobra.Command{
+			Use:   "path",
+			Short: "Print the file that keeps the profiles",
+			Args:  arguments(),
+			RunE: func(*cobra.Command, []string) error {
+				file, err := a.configFile()
+				if err != nil {
+					return &failure{exitInvalid, err, ""}
+				}
+				fmt.Fprintln(a.stdout, file)
+				return nil
+			},
 		},
-	}
-	show := &cobra.Command{
-		Use:   "show",
-		Short: "Show every setting, and which flag, variable or profile it comes from",
-		Args:  arguments(),
-		RunE:  func(c *cobra.Command, _ []string) error { return a.configShow(c) },
-	}
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "List the profiles",
-		Args:  arguments(),
-		RunE:  func(c *cobra.Command, _ []string) error { return a.configList(c) },
-	}
-	set := &cobra.Command{
+		&cobra.Command{
+			Use:   "show",
+			Short: "Show every setting, and which flag, variable or profile it comes from",
+			Args:  arguments(),
+			RunE:  func(c *cobra.Command, _ []string) error { return a.configShow(c) },
+		},
+		&cobra.Command{
+			Use:   "list",
+			Short: "List the profiles",
+			Args:  arguments(),
+			RunE:  func(c *cobra.Command, _ []string) error { return a.configList(c) },
+		},
+		a.configSetCommand(),
+		a.configUseCommand(),
+	)
+	return c
+}
+
+func (a *app) configSetCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "set KEY [VALUE]",
 		Short: "Set a value in the profile",
-		Long: `Set a value in the profile, or remove it with an empty VALUE. The profile is the one that
---profile or ATLAS_EXPORT_PROFILE names, else the current one. It is made if need be.
+		Long: `Set a value in the profile. An empty VALUE removes it. The profile is the one that --profile
+or ATLAS_EXPORT_PROFILE names, or else the current one. The command creates a profile that does
+not exist.
 
 The keys are ` + strings.Join(keys()[:6], ", ") + `,
 ` + strings.Join(keys()[6:], ", ") + `.
 
 private_key, client_secret and token take no VALUE, which others could read in the list of
-processes. The secret is asked for on a terminal, or read from standard input, and goes to a
-file of its own beside the profiles that the profile then names.`,
+processes. The command asks for the secret on a terminal, or else reads it from standard input.
+It writes the secret to a file beside the profiles, and the name of that file into the profile.`,
 		Example: `  atlas-export config set base_url http://127.0.0.1:8080
   atlas-export config set public_key demopubl
   atlas-export config set private_key`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 && secretFiles[args[0]] != "" {
 				if len(args) > 1 {
-					return usageError(c, "%s must not be an argument, which others can read; leave it out to be asked for it", args[0])
+					return usageError(c, "%s must not be an argument, which others can read; without it, the command asks for it", args[0])
 				}
 				return nil
 			}
@@ -74,10 +83,16 @@ file of its own beside the profiles that the profile then names.`,
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return append(keys(), slices.Sorted(maps.Keys(secretFiles))...), cobra.ShellCompDirectiveNoFileComp
+			return keysOfSet(), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	use := &cobra.Command{
+}
+
+// keysOfSet are the keys that config set takes.
+func keysOfSet() []string { return append(keys(), slices.Sorted(maps.Keys(secretFiles))...) }
+
+func (a *app) configUseCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "use PROFILE",
 		Short: "Make a profile the current one",
 		Args:  arguments("PROFILE"),
@@ -86,7 +101,7 @@ file of its own beside the profiles that the profile then names.`,
 				if _, ok := p.Profiles[args[0]]; !ok {
 					names := slices.Sorted(maps.Keys(p.Profiles))
 					return &failure{exitNotFound, fmt.Errorf("%s: there is no profile %q%s", file, args[0], nearest.Hint(args[0], names)),
-						"atlas-export config list lists them; atlas-export config set --profile " + args[0] + " makes it"}
+						"atlas-export config list lists them; atlas-export config set --profile " + args[0] + " creates it"}
 				}
 				p.Current = args[0]
 				return nil
@@ -99,19 +114,17 @@ file of its own beside the profiles that the profile then names.`,
 			return a.completeProfiles(c, args, word)
 		},
 	}
-	c.AddCommand(path, show, list, set, use)
-	return c
 }
 
-// secretFiles are the settings that name the files of secrets.
+// secretFiles are, by the secrets that config set takes, the settings that name their files.
 var secretFiles = map[string]string{
 	"private_key":   "private_key_file",
 	"client_secret": "client_secret_file",
 	"token":         "token_file",
 }
 
-// shown is a setting as config show shows it.
-type shown struct {
+// settingRow is a setting in the output of config show.
+type settingRow struct {
 	Key   string `json:"key"`
 	Value string `json:"value,omitempty"`
 	From  string `json:"from,omitempty"`
@@ -122,10 +135,10 @@ func (a *app) configShow(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	found, invalid := r.credential() // the more reason to show the rest
-	list := []shown{{"profile", r.profile.name, cmp.Or(r.profile.from, "default")}}
+	found, invalid := r.credential() // the other settings are shown also after an error
+	list := []settingRow{{"profile", r.profile.name, cmp.Or(r.profile.from, "default")}}
 	for _, s := range settings[:slices.IndexFunc(settings, isCredential)] {
-		list = append(list, shown{s.key, r.values[s.key].Text, r.values[s.key].From})
+		list = append(list, settingRow{s.key, r.values[s.key].Text, r.values[s.key].From})
 	}
 	if invalid == nil {
 		list = append(list, found.rows()...)
@@ -188,7 +201,7 @@ func (a *app) configSet(c *cobra.Command, args []string) error {
 		}
 		i := slices.Index(keys(), key)
 		if i < 0 {
-			return usageError(c, "unknown key %q%s", key, nearest.Hint(key, append(keys(), slices.Sorted(maps.Keys(secretFiles))...)))
+			return usageError(c, "unknown key %q%s", key, nearest.Hint(key, keysOfSet()))
 		}
 		if check := settings[i].check; check != nil && value != "" {
 			if err := check(value); err != nil {
@@ -209,7 +222,7 @@ func (a *app) configSet(c *cobra.Command, args []string) error {
 	})
 }
 
-// readSecret asks for a secret on a terminal, or reads it from what is piped in.
+// readSecret asks for a secret on a terminal. Without one, it reads standard input.
 func (a *app) readSecret(c *cobra.Command, key string) (string, error) {
 	secret, err := a.askSecret(c.Context(), key)
 	if errors.Is(err, errNoTerminal) {
@@ -224,7 +237,7 @@ func (a *app) readSecret(c *cobra.Command, key string) (string, error) {
 	return secret, err
 }
 
-// edit changes the configuration file.
+// edit lets a function change the content of the configuration file.
 func (a *app) edit(change func(file string, p *profiles) error) error {
 	file, err := a.configFile()
 	if err != nil {
@@ -240,6 +253,7 @@ func (a *app) edit(change func(file string, p *profiles) error) error {
 	return writeProfiles(file, p, before)
 }
 
+// completeProfiles completes an argument by the names of the profiles.
 func (a *app) completeProfiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	file, err := a.configFile()
 	if err != nil {

@@ -11,23 +11,23 @@ import (
 	"atlas-export-gateway/internal/smallfile"
 )
 
-// credential is whom to call as, as the settings say, or as the variables of Atlas's own
-// tools do. The zero credential is none.
+// credential says as whom to call Atlas. It comes from the settings, or from the variables of
+// Atlas's own tools. The zero credential is none.
 type credential struct {
-	kind   *credentialKind // nil where it is not from the settings
+	kind   *credentialKind // nil if it does not come from the settings
 	id     value           // public key or client id
-	secret value           // the file that holds the secret; empty where it is to be asked for
+	secret value           // the file that holds the secret; empty if the user must be asked for it
 
-	whole client.Credential
-	from  string // of whole
+	ofAtlas client.Credential // from the variables of Atlas's tools
+	from    string            // which variable, for ofAtlas
 }
 
 func (c credential) isZero() bool { return c.kind == nil && c.from == "" }
 
 // credentialKind is a kind of credential that settings can give.
 type credentialKind struct {
-	id, secretFile string // keys of settings; a token has no id
-	secret         string // what the secret is called
+	id, secretFile string // keys of settings; id is empty for a token
+	secret         string // name of the secret in messages
 	make           func(id, secret string) client.Credential
 }
 
@@ -52,8 +52,8 @@ func (r *resolved) credential() (credential, error) {
 	return credential{}, nil
 }
 
-// credentialAt finds what the settings of one level give. Halves of two levels are never put
-// together: they would rarely fit.
+// credentialAt finds the credential at one level of settings. It never puts an id and a secret
+// of two levels together: they would rarely fit.
 func (r *resolved) credentialAt(level func(setting) (value, error)) (credential, error) {
 	var found credential
 	for _, kind := range credentialKinds {
@@ -72,7 +72,7 @@ func (r *resolved) credentialAt(level func(setting) (value, error)) (credential,
 		case c.id.Text == "" && kind.id != "":
 			return c, &failure{exitInvalid, fmt.Errorf("%s is set from %s, and %s is not", kind.secretFile, c.secret.From, kind.id), credentialHint}
 		case found.kind != nil:
-			return c, &failure{exitInvalid, fmt.Errorf("%s and %s are of two credentials", found.first(), c.first()), "unset one; " + credentialHint}
+			return c, &failure{exitInvalid, fmt.Errorf("%s and %s are of two credentials", found.source(), c.source()), "unset one; " + credentialHint}
 		default:
 			found = c
 		}
@@ -80,17 +80,17 @@ func (r *resolved) credentialAt(level func(setting) (value, error)) (credential,
 	return found, nil
 }
 
-// first is where the credential begins.
-func (c credential) first() string {
+// source names a setting of the credential, and where it comes from.
+func (c credential) source() string {
 	if c.id.Text != "" {
 		return c.kind.id + " from " + c.id.From
 	}
 	return c.kind.secretFile + " from " + c.secret.From
 }
 
-// credentialOfAtlas finds what the variables of Atlas's own tools give.
+// credentialOfAtlas finds the credential in the variables of Atlas's own tools.
 func (r *resolved) credentialOfAtlas() (credential, error) {
-	var credentials []string // FromEnviron has an opinion on base URLs as well
+	var credentials []string // FromEnviron would also check base URLs
 	for _, variable := range r.env {
 		if name, _, _ := strings.Cut(variable, "="); !strings.HasSuffix(name, "_URL") {
 			credentials = append(credentials, variable)
@@ -100,7 +100,7 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 	if err != nil {
 		return credential{}, &failure{exitInvalid, fmt.Errorf("environment: %w", err), ""}
 	}
-	found := credential{whole: config.Credential}
+	found := credential{ofAtlas: config.Credential}
 	for _, name := range []string{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_ACCESS_TOKEN"} {
 		if found.from == "" && lookup(r.env, name) != "" {
 			found.from = "environment " + name
@@ -109,11 +109,11 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 	return found, nil
 }
 
-// load reads the secret from its file, or asks for it.
+// load reads the secret from its file, or asks the user for it.
 func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Credential, error) {
 	switch {
 	case c.kind == nil:
-		return c.whole, nil
+		return c.ofAtlas, nil
 	case c.secret.Text == "":
 		secret, err := a.askSecret(ctx, c.kind.secret+" of "+c.id.Text)
 		if errors.Is(err, errNoTerminal) {
@@ -140,20 +140,20 @@ func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Crede
 	return c.kind.make(c.id.Text, secret), nil
 }
 
-// rows say what the credential is, and where it is from, without its secret.
-func (c credential) rows() []shown {
+// rows are the credential in the output of config show, without its secret.
+func (c credential) rows() []settingRow {
 	switch {
 	case c.isZero():
-		return []shown{{"credential", "none", ""}}
+		return []settingRow{{"credential", "none", ""}}
 	case c.kind == nil:
-		return []shown{{"credential", c.whole.String() + ", secret REDACTED", c.from}}
+		return []settingRow{{"credential", c.ofAtlas.String() + ", secret REDACTED", c.from}}
 	}
-	var rows []shown
+	var rows []settingRow
 	if c.kind.id != "" {
-		rows = append(rows, shown{c.kind.id, c.id.Text, c.id.From})
+		rows = append(rows, settingRow{c.kind.id, c.id.Text, c.id.From})
 	}
 	if c.secret.Text == "" {
-		return append(rows, shown{c.kind.secretFile, "asked for", ""})
+		return append(rows, settingRow{c.kind.secretFile, "asked for", ""})
 	}
-	return append(rows, shown{c.kind.secretFile, c.secret.Text, c.secret.From})
+	return append(rows, settingRow{c.kind.secretFile, c.secret.Text, c.secret.From})
 }

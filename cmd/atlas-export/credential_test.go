@@ -24,8 +24,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Each kind of credential opens Atlas and a gateway, from each place that one can be kept in,
-// and is not told.
+// Each kind of credential works at Atlas and at a gateway, from each place that can hold it. No
+// output has its secret.
 func TestCredentials(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	directory := t.TempDir()
@@ -51,7 +51,7 @@ func TestCredentials(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			directory := t.TempDir()
 			writeFile(t, filepath.Join(directory, "secret"), test.secret+"\n")
-			config := "profiles:\n  default:\n    " + test.secretKey + ": secret\n" // beside the file
+			config := "profiles:\n  default:\n    " + test.secretKey + ": secret\n" // relative to the profiles
 			flags := []string{"--" + strings.ReplaceAll(test.secretKey, "_", "-"), filepath.Join(directory, "secret")}
 			variables := []string{"ATLAS_EXPORT_" + strings.ToUpper(test.secretKey) + "=" + filepath.Join(directory, "secret")}
 			atlasVariables := []string{test.secretVariable + "=" + test.secret}
@@ -88,7 +88,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// process runs the program as a process of its own, with no terminal.
+// process returns a command that runs the program as a process of its own, without a terminal.
 func process(t *testing.T, env []string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	self, err := os.Executable()
@@ -102,8 +102,8 @@ func process(t *testing.T, env []string, args ...string) (*exec.Cmd, *bytes.Buff
 	return command, stderr
 }
 
-// A gateway's certificate counts only if an authority that is trusted signed it;
-// SSL_CERT_FILE names others than the system's.
+// The program trusts a certificate only if a trusted authority has signed it. SSL_CERT_FILE names
+// other authorities than the system's.
 func TestTLS(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -131,7 +131,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// SIGTERM and SIGQUIT end the program as Ctrl-C does.
+// SIGTERM and SIGQUIT end the program like Ctrl-C.
 func TestTerminated(t *testing.T) {
 	w := direct(t, sim.Config{})
 	_, export := w.prepare(t)

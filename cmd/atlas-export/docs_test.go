@@ -18,11 +18,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-var update = flag.Bool("update", false, "write the reference pages and the picture anew")
+var update = flag.Bool("update", false, "write the reference pages and the picture")
 
 const referenceDirectory = "../../docs/cli"
 
-// The pages in docs/cli are what the commands say of themselves; make docs writes them.
+// The pages in docs/cli have the help of the commands. make docs writes them.
 func TestReference(t *testing.T) {
 	a := &app{stdin: bytes.NewReader(nil), stdout: &output{w: io.Discard}, stderr: io.Discard}
 	pages := reference(a.root())
@@ -55,8 +55,7 @@ func TestReference(t *testing.T) {
 
 const generated = "<!-- Written by make docs. DO NOT EDIT. -->\n\n"
 
-// reference returns the pages by the names of their files: one for each group of commands,
-// and one about all of them.
+// reference returns the pages by file name: one for each group of commands, and an index.
 func reference(root *cobra.Command) map[string]string {
 	pages := map[string]string{}
 	var index strings.Builder
@@ -95,7 +94,7 @@ func reference(root *cobra.Command) map[string]string {
 	return pages
 }
 
-// runnable are the commands below a group that do something.
+// runnable returns the commands below a group that are no groups.
 func runnable(group *cobra.Command) (list []*cobra.Command) {
 	for _, c := range group.Commands() {
 		if c.HasSubCommands() {
@@ -128,8 +127,8 @@ func flags(w io.Writer, title, usages string) {
 	}
 }
 
-// Each example is a command line that the program takes, and each command that calls Atlas
-// has one.
+// Each example is a command line that the program accepts. Each command that calls Atlas has
+// one.
 func TestExamples(t *testing.T) {
 	a := &app{stdin: bytes.NewReader(nil), stdout: &output{w: io.Discard}, stderr: io.Discard}
 	for _, c := range runnable(a.root()) {

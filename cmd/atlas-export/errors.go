@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Exit statuses. Scripts go by them: none changes its meaning.
+// Exit statuses. Scripts depend on them: none changes its meaning.
 const (
 	exitOK           = 0
 	exitFailed       = 1
@@ -35,40 +35,41 @@ const (
 
 const exitStatusHelp = `The exit status says what kind of error ended a command:
 
-    0  none; it was done
-    1  any that is not listed here; a question that was answered with no; output that could
-       not be written, after what was asked for was done
+    0  none: the command did what it was asked to do
+    1  an error that is not listed here; the answer to a question was no; or the command did
+       what it was asked to do, and could not write its output
     2  the command line is wrong
-    3  the request breaks the contract, Atlas refuses it as wrong, or the configuration is not good
+    3  the request breaks the contract, Atlas refuses it as wrong, or the configuration is
+       not valid
     4  there is no credential, or it is not accepted
-    5  the credential is good and may not do this
-    6  there is no such thing
-    7  something stands in the way: an export of the snapshot under way, a bucket in use
+    5  the credential is good, but may not do this
+    6  what the command names does not exist
+    7  a conflict: an export of the snapshot is in progress, or the bucket is in use
     8  a rate limit
     9  the network, the gateway or Atlas fails, and another try may succeed
    10  the outcome is not known: what was to be created may have been created
    11  the export failed
    12  the export was cancelled
-   13  the export goes on, and is no longer followed: the time to wait is over; or with
-       create --wait, looks at it fail for good
-  130  SIGINT, SIGTERM or SIGQUIT, but 10 while a create is under way; an export that was
-       started goes on
+   13  the export goes on, but the command no longer follows it: the time to wait is over, or,
+       with create --wait, the state of the export can't be read
+  130  SIGINT, SIGTERM or SIGQUIT, except for 10 while a create is in progress; an export that
+       was started goes on
   141  nobody reads the output any more (SIGPIPE); an export that was started goes on
 
-After 10, look before you repeat the command: a second export costs what the first did.
-After 2 to 9, what was to be created was not created.`
+After 10, look before you repeat the command: a second export costs as much as the first.
+After 2 to 9, nothing was created.`
 
 // failure is an error that knows its exit status.
 type failure struct {
 	status int
 	err    error
-	hint   string // what to do about it; may be empty
+	hint   string // what the user can do; may be empty
 }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// usageError is a wrong command line.
+// usageError returns the error for a wrong command line.
 func usageError(c *cobra.Command, format string, args ...any) error {
 	return &failure{exitUsage, fmt.Errorf(format, args...), c.CommandPath() + " -h shows how it is used"}
 }
@@ -78,7 +79,7 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 	status, hint := classify(ctx, c, err)
 	text := err.Error()
 	var call *client.Error
-	if errors.As(err, &call) && len(call.Violations) > 0 { // each has a line of its own
+	if errors.As(err, &call) && len(call.Violations) > 0 { // each gets a line of its own below
 		bare := *call
 		bare.Violations = nil
 		text = strings.Replace(text, call.Error(), bare.Error(), 1)
@@ -88,7 +89,7 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 	}
 	if call != nil {
 		for _, v := range call.Violations {
-			fmt.Fprintf(a.stderr, "  %s: %s\n", clean(place(c, v.Field)), clean(v.Description))
+			fmt.Fprintf(a.stderr, "  %s: %s\n", clean(withFlag(c, v.Field)), clean(v.Description))
 		}
 	}
 	if hint != "" {
@@ -106,9 +107,9 @@ func classify(ctx context.Context, c *cobra.Command, err error) (status int, hin
 	case errors.As(err, &failed):
 		return failed.status, failed.hint
 	case errors.Is(err, client.ErrUnknownOutcome):
-		return exitUnknown, "look before you repeat it: " + listing(c)
+		return exitUnknown, "look before you repeat it: " + listCommand(c)
 	case errors.Is(err, client.ErrExportFailed):
-		return exitExportFailed, "once its cause is mended, create another export of the snapshot"
+		return exitExportFailed, "remove the cause, then create another export of the snapshot"
 	case errors.Is(err, client.ErrExportCancelled):
 		return exitCancelled, "create another export of the snapshot"
 	case ctx.Err() != nil:
@@ -125,17 +126,17 @@ func classify(ctx context.Context, c *cobra.Command, err error) (status int, hin
 		if call.Operation == "deleteExportBucket" {
 			return exitConflict, "an export or the cluster's export policy uses the bucket; end that first"
 		}
-		return exitConflict, "find the export that is under way, and watch it: " + listing(c)
+		return exitConflict, "find the export that is in progress, and watch it: " + listCommand(c)
 	case errors.Is(err, client.ErrRateLimited):
 		if call.RetryAfter > 0 {
-			return exitRateLimited, fmt.Sprintf("try again in %s", span(call.RetryAfter))
+			return exitRateLimited, fmt.Sprintf("try again in %s", formatDuration(call.RetryAfter))
 		}
-		return exitRateLimited, "try again later; what other programs call in the group counts as well"
+		return exitRateLimited, "try again later; calls of other programs in the group count as well"
 	case call == nil:
 		return exitFailed, ""
 	case call.Status < 400, call.Status == http.StatusRequestTimeout, call.Status >= 500: // no answer, or a broken one
 		if strings.HasPrefix(call.GatewayKind, "upstream_") || call.GatewayKind == "no_credential" {
-			return exitUnavailable, "the gateway answers, and what it gets from Atlas is no answer; its log has the request"
+			return exitUnavailable, "the gateway answers, but gets no usable answer from Atlas; its log has the request"
 		}
 		return exitUnavailable, "atlas-export config show says what base_url is"
 	case call.Code == "" && call.GatewayKind == "":
@@ -145,51 +146,51 @@ func classify(ctx context.Context, c *cobra.Command, err error) (status int, hin
 	}
 }
 
-const credentialHint = "atlas-export config show says which credential is used, and where it is from"
+const credentialHint = "atlas-export config show says which credential is used, and where it comes from"
 
 func forbiddenHint(call *client.Error) string {
 	switch {
 	case call.GatewayKind == "forbidden":
-		return "the gateway grants its callers what its configuration says; atlas-gateway explain shows why"
+		return "the gateway's configuration does not grant this; atlas-gateway explain shows why"
 	case call.GatewayKind != "":
 		return ""
 	case call.Code == "IP_ADDRESS_NOT_ON_WHITELIST":
-		return "Atlas wants the address of this machine on the access list of the key"
+		return "Atlas requires the address of this machine on the access list of the key"
 	case call.Operation == "createBackupExport":
-		return "Atlas wants the role Project Backup Export Operator or Project Atlas Admin for this"
+		return "Atlas requires the role Project Backup Export Operator or Project Atlas Admin for this"
 	case call.Operation == "getExportBucket" || call.Operation == "listExportBuckets":
-		return "Atlas wants the role Project Read Only for this"
+		return "Atlas requires the role Project Read Only for this"
 	default:
-		return "Atlas wants the role Project Backup Manager for this"
+		return "Atlas requires the role Project Backup Manager for this"
 	}
 }
 
 func missingHint(c *cobra.Command, code string) string {
 	switch code {
 	case "GROUP_NOT_FOUND", "CLUSTER_NOT_FOUND":
-		return "atlas-export config show says which group and cluster are meant, if no flag does"
+		return "atlas-export config show says which group and cluster are used, if no flag does"
 	case "SNAPSHOT_NOT_FOUND":
 		return "the snapshot must be one of the cluster's, and not yet deleted"
 	case "EXPORT_BUCKET_NOT_FOUND":
-		return "see what there is: " + again(c, "buckets list")
+		return "list what exists: " + commandLine(c, "buckets list")
 	}
-	return "see what there is: " + listing(c)
+	return "list what exists: " + listCommand(c)
 }
 
-// listing is the command that shows what a command is about.
-func listing(c *cobra.Command) string {
+// listCommand returns the command line that lists what c acts on.
+func listCommand(c *cobra.Command) string {
 	if c.Flags().Lookup("cluster") == nil {
-		return again(c, "buckets list")
+		return commandLine(c, "buckets list")
 	}
-	command := again(c, "exports list")
+	command := commandLine(c, "exports list")
 	if snapshot := c.Flags().Lookup("snapshot"); snapshot != nil && snapshot.Changed {
 		command += " --snapshot " + quote(snapshot.Value.String())
 	}
 	return command
 }
 
-// again writes a command line with those flags of c that say whom it calls, and as whom.
-func again(c *cobra.Command, command string) string {
+// commandLine returns a command line with the flags of c that say where it calls, and as whom.
+func commandLine(c *cobra.Command, command string) string {
 	line := "atlas-export " + command
 	c.InheritedFlags().VisitAll(func(f *pflag.Flag) {
 		switch {
@@ -202,7 +203,7 @@ func again(c *cobra.Command, command string) string {
 	return line
 }
 
-// quote makes a word of a shell's.
+// quote returns a word as a shell reads it.
 func quote(word string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~/:@%+=,", r)
@@ -213,8 +214,8 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// places are the flags and arguments that the contract's names stand for.
-var places = map[string]string{
+// flagsOfFields are the flags and arguments for the fields of the contract.
+var flagsOfFields = map[string]string{
 	"groupId":                   "--group",
 	"clusterName":               "--cluster",
 	"exportId":                  "EXPORT",
@@ -229,9 +230,9 @@ var places = map[string]string{
 	"/requirePrivateNetworking": "--require-private-networking",
 }
 
-// place says where on the command line a field of the contract comes from.
-func place(c *cobra.Command, field string) string {
-	if known, ok := places[field]; ok && (known[0] != '-' || c.Flags().Lookup(known[2:]) != nil) {
+// withFlag names a field of the contract, and the flag or argument that it comes from.
+func withFlag(c *cobra.Command, field string) string {
+	if known, ok := flagsOfFields[field]; ok && (known[0] != '-' || c.Flags().Lookup(known[2:]) != nil) {
 		return field + ", " + known
 	}
 	return cmp.Or(field, "body")

@@ -17,7 +17,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// commands are all that call Atlas, with what there is in a world that prepare made.
+// commands are all commands that call Atlas. The ids are those of prepare.
 func commands(bucket, export string) [][]string {
 	return [][]string{
 		{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot2, "--bucket", bucket},
@@ -36,25 +36,24 @@ func commands(bucket, export string) [][]string {
 	}
 }
 
-// prepare makes a bucket and an export that is under way, and returns their ids.
+// prepare creates a bucket and starts an export, and returns their ids.
 func (w *world) prepare(t testing.TB) (bucket, export string) {
 	bucket = strings.TrimPrefix(w.must(t, "buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole, "-o", "name"), "bucket/")
 	export = strings.TrimPrefix(w.must(t, "exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", bucket, "-o", "name"), "export/")
 	return bucket, export
 }
 
-// isCreate says whether a command creates something: then there is an outcome that may not
-// be known.
+// isCreate reports whether a command creates something, so that its outcome may be unknown.
 func isCreate(command []string) bool { return command[1] == "create" }
 
-// Each command ends with the exit status of each kind of error, says so on standard error
-// alone, and of what it says the first line is the error.
+// Each command has an exit status for each kind of error. It writes only to standard error; the
+// first line is the error.
 func TestErrors(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed.Close() // nobody listens there
+	closed.Close() // nobody listens on its port
 	ways(t, sim.Config{}, func(t *testing.T, w *world) {
 		bucket, export := w.prepare(t)
 		for _, kind := range []struct {
@@ -68,7 +67,7 @@ func TestErrors(t *testing.T) {
 			{name: "invalid", key: w.owner, flags: []string{"--group", "production"}, want: always(exitInvalid)},
 			{name: "unauthorized", key: key{w.owner.public, "canary-private"}, want: always(exitUnauthorized)},
 			{name: "forbidden", key: w.reader, flags: []string{"--group", sim.EmptyGroupID}, want: always(exitForbidden)},
-			{name: "not found", key: w.owner, flags: []string{"--group", nobody}, want: always(exitNotFound)},
+			{name: "not found", key: w.owner, flags: []string{"--group", unknownID}, want: always(exitNotFound)},
 			{name: "rate limited", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultRateLimit, RetryAfter: 7}}, want: always(exitRateLimited)},
 			{name: "rate limited as 400", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultRateLimit400}}, want: always(exitRateLimited)},
 			{name: "nobody listens", key: w.owner, flags: []string{"--base-url", "http://" + closed.Addr().String()}, want: always(exitUnavailable)},
@@ -82,7 +81,7 @@ func TestErrors(t *testing.T) {
 				args := append(append([]string{}, command...), kind.flags...)
 				want := kind.want(command)
 				if command[1] == "watch" && (want == exitUnavailable || want == exitRateLimited) {
-					// A look that fails does not end it.
+					// A request that fails does not end watch.
 					args, want = append(args, "--timeout", "100ms"), exitNotFollowed
 				}
 				if kind.name == "truncated" && command[1] == "delete" {
@@ -109,63 +108,73 @@ func unknownIfCreate(command []string) int {
 	return exitUnavailable
 }
 
-// The kinds that belong to some of the commands alone, and what they say.
+// checkError runs the program and compares its exit status, and its standard error with a
+// regular expression.
+func (w *world) checkError(t *testing.T, key key, status int, text string, args ...string) {
+	t.Helper()
+	got := w.run(t, key, append(args, "--retries", "0")...)
+	// A gateway adds its request id.
+	stderr := regexp.MustCompile(` \(request [0-9A-Za-z-]+ of the gateway\)`).ReplaceAllString(got.Stderr, "")
+	if got.Status != status || !regexp.MustCompile("^"+text+"$").MatchString(stderr) || got.Stdout != "" {
+		t.Errorf("%q: exit status %d, want %d; stdout %q, stderr:\n%swant:\n%s", args, got.Status, status, got.Stdout, stderr, text)
+	}
+}
+
+// Some errors are particular to a few commands, and some have a hint.
 func TestErrorsInFull(t *testing.T) {
 	ways(t, sim.Config{}, func(t *testing.T, w *world) {
-		bucket, export := w.prepare(t)
-		create := func(args ...string) []string {
-			return append([]string{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", bucket}, args...)
-		}
-		check := func(key key, status int, text string, args ...string) {
-			t.Helper()
-			got := w.run(t, key, append(args, "--retries", "0")...)
-			// A gateway adds its request id.
-			stderr := regexp.MustCompile(` \(request [0-9A-Za-z-]+ of the gateway\)`).ReplaceAllString(got.Stderr, "")
-			if got.Status != status || !regexp.MustCompile("^"+text+"$").MatchString(stderr) || got.Stdout != "" {
-				t.Errorf("%q: exit status %d, want %d; stdout %q, stderr:\n%swant:\n%s", args, got.Status, status, got.Stdout, stderr, text)
-			}
-		}
-		check(w.owner, exitConflict,
+		bucket, _ := w.prepare(t)
+		w.checkError(t, w.owner, exitConflict,
 			`atlas-export: createBackupExport: 409 EXPORT_ALREADY_IN_PROGRESS: .*\n`+
-				`hint: find the export that is under way, and watch it: atlas-export exports list --cluster orders --snapshot `+sim.OrdersSnapshot+`\n`,
-			create()...)
-		check(w.owner, exitConflict,
+				`hint: find the export that is in progress, and watch it: atlas-export exports list --cluster orders --snapshot `+sim.OrdersSnapshot+`\n`,
+			"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", bucket)
+		w.checkError(t, w.owner, exitConflict,
 			`atlas-export: deleteExportBucket: 400 EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE: .*\n`+
 				`hint: an export or the cluster's export policy uses the bucket; end that first\n`,
 			"buckets", "delete", bucket, "--yes")
-		check(w.owner, exitNotFound,
-			`atlas-export: getBackupExport: 404 .*\nhint: see what there is: atlas-export exports list --cluster orders\n`,
-			"exports", "get", nobody, "--cluster", "orders")
-		check(w.owner, exitNotFound,
-			`atlas-export: listBackupExports: 404 CLUSTER_NOT_FOUND: .*\nhint: atlas-export config show says which group and cluster are meant, if no flag does\n`,
+		w.checkError(t, w.owner, exitNotFound,
+			`atlas-export: getBackupExport: 404 .*\nhint: list what exists: atlas-export exports list --cluster orders\n`,
+			"exports", "get", unknownID, "--cluster", "orders")
+		w.checkError(t, w.owner, exitNotFound,
+			`atlas-export: listBackupExports: 404 CLUSTER_NOT_FOUND: .*\nhint: atlas-export config show says which group and cluster are used, if no flag does\n`,
 			"exports", "list", "--cluster", "none")
-		check(w.owner, exitNotFound,
+		w.checkError(t, w.owner, exitNotFound,
 			`atlas-export: createBackupExport: 404 SNAPSHOT_NOT_FOUND: .*\nhint: the snapshot must be one of the cluster's, and not yet deleted\n`,
-			"exports", "create", "--cluster", "orders", "--snapshot", nobody, "--bucket", bucket)
-		check(w.owner, exitInvalid, `atlas-export: createExportBucket: 400 CANNOT_ASSUME_ROLE: .*\n`,
+			"exports", "create", "--cluster", "orders", "--snapshot", unknownID, "--bucket", bucket)
+		w.checkError(t, w.owner, exitInvalid, `atlas-export: createExportBucket: 400 CANNOT_ASSUME_ROLE: .*\n`,
 			"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.UnassumableRole)
-		check(w.owner, exitUsage, `atlas-export: --base-url: the origin has more than a scheme, a host and a port\nhint: .*\n`,
+		w.checkError(t, w.owner, exitUsage, `atlas-export: --base-url: the origin has more than a scheme, a host and a port\nhint: .*\n`,
 			"buckets", "list", "--base-url", "http://example.com/api")
-		check(key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas wants one\nhint: atlas-export help settings says where it may be\n`,
+		w.checkError(t, key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas requires one\nhint: atlas-export help settings lists where it may be\n`,
 			"buckets", "list", "--base-url", "https://cloud.mongodb.com/")
-		check(w.reader, exitForbidden,
-			`atlas-export: deleteExportBucket: 40[13] USER_UNAUTHORIZED: .*\nhint: (Atlas wants the role Project Backup Manager for this|the gateway grants its callers what its configuration says; atlas-gateway explain shows why)\n`,
+		w.checkError(t, w.reader, exitForbidden,
+			`atlas-export: deleteExportBucket: 40[13] USER_UNAUTHORIZED: .*\nhint: (Atlas requires the role Project Backup Manager for this|the gateway's configuration does not grant this; atlas-gateway explain shows why)\n`,
 			"buckets", "delete", bucket, "--yes")
+	})
+}
 
+// These errors come from faults of Atlas.
+func TestErrorsOfFaults(t *testing.T) {
+	ways(t, sim.Config{}, func(t *testing.T, w *world) {
+		bucket, _ := w.prepare(t)
 		setFaults(t, w, sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 7})
-		check(w.owner, exitRateLimited, `atlas-export: listExportBuckets: 429 RATE_LIMITED_TOKEN_BUCKET: .*\nhint: try again in 7s\n`, "buckets", "list")
+		w.checkError(t, w.owner, exitRateLimited, `atlas-export: listExportBuckets: 429 RATE_LIMITED_TOKEN_BUCKET: .*\nhint: try again in 7s\n`, "buckets", "list")
 		setFaults(t, w, sim.Fault{Kind: sim.FaultUnavailableAfter, Operation: "createBackupExport"})
-		check(w.owner, exitUnknown,
+		w.checkError(t, w.owner, exitUnknown,
 			`atlas-export: createBackupExport: 50[23] .*it may have been carried out all the same.*\n`+
 				`hint: look before you repeat it: atlas-export exports list --cluster orders --snapshot `+sim.OrdersSnapshot2+`\n`,
 			"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot2, "--bucket", bucket, "--wait")
 		setFaults(t, w, sim.Fault{Kind: sim.FaultResetAfter, Operation: "createExportBucket"})
-		check(w.owner, exitUnknown,
+		w.checkError(t, w.owner, exitUnknown,
 			`atlas-export: createExportBucket: .*it may have been carried out all the same.*\nhint: look before you repeat it: atlas-export buckets list\n`,
 			"buckets", "create", "gcp", "--name", "acme-archive", "--role", sim.AWSRole)
-		setFaults(t, w)
+	})
+}
 
-		// What is created stays created, though it can't be followed.
+// An export that can't be followed is still created. One that was cancelled is no success.
+func TestErrorsOfWatch(t *testing.T) {
+	ways(t, sim.Config{}, func(t *testing.T, w *world) {
+		bucket, export := w.prepare(t)
 		if err := w.atlas.SetSettings(sim.Settings{Removed: map[string][]string{"getBackupExport": {"2023-01-01"}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -176,8 +185,7 @@ func TestErrorsInFull(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 
-		// Nor does anything else that is not listed look like success.
-		check(w.owner, exitFailed, `atlas-export: getBackupExport: 410 VERSION_GONE: .*\n`, "exports", "get", export, "--cluster", "orders")
+		w.checkError(t, w.owner, exitFailed, `atlas-export: getBackupExport: 410 VERSION_GONE: .*\n`, "exports", "get", export, "--cluster", "orders")
 
 		if err := w.atlas.EndJob(export, sim.Outcome{State: "Cancelled"}); err != nil {
 			t.Fatal(err)
@@ -186,7 +194,7 @@ func TestErrorsInFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		got = w.run(t, w.owner, "exports", "watch", export, "--cluster", "orders")
-		want := ran{exitCancelled, "export/" + export + "\nCancelled  0/42 collections  0s\n", "atlas-export: export " + export + " is Cancelled\nhint: create another export of the snapshot\n"}
+		want := result{exitCancelled, "export/" + export + "\nCancelled  0/42 collections  0s\n", "atlas-export: export " + export + " is Cancelled\nhint: create another export of the snapshot\n"}
 		got.Stdout = anySpan.ReplaceAllString(got.Stdout, "0s")
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)
@@ -194,15 +202,15 @@ func TestErrorsInFull(t *testing.T) {
 	})
 }
 
-// A dry run asks the gateway's own check, which bounds what the client does not.
+// A dry run makes the check of the gateway, which has bounds that the client does not have.
 func TestDryRunAsksTheContract(t *testing.T) {
 	w := direct(t, sim.Config{})
-	args := []string{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", nobody, "--dry-run"}
+	args := []string{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", unknownID, "--dry-run"}
 	for i := range 4000 {
 		args = append(args, "--custom-data", strconv.Itoa(i)+"=")
 	}
 	got := w.run(t, w.owner, args...)
-	want := ran{Status: exitInvalid, Stderr: "atlas-export: createBackupExport: the request breaks the contract\n  body: is not valid JSON at line 1, column 99999: holds more than 10000 values\n"}
+	want := result{Status: exitInvalid, Stderr: "atlas-export: createBackupExport: the request breaks the contract\n  body: is not valid JSON at line 1, column 99999: holds more than 10000 values\n"}
 	got.Stderr = regexp.MustCompile(`column [0-9]+`).ReplaceAllString(got.Stderr, "column 99999")
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -216,7 +224,7 @@ func setFaults(t testing.TB, w *world, faults ...sim.Fault) {
 	}
 }
 
-// Some answers have a hint of their own, and whoever could be misled by one has none.
+// Some answers have a hint of their own. Where a hint could mislead, there is none.
 func TestHints(t *testing.T) {
 	w := direct(t, sim.Config{})
 	for _, test := range []struct {
@@ -225,15 +233,15 @@ func TestHints(t *testing.T) {
 		status            int
 		hint              string
 	}{
-		{403, "IP_ADDRESS_NOT_ON_WHITELIST", "", exitForbidden, "hint: Atlas wants the address of this machine on the access list of the key\n"},
-		{403, "USER_UNAUTHORIZED", "", exitForbidden, "hint: Atlas wants the role Project Read Only for this\n"},
-		{403, "USER_UNAUTHORIZED", "forbidden", exitForbidden, "hint: the gateway grants its callers what its configuration says; atlas-gateway explain shows why\n"},
+		{403, "IP_ADDRESS_NOT_ON_WHITELIST", "", exitForbidden, "hint: Atlas requires the address of this machine on the access list of the key\n"},
+		{403, "USER_UNAUTHORIZED", "", exitForbidden, "hint: Atlas requires the role Project Read Only for this\n"},
+		{403, "USER_UNAUTHORIZED", "forbidden", exitForbidden, "hint: the gateway's configuration does not grant this; atlas-gateway explain shows why\n"},
 		{403, "USER_UNAUTHORIZED", "foreign_site", exitForbidden, ""},
 		{400, "INVALID_ATTRIBUTE", "", exitInvalid, ""},
-		{404, "GROUP_NOT_FOUND", "", exitNotFound, "hint: atlas-export config show says which group and cluster are meant, if no flag does\n"},
+		{404, "GROUP_NOT_FOUND", "", exitNotFound, "hint: atlas-export config show says which group and cluster are used, if no flag does\n"},
 		{500, "UNEXPECTED_ERROR", "", exitUnavailable, "hint: atlas-export config show says what base_url is\n"},
-		{502, "UNEXPECTED_ERROR", "upstream_credential", exitUnavailable, "hint: the gateway answers, and what it gets from Atlas is no answer; its log has the request\n"},
-		{502, "UNEXPECTED_ERROR", "no_credential", exitUnavailable, "hint: the gateway answers, and what it gets from Atlas is no answer; its log has the request\n"},
+		{502, "UNEXPECTED_ERROR", "upstream_credential", exitUnavailable, "hint: the gateway answers, but gets no usable answer from Atlas; its log has the request\n"},
+		{502, "UNEXPECTED_ERROR", "no_credential", exitUnavailable, "hint: the gateway answers, but gets no usable answer from Atlas; its log has the request\n"},
 		{503, "SERVICE_UNAVAILABLE", "overloaded", exitUnavailable, "hint: atlas-export config show says what base_url is\n"},
 		{410, "VERSION_GONE", "", exitFailed, ""},
 	} {
@@ -255,12 +263,12 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// What may be sent again is, as often as the setting says.
+// The setting retries says how often a request is sent again.
 func TestRetries(t *testing.T) {
 	w := direct(t, sim.Config{})
 	for _, test := range []struct {
 		flags  []string
-		fails  int // how often Atlas does
+		fails  int // how often Atlas fails
 		status int
 		struck int
 	}{
@@ -277,7 +285,7 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// What can't be written is an error: a full disk must not look like an empty list.
+// Output that can't be written is an error: a full disk must not look like an empty list.
 func TestUnwritableOutput(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -289,14 +297,14 @@ func TestUnwritableOutput(t *testing.T) {
 	for _, format := range formats {
 		var stderr strings.Builder
 		status := run(t.Context(), []string{"buckets", "get", bucket, "-o", format}, w.environ(w.owner), nil, full, &stderr)
-		if status != exitFailed || !strings.Contains(stderr.String(), "it was done, but not all of the output could be written: ") {
+		if status != exitFailed || !strings.Contains(stderr.String(), "the command did what it was asked to do, but could not write all of its output: ") {
 			t.Errorf("%s: exit status %d: %s", format, status, &stderr)
 		}
 	}
 }
 
-// Nothing that Atlas, or whoever answers in its place, says can move the cursor of a terminal
-// or change its colours.
+// No text of Atlas, or of a server in its place, can move the cursor of a terminal or change its
+// colours.
 func TestHostileText(t *testing.T) {
 	w := direct(t, sim.Config{})
 	bucket, _ := w.prepare(t)
@@ -325,16 +333,16 @@ func TestHostileText(t *testing.T) {
 	w.url = server.URL
 	w.checkText(t, "buckets", "list")
 
-	list := strings.ReplaceAll(`{"results":[{"id":T,"state":"Queued"},{"id":"_activeHelp_ x","state":"Queued"},{"id":"`+nobody+`","state":T}],"links":[]}`, "T", string(text))
+	list := strings.ReplaceAll(`{"results":[{"id":T,"state":"Queued"},{"id":"_activeHelp_ x","state":"Queued"},{"id":"`+unknownID+`","state":T}],"links":[]}`, "T", string(text))
 	jobs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, list) }))
 	defer jobs.Close()
 	w.url = jobs.URL
-	if got := w.run(t, w.owner, "__complete", "exports", "get", "--cluster", "orders", ""); strings.Count(got.Stdout, "\n") != 2 || strings.ContainsAny(got.Stdout, "\x1b\r\u202e") || !strings.HasPrefix(got.Stdout, nobody+"\t") {
-		t.Errorf("completions: %+v", got) // one, and the directive
+	if got := w.run(t, w.owner, "__complete", "exports", "get", "--cluster", "orders", ""); strings.Count(got.Stdout, "\n") != 2 || strings.ContainsAny(got.Stdout, "\x1b\r\u202e") || !strings.HasPrefix(got.Stdout, unknownID+"\t") {
+		t.Errorf("completions: %+v", got) // one completion, and the directive
 	}
 }
 
-// checkText runs the program and looks at each character that it writes.
+// checkText runs the program and checks each character that it writes.
 func (w *world) checkText(t *testing.T, args ...string) {
 	t.Helper()
 	got := w.run(t, w.owner, args...)

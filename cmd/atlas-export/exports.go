@@ -44,18 +44,16 @@ With --wait the command follows the export until it ends, as atlas-export export
 		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
   atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --custom-data reason=audit,by=me -o name`,
 		Args: arguments(),
-		RunE: func(c *cobra.Command, _ []string) error {
+		PreRunE: func(c *cobra.Command, _ []string) error {
 			if err := cmp.Or(require(c, "snapshot", "bucket"), watch.check(c)); err != nil {
 				return err
 			}
 			if !wait && (c.Flags().Changed("timeout") || c.Flags().Changed("interval")) {
 				return usageError(c, "--timeout and --interval are for --wait")
 			}
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
+			return nil
+		},
+		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) (err error) {
 			r := client.ExportRequest{SnapshotID: trimKind(snapshot, "snapshot"), CustomData: custom}
 			if r.ExportBucketID, err = s.bucketID(c, bucket); err != nil {
 				return err
@@ -63,26 +61,26 @@ With --wait the command follows the export until it ends, as atlas-export export
 			job, err := s.CreateExport(c.Context(), s.group, s.cluster, r)
 			switch {
 			case err != nil:
-				return a.shown(s, err)
+				return a.dryRunOr(s, err)
 			case wait:
 				return a.watch(c, s, job.ID, watch, job)
 			default:
 				return a.printExport(s.format, job)
 			}
-		},
+		}),
 	}
 	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot")
-	c.Flags().StringVar(&bucket, "bucket", "", "`name` of the bucket, if one bucket alone has it, or its id")
+	c.Flags().StringVar(&bucket, "bucket", "", "`name` of the bucket, if only one bucket has it, or its id")
 	c.Flags().Var(&custom, "custom-data", "`key=value` pairs for the file .complete beside the export, separated by commas; may be repeated")
 	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
-	c.Flags().Bool("dry-run", false, "check the request against the contract and print it; send nothing, so that the bucket must be an id")
+	c.Flags().Bool("dry-run", false, dryRunUsage+"; the bucket must be an id")
 	watch.define(c)
 	must(c.RegisterFlagCompletionFunc("bucket", a.complete(bucketNames)))
 	return c
 }
 
-// customData is a flag of pairs, in the order in which they are given. A text with one = is one
-// pair, so that its value may hold commas; others are split as CSV (RFC 4180).
+// customData is a flag of pairs, in the order in which they are given. A value with exactly one
+// = is one pair, which may have commas in it. Other values are split as CSV (RFC 4180).
 type customData []client.CustomData
 
 func (d *customData) Set(text string) error {
@@ -118,19 +116,17 @@ func (a *app) exportsList() *cobra.Command {
 		Example: `  atlas-export exports list --cluster orders
   atlas-export exports list --cluster orders --snapshot 6a01e0b45be2d84417c09f10 -o json`,
 		Args: arguments(),
-		RunE: func(c *cobra.Command, _ []string) error {
-			snapshot := trimKind(snapshot, "snapshot")
+		PreRunE: func(c *cobra.Command, _ []string) error {
+			snapshot = trimKind(snapshot, "snapshot")
 			if c.Flags().Changed("snapshot") && !objectID(snapshot) {
 				return usageError(c, "--snapshot: %q is not the id of a snapshot, 24 hexadecimal digits in lower case", snapshot)
 			}
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
+			return nil
+		},
+		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
 			list := client.Page[client.ExportJob]{Results: []client.ExportJob{}}
 			names, rows := []string{}, [][]string{{"ID", "STATE", "COLLECTIONS", "SNAPSHOT", "CREATED", "ELAPSED"}}
-			for job, err := range s.ListExports(c.Context(), s.group, s.cluster, wholePages) {
+			for job, err := range s.ListExports(c.Context(), s.group, s.cluster, largestPages) {
 				if err != nil {
 					return err
 				}
@@ -139,7 +135,7 @@ func (a *app) exportsList() *cobra.Command {
 				}
 				list.Results = append(list.Results, *job)
 				names = append(names, "export/"+job.ID)
-				rows = append(rows, []string{job.ID, string(job.State), collections(job), job.SnapshotID, moment(job.CreatedAt), span(a.elapsed(job))})
+				rows = append(rows, []string{job.ID, string(job.State), collections(job), job.SnapshotID, formatTime(job.CreatedAt), formatDuration(a.elapsed(job))})
 			}
 			list.TotalCount = len(list.Results)
 			if len(rows) == 1 && s.format == "table" {
@@ -151,14 +147,14 @@ func (a *app) exportsList() *cobra.Command {
 				return nil
 			}
 			return a.print(s.format, list, names, rows)
-		},
+		}),
 	}
-	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot whose exports to list alone")
+	c.Flags().StringVar(&snapshot, "snapshot", "", "list only exports of the snapshot with this `id`")
 	return c
 }
 
-// wholePages are as large as they may be: each is a request.
-var wholePages = client.ListOptions{ItemsPerPage: 500}
+// largestPages make lists take as few requests as possible.
+var largestPages = client.ListOptions{ItemsPerPage: 500}
 
 func (a *app) exportsGet() *cobra.Command {
 	return &cobra.Command{
@@ -169,18 +165,13 @@ func (a *app) exportsGet() *cobra.Command {
   atlas-export exports get 6b022709d9f2a4b685bab126 --cluster orders -o json`,
 		Args:              arguments("EXPORT"),
 		ValidArgsFunction: a.complete(exportIDs),
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
+		RunE: a.withSession(func(c *cobra.Command, s *session, args []string) error {
 			job, err := s.GetExport(c.Context(), s.group, s.cluster, trimKind(args[0], "export"))
 			if err != nil {
 				return err
 			}
 			return a.printExport(s.format, job)
-		},
+		}),
 	}
 }
 
@@ -189,41 +180,37 @@ func (a *app) exportsWatch() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch EXPORT",
 		Short: "Follow an export until it ends",
-		Long: `Follow an export until it ends. On a terminal a line is redrawn: the state, and for a replica
-set how many collections are exported, how fast, and what is left at that rate; for a sharded
-cluster, of which Atlas counts none, the replica sets. Elsewhere there is a line for each
-change; with -o json that line is the export as JSON, with -o yaml a document.
+		Long: `Follow an export until it ends. On a terminal the command redraws a line with the state. For a
+replica set, the line also shows how many collections are exported, how fast, and how long the
+rest takes at that rate. For a sharded cluster, of which Atlas counts no collections, it shows
+the replica sets. Elsewhere the command prints a line for each change; with -o json the line is
+the export as JSON, with -o yaml it is a document.
 
-Looks that fail don't end the command if another may succeed. Ctrl-C ends it; the export goes on.`,
+A request that fails does not end the command if the next one may succeed. Ctrl-C ends the
+command; the export goes on.`,
 		Example: `  atlas-export exports watch 6b022709d9f2a4b685bab126 --cluster orders
   atlas-export exports watch export/6b022709d9f2a4b685bab126 --cluster orders --timeout 1h -o json`,
 		Args:              arguments("EXPORT"),
 		ValidArgsFunction: a.complete(exportIDs),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := watch.check(c); err != nil {
-				return err
-			}
-			s, err := a.connect(c)
-			if err != nil {
-				return err
-			}
-			defer s.CloseIdleConnections()
+		PreRunE:           func(c *cobra.Command, _ []string) error { return watch.check(c) },
+		RunE: a.withSession(func(c *cobra.Command, s *session, args []string) error {
 			return a.watch(c, s, trimKind(args[0], "export"), watch, nil)
-		},
+		}),
 	}
 	watch.define(c)
 	return c
 }
 
-// trimKind takes away what -o name puts before an id.
+// trimKind cuts off the prefix that -o name puts before an id.
 func trimKind(argument, kind string) string { return strings.TrimPrefix(argument, kind+"/") }
 
+// exportIDs returns the ids of the cluster's exports with their states, for completions.
 func exportIDs(ctx context.Context, s *session) (ids []string, err error) {
-	for job, err := range s.ListExports(ctx, s.group, s.cluster, wholePages) {
+	for job, err := range s.ListExports(ctx, s.group, s.cluster, largestPages) {
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, job.ID+"\t"+string(job.State)+" "+moment(job.CreatedAt))
+		ids = append(ids, job.ID+"\t"+string(job.State)+" "+formatTime(job.CreatedAt))
 	}
 	return ids, nil
 }
@@ -238,9 +225,9 @@ func (a *app) printExport(format string, job *client.ExportJob) error {
 		{"SNAPSHOT", job.SnapshotID},
 		{"BUCKET", job.ExportBucketID},
 		{"PREFIX", job.Prefix},
-		{"CREATED", moment(job.CreatedAt)},
-		{"FINISHED", moment(job.FinishedAt)},
-		{"ELAPSED", span(a.elapsed(job))},
+		{"CREATED", formatTime(job.CreatedAt)},
+		{"FINISHED", formatTime(job.FinishedAt)},
+		{"ELAPSED", formatDuration(a.elapsed(job))},
 	}
 	for _, pair := range job.CustomData {
 		rows = append(rows, []string{"CUSTOM DATA", pair.Key + "=" + pair.Value})
@@ -249,22 +236,20 @@ func (a *app) printExport(format string, job *client.ExportJob) error {
 	return a.print(format, job, []string{"export/" + job.ID}, rows)
 }
 
-// reason says why a job failed, as far as Atlas does.
+// reason returns why a job failed, or "" if Atlas does not say so.
 func reason(job *client.ExportJob) string {
 	if job.StateReason == nil {
 		return ""
 	}
-	return strings.TrimSpace(job.StateReason.Message + " " + bracket(job.StateReason.ErrorCode))
-}
-
-func bracket(s string) string {
-	if s == "" {
-		return ""
+	code := job.StateReason.ErrorCode
+	if code != "" {
+		code = "(" + code + ")"
 	}
-	return "(" + s + ")"
+	return strings.TrimSpace(job.StateReason.Message + " " + code)
 }
 
-// collections says how many are exported; empty where Atlas has counted none.
+// collections returns how many collections are exported, of how many. It is empty if Atlas
+// counts none.
 func collections(job *client.ExportJob) string {
 	if job.Status == nil || job.Status.TotalCollections == 0 {
 		return ""
@@ -280,8 +265,8 @@ func replicaSets(job *client.ExportJob) []string {
 	return names
 }
 
-// elapsed is how long a job took, or has taken so far. The beginning is of Atlas's clock and
-// now of this machine's: they may differ.
+// elapsed is how long a job took, or has taken so far. It starts by Atlas's clock and ends by
+// this machine's, which may be earlier.
 func (a *app) elapsed(job *client.ExportJob) time.Duration {
 	switch {
 	case job.CreatedAt.IsZero():

@@ -8,15 +8,15 @@
 //	atlas-export completion bash|zsh|fish|powershell
 //	atlas-export version
 //
-// A setting comes from its flag, else from the environment, else from a profile, else it
-// has its default; atlas-export help settings lists them, and atlas-export config show says
-// which value comes from where. A secret comes from a file, the environment or a prompt, and
-// is never an argument.
+// A setting comes from its flag, or else from the environment, or else from a profile, or else
+// it has its default. atlas-export help settings lists all settings, and atlas-export config
+// show says where each value comes from. A secret comes from a file, the environment or a
+// prompt, and is never an argument.
 //
-// What was asked for goes to standard output, as a table or with -o as JSON, YAML or names;
-// everything else goes to standard error. An error is a line that says what and where, a line
-// for each place where a request breaks the contract, and often one with a hint. The exit
-// status tells the kinds of errors apart; atlas-export help exit-status lists them.
+// Results go to standard output, as a table or with -o as JSON, YAML or names. Everything else
+// goes to standard error. An error is a line that says what is wrong and where, then a line for
+// each place where a request breaks the contract, and often a line with a hint. The exit status
+// tells the kinds of errors apart; atlas-export help exit-status lists them.
 package main
 
 import (
@@ -29,10 +29,11 @@ import (
 )
 
 func main() {
-	// Go ends a program with 2 on SIGQUIT, which here says that nothing was created.
+	// By default SIGQUIT ends a Go program with the status 2, which would say that nothing was
+	// created.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	context.AfterFunc(ctx, func() {
-		stop() // so that a second signal kills
+		stop() // a second signal kills the program
 		signal.Ignore(syscall.SIGQUIT)
 	})
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))

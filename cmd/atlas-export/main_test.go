@@ -25,7 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// The test binary is the program when it is run under its name, or by a test that sets the
+// The test binary is the program if it runs under the name of the program, or if a test sets the
 // variable.
 func TestMain(m *testing.M) {
 	if os.Getenv("RUN_ATLAS_EXPORT") != "" {
@@ -34,20 +34,19 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"atlas-export": main})
 }
 
-// nobody is an id that nothing has.
-const nobody = "64f0c1a2b3d4e5f60718ffff"
+// unknownID is an id that nothing has.
+const unknownID = "64f0c1a2b3d4e5f60718ffff"
 
-// world is a simulated Atlas, and the way that the program takes to it: direct, or through a
-// gateway.
+// world is a simulated Atlas, which the program calls directly or through a gateway.
 type world struct {
 	atlas         *sim.Server
 	url           string
-	owner, reader key // of Atlas or of the gateway; the reader may read sim.GroupID alone
+	owner, reader key // of Atlas or of the gateway; the reader may only read, and only sim.GroupID
 }
 
 type key struct{ public, private string }
 
-// ways runs a test against a simulated Atlas, and against a gateway in front of one.
+// ways runs a test against a simulated Atlas and against a gateway in front of one.
 func ways(t *testing.T, config sim.Config, test func(t *testing.T, w *world)) {
 	t.Run("atlas", func(t *testing.T) { test(t, direct(t, config)) })
 	t.Run("gateway", func(t *testing.T) { test(t, throughGateway(t, config)) })
@@ -124,7 +123,7 @@ func writeFile(t testing.TB, name, content string) {
 	}
 }
 
-// environ is an environment in which the program calls the world with a key.
+// environ returns an environment in which the program calls Atlas with a key.
 func (w *world) environ(k key) []string {
 	return []string{
 		"ATLAS_EXPORT_CONFIG=" + os.DevNull,
@@ -135,24 +134,25 @@ func (w *world) environ(k key) []string {
 	}
 }
 
-// ran is what a run of the program came to.
-type ran struct {
+// result is the result of a run of the program.
+type result struct {
 	Status         int
 	Stdout, Stderr string
 }
 
-// run runs the program with a key, which none of its output may hold.
-func (w *world) run(t testing.TB, k key, args ...string) ran {
+// run runs the program with a key. The private key must not be in the output.
+func (w *world) run(t testing.TB, k key, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), args, w.environ(k), strings.NewReader(""), &stdout, &stderr)
 	if k.private != "" && strings.Contains(stdout.String()+stderr.String(), k.private) {
 		t.Errorf("%q: the private key is in the output", args)
 	}
-	return ran{status, stdout.String(), stderr.String()}
+	return result{status, stdout.String(), stderr.String()}
 }
 
-// must runs the program as the owner, which must succeed, and returns what it printed.
+// must runs the program as the owner and returns its output. It fails the test if the program
+// fails.
 func (w *world) must(t testing.TB, args ...string) string {
 	t.Helper()
 	r := w.run(t, w.owner, args...)
@@ -165,12 +165,13 @@ func (w *world) must(t testing.TB, args ...string) string {
 // Each script runs against the simulated Atlas and against a gateway.
 //
 //	exits STATUS PROGRAM ARGUMENT...    runs a program that must end with the status
-//	capture NAME                        sets a variable to what the last program printed
-//	faults [OPERATION:]KIND...          what Atlas gets wrong from now on
-//	prints FILE                         the last program printed this, but for new ids, times and durations
-//	atlas-received OPERATION COUNT      how many signed requests of the operation there were
-//	terminal STATUS PROGRAM ARGUMENT... as exits, on a terminal of 80 columns: what it shows in the end goes to
-//	                                    the file screen, and each state of the line that was redrawn to frames
+//	capture NAME                        sets a variable to the output of the last program
+//	faults [OPERATION:]KIND...          sets the faults of Atlas
+//	prints FILE                         compares the output of the last program, except for new ids, times
+//	                                    and durations
+//	atlas-received OPERATION COUNT      compares how many signed requests of the operation there were
+//	terminal STATUS PROGRAM ARGUMENT... is exits on a terminal of 80 columns; the file screen has what it
+//	                                    shows in the end, frames has each state of the line that is redrawn
 func TestScripts(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, sim.Config) *world{"atlas": direct, "gateway": throughGateway} {
 		t.Run(name, func(t *testing.T) {
@@ -183,12 +184,12 @@ func TestScripts(t *testing.T) {
 					env.Values["test"], env.Values["world"] = tb, w
 					env.Vars = append(env.Vars, w.environ(w.owner)...)
 					for name, value := range map[string]string{
-						"GORACE":              "atexit_sleep_ms=0", // a second for each process
+						"GORACE":              "atexit_sleep_ms=0", // otherwise each process ends a second later
 						"HOME":                filepath.Join(env.WorkDir, "home"),
 						"ATLAS_EXPORT_CONFIG": "",
 						"URL":                 w.url,
 						"GROUP":               sim.GroupID,
-						"NOBODY":              nobody,
+						"UNKNOWN":             unknownID,
 						"PUBLIC":              w.owner.public,
 						"PRIVATE":             w.owner.private,
 						"READER":              w.reader.public,
@@ -242,14 +243,14 @@ var (
 	anyTime = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 	anySpan = regexp.MustCompile(`\b[0-9]+s\b`)
 	anyPort = regexp.MustCompile(`\b127\.0\.0\.1:\d+\b`)
-	anyTail = regexp.MustCompile(`/\d{10}\b`) // of a prefix: when the job was created
+	anyTail = regexp.MustCompile(`/\d{10}\b`) // the end of a prefix: when the job was created
 )
 
-// mask replaces what differs from run to run.
+// mask replaces what differs between runs.
 func mask(text string) string {
 	text = anyID.ReplaceAllStringFunc(text, func(id string) string {
 		switch id {
-		case sim.OrgID, sim.GroupID, sim.OrdersSnapshot, sim.OrdersSnapshot2, sim.FailingSnapshot, sim.EventsSnapshot, sim.AWSRole, sim.AzureRole, "65a9d2f4f20b4c7788990003", nobody:
+		case sim.OrgID, sim.GroupID, sim.OrdersSnapshot, sim.OrdersSnapshot2, sim.FailingSnapshot, sim.EventsSnapshot, sim.AWSRole, sim.AzureRole, "65a9d2f4f20b4c7788990003", unknownID:
 			return id
 		}
 		return "(id)"

@@ -18,7 +18,8 @@ import (
 // formats are the values of --output.
 var formats = []string{"table", "json", "yaml", "name"}
 
-// output remembers why writing failed: what can't be written must not look like success.
+// output remembers the first error of writing: a run whose output could not be written must not
+// look like a success.
 type output struct {
 	w   io.Writer
 	err error
@@ -32,7 +33,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// terminal returns w if it is a terminal, otherwise nil.
+// terminal returns w if it is a terminal, or else nil.
 func terminal(w any) *os.File {
 	if o, ok := w.(*output); ok {
 		w = o.w
@@ -43,8 +44,7 @@ func terminal(w any) *os.File {
 	return nil
 }
 
-// print writes a thing in one of the formats: as it is in Atlas's JSON, by its names, or as
-// the rows of a table.
+// print writes a thing in one of the formats: as Atlas's JSON or YAML, as names, or as a table.
 func (a *app) print(format string, thing any, names []string, rows [][]string) error {
 	switch format {
 	case "json":
@@ -73,11 +73,11 @@ func table(w io.Writer, rows [][]string) {
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
-	t.Flush() // its error is the output's
+	t.Flush() // output keeps an error
 }
 
-// encodeJSON writes JSON that is fit for a terminal: encoding/json escapes what is below a
-// space, and not what changes the direction of writing.
+// encodeJSON writes JSON that is safe on a terminal. It also escapes characters that
+// encoding/json does not, such as those that change the direction of writing.
 func encodeJSON(w io.Writer, thing any, indent string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -100,8 +100,8 @@ func encodeJSON(w io.Writer, thing any, indent string) error {
 	return err
 }
 
-// clean makes text of a server fit for a terminal: what would move the cursor or change
-// colours is written as an escape.
+// clean makes text of a server safe on a terminal: it escapes characters that would move the
+// cursor or change colours.
 func clean(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -114,16 +114,16 @@ func clean(s string) string {
 	return b.String()
 }
 
-// moment writes a time as Atlas does; none is empty.
-func moment(t time.Time) string {
+// formatTime writes a time as Atlas does. The zero time is empty.
+func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
 }
 
-// span writes a duration in at most two units: 12s, 2m03s, 1h04m.
-func span(d time.Duration) string {
+// formatDuration writes a duration in at most two units: 12s, 2m03s, 1h04m.
+func formatDuration(d time.Duration) string {
 	switch d = max(d, 0).Round(time.Second); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)

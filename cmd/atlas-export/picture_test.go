@@ -19,11 +19,11 @@ import (
 
 const picture = "../../docs/watch.svg"
 
-// The picture in the README is of a session as it is: of the program on a pseudo-terminal,
-// against a gateway and a simulated Atlas whose clock makes each frame what it is. make docs
-// draws it.
+// The picture shows a real session of the program on a pseudo-terminal, through a gateway and
+// against a simulated Atlas. The clock of the simulation makes each frame the same in each run.
+// make docs draws the picture.
 func TestPicture(t *testing.T) {
-	w := throughGateway(t, sim.Config{Now: func() time.Time { return started }})
+	w := throughGateway(t, sim.Config{Now: started})
 	w.must(t, "buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole)
 	const columns = 112
 	s := openTerminal(t, columns)
@@ -87,18 +87,18 @@ func frameAt(output, text string) string {
 	return ""
 }
 
-// The size of a character's place, in pixels.
+// The size of a character cell, in pixels.
 const (
 	characterWidth  = 7.8
 	characterHeight = 20
 )
 
-// draw makes a picture of a terminal: lines that stay, one that goes through its frames, and
-// one that comes with the last of them. Where nothing moves, it is the end.
+// draw draws a terminal: lines that stay, a line that goes through frames, and a last line that
+// appears with the last frame. Without animation, the picture shows the end.
 func draw(columns int, lines, frames []string, last string) string {
 	const (
 		margin = 14
-		still  = 2 // the last frame is shown so many times as long
+		still  = 2 // how many times as long the last frame is shown
 	)
 	var b strings.Builder
 	width, height := float64(columns)*characterWidth+2*margin, (len(lines)+2)*characterHeight+2*margin
@@ -145,8 +145,8 @@ func draw(columns int, lines, frames []string, last string) string {
 	return b.String()
 }
 
-// drawLine draws the runs of one colour, each in its place whatever the font. Bars are
-// rectangles: fonts differ most in those.
+// drawLine draws each run of one colour at a fixed place, whatever the font. It draws bars as
+// rectangles, since fonts differ most in them.
 func drawLine(b *strings.Builder, margin, y int, line string) {
 	column, class := 0, ""
 	for line != "" {
@@ -163,7 +163,7 @@ func drawLine(b *strings.Builder, margin, y int, line string) {
 		}
 		line = line[len(run):]
 		n := utf8.RuneCountInString(run)
-		words := strings.TrimLeft(run, " ") // what is in front of them is not drawn by all
+		words := strings.TrimLeft(run, " ") // not all viewers draw spaces in front of them
 		indent := n - utf8.RuneCountInString(words)
 		x, width := float64(margin)+float64(column+indent)*characterWidth, float64(n-indent)*characterWidth
 		column += n
@@ -181,7 +181,7 @@ func drawLine(b *strings.Builder, margin, y int, line string) {
 	}
 }
 
-// frameText is a frame without colours and bar.
+// frameText returns a frame without colours and bar.
 func frameText(frame string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if r == '█' || r == '░' {
@@ -193,6 +193,6 @@ func frameText(frame string) string {
 
 func escapeXML(text string) string {
 	var b strings.Builder
-	xml.EscapeText(&b, []byte(text)) // a builder takes everything
+	xml.EscapeText(&b, []byte(text)) // writing to a builder never fails
 	return b.String()
 }

@@ -21,19 +21,19 @@ import (
 
 // profiles is the content of the configuration file.
 type profiles struct {
-	// Current is the profile that is used where none is named; empty means "default".
+	// Current is the profile to use if nothing else names one; empty means "default".
 	Current string `yaml:"current,omitempty"`
-	// Profiles give settings by their keys.
+	// Profiles are the settings of each profile by their keys.
 	Profiles map[string]map[string]string `yaml:"profiles,omitempty"`
 }
 
-// profile is the one that a run uses.
+// profile is the profile that a run uses.
 type profile struct {
-	file     string // of the configuration
+	file     string // the configuration file
 	name     string
-	from     string // what named it
+	from     string // what names it
 	values   map[string]string
-	document *strictyaml.Document // nil without a file
+	document *strictyaml.Document // nil if there is no file
 }
 
 // errorf returns an error about a setting of the profile, with file and line.
@@ -41,23 +41,23 @@ func (p *profile) errorf(key, format string, args ...any) error {
 	return p.document.Errorf("profiles."+p.name+"."+key, format, args...)
 }
 
-// configFile is where profiles are kept, after the XDG Base Directory Specification.
+// configFile is the file that keeps the profiles, by the XDG Base Directory Specification.
 func (a *app) configFile() (string, error) {
 	if file := lookup(a.env, "ATLAS_EXPORT_CONFIG"); file != "" {
 		return file, nil
 	}
 	directory := lookup(a.env, "XDG_CONFIG_HOME")
-	if !filepath.IsAbs(directory) { // one that is relative counts as not set
+	if !filepath.IsAbs(directory) { // a relative one counts as not set
 		home := lookup(a.env, "HOME")
 		if home == "" {
-			return "", errors.New("neither ATLAS_EXPORT_CONFIG nor XDG_CONFIG_HOME nor HOME says where profiles are kept")
+			return "", errors.New("none of ATLAS_EXPORT_CONFIG, XDG_CONFIG_HOME and HOME says where profiles are kept")
 		}
 		directory = filepath.Join(home, ".config")
 	}
 	return filepath.Join(directory, "atlas-export", "config.yaml"), nil
 }
 
-// readProfiles reads the configuration file. That there is none is no error.
+// readProfiles reads the configuration file. A file that does not exist is no error.
 func readProfiles(file string) (p profiles, text []byte, document *strictyaml.Document, err error) {
 	text, err = smallfile.Read(file, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +96,7 @@ func keys() []string {
 
 var (
 	profileName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	errProfileName = errors.New("a profile's name is of up to 64 letters, digits, hyphens and underscores")
+	errProfileName = errors.New("a profile's name has up to 64 letters, digits, hyphens and underscores")
 )
 
 const defaultProfile = "default"
@@ -108,25 +108,25 @@ func (a *app) loadProfile(c *cobra.Command) (*profile, error) {
 		if p := a.choose(c, profiles{}, ""); p.name != defaultProfile {
 			return nil, err
 		}
-		return &profile{name: defaultProfile}, nil // flags and environment may do
+		return &profile{name: defaultProfile}, nil // flags and environment may be enough
 	}
 	all, _, document, err := readProfiles(file)
 	if err != nil {
 		return nil, err
 	}
 	if document == nil && lookup(a.env, "ATLAS_EXPORT_CONFIG") != "" {
-		return nil, fmt.Errorf("%s, which ATLAS_EXPORT_CONFIG names, is not there; atlas-export config set makes it", file)
+		return nil, fmt.Errorf("%s, which ATLAS_EXPORT_CONFIG names, does not exist; atlas-export config set creates it", file)
 	}
 	p := a.choose(c, all, file)
 	p.values, p.document = all.Profiles[p.name], document
 	if p.values == nil && p.name != defaultProfile {
-		return nil, fmt.Errorf("%s: there is no profile %q, which is from %s%s", file, p.name, p.from,
+		return nil, fmt.Errorf("%s: there is no profile %q, which comes from %s%s", file, p.name, p.from,
 			nearest.Hint(p.name, slices.Sorted(maps.Keys(all.Profiles))))
 	}
 	return p, nil
 }
 
-// choose finds which profile to use.
+// choose returns the profile to use, without its values.
 func (a *app) choose(c *cobra.Command, all profiles, file string) *profile {
 	p := &profile{file: file, name: defaultProfile, from: "default"}
 	variable := lookup(a.env, "ATLAS_EXPORT_PROFILE")
@@ -141,8 +141,7 @@ func (a *app) choose(c *cobra.Command, all profiles, file string) *profile {
 	return p
 }
 
-// writeProfiles replaces the configuration file, whose comments stay. Nobody else may read
-// it, and a crash leaves the old one or the new one.
+// writeProfiles replaces the configuration file and keeps its comments.
 func writeProfiles(file string, p profiles, before []byte) error {
 	comments := yaml.CommentMap{}
 	if len(bytes.TrimSpace(before)) > 0 {
@@ -157,7 +156,7 @@ func writeProfiles(file string, p profiles, before []byte) error {
 	return writePrivate(file, text)
 }
 
-// writePrivate replaces a file by one that its owner alone reads.
+// writePrivate replaces a file atomically by one that only its owner can read.
 func writePrivate(file string, content []byte) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target // a link stays a link

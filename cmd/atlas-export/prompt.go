@@ -15,7 +15,7 @@ import (
 var errNoTerminal = errors.New("there is no terminal to ask on")
 
 // askSecret asks for a secret on the terminal, which does not show it. The error is
-// errNoTerminal where standard input is none.
+// errNoTerminal if standard input is no terminal.
 func (a *app) askSecret(ctx context.Context, what string) (string, error) {
 	return a.ask(ctx, what+": ", func(file *os.File) (string, error) {
 		secret, err := term.ReadPassword(int(file.Fd()))
@@ -27,13 +27,13 @@ func (a *app) askSecret(ctx context.Context, what string) (string, error) {
 	})
 }
 
-// confirm asks a question that yes or y answers with yes. The error is errNoTerminal where
+// confirm asks a question. Only the answers yes and y mean yes. The error is errNoTerminal if
 // standard input is no terminal.
 func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 	answer, err := a.ask(ctx, question+" [y/N] ", func(file *os.File) (string, error) {
 		line, err := bufio.NewReader(file).ReadString('\n')
 		if err == io.EOF {
-			err = nil // Ctrl-D is no
+			err = nil // Ctrl-D means no
 		}
 		return line, err
 	})
@@ -44,7 +44,8 @@ func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 	return false, err
 }
 
-// ask lets an interrupt end the wait for an answer, and leaves the terminal as it was.
+// ask prints a prompt and reads the answer. An interrupt ends the wait for it; the terminal is
+// then as it was before.
 func (a *app) ask(ctx context.Context, prompt string, read func(*os.File) (string, error)) (string, error) {
 	file := terminal(a.stdin)
 	if file == nil {

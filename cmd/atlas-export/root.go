@@ -32,7 +32,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(slices.Clip(append([]string{}, args...))) // nil would mean those of the process
 	command, err := root.ExecuteContextC(ctx)
 	if unwritten := a.stdout.err; unwritten != nil && (err == nil || errors.Is(err, unwritten)) {
-		err = fmt.Errorf("it was done, but not all of the output could be written: %w", unwritten)
+		err = fmt.Errorf("the command did what it was asked to do, but could not write all of its output: %w", unwritten)
 	}
 	if err == nil {
 		return exitOK
@@ -55,7 +55,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.PersistentFlags().StringP("profile", "P", "", "`name` of the profile that gives what flags and environment don't (default: the current one)")
+	root.PersistentFlags().StringP("profile", "P", "", "`name` of the profile for settings that flags and environment don't have (default: the current one)")
 	for _, s := range settings {
 		if s.key != "cluster" {
 			s.define(root.PersistentFlags())
@@ -80,8 +80,8 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// group makes a command that only holds others refuse to run, and to take arguments. Cobra
-// would print the help and end in success, also for a command that is misspelt.
+// group makes a command that only holds other commands an error when it is called itself.
+// Cobra would print the help and report success, also for a misspelt command.
 func group(c *cobra.Command) *cobra.Command {
 	c.Args = cobra.ArbitraryArgs
 	c.DisableFlagsInUseLine = true
@@ -100,7 +100,7 @@ func group(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// helpCommand is cobra's, but that a topic which isn't there is an error.
+// helpCommand is Cobra's, except that an unknown topic is an error.
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -127,7 +127,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// arguments is how many arguments a command takes, with their names for the error.
+// arguments checks how many arguments a command has. The names are for the error.
 func arguments(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
@@ -140,7 +140,7 @@ func arguments(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// flagNames are what the Atlas CLI calls flags that are called otherwise here.
+// flagNames are the names that the Atlas CLI has for flags of other names here.
 var flagNames = map[string]string{
 	"projectId":   "group",
 	"clusterName": "cluster",
@@ -157,7 +157,8 @@ func flagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	return pflag.NormalizedName(cmp.Or(flagNames[name], name))
 }
 
-// flagError words a flag that can't be read, and which one was meant where it is misspelt.
+// flagError words the error about a flag. If the flag is misspelt, it names the one that was
+// probably meant.
 func flagError(c *cobra.Command, err error) error {
 	hint := ""
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
@@ -170,8 +171,8 @@ func flagError(c *cobra.Command, err error) error {
 	return usageError(c, "%w%s", err, hint)
 }
 
-// require demands flags that have no default. Cobra's own check comes before a group of
-// commands had its say, and its error isn't worded like the others.
+// require refuses a command line without the named flags. It replaces Cobra's own check, which
+// comes before group reports an unknown command, and words its error in another way.
 func require(c *cobra.Command, names ...string) error {
 	for _, name := range names {
 		if !c.Flags().Changed(name) {
@@ -193,7 +194,7 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// must panics where the commands don't fit together, which every test would find.
+// must panics on an error in how the commands are put together. Every test would find it.
 func must(err error) {
 	if err != nil {
 		panic(err)

@@ -21,7 +21,7 @@ type screen struct {
 	utf8   bool
 }
 
-// newScreen returns nil if w is not a terminal, or one that can't redraw a line.
+// newScreen returns nil if w is no terminal, or a terminal that can't redraw a line.
 func newScreen(w *output, env []string) *screen {
 	file := terminal(w)
 	if file == nil || lookup(env, "TERM") == "dumb" {
@@ -37,8 +37,8 @@ func newScreen(w *output, env []string) *screen {
 	return s
 }
 
-// columns is how wide a line may be now. It leaves the last column empty: terminals differ
-// in where the cursor is after it.
+// columns is how wide a line may be now. The last column stays empty: terminals differ in where
+// the cursor goes after it.
 func (s *screen) columns() int {
 	columns, _, err := term.GetSize(int(s.file.Fd()))
 	if err != nil || columns <= 0 {
@@ -55,7 +55,7 @@ const (
 	longestBar  = 30
 )
 
-// draw redraws the line in as many columns as there are: the less room, the less of it.
+// draw redraws the line. It leaves parts out if there are not enough columns for all.
 func (s *screen) draw(job *client.ExportJob, elapsed time.Duration, rate, left string) {
 	columns := s.columns()
 	text, bar := line(job, elapsed, rate, left), 0
@@ -84,13 +84,13 @@ func (s *screen) draw(job *client.ExportJob, elapsed time.Duration, rate, left s
 	fmt.Fprintf(s.w, "\r%s\x1b[K", out)
 }
 
-// line words what is known of an export: first its state, parts two spaces apart.
+// line returns what is known of an export: the state, then other parts, two spaces apart.
 func line(job *client.ExportJob, elapsed time.Duration, rate, left string) string {
 	parts := []string{clean(string(job.State))}
 	if counts := collections(job); counts != "" {
 		parts = append(parts, counts+" collections")
 	}
-	parts = append(parts, span(elapsed))
+	parts = append(parts, formatDuration(elapsed))
 	for _, part := range []string{rate, left} {
 		if part != "" {
 			parts = append(parts, part)

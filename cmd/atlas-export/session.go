@@ -19,10 +19,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// session is a client, and the settings that a command calls it with.
+// session is a client, and the settings of the command that uses it.
 type session struct {
 	*client.Client
-	group, cluster string // cluster is empty for commands without
+	group, cluster string // cluster is empty for commands that have none
 	format         string
 
 	dry *dryRun // nil where requests are sent
@@ -36,8 +36,22 @@ type dryRun struct {
 	Content json.RawMessage `json:"content,omitempty"`
 }
 
-// errDryRun stops what would be sent.
+// errDryRun keeps the client from sending the request of a dry run.
 var errDryRun = errors.New("a dry run sends nothing")
+
+const dryRunUsage = "check the request against the contract and print it; send nothing"
+
+// withSession returns the RunE of a command that calls Atlas.
+func (a *app) withSession(run func(*cobra.Command, *session, []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		s, err := a.connect(c)
+		if err != nil {
+			return err
+		}
+		defer s.CloseIdleConnections()
+		return run(c, s, args)
+	}
+}
 
 // connect builds the client that the settings describe. It sends nothing.
 func (a *app) connect(c *cobra.Command) (*session, error) {
@@ -73,7 +87,7 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 		MaxRetries: retries,
 	}
 	if retries == 0 {
-		config.MaxRetries = -1 // where 0 is the default
+		config.MaxRetries = -1 // 0 would be the client's default
 	}
 	if f := c.Flags().Lookup("dry-run"); f != nil && f.Value.String() == "true" {
 		s.dry = &dryRun{}
@@ -83,7 +97,7 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	if found.isZero() && s.dry == nil && config.BaseURL == client.AtlasURL {
-		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas wants one"), "atlas-export help settings says where it may be"}
+		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas requires one"), "atlas-export help settings lists where it may be"}
 	}
 	if s.Client, err = client.New(config); err != nil {
 		return nil, &failure{exitInvalid, fmt.Errorf("base_url from %s, or the credential: %w", r.values["base_url"].From, err), ""}
@@ -91,7 +105,8 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 	return s, nil
 }
 
-// check holds a request against the contract, as the gateway does, and stops it.
+// check checks a request against the contract, as the gateway does. It always returns an error,
+// so that the request is not sent.
 func (d *dryRun) check(r *http.Request) error {
 	d.Method, d.URL, d.Accept = r.Method, r.URL.String(), r.Header.Get("Accept")
 	if r.GetBody != nil {
@@ -130,11 +145,12 @@ func (d *dryRun) check(r *http.Request) error {
 	return errDryRun
 }
 
-// maxValues is how many JSON values the gateway lets a body have, by default.
+// maxValues is how many JSON values a body may have: the default of the gateway.
 const maxValues = 10_000
 
-// shown prints the request that a dry run did not send, and turns its error into success.
-func (a *app) shown(s *session, err error) error {
+// dryRunOr returns the error of a call. If the call was a dry run that found no mistake,
+// dryRunOr prints the request instead.
+func (a *app) dryRunOr(s *session, err error) error {
 	var invalid *failure
 	switch {
 	case errors.As(err, &invalid):
@@ -155,10 +171,11 @@ func (a *app) shown(s *session, err error) error {
 	return nil
 }
 
-// completionTime bounds what a completion may take: someone waits at the keyboard.
+// completionTime bounds how long a completion takes: someone is waiting at the keyboard.
 const completionTime = 3 * time.Second
 
-// complete offers the ids that a list has, with what is known of each. It asks for no secret.
+// complete completes an argument by the ids that list returns, each with a description. It
+// does not ask for a secret.
 func (a *app) complete(list func(context.Context, *session) ([]string, error)) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -177,9 +194,9 @@ func (a *app) complete(list func(context.Context, *session) ([]string, error)) c
 			return nil, cobra.ShellCompDirectiveError
 		}
 		safe := words[:0]
-		for _, word := range words { // a shell prints them, some of them as they are
-			if id, what, _ := strings.Cut(word, "\t"); objectID(id) {
-				safe = append(safe, id+"\t"+clean(what))
+		for _, word := range words { // shells print words, some of them as they are
+			if id, description, _ := strings.Cut(word, "\t"); objectID(id) {
+				safe = append(safe, id+"\t"+clean(description))
 			}
 		}
 		return safe, cobra.ShellCompDirectiveNoFileComp

@@ -15,25 +15,25 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// setting is a value that a flag gives, or else the environment, or else a profile.
+// setting is a value that comes from a flag, or else the environment, or else a profile.
 type setting struct {
 	key       string // in a profile; the flag has hyphens instead of underscores
 	shorthand string
 	usage     string   // of the flag
-	fallback  string   // where nothing gives it
-	atlas     []string // variables that Atlas's own tools read it from
+	fallback  string   // the default
+	atlas     []string // the variables of Atlas's own tools for it
 	check     func(string) error
 }
 
-// settings are all settings, in the order in which they are shown.
+// settings are all settings, in the order in which the program shows them.
 var settings = []setting{
 	{key: "base_url", usage: "`origin` of Atlas or of a gateway", fallback: client.AtlasURL, check: checkOrigin,
 		atlas: []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL"}},
-	{key: "group", usage: "`id` of the group, which Atlas also calls project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID"}},
+	{key: "group", usage: "`id` of the group, which Atlas also calls a project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID"}},
 	{key: "cluster", usage: "`name` of the cluster"},
 	{key: "output", shorthand: "o", usage: "`format` of the output: table, json, yaml or name", fallback: "table", check: checkOutput},
 	{key: "request_timeout", usage: "`duration` to wait for one answer, such as 75s", fallback: "75s", check: checkDuration},
-	{key: "retries", usage: "how many `times` a read, a change or a deletion is sent again when the network, a rate limit or a 5xx stops it", fallback: "4", check: checkCount},
+	{key: "retries", usage: "how many `times` a read, a change or a deletion is sent again after a network error, a rate limit or a 5xx", fallback: "4", check: checkCount},
 	{key: "public_key", usage: "public `key` of an API key"},
 	{key: "private_key_file", usage: "`file` that holds its private key"},
 	{key: "client_id", usage: "client `id` of a service account"},
@@ -41,7 +41,7 @@ var settings = []setting{
 	{key: "token_file", usage: "`file` that holds a token to send as it is"},
 }
 
-// settingOf returns the setting of a key, which must be there.
+// settingOf returns the setting with a key. It panics if there is none.
 func settingOf(key string) setting {
 	return settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
 }
@@ -74,10 +74,11 @@ func checkCount(text string) error {
 
 func (s setting) flag() string { return strings.ReplaceAll(s.key, "_", "-") }
 
-// variable is the program's own; it goes before those of Atlas's tools.
+// variable is the program's own variable. It takes precedence over those of Atlas's tools.
 func (s setting) variable() string { return "ATLAS_EXPORT_" + strings.ToUpper(s.key) }
 
-// define adds the flag. Its default stays empty: that of the setting comes last.
+// define adds the flag. The flag has no default: that of the setting comes after environment
+// and profile.
 func (s setting) define(flags *pflag.FlagSet) {
 	usage := s.usage
 	if s.fallback != "" {
@@ -88,38 +89,38 @@ func (s setting) define(flags *pflag.FlagSet) {
 
 func settingsHelp() string {
 	var b strings.Builder
-	b.WriteString(`Each setting comes from the first of these that gives it: its flag, its variable in the
-environment, the profile, its default. An empty variable gives nothing.
+	b.WriteString(`Each setting comes from the first of these that has it: its flag, its variable in the
+environment, the profile, its default. An empty variable counts as not set.
 
 `)
 	for _, s := range settings {
 		fmt.Fprintf(&b, "  %-19s --%s, %s\n", s.key, s.flag(), strings.Join(append([]string{s.variable()}, s.atlas...), ", "))
 	}
 	b.WriteString(`
-The profile is the one that --profile or ATLAS_EXPORT_PROFILE names, else the one that
-atlas-export config use made the current one, else "default". Profiles stand in the file that
-atlas-export config path prints; ATLAS_EXPORT_CONFIG names another. A file named in a profile
-is looked for beside it.
+The profile is the one that --profile or ATLAS_EXPORT_PROFILE names, or else the current one,
+which atlas-export config use sets, or else "default". atlas-export config path prints the file
+that keeps the profiles; ATLAS_EXPORT_CONFIG names another one. If a profile names a file by a
+relative path, that path starts at the folder of the profiles.
 
-A credential is an API key, a service account or a token: Atlas's own, or one that atlas-gateway
-keys new made. Both halves must come from the same place: from flags, variables or the profile.
-The secret is in a file, or is asked for on a terminal, or is in the environment by the names
-of Atlas's own tools:
+A credential is an API key, a service account or a token of Atlas, or one that atlas-gateway
+keys new made. Id and secret must come from the same place: flags, variables or the profile. The
+secret is in a file, or the program asks for it on a terminal, or it is in a variable of Atlas's
+own tools:
 
   MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY, or
   MONGODB_ATLAS_PUBLIC_KEY and MONGODB_ATLAS_PRIVATE_KEY
   MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET
   MONGODB_ATLAS_ACCESS_TOKEN
 
-A gateway that lets anonymous callers in needs none. SSL_CERT_FILE names a file of certificate
-authorities to trust instead of the system's. No proxy is used.`)
+A gateway that accepts anonymous callers needs no credential. SSL_CERT_FILE names a file of
+certificate authorities to trust instead of the system's. The program uses no proxy.`)
 	return b.String()
 }
 
-// value is what a setting was found to be; the zero value is not set.
+// value is the value of a setting, and where it comes from. The zero value is not set.
 type value struct{ Text, From string }
 
-// resolved are the settings of one run.
+// resolved are the values of all settings in one run.
 type resolved struct {
 	command *cobra.Command
 	env     []string
@@ -127,7 +128,7 @@ type resolved struct {
 	values  map[string]value
 }
 
-// resolve finds every setting, and checks it.
+// resolve finds and checks the value of every setting.
 func (a *app) resolve(c *cobra.Command) (*resolved, error) {
 	p, err := a.loadProfile(c)
 	if err != nil {
@@ -138,7 +139,7 @@ func (a *app) resolve(c *cobra.Command) (*resolved, error) {
 		v, err := r.find(s)
 		if err == nil && v.Text != "" && s.check != nil {
 			if invalid := s.check(v.Text); invalid != nil {
-				err = r.blame(s, v, invalid)
+				err = r.invalidValue(s, v, invalid)
 			}
 		}
 		if err != nil {
@@ -149,8 +150,8 @@ func (a *app) resolve(c *cobra.Command) (*resolved, error) {
 	return r, nil
 }
 
-// find takes the first value that there is. An empty flag is a mistake, of an unset variable as
-// a rule, and not leave to act on something else.
+// find returns the first value that a setting has. An empty flag is an error: as a rule a
+// variable of the caller's is unset, and another value would act on something else.
 func (r *resolved) find(s setting) (value, error) {
 	if f := r.command.Flags().Lookup(s.flag()); f != nil && f.Changed && f.Value.String() == "" {
 		return value{}, usageError(r.command, "--%s is empty", s.flag())
@@ -173,8 +174,8 @@ func (r *resolved) byFlag(s setting) (value, error) {
 	return value{}, nil
 }
 
-// byVariable prefers the program's own variable. Of Atlas's that differ it takes none: which
-// was meant can't be told.
+// byVariable prefers the program's own variable. If variables of Atlas's tools differ, that is
+// an error: nobody can know which one is meant.
 func (r *resolved) byVariable(s setting) (v value, err error) {
 	if text := lookup(r.env, s.variable()); text != "" {
 		return value{text, "environment " + s.variable()}, nil
@@ -198,8 +199,8 @@ func (r *resolved) byProfile(s setting) (value, error) {
 	return value{}, nil
 }
 
-// blame says where a value that is not good comes from.
-func (r *resolved) blame(s setting, v value, err error) error {
+// invalidValue returns an error that says where an invalid value comes from.
+func (r *resolved) invalidValue(s setting, v value, err error) error {
 	switch {
 	case strings.HasPrefix(v.From, "flag"):
 		return usageError(r.command, "--%s: %w", s.flag(), err)
@@ -210,7 +211,7 @@ func (r *resolved) blame(s setting, v value, err error) error {
 	}
 }
 
-// need returns a setting that the command can't do without.
+// need returns a setting that the command requires.
 func (r *resolved) need(key string) (string, error) {
 	if v := r.values[key]; v.Text != "" {
 		return v.Text, nil
@@ -220,7 +221,8 @@ func (r *resolved) need(key string) (string, error) {
 		fmt.Sprintf("give it with --%s, %s, or: atlas-export config set %s VALUE", s.flag(), s.variable(), key)}
 }
 
-// lookup returns a variable of an environment in the form of os.Environ; the last counts.
+// lookup returns a variable of an environment in the form of os.Environ. If it is there more
+// than once, the last one counts.
 func lookup(environ []string, name string) string {
 	for _, variable := range slices.Backward(environ) {
 		if text, ok := strings.CutPrefix(variable, name+"="); ok {

@@ -14,14 +14,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// watchOptions say how an export is followed.
+// watchOptions say how to follow an export.
 type watchOptions struct {
 	timeout, interval time.Duration
 }
 
 func (o *watchOptions) define(c *cobra.Command) {
 	c.Flags().DurationVar(&o.timeout, "timeout", 0, "how long to follow the export; 0 means until it ends")
-	c.Flags().DurationVar(&o.interval, "interval", 0, "pause between two looks (default 2s, growing to 30s)")
+	c.Flags().DurationVar(&o.interval, "interval", 0, "pause between two requests for its state (default 2s, growing to 30s)")
 }
 
 func (o *watchOptions) check(c *cobra.Command) error {
@@ -31,7 +31,8 @@ func (o *watchOptions) check(c *cobra.Command) error {
 	return nil
 }
 
-// watch follows an export until it ends. Created is the job if it was just created, or nil.
+// watch follows an export until it ends. Created is the job if the command has just created it,
+// or else nil.
 func (a *app) watch(c *cobra.Command, s *session, id string, o watchOptions, created *client.ExportJob) error {
 	ctx := c.Context()
 	if o.timeout > 0 {
@@ -41,42 +42,42 @@ func (a *app) watch(c *cobra.Command, s *session, id string, o watchOptions, cre
 	}
 	p := a.newProgress(s.format)
 	if created != nil {
-		p.look(client.ExportProgress{Job: created})
+		p.update(client.ExportProgress{Job: created})
 	}
 	stop := p.tick(time.Second)
-	job, err := s.WaitForExport(ctx, s.group, s.cluster, id, client.WaitOptions{Interval: o.interval, MaxInterval: o.interval, Progress: p.look})
+	job, err := s.WaitForExport(ctx, s.group, s.cluster, id, client.WaitOptions{Interval: o.interval, MaxInterval: o.interval, Progress: p.update})
 	stop()
 	p.end(job)
 	var wait *client.WaitError
 	var call *client.Error
 	resume := "the export goes on; follow it with: "
-	if !p.seen() {
-		resume = "if there is such an export, it goes on; follow it with: "
+	if !p.found() {
+		resume = "if the export exists, it goes on; follow it with: "
 	}
-	resume += again(c, "exports watch "+quote(id))
+	resume += commandLine(c, "exports watch "+quote(id))
 	switch {
 	case errors.As(err, &wait) && c.Context().Err() != nil:
 		return &failure{exitInterrupted, errors.New("interrupted"), resume}
 	case errors.As(err, &wait):
 		return &failure{exitNotFollowed, fmt.Errorf("the export did not end within %s: %w", o.timeout, err), resume}
-	case errors.As(err, &call) && created != nil: // whatever the kind of this, the export was created
+	case errors.As(err, &call) && created != nil: // any other status would say that it was not created
 		return &failure{exitNotFollowed, fmt.Errorf("the export was created, and can't be followed: %w", err), resume}
 	default:
 		return err
 	}
 }
 
-// progress shows how an export comes along.
+// progress shows the progress of an export.
 type progress struct {
 	a      *app
 	format string
-	screen *screen // nil where no line is redrawn
+	screen *screen // nil if no line is redrawn
 
 	mu      sync.Mutex // guards what follows, and the screen
 	job     *client.ExportJob
 	pace    pace
 	written []byte // the last line or document
-	trouble string // why the last look failed
+	problem string // why the last request failed; empty if it succeeded
 }
 
 func (a *app) newProgress(format string) *progress {
@@ -87,17 +88,17 @@ func (a *app) newProgress(format string) *progress {
 	return p
 }
 
-// look takes in what one look at the export found.
-func (p *progress) look(seen client.ExportProgress) {
+// update shows the result of a request for the export's state.
+func (p *progress) update(result client.ExportProgress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if seen.Err != nil {
-		p.complain(seen)
+	if result.Err != nil {
+		p.reportProblem(result)
 		return
 	}
 	first := p.job == nil
-	p.job, p.trouble = seen.Job, ""
-	p.pace.note(seen.Job, p.a.now())
+	p.job, p.problem = result.Job, ""
+	p.pace.update(result.Job, p.a.now())
 	if first && (p.format == "table" || p.format == "name") {
 		fmt.Fprintln(p.a.stdout, clean("export/"+p.job.ID))
 	}
@@ -110,40 +111,41 @@ func (p *progress) look(seen client.ExportProgress) {
 	}
 }
 
-// seen reports whether a look succeeded.
-func (p *progress) seen() bool {
+// found reports whether a request for the export's state succeeded.
+func (p *progress) found() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.job != nil
 }
 
-// complain says why a look failed, once for each reason in a row.
-func (p *progress) complain(seen client.ExportProgress) {
-	trouble := seen.Err.Error()
-	reason := trouble
+// reportProblem says why a request failed. It says nothing if the one before failed for the
+// same reason.
+func (p *progress) reportProblem(result client.ExportProgress) {
+	text := result.Err.Error()
+	reason := text
 	var call *client.Error
-	if errors.As(seen.Err, &call) {
+	if errors.As(result.Err, &call) {
 		bare := *call
-		bare.RequestID = "" // of which each look has its own
+		bare.RequestID = "" // differs in each request
 		reason = bare.Error()
 	}
-	if reason == p.trouble {
+	if reason == p.problem {
 		return
 	}
-	p.trouble = reason
+	p.problem = reason
 	if p.screen != nil {
 		p.screen.clear()
 	}
-	fmt.Fprintf(p.a.stderr, "atlas-export: a look failed, the next one is in %s: %s\n", seen.Next.Round(time.Millisecond), clean(strings.TrimPrefix(trouble, "client: ")))
+	fmt.Fprintf(p.a.stderr, "atlas-export: a request failed, the next one is in %s: %s\n", result.Next.Round(time.Millisecond), clean(strings.TrimPrefix(text, "client: ")))
 	p.draw()
 }
 
-// write writes the export as a document or a line, if it changed.
+// write writes the export as a document or a line, if it has changed.
 func (p *progress) write() {
 	var text, changed bytes.Buffer
 	switch p.format {
 	case "json":
-		encodeJSON(&text, p.job, "") // a buffer takes everything
+		encodeJSON(&text, p.job, "") // writing to a buffer never fails
 	case "yaml":
 		text.WriteString("---\n")
 		encodeYAML(&text, p.job)
@@ -168,7 +170,7 @@ func (p *progress) draw() {
 	}
 }
 
-// tick redraws the line at an interval, so that one sees it live, until stop is called.
+// tick redraws the line at an interval, so that time goes on in it, until stop is called.
 func (p *progress) tick(interval time.Duration) (stop func()) {
 	var running sync.WaitGroup
 	done := make(chan struct{})
@@ -188,11 +190,11 @@ func (p *progress) tick(interval time.Duration) (stop func()) {
 	})
 	return func() {
 		close(done)
-		running.Wait() // nothing is drawn behind the end
+		running.Wait() // nothing is drawn after stop
 	}
 }
 
-// end leaves the last line as it is, and says where the export is if it was a success.
+// end ends the line that was redrawn, and says where the export is if it succeeded.
 func (p *progress) end(job *client.ExportJob) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,15 +206,15 @@ func (p *progress) end(job *client.ExportJob) {
 	}
 }
 
-// pace is how fast collections are exported, by what the looks have found.
+// pace is how fast collections are exported, as far as updates show it.
 type pace struct {
-	since     time.Time // the first look that found collections counted
-	base      int       // how many it found exported
+	since     time.Time // of the first update in which Atlas has counted collections
+	base      int       // how many were exported then
 	perSecond float64   // since then; 0 if not known
 	ends      time.Time // when none are left at that rate
 }
 
-func (p *pace) note(job *client.ExportJob, now time.Time) {
+func (p *pace) update(job *client.ExportJob, now time.Time) {
 	switch {
 	case job.State != client.InProgress || job.Status == nil || job.Status.TotalCollections == 0:
 		p.perSecond = 0
@@ -228,7 +230,7 @@ func (p *pace) note(job *client.ExportJob, now time.Time) {
 	}
 }
 
-// rate words the rate; empty if it is not known.
+// rate returns the rate in words; empty if it is not known.
 func (p *pace) rate() string {
 	switch perMinute := p.perSecond * 60; {
 	case perMinute == 0:
@@ -240,10 +242,10 @@ func (p *pace) rate() string {
 	}
 }
 
-// left words how long the rest takes at that rate; empty if it is not known.
+// left returns in words how long the rest takes at that rate; empty if that is not known.
 func (p *pace) left(now time.Time) string {
 	if p.perSecond == 0 {
 		return ""
 	}
-	return span(p.ends.Sub(now)) + " left"
+	return formatDuration(p.ends.Sub(now)) + " left"
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// encodeYAML writes the same as encodeJSON, in the same order. Text that is not plain is
-// quoted, always on one line: libraries write what has line breaks as a block, in which
-// other control characters stay as they are and change what is read back.
+// encodeYAML writes as YAML what encodeJSON writes as JSON, in the same order. Text that is not
+// plain is quoted, always on one line. Libraries write text with line breaks as a block; other
+// control characters stay in it as they are, and change what is read back.
 func encodeYAML(w io.Writer, thing any) error {
 	text, err := json.Marshal(thing)
 	if err != nil {
@@ -29,7 +29,7 @@ func encodeYAML(w io.Writer, thing any) error {
 	return err
 }
 
-// object is a JSON object whose members keep their order.
+// object is a JSON object with its members in their order.
 type object []member
 
 type member struct {
@@ -37,7 +37,7 @@ type member struct {
 	value any
 }
 
-// ordered reads one JSON value: an object, a []any, or a scalar in YAML.
+// ordered reads one JSON value. It returns an object, a []any, or a scalar as text in YAML.
 func ordered(decoder *json.Decoder) (any, error) {
 	token, err := decoder.Token()
 	if err != nil {
@@ -86,7 +86,7 @@ func ordered(decoder *json.Decoder) (any, error) {
 	}
 }
 
-// writeYAML writes a value where indent has been written already.
+// writeYAML writes a value. Its first line has been indented already.
 func writeYAML(b *strings.Builder, value any, indent string) {
 	switch value := value.(type) {
 	case object:
@@ -115,14 +115,14 @@ func writeYAML(b *strings.Builder, value any, indent string) {
 	}
 }
 
-// plain matches text that every YAML parser reads as text, apart from the words.
+// plain matches text that every YAML parser reads as text, except for the words in scalar.
 var plain = regexp.MustCompile(`^([A-Za-z_/][A-Za-z0-9_./@:+-]*[A-Za-z0-9_/]|[A-Za-z_]|[0-9a-f]{24})$`)
 
-// numeric matches ids that a parser may read as a number: of digits alone, or with an
-// exponent, or in binary.
+// numeric matches ids that a parser may read as a number: they have only digits, or look like a
+// number with an exponent or in binary.
 var numeric = regexp.MustCompile(`^[0-9]+[be]?[0-9]+$`)
 
-// scalar writes text as YAML. Go's escapes are YAML's as well.
+// scalar returns text as YAML. Go's escapes are also valid in YAML.
 func scalar(text string) string {
 	switch strings.ToLower(text) {
 	case "true", "false", "yes", "no", "on", "off", "y", "n", "null":

@@ -14,8 +14,8 @@ var texts = []string{"", " ", "a", "a b", "a: b", "a:", "a #b", "#a", "- a", "-"
 	"6a01e0b45be2d84417c09f10", "640012345678901234567890", "64e012345678901234567890", "0b0101010101010101010101", "000000000000000000000000", "https://acmebackups.blob.core.windows.net/exports",
 	"/exported_snapshots/a/2026-08-10T0327/1786332505", "a\nb", "a\r\nb\n", "\ta", "a\x1b[31m", "a\x00b", "a\u0085b", "a\u2028b", "\ufeffa", "a\u202eb", "ü", "日本", "\U0001f600", "\U000e0001", "<a&b>"}
 
-// What is printed as JSON and as YAML is read back as what it was, by parsers of others; and
-// it has no characters that a terminal acts on.
+// Other parsers read back from the JSON and the YAML what was written. Neither has characters that
+// a terminal acts on.
 func TestEncodings(t *testing.T) {
 	type thing struct {
 		Text   string            `json:"text"`
@@ -53,7 +53,7 @@ func TestEncodings(t *testing.T) {
 		if err := yaml.Unmarshal(y.Bytes(), &fromYAML); err != nil {
 			t.Errorf("%q: %v in\n%s", text, err, &y)
 		}
-		// Numbers are of different types, and so are empty names.
+		// Parsers differ in the types of numbers and of empty names.
 		again, err := json.Marshal(fromYAML)
 		if err != nil {
 			t.Fatal(err)
