@@ -4,12 +4,12 @@
 //
 //	atlas-sim -speed 150 -export-dir /tmp/buckets
 //
-// When both listeners are open it prints one line of JSON, so that scripts may leave the
-// choice of the ports to it:
+// When both listeners are open it prints one line of JSON, so that scripts can let it choose
+// the ports:
 //
 //	{"api":"http://127.0.0.1:41234","control":"http://127.0.0.1:41235","pid":4711}
 //
-// It stops at SIGINT and SIGTERM, after the requests that it is answering. The exit
+// It stops at SIGINT and SIGTERM, and finishes the requests that it is answering. The exit
 // status is 0 after that or after -h, 1 if it can't listen or, at the end, can't write the
 // state file, and 2 if the command line or a file that it names is wrong.
 package main
@@ -34,7 +34,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // so that a second signal kills
+	context.AfterFunc(ctx, stop) // a second signal kills the program
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -49,7 +49,7 @@ const exitStatusHelp = `
 The exit status is 0 after SIGINT, SIGTERM or -h, 1 if it can't listen or, at the end, can't
 write the state file, and 2 if the command line or a file that it names is wrong.`
 
-// ready is the line that says where the listeners are.
+// ready is the line with the addresses of the listeners.
 type ready struct {
 	API     string `json:"api"`
 	Control string `json:"control"`
@@ -92,8 +92,8 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	flags.SetOutput(io.Discard) // run prints the error, once
 	flags.StringVar(&cfg.Listen, "listen", "127.0.0.1:27080", "`address` of the API; port 0 picks a free one")
 	flags.StringVar(&cfg.ControlListen, "control", "127.0.0.1:27081", "`address` of the control listener")
-	flags.BoolVar(&cfg.AllowRemote, "listen-beyond-loopback", false, "permit addresses that other machines reach, though the keys are public")
-	flags.StringVar(&cfg.PublicURL, "public-url", "", "`origin` that links in answers carry (default: that of the API listener)")
+	flags.BoolVar(&cfg.AllowRemote, "listen-beyond-loopback", false, "permit addresses that other machines can reach; the keys are public")
+	flags.StringVar(&cfg.PublicURL, "public-url", "", "`origin` of the links in answers (default: that of the API listener)")
 	flags.StringVar(&cfg.StateFile, "state", "", "`file` that keeps buckets and jobs over restarts (default: in memory)")
 	flags.StringVar(&cfg.ExportDir, "export-dir", "", "existing `directory` that exports are written to (default: not written)")
 	flags.Float64Var(&cfg.Speed, "speed", 1, "how many times faster than at Atlas jobs run; at 150 an export takes 5 s")
@@ -116,7 +116,7 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	if flags.NArg() > 0 {
 		return cfg, fmt.Errorf("%q is not a flag; -h lists them", flags.Arg(0))
 	}
-	switch { // 0 would be the default of sim.Config
+	switch { // sim.Config would take 0 for its default
 	case !(cfg.Speed > 0) || math.IsInf(cfg.Speed, 1):
 		return cfg, fmt.Errorf("-speed is %v; it must be a finite number above 0", cfg.Speed)
 	case cfg.LogRequests < 1:
@@ -141,7 +141,7 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	return cfg, errors.Join(readJSON(*settings, &cfg.Settings), readJSON(*faults, &cfg.Faults))
 }
 
-// readJSON reads a file of one JSON value, if there is a file.
+// readJSON reads a file of one JSON value, if name is not empty.
 func readJSON(name string, into any) error {
 	if name == "" {
 		return nil

@@ -31,7 +31,7 @@ func TestUsage(t *testing.T) {
 		return file
 	}
 	stopped, stop := context.WithCancel(t.Context())
-	stop() // one that starts all the same ends at once
+	stop() // if the program starts nevertheless, it ends at once
 	for _, test := range []struct {
 		args   []string
 		status int
@@ -135,7 +135,7 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	}
 
-	// A port that is taken is no mistake of the command line.
+	// A port that is taken is no error of the command line.
 	addresses, stop = start(t)
 	var stderr bytes.Buffer
 	status := run(t.Context(), []string{"-control", "127.0.0.1:0", "-listen", strings.TrimPrefix(addresses.API, "http://")}, nil, strings.NewReader(""), io.Discard, &stderr)

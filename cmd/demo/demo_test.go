@@ -18,9 +18,9 @@ import (
 var built string
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "serve" { // in place of the gateway
+	if len(os.Args) > 1 && os.Args[1] == "serve" { // a gateway that does not start
 		fmt.Fprintln(os.Stderr, "one line of log")
-		fmt.Fprintln(os.Stderr, "the configuration is not to my taste")
+		fmt.Fprintln(os.Stderr, "the configuration is not valid")
 		os.Exit(3)
 	}
 	os.Exit(func() int {
@@ -58,8 +58,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// demo runs the demonstration until its end, or until it has printed a text, and makes
-// sure that it leaves no file behind.
+// demo runs the demonstration until its end, or until it has printed a text. It checks that no
+// file is left behind.
 func demo(t *testing.T, env []string, until string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	temporary := t.TempDir()
@@ -143,7 +143,7 @@ func TestFailures(t *testing.T) {
 		{"a program is missing", []string{"-sim", "nowhere/atlas-sim"}, exitFailed,
 			"demo: exec: \"nowhere/atlas-sim\": stat nowhere/atlas-sim: no such file or directory; make build builds the programs\n"},
 		{"a program does not start", []string{"-gateway", self}, exitFailed,
-			"demo: atlas-gateway ended: exit status 3; its log ends in\none line of log\nthe configuration is not to my taste\n"},
+			"demo: atlas-gateway ended: exit status 3; its log ends in\none line of log\nthe configuration is not valid\n"},
 		{"a program is no program", []string{"-gateway", "./demo_test.go"}, exitFailed,
 			"demo: exec: \"./demo_test.go\": permission denied; make build builds the programs\n"},
 		{"an argument", []string{"now"}, exitUsage,

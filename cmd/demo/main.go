@@ -1,19 +1,18 @@
-// Command demo exports a snapshot on this machine alone: it starts the built atlas-sim
-// and atlas-gateway on free loopback ports, calls the gateway as someone without an Atlas
-// key would, and shows what is sent, what comes back, and how many requests reached Atlas.
+// Command demo exports a snapshot without leaving this machine. It starts the built atlas-sim
+// and atlas-gateway on free loopback ports, calls the gateway without an Atlas key, and shows
+// what it sends, what comes back, and how many requests reach Atlas.
 //
 //	demo [-sim PROGRAM] [-gateway PROGRAM] [-speed N]
 //
-// make demo builds all three and runs it. The API key of the simulation reaches the
-// gateway in files that are readable by their owner alone; they, the logs and the export
-// lie in a temporary directory that is removed at the end.
+// make demo builds all three programs and runs demo. The API key of the simulation reaches the
+// gateway in files that only their owner can read. These files, the logs and the export are in
+// a temporary directory, which demo removes at the end.
 //
-// KEEP=1 in the environment keeps everything up until Ctrl-C and prints curl lines to try.
-// Output is coloured on a terminal, unless NO_COLOR is set.
+// KEEP=1 in the environment keeps everything up until Ctrl-C and prints curl commands to try.
+// The output has colours on a terminal, unless NO_COLOR is set.
 //
-// The two programs are ended whatever happens. Exit status: 0 after the whole
-// demonstration, 1 if something in it went wrong, 2 for a wrong command line, 130 when it
-// was interrupted.
+// demo always ends the two programs. Exit status: 0 after the whole demonstration, 1 if
+// something in it went wrong, 2 for a wrong command line, 130 after an interrupt.
 package main
 
 import (
@@ -40,11 +39,11 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // so that a second signal kills
+	context.AfterFunc(ctx, stop) // a second signal kills the program
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// limit is how long the demonstration may take before it counts as stuck.
+// limit is how long the demonstration may take.
 const limit = time.Minute
 
 func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io.Writer) int {
@@ -77,8 +76,8 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	}
 }
 
-// demonstrate runs the whole: the programs, the story and, where asked for, the time after
-// it. When it returns, both programs have ended and their files are gone.
+// demonstrate starts the programs and plays the story. If keep is set, it then waits for an
+// interrupt. When it returns, both programs have ended and their files are gone.
 func demonstrate(ctx context.Context, p programs, s *screen, keep bool) (err error) {
 	w, err := p.start(ctx)
 	if err != nil {
@@ -86,16 +85,16 @@ func demonstrate(ctx context.Context, p programs, s *screen, keep bool) (err err
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
 
-	t := newTeller(w, s)
+	st := newStory(w, s)
 	inTime, cancel := context.WithTimeoutCause(w.ctx, limit, fmt.Errorf("not done after %s", limit))
 	defer cancel()
-	if err := t.tell(inTime); err != nil {
+	if err := st.run(inTime); err != nil {
 		return w.explain(inTime, err)
 	}
 	if keep {
-		t.invite()
+		st.printCommands()
 		<-w.ctx.Done()
-		if ctx.Err() == nil { // nobody asked for the end
+		if ctx.Err() == nil { // no interrupt: a program has ended
 			return w.explain(w.ctx, w.ctx.Err())
 		}
 		s.line("")

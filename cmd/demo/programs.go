@@ -19,15 +19,15 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// programs are what the demonstration runs.
+// programs are the programs that the demonstration runs.
 type programs struct {
 	sim, gateway string // files
 	speed        float64
 }
 
-// world is the two programs while they run, and the directory that they share.
-type world struct {
-	ctx        context.Context // ends when a program does
+// stack is the two programs while they run, and the directory that they share.
+type stack struct {
+	ctx        context.Context // ends when a program ends
 	api        string          // of the simulated Atlas
 	control    string
 	gateway    string
@@ -43,18 +43,18 @@ const (
 	endTimeout   = 5 * time.Second // between SIGTERM and SIGKILL
 )
 
-// start runs both programs and returns once they are ready. On an error nothing is left.
-func (p programs) start(ctx context.Context) (_ *world, err error) {
+// start runs both programs and returns once they are ready. After an error neither runs.
+func (p programs) start(ctx context.Context) (_ *stack, err error) {
 	for _, program := range []string{p.sim, p.gateway} {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("%w; make build builds the programs", err)
 		}
 	}
-	directory, err := os.MkdirTemp("", "atlas-demo-") // for its owner alone
+	directory, err := os.MkdirTemp("", "atlas-demo-") // which only its owner can read
 	if err != nil {
 		return nil, err
 	}
-	w := &world{directory: directory}
+	w := &stack{directory: directory}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		if err != nil {
@@ -65,7 +65,7 @@ func (p programs) start(ctx context.Context) (_ *world, err error) {
 		return nil, err
 	}
 
-	ready, err := w.run("atlas-sim", p.sim, "-listen", "127.0.0.1:0", "-control", "127.0.0.1:0",
+	ready, err := w.runProgram("atlas-sim", p.sim, "-listen", "127.0.0.1:0", "-control", "127.0.0.1:0",
 		"-export-dir", w.bucketDirectory(), "-speed", strconv.FormatFloat(p.speed, 'f', -1, 64))
 	if err != nil {
 		return nil, err
@@ -76,18 +76,18 @@ func (p programs) start(ctx context.Context) (_ *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if ready, err = w.run("atlas-gateway", p.gateway, "serve", config); err != nil {
+	if ready, err = w.runProgram("atlas-gateway", p.gateway, "serve", config); err != nil {
 		return nil, err
 	}
 	w.gateway, w.management = ready["listener"], ready["management"]
 	return w, nil
 }
 
-// bucketDirectory stands for all object storage.
-func (w *world) bucketDirectory() string { return filepath.Join(w.directory, "buckets") }
+// bucketDirectory is the directory that stands for all object storage.
+func (w *stack) bucketDirectory() string { return filepath.Join(w.directory, "buckets") }
 
-// configure writes the gateway's configuration and, in files of their own, the key.
-func (w *world) configure() (file string, err error) {
+// configure writes the gateway's configuration, and the key into files of its own.
+func (w *stack) configure() (file string, err error) {
 	public, private := filepath.Join(w.directory, "public-key"), filepath.Join(w.directory, "private-key")
 	file = filepath.Join(w.directory, "atlas-gateway.yaml")
 	config := fmt.Sprintf(`listener: {address: "127.0.0.1:0"}
@@ -110,14 +110,14 @@ timeouts: {drain: 1ms}
 	)
 }
 
-// run starts a program and returns the addresses in its ready line. It gets an empty
-// environment, and its standard error goes to NAME.log. When it ends, the world does.
-func (w *world) run(name, program string, args ...string) (map[string]string, error) {
+// runProgram starts a program and returns the addresses in its ready line. The program has an empty
+// environment, and its standard error goes to NAME.log. When the program ends, w.ctx ends.
+func (w *stack) runProgram(name, program string, args ...string) (map[string]string, error) {
 	log, err := os.Create(w.log(name))
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the program has its own
+	defer log.Close() // the program has a descriptor of its own
 	command := exec.CommandContext(w.ctx, program, args...)
 	command.Env = []string{}
 	command.Stderr = log
@@ -152,13 +152,13 @@ func (w *world) run(name, program string, args ...string) (map[string]string, er
 		if err == nil {
 			err = errors.New("exit status 0")
 		}
-		w.cancel(&ended{name, err}) // does nothing where the world ends already
+		w.cancel(&ended{name, err}) // does nothing if w.ctx has ended already
 	})
 
 	var addresses map[string]string
 	select {
 	case r := <-first:
-		if r.err != nil { // it ended: Wait is about to say how
+		if r.err != nil { // the program has ended: Wait is about to say how
 			<-w.ctx.Done()
 			return nil, r.err
 		}
@@ -178,7 +178,7 @@ func (w *world) run(name, program string, args ...string) (map[string]string, er
 	}
 }
 
-// ended says that a program ended by itself.
+// ended is the error that a program ended by itself.
 type ended struct {
 	name string
 	err  error
@@ -186,9 +186,9 @@ type ended struct {
 
 func (e *ended) Error() string { return fmt.Sprintf("%s ended: %v", e.name, e.err) }
 
-// explain returns why something failed: because a program ended, or time was up, rather
-// than what that led to.
-func (w *world) explain(ctx context.Context, err error) error {
+// explain returns the cause of an error: a program ended, or the time was over. Without such a
+// cause it returns the error itself.
+func (w *stack) explain(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	var end *ended
 	switch {
@@ -201,10 +201,10 @@ func (w *world) explain(ctx context.Context, err error) error {
 	}
 }
 
-func (w *world) log(name string) string { return filepath.Join(w.directory, name+".log") }
+func (w *stack) log(name string) string { return filepath.Join(w.directory, name+".log") }
 
 // quoteLog returns the end of a program's log.
-func (w *world) quoteLog(name string) string {
+func (w *stack) quoteLog(name string) string {
 	const most = 10
 	content, err := os.ReadFile(w.log(name))
 	if err != nil {
@@ -218,7 +218,7 @@ func (w *world) quoteLog(name string) string {
 }
 
 // stop ends the programs, waits for their end and removes the directory.
-func (w *world) stop() error {
+func (w *stack) stop() error {
 	w.cancel(nil)
 	w.running.Wait()
 	return os.RemoveAll(w.directory)

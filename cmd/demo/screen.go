@@ -14,8 +14,8 @@ import (
 	"golang.org/x/term"
 )
 
-// screen is where the demonstration is shown: in colour and with a line that is redrawn on
-// a terminal, in plain lines elsewhere.
+// screen shows the demonstration: with colours and a bar that is redrawn on a terminal, as plain
+// lines elsewhere.
 type screen struct {
 	w        io.Writer
 	terminal bool
@@ -25,8 +25,8 @@ type screen struct {
 
 	step    int
 	redrawn bool          // the last line is a bar
-	state   string        // on the last plain line of progress
-	drawn   time.Duration // into the job, when that was written
+	state   string        // in the last plain line of progress
+	drawn   time.Duration // how old the job was when that line was written
 }
 
 func newScreen(w io.Writer, env []string) *screen {
@@ -63,7 +63,7 @@ func (s *screen) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// endBar goes on below the bar, if there is one.
+// endBar ends the line of the bar, if there is one.
 func (s *screen) endBar() {
 	if s.redrawn {
 		fmt.Fprintln(s.w)
@@ -90,7 +90,7 @@ func (s *screen) sent(method, target string, body []byte) {
 	s.json(body)
 }
 
-// received shows a response's status, and something about it.
+// received shows the status of a response, and a few words about it.
 func (s *screen) received(response *http.Response, about ...string) {
 	colour := green
 	if response.StatusCode >= 400 {
@@ -99,10 +99,10 @@ func (s *screen) received(response *http.Response, about ...string) {
 	s.line("   %s %s  %s", s.paint(faint, "<-"), s.paint(colour, response.Status), s.paint(faint, strings.Join(about, "  ")))
 }
 
-// text shows something about a step.
+// text shows a line of a step.
 func (s *screen) text(format string, args ...any) { s.line("      "+format, args...) }
 
-// json shows a JSON object with a line for each of its members.
+// json shows a JSON object with a line for each member.
 func (s *screen) json(content []byte) {
 	if len(content) == 0 {
 		return
@@ -124,7 +124,7 @@ func (s *screen) json(content []byte) {
 			return
 		}
 		var compact bytes.Buffer
-		json.Compact(&compact, value) // the decoder found it valid
+		json.Compact(&compact, value) // no error: the decoder has found it valid
 		comma := ","
 		if !decoder.More() {
 			comma = ""
@@ -134,8 +134,8 @@ func (s *screen) json(content []byte) {
 	s.text("}")
 }
 
-// progress shows how far a job has come: on a terminal as a bar, elsewhere as a line each
-// second and for each new state.
+// progress shows the progress of a job: on a terminal as a bar, elsewhere as a line for each
+// second and each new state.
 func (s *screen) progress(state string, done, total int, elapsed time.Duration) {
 	counts := fmt.Sprintf("%-10s  %4.1f s", state, elapsed.Seconds())
 	if total > 0 {
