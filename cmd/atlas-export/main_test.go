@@ -164,14 +164,19 @@ func (w *world) must(t testing.TB, args ...string) string {
 
 // Each script runs against the simulated Atlas and against a gateway.
 //
-//	exits STATUS PROGRAM ARGUMENT...    runs a program that must end with the status
-//	capture NAME                        sets a variable to the output of the last program
-//	faults [OPERATION:]KIND...          sets the faults of Atlas
-//	prints FILE                         compares the output of the last program, except for new ids, times
-//	                                    and durations
-//	atlas-received OPERATION COUNT      compares how many signed requests of the operation there were
-//	terminal STATUS PROGRAM ARGUMENT... is exits on a terminal of 80 columns; the file screen has what it
-//	                                    shows in the end, frames has each state of the line that is redrawn
+//	exits STATUS PROGRAM ARGUMENT...
+//	        runs a program that must end with the status
+//	capture NAME
+//	        sets a variable to the output of the last program
+//	faults [OPERATION:]KIND...
+//	        sets the faults of Atlas
+//	prints FILE
+//	        compares the output of the last program, except for new ids, times and durations
+//	atlas-received OPERATION COUNT
+//	        compares how many signed requests of the operation there were
+//	terminal STATUS PROGRAM ARGUMENT...
+//	        is exits on a terminal of 80 columns; the file screen has what the terminal shows in
+//	        the end, and frames has each state of the line that is redrawn
 func TestScripts(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, sim.Config) *world{"atlas": direct, "gateway": throughGateway} {
 		t.Run(name, func(t *testing.T) {

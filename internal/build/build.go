@@ -1,13 +1,13 @@
-// Package build says which build of the module a program is. The programs call it for their
-// versions.
+// Package build returns the version of the program that is running. The programs print it.
 package build
 
 import "runtime/debug"
 
-// version is what the linker was told: -X atlas-export-gateway/internal/build.version=VERSION.
+// version is set by the linker: -X atlas-export-gateway/internal/build.version=VERSION.
 var version string
 
-// Version is what the linker was told, or the commit that was built, or the module's version.
+// Version returns the version that the linker has set, or else the commit that was built, or
+// else the module's version.
 func Version() string {
 	if version != "" {
 		return version

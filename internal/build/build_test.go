@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The image is built without the repository: its Dockerfile tells the linker the version.
+// The image is built without a repository, so that its Dockerfile sets the version.
 func TestVersion(t *testing.T) {
 	dockerfile, err := os.ReadFile("../../deploy/Dockerfile")
 	if err != nil {

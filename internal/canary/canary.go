@@ -1,6 +1,6 @@
-// Package canary finds secrets in what a program printed: tests make secrets up, have a
-// program work with them, and then search its log, its metrics and its answers. A secret is
-// found as well where it was encoded on its way, as by Basic authentication.
+// Package canary finds secrets in the output of a program. Tests make secrets up, let a program
+// work with them, and then search its log, its metrics and its answers. The package also finds a
+// secret that was encoded, for example by Basic authentication.
 package canary
 
 import (
@@ -13,18 +13,18 @@ import (
 	"sync"
 )
 
-// minSecret is how long a secret is at least, in bytes: anything shorter occurs by chance.
+// minSecret is the least length of a secret, in bytes. A shorter text may occur by chance.
 const minSecret = 8
 
-// Secrets are what must not show. The zero value holds none. It may be used from several
-// goroutines.
+// Secrets are secrets that no output may have. The zero value has none. Several goroutines may
+// use it.
 type Secrets struct {
 	mu    sync.Mutex
-	forms map[string]string // what to search for, and what it is
+	forms map[string]string // by text to search for: which secret it is, in what form
 }
 
-// Add adds a secret under a name for reports. Of the same secret, the first name stays. It
-// panics where a secret is shorter than 8 bytes, which would be found anywhere.
+// Add adds a secret with a name for reports. A secret that was added before keeps its name. Add
+// panics if a secret is shorter than 8 bytes, which would be found anywhere.
 func (s *Secrets) Add(name, secret string) {
 	if len(secret) < minSecret {
 		panic(fmt.Sprintf("canary: %s has only %d bytes", name, len(secret)))
@@ -41,8 +41,8 @@ func (s *Secrets) Add(name, secret string) {
 	}
 }
 
-// Find returns, for each form of a secret that text holds, which one it is and the text
-// around it, without the secret.
+// Find returns a report for each form of a secret in a text: which one it is, and the text around
+// it without the secret.
 func (s *Secrets) Find(text string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +58,7 @@ func (s *Secrets) Find(text string) []string {
 
 type form struct{ how, text string }
 
-// forms returns the texts as which a secret may show.
+// forms returns the texts in which a secret may appear.
 func forms(secret string) []form {
 	list := []form{
 		{"", secret},
@@ -72,8 +72,8 @@ func forms(secret string) []form {
 		{" in hexadecimal digits", fmt.Sprintf("%X", secret)},
 		{" in bytes", within(fmt.Sprint([]byte(secret)))},
 	}
-	// What stands before the secret in the encoded text shifts it by 0, 1 or 2 bytes; the
-	// characters at both ends may depend on the text around it.
+	// Text before the secret shifts its encoding by 0, 1 or 2 bytes. Text around it may change
+	// the characters at both ends, which are cut off.
 	for shift := range 3 {
 		text := append(make([]byte, shift), secret...)
 		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A secret is found in every form that the standard library gives it, wherever it stands.
+// Find finds a secret in every form that the standard library gives it, at any place.
 func TestFind(t *testing.T) {
 	const secret = "c4na7y+/\"<\\ü\x01"
 	var secrets canary.Secrets
@@ -51,7 +51,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A report names the secret and shows what stands around it, and nothing of it.
+// A report names the secret and shows the text around it, but not the secret.
 func TestFindReports(t *testing.T) {
 	var secrets canary.Secrets
 	secrets.Add("the key", "c4na7y-one")

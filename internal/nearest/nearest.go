@@ -1,5 +1,5 @@
-// Package nearest guesses which name was meant by a misspelt one. The strict YAML
-// reader and the gateway's violations call it.
+// Package nearest guesses which name a misspelt one means. It is called for errors about unknown
+// keys, members, parameters, commands and other names.
 package nearest
 
 import (
@@ -8,10 +8,9 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// Name returns the candidate that is most likely meant by the misspelt name, and ""
-// when none is near: one that differs in case alone, or in two neighbouring letters that
-// changed places; else the one with the fewest edits, of which a third of the name's
-// length is allowed.
+// Name returns the candidate that the misspelt name most likely means, or "" if none is near.
+// A candidate that differs only in case, or by two swapped neighbouring letters, comes first.
+// After that comes the candidate with the fewest edits, at most a third of the name's length.
 func Name(misspelt string, candidates []string) string {
 	const longest = 64 // an edit distance costs the product of both lengths
 	if len(misspelt) > longest {
@@ -33,7 +32,7 @@ func Name(misspelt string, candidates []string) string {
 	return best
 }
 
-// swapped reports whether two neighbouring bytes that changed places are all that differs.
+// swapped reports whether a and b differ only by two swapped neighbouring bytes.
 func swapped(a, b string) bool {
 	for i := 1; i < len(a) && len(a) == len(b); i++ {
 		if a[i-1] != b[i-1] {
@@ -43,8 +42,8 @@ func swapped(a, b string) bool {
 	return false
 }
 
-// Hint words Name's guess for the end of an error, "; did you mean NAME?", and is empty
-// without one.
+// Hint returns Name's guess as the end of an error, "; did you mean NAME?", or "" if there is
+// no guess.
 func Hint(misspelt string, candidates []string) string {
 	if name := Name(misspelt, candidates); name != "" {
 		return "; did you mean " + name + "?"

@@ -1,8 +1,7 @@
-// Package strictjson reads JSON that people write, so that a mistake in it is an error
-// that says where it is and what was expected. The simulation reads its state file and
-// what its control listener is sent with it, and cmd/atlas-sim the files that its command
-// line names. It refuses unknown and repeated members, values of another type, and
-// whatever follows the one value.
+// Package strictjson reads JSON that people write. A mistake is an error that says where it is
+// and what was expected. The simulation reads with it its state file and the requests to its
+// control listener, and cmd/atlas-sim the files of its command line. It refuses unknown and
+// repeated members, values of another type, and anything after the one value.
 package strictjson
 
 import (
@@ -21,9 +20,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Decode reads the one JSON value in data into what into points at; members that data
-// does not have keep their values. An error has the form "line 1, column 2: /member:
-// message", where a JSON pointer (RFC 6901) says which part is meant, if not the whole.
+// Decode reads the one JSON value in data into what into points at. Members that data does not
+// have keep their values. An error has the form "line 1, column 2: /member: message". Its JSON
+// pointer (RFC 6901) is left out if the error is about the whole value.
 func Decode(data []byte, into any) error {
 	err := json.Unmarshal(data, into, json.RejectUnknownMembers(true))
 	var syntactic *jsontext.SyntacticError
@@ -49,7 +48,7 @@ func located(data []byte, offset int64, pointer jsontext.Pointer, message string
 	return fmt.Errorf("line %d, column %d: %s", line, column, message)
 }
 
-// explain words what is wrong with a value that is valid JSON.
+// explain says what is wrong with a value that is valid JSON.
 func explain(err *json.SemanticError) string {
 	isText := reflect.PointerTo(err.GoType).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 	switch kind := err.GoType.Kind(); {
@@ -74,7 +73,7 @@ func explain(err *json.SemanticError) string {
 	}
 }
 
-// members lists the names that a struct's members have in JSON.
+// members returns the names that the fields of a struct have in JSON.
 func members(t reflect.Type) (names []string) {
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")

@@ -1,7 +1,7 @@
-// Package strictyaml reads configuration files so that a mistake in one is an error
-// that names the file, the line and the key. The gateway reads its configuration with
-// it, the simulation its seed. It refuses unknown and repeated keys, values of another
-// type, anchors, aliases and tags, and a second document in the file.
+// Package strictyaml reads configuration files. A mistake in a file is an error that names
+// the file, the line and the key. The gateway reads its configuration with it, the
+// simulation its seed, and atlas-export its profiles. It refuses unknown and repeated keys,
+// values of another type, anchors, aliases and tags, and a second document in the file.
 package strictyaml
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Document remembers where the keys of a decoded file stand, for errors that are
-// found only later.
+// Document remembers the lines of the keys in a decoded file, for errors that its reader
+// finds later.
 type Document struct {
 	name  string
 	lines map[string]int // by path
@@ -38,7 +38,7 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 	if err != nil {
 		return nil, located(name, err)
 	}
-	// Of what follows an empty document the parser tells nothing.
+	// The parser does not report documents that follow an empty one.
 	headers := 0
 	for _, t := range lexer.Tokenize(string(data)) {
 		if t.Type == token.DocumentHeaderType {
@@ -71,7 +71,7 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 	return doc, nil
 }
 
-// decode keeps a panic of the library, which has some, from ending the program.
+// decode returns a panic of the library as an error. The library is known to panic.
 func decode(data []byte, into any) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -81,9 +81,9 @@ func decode(data []byte, into any) (err error) {
 	return yaml.UnmarshalWithOptions(data, into, yaml.Strict())
 }
 
-// Line returns the line of the value at a path such as "upstream.groups[2].name", or that
-// of the nearest enclosing key that the file holds; 0 where it holds none. The empty path
-// is the document.
+// Line returns the line of the value at a path such as "upstream.groups[2].name". If the file
+// does not have the value, Line returns the line of the nearest enclosing key that it has, or
+// 0. The empty path is the document.
 func (d *Document) Line(path string) int {
 	for {
 		if line, ok := d.lines[path]; ok {
@@ -110,8 +110,8 @@ func (d *Document) Errorf(path, format string, args ...any) error {
 	return fmt.Errorf("%s: %w", place, fmt.Errorf(format, args...))
 }
 
-// walk notes the line of each key below node and returns an error for each key that
-// the type t, which the node is to be decoded into, does not have.
+// walk records the line of each key below node. It returns an error for each key that t, the
+// type that the node will be decoded into, does not have.
 func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []error) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -121,12 +121,12 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 	}
 	switch n := node.(type) {
 	case *ast.NullNode:
-		// A key whose entries were all taken away must not mean what a missing one does.
+		// A key whose entries were all removed must not mean the same as a missing key.
 		if t.Kind() == reflect.Slice {
 			return []error{d.Errorf(path, "has no value; leave the key out, or write a list")}
 		}
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		// None is needed, and each can make a value another than it looks.
+		// Nobody needs them, and with them a value may differ from what it looks like.
 		return []error{d.Errorf(path, "anchors, aliases and tags are not accepted; write the value out")}
 	case *ast.SequenceNode:
 		for i, value := range n.Values {
@@ -146,14 +146,14 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 	return errs
 }
 
-// expects says how a value of type t is written, where the node is written otherwise. The
-// library's own errors name Go's types and not the key; and it takes 1.5 for 1, and 010 for 8,
-// even where a text belongs.
+// expects returns how a value of type t must be written, or "" if the node is written that way.
+// The library's own errors name types of Go and not the key. The library also reads 1.5 as 1,
+// and 010 as 8, even for a string.
 func expects(node ast.Node, t reflect.Type) string {
-	var plain bool // a number, or true or false, in no other form than its value's own
+	var plain bool // written exactly as its value is printed
 	switch n := node.(type) {
 	case *ast.NullNode, *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		return "" // walk has words for them
+		return "" // walk words these errors
 	case ast.ScalarNode:
 		plain = fmt.Sprint(n.GetValue()) == n.GetToken().Value
 	}
@@ -184,7 +184,7 @@ func expects(node ast.Node, t reflect.Type) string {
 	case t.Kind() == reflect.Slice:
 		expected = "a list"
 		_, ok = node.(*ast.SequenceNode)
-	case t.Kind() == reflect.Map, t.Kind() == reflect.Struct && len(fields(t)) > 0: // a time or a secret has no keys
+	case t.Kind() == reflect.Map, t.Kind() == reflect.Struct && len(fields(t)) > 0: // a time or a secret is a struct without keys
 		expected = "keys with values"
 		_, ok = node.(ast.MapNode)
 	}
@@ -212,7 +212,7 @@ func (d *Document) member(member *ast.MappingValueNode, t reflect.Type, path str
 	return nil
 }
 
-// fields lists the keys of a struct with the types of their values.
+// fields returns the keys of a struct with the types of their values.
 func fields(t reflect.Type) map[string]reflect.Type {
 	keys := make(map[string]reflect.Type, t.NumField())
 	for i := range t.NumField() {
@@ -233,9 +233,9 @@ func fields(t reflect.Type) map[string]reflect.Type {
 	return keys
 }
 
-// located puts the file's name and line in front of an error of the YAML library,
-// whose own form spreads over several lines and quotes the file: a secret that was
-// put where it does not belong must not show.
+// located puts the file's name and the line in front of an error of the YAML library. The
+// library's own text has several lines and quotes the file, which may have a secret in the
+// wrong place.
 func located(name string, err error) error {
 	var positioned yaml.Error
 	if errors.As(err, &positioned) {
