@@ -82,8 +82,8 @@ canary: ## run every test, and fail where one of their secrets is in the output;
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-bench-proxy: build ## compare what a request costs in the gateway and in other proxies; QUICK=1, PROFILE=DIR
-	cd compat && go run ./proxybench -gateway $(CURDIR)/bin/atlas-gateway $(if $(QUICK),-quick) $(if $(PROFILE),-profile $(abspath $(PROFILE)))
+bench-proxy: build ## compare what a request costs in the gateway and in other proxies; QUICK=1, PROFILE=DIR, or BEFORE=PATH of an older gateway
+	cd compat && go run ./proxybench -gateway $(CURDIR)/bin/atlas-gateway $(if $(QUICK),-quick) $(if $(PROFILE),-profile $(abspath $(PROFILE))) $(if $(BEFORE),-before $(abspath $(BEFORE)))
 
 h2spec: ## check the listener's HTTP/2 against its RFCs, frame by frame
 	cd compat && go test -count=1 ./h2spec

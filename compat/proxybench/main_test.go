@@ -17,7 +17,7 @@ import (
 	icholy "github.com/icholy/digest"
 )
 
-// The test binary is each of the parts when it is run as such.
+// The test binary is a part if it runs with the arguments of one.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		main()
@@ -25,11 +25,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRun measures everything, each a little: every response through every proxy has the
-// status that it should have, and every cell of the table is filled.
-func TestRun(t *testing.T) {
+// buildGateway builds the gateway's program.
+func buildGateway(t *testing.T) string {
+	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("the CPU time of another process is read on Linux alone")
+		t.Skip("the CPU time of another process is read only on Linux")
 	}
 	gateway := filepath.Join(t.TempDir(), "atlas-gateway")
 	build := exec.Command("go", "build", "-o", gateway, "./cmd/atlas-gateway")
@@ -37,22 +37,111 @@ func TestRun(t *testing.T) {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
+	return gateway
+}
+
+// runBench runs the program and returns its tables, with N for each number that has a fraction.
+func runBench(t *testing.T, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	if code := run(ctx, []string{"-gateway", gateway, "-rounds", "2", "-requests", "20", "-connections", "1,3"}, &stdout, &stderr); code != 0 {
+	if code := run(ctx, args, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit status %d\n%s", code, &stderr)
 	}
-	_, table, _ := strings.Cut(stdout.String(), "\n\n")
-	got := regexp.MustCompile(`[0-9]+\.[0-9]+`).ReplaceAllString(table, "N")
-	row := " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
-	want := "| request | connections | plain | pooled | chain | token | digest |\n|---|---|---|---|---|---|---|\n" +
+	_, tables, _ := strings.Cut(stdout.String(), "\n\n")
+	return regexp.MustCompile(`[0-9]+\.[0-9]+`).ReplaceAllString(tables, "N")
+}
+
+const (
+	header = "| request | connections | plain | pooled | chain | token | digest |\n|---|---|---|---|---|---|---|\n"
+	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
+)
+
+// TestRun measures everything, each a little. Every response through every proxy has the right
+// status, and every cell of the table is filled.
+func TestRun(t *testing.T) {
+	got := runBench(t, "-gateway", buildGateway(t), "-rounds", "2", "-requests", "20", "-connections", "1,3")
+	want := header +
 		"| GET | 1 |" + row + "| GET | 3 |" + row +
 		"| POST | 1 |" + row + "| POST | 3 |" + row +
 		"| rejected | 1 |" + row + "| rejected | 3 |" + row +
 		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestBefore measures two gateways in the same rounds.
+func TestBefore(t *testing.T) {
+	gateway := buildGateway(t)
+	got := runBench(t, "-gateway", gateway, "-before", gateway, "-rounds", "2", "-requests", "20", "-connections", "2")
+	const compared = " N µs | N µs | N (N to N) |\n"
+	want := header + "| GET | 2 |" + row + "| POST | 2 |" + row + "| rejected | 2 |" + row +
+		"\n| request | connections | caller | before | after | after / before |\n|---|---|---|---|---|---|\n" +
+		"| GET | 2 | token |" + compared + "| GET | 2 | digest |" + compared +
+		"| POST | 2 | token |" + compared + "| POST | 2 | digest |" + compared +
+		"| rejected | 2 | token |" + compared + "| rejected | 2 | digest |" + compared +
+		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB.\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The tables have medians, and the medians and quartiles of the ratios in the same round.
+func TestTables(t *testing.T) {
+	us := func(micros ...int) (times []time.Duration) {
+		for _, n := range micros {
+			times = append(times, time.Duration(n)*time.Microsecond)
+		}
+		return times
+	}
+	r := results{
+		proxies:  []string{"plain", "token"},
+		gateways: []string{"token"},
+		times: map[cell][]time.Duration{
+			{"GET", 4, "plain", false}: us(100, 200, 100, 100, 100),
+			{"GET", 4, "token", true}:  us(100, 50, 100, 200, 400),
+			{"GET", 4, "token", false}: us(110, 100, 90, 300, 400), // ratios to before: 1.1, 2, 0.9, 1.5, 1
+		},
+		memory: []string{"plain 1.0 MiB"},
+	}
+	var got strings.Builder
+	r.write(&got, options{kinds: []string{"GET"}, numbers: []int{4}})
+	want := `| request | connections | plain | token |
+|---|---|---|---|
+| GET | 4 | 100.0 µs | 110.0 µs, 1.10 (0.90 to 3.00) |
+
+| request | connections | caller | before | after | after / before |
+|---|---|---|---|---|---|
+| GET | 4 | token | 100.0 µs | 110.0 µs | 1.10 (1.00 to 1.50) |
+
+Peak memory: plain 1.0 MiB.
+`
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &got, want)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-h"}, 0, "-before program"},
+		{[]string{"-befor", "x"}, 2, "flag provided but not defined: -befor"},
+		{[]string{"x"}, 2, `"x" is not a flag`},
+		{[]string{"-connections", "1,no"}, 2, `-connections: "no" is not a number of connections`},
+		{[]string{"-only", "PUT"}, 2, `-only: "PUT" is none of GET, POST, rejected`},
+		{[]string{"-rounds", "-1"}, 2, "-rounds and -requests must be 1 or more"},
+		{[]string{"-before", "x", "-profile", t.TempDir()}, 2, "-before and -profile do not go together"},
+		{[]string{"-before", "none/atlas-gateway"}, 1, "none/atlas-gateway: no such file"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), test.args, &stdout, &stderr); code != test.code || !strings.Contains(stderr.String(), test.want) || stdout.Len() > 0 {
+			t.Errorf("%q: exit status %d, want %d; %s%s", test.args, code, test.code, &stdout, &stderr)
+		}
 	}
 }
 
@@ -75,7 +164,7 @@ func upstreams(t *testing.T) (signed, open string) {
 	return serve(asking), serve(newUpstream("http://127.0.0.1"))
 }
 
-// TestWrongStatus loads what answers with another status than it should.
+// TestWrongStatus measures proxies that answer with the wrong status.
 func TestWrongStatus(t *testing.T) {
 	signed, open := upstreams(t)
 	for _, test := range []struct {
@@ -94,7 +183,7 @@ func TestWrongStatus(t *testing.T) {
 	}
 }
 
-// TestUpstream shows credentials to the upstream, of which it accepts the right one alone.
+// The upstream accepts only the right credential.
 func TestUpstream(t *testing.T) {
 	signed, _ := upstreams(t)
 	client := &http.Client{Timeout: 10 * time.Second}
