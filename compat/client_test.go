@@ -12,14 +12,14 @@ import (
 	"go.mongodb.org/atlas/mongodbatlas"
 )
 
-// library is one that reads a job over v1.0, which both speak.
+// library is a client that reads a job over v1.0, which both clients know.
 type library struct {
 	name   string
-	per100 int64 // the requests that Atlas receives for 100 calls, one after the other
+	per100 int64 // requests that Atlas receives for 100 calls, one after the other
 	get    func(ctx context.Context, id string) error
 }
 
-// libraries are this project's client, and the legacy one with the digest transport that
+// libraries returns this project's client, and the legacy client with the digest transport that
 // its users have.
 func libraries(t testing.TB, atlas *sim.Server) []library {
 	t.Helper()
@@ -38,7 +38,7 @@ func libraries(t testing.TB, atlas *sim.Server) []library {
 		transport.CloseIdleConnections()
 	})
 	return []library{
-		// One each, and one for the first challenge.
+		// One for each call, and one for the first challenge.
 		{"client", 101, func(ctx context.Context, id string) error {
 			_, err := ours.V1().GetExport(ctx, sim.GroupID, sim.OrdersCluster, id)
 			return err
@@ -50,7 +50,7 @@ func libraries(t testing.TB, atlas *sim.Server) []library {
 	}
 }
 
-// startJob returns a simulated Atlas that has a job, and counts requests without keeping them.
+// startJob returns a simulated Atlas that has a job, and counts requests without logging them.
 func startJob(t testing.TB) (atlas *sim.Server, id string) {
 	t.Helper()
 	atlas = sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
@@ -70,7 +70,7 @@ func startJob(t testing.TB) (atlas *sim.Server, id string) {
 	return atlas, job.ID
 }
 
-// What a hundred calls cost Atlas.
+// Atlas receives a known number of requests for a hundred calls.
 func TestUpstreamRequests(t *testing.T) {
 	atlas, id := startJob(t)
 	for _, library := range libraries(t, atlas) {
@@ -86,9 +86,9 @@ func TestUpstreamRequests(t *testing.T) {
 	}
 }
 
-// BenchmarkGetJob is what a call costs over loopback to the simulation, whose own share in
-// the time and the allocations is included. The requests that Atlas receives for a call,
-// each of which is a network's round trip in reality, are reported beside it.
+// BenchmarkGetJob measures a call to the simulation over loopback. Time and allocations include
+// those of the simulation. It also reports the requests that Atlas receives for a call, each of
+// which takes a round trip of the network.
 func BenchmarkGetJob(b *testing.B) {
 	atlas, id := startJob(b)
 	for _, library := range libraries(b, atlas) {

@@ -13,9 +13,9 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// BenchmarkValidate is what it costs to find a request's operation and to check parameters
-// and body: by contract, and by kin-openapi as it comes, with its router for
-// gorilla/mux and the default options. Compare ratios within one run.
+// BenchmarkValidate measures what it costs to find the operation of a request and to check its
+// parameters and body: by package contract, and by kin-openapi with its router for gorilla/mux
+// and default options. Compare only ratios within one run.
 func BenchmarkValidate(b *testing.B) {
 	const (
 		exports   = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/clusters/orders/backup/exports"

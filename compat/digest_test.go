@@ -1,5 +1,5 @@
-// Package compat_test compares this project with what its users have today. It is a
-// module of its own, so that the product does not depend on any of it.
+// Package compat_test compares this project with other clients and libraries. It is a module of
+// its own, so that the product does not depend on them.
 package compat_test
 
 import (
@@ -16,8 +16,8 @@ import (
 	mongodb "github.com/mongodb-forks/digest"
 )
 
-// upstream challenges what is unsigned and answers what is signed, without a network: what
-// is left is the cost of the transport itself.
+// upstream challenges unsigned requests and answers signed ones, without a network. What remains
+// is the cost of the transport.
 type upstream struct{ requests int }
 
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -34,9 +34,9 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// BenchmarkSigned is what a POST costs in each of the transports, over an upstream that
-// costs next to nothing. The upstream requests of a call, each of which is a network's
-// round trip in reality, are reported beside it.
+// BenchmarkSigned measures a POST in each of the transports, over an upstream that costs almost
+// nothing. It also reports the upstream requests of a call, each of which takes a round trip of
+// the network.
 func BenchmarkSigned(b *testing.B) {
 	for _, library := range []struct {
 		name string

@@ -24,14 +24,14 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// What Atlas's SDK, and with it the CLI and Terraform's provider, signs with: this digest
+// signers are what Atlas's SDK signs with, and with it the CLI and Terraform's provider: this digest
 // transport or, for service accounts, golang.org/x/oauth2.
 var signers = []struct {
 	name string
 	options
 	form   callers.Form
 	client func(t testing.TB, r *running, c caller) *http.Client
-	// challenges are those of each call.
+	// challenges is how many challenges each call gets.
 	challenges int
 }{
 	{"digest", options{}, callers.Digest, digestClient, 1},
@@ -55,7 +55,7 @@ func oauthClient(t testing.TB, r *running, c caller) *http.Client {
 	return config.Client(ctx)
 }
 
-// generated returns the generated client, which asks for a version.
+// generated returns the generated client with an Accept field.
 func generated(t testing.TB, r *running, httpClient *http.Client, accept string) *gen.ClientWithResponses {
 	t.Helper()
 	client, err := gen.NewClientWithResponses(r.url, gen.WithHTTPClient(httpClient), gen.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
@@ -68,7 +68,7 @@ func generated(t testing.TB, r *running, httpClient *http.Client, accept string)
 	return client
 }
 
-// response is what all answers of the generated client have.
+// response has the methods of all answers of the generated client.
 type response interface {
 	StatusCode() int
 	GetBody() []byte
@@ -76,160 +76,186 @@ type response interface {
 
 func ptr[T any](value T) *T { return &value }
 
-// Every operation in both generations, and errors. Compared is what the client decodes, and
-// what Atlas received.
-func TestGenerated(t *testing.T) {
-	const (
-		prefix = `"prefix":"exported_snapshots/` + sim.OrgID + `/` + sim.GroupID + `/orders/`
-		job    = `"exportBucketId":"<B1>","createdAt":"2026-08-10T03:28:25Z","state":"Queued","exportStatus":{"exportedCollections":0,"totalCollections":0}`
-		job1   = `{"id":"<J1>","snapshotId":"` + sim.OrdersSnapshot + `",` + prefix + `2026-08-10T0327/1786332505","customData":[],` + job
-		job2   = `{"id":"<J2>","snapshotId":"` + sim.OrdersSnapshot2 + `",` + prefix + `2026-08-11T0327/1786332505","customData":[{"key":"exported by","value":"nightly"}],` + job + `}`
-		job3   = `{"id":"<J3>","snapshotId":"` + sim.OrdersSnapshot3 + `",` + prefix + `2026-08-12T0327/1786332505","customData":[],` + job
-		aws    = `"_id":"<B1>","cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"` + sim.AWSRole + `"`
-		aws1   = `{"_id":"<B2>","cloudProvider":"AWS","bucketName":"acme-older","iamRoleId":"` + sim.AWSRole + `",`
-		group  = sim.GroupID
-		orders = sim.OrdersCluster
-	)
-	type step struct {
-		do        func() (response, error)
-		status    int
-		decoded   string // JSON
-		id        string // the name for the answer's id
-		forwarded forwarded
+// What the generated client decodes. <B1> and <J1> stand for ids of buckets and jobs.
+const (
+	jobPrefix     = `"prefix":"exported_snapshots/` + sim.OrgID + `/` + sim.GroupID + `/orders/`
+	queuedJob     = `"exportBucketId":"<B1>","createdAt":"2026-08-10T03:28:25Z","state":"Queued","exportStatus":{"exportedCollections":0,"totalCollections":0}`
+	generatedJob1 = `{"id":"<J1>","snapshotId":"` + sim.OrdersSnapshot + `",` + jobPrefix + `2026-08-10T0327/1786332505","customData":[],` + queuedJob
+	generatedJob2 = `{"id":"<J2>","snapshotId":"` + sim.OrdersSnapshot2 + `",` + jobPrefix + `2026-08-11T0327/1786332505","customData":[{"key":"exported by","value":"nightly"}],` + queuedJob + `}`
+	generatedJob3 = `{"id":"<J3>","snapshotId":"` + sim.OrdersSnapshot3 + `",` + jobPrefix + `2026-08-12T0327/1786332505","customData":[],` + queuedJob
+	awsBucket     = `"_id":"<B1>","cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"` + sim.AWSRole + `"`
+	olderBucket   = `{"_id":"<B2>","cloudProvider":"AWS","bucketName":"acme-older","iamRoleId":"` + sim.AWSRole + `",`
+
+	group  = sim.GroupID
+	orders = sim.OrdersCluster
+)
+
+// generatedCalls makes calls with the generated client, in both generations.
+type generatedCalls struct {
+	ctx    context.Context
+	v1, v2 *gen.ClientWithResponses
+	known  names
+}
+
+// generatedStep is a call, with what the client decodes and what Atlas receives.
+type generatedStep struct {
+	do        func() (response, error)
+	status    int
+	decoded   string // JSON
+	id        string // the name for the id in the answer
+	forwarded forwarded
+}
+
+func (c *generatedCalls) buckets() []generatedStep {
+	union := gen.ExportBucketRequest{}
+	if err := union.FromAWSExportBucketRequest(gen.AWSExportBucketRequest{CloudProvider: gen.AWSExportBucketRequestCloudProviderAWS, BucketName: "acme-exports", IamRoleID: sim.AWSRole}); err != nil {
+		panic(err) // these are plain strings
 	}
+	return []generatedStep{
+		{
+			func() (response, error) { return c.v2.CreateExportBucketWithResponse(c.ctx, group, nil, union) },
+			200, `{` + awsBucket + `}`, "B1",
+			forwarded{"createExportBucket", "POST " + v2Buckets, of2024, of2024, `{"bucketName":"acme-exports","cloudProvider":"AWS","iamRoleId":"` + sim.AWSRole + `"}`},
+		},
+		{
+			func() (response, error) {
+				return c.v2.UpdateBackupExportBucketWithResponse(c.ctx, group, c.known["B1"], nil, gen.ExportBucketUpdate{RequirePrivateNetworking: true})
+			},
+			200, `{` + awsBucket + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`, "",
+			forwarded{"updateBackupExportBucket", "PATCH " + v2Buckets + "/<B1>", of2024, of2024, `{"requirePrivateNetworking":true}`},
+		},
+		{
+			func() (response, error) { return c.v2.GetExportBucketWithResponse(c.ctx, group, c.known["B1"], nil) },
+			200, `{` + awsBucket + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`, "",
+			forwarded{"getExportBucket", "GET " + v2Buckets + "/<B1>", of2024, "", ""},
+		},
+		{
+			func() (response, error) {
+				return c.v1.V1CreateExportBucketWithResponse(c.ctx, group, &gen.V1CreateExportBucketParams{Pretty: ptr(true)}, gen.V1ExportBucketRequest{CloudProvider: gen.V1ExportBucketRequestCloudProviderAWS, BucketName: "acme-older", IamRoleID: sim.AWSRole})
+			},
+			200, olderBucket + `"projectId":"` + group + `"}`, "B2",
+			forwarded{"v1CreateExportBucket", "POST " + v1Buckets + "?pretty=true", plain, plain, `{"bucketName":"acme-older","cloudProvider":"AWS","iamRoleId":"` + sim.AWSRole + `"}`},
+		},
+		{
+			func() (response, error) { return c.v1.V1GetExportBucketWithResponse(c.ctx, group, c.known["B2"], nil) },
+			200, olderBucket + `"region":"us-east-1","projectId":"` + group + `"}`, "",
+			forwarded{"v1GetExportBucket", "GET " + v1Buckets + "/<B2>", plain, "", ""},
+		},
+		{ // as the SDK always sends it
+			func() (response, error) {
+				return c.v2.ListExportBucketsWithResponse(c.ctx, group, &gen.ListExportBucketsParams{IncludeCount: ptr(true), ItemsPerPage: ptr(1), PageNum: ptr(2)})
+			},
+			200, `{"results":[` + olderBucket + `"region":"us-east-1","links":[]}],"totalCount":2,"links":[
+				{"rel":"self","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=2&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=1&itemsPerPage=1"}]}`, "",
+			forwarded{"listExportBuckets", "GET " + v2Buckets + "?pageNum=2&itemsPerPage=1&includeCount=true", of2024, "", ""},
+		},
+		{
+			func() (response, error) { return c.v1.V1ListExportBucketsWithResponse(c.ctx, sim.EmptyGroupID, nil) },
+			200, `{"results":[],"totalCount":0,"links":[{"rel":"self","href":"<GW>/api/atlas/c.v1.0/groups/` + sim.EmptyGroupID + `/backup/exportBuckets?pageNum=1&itemsPerPage=100"}]}`, "",
+			forwarded{"v1ListExportBuckets", "GET /api/atlas/c.v1.0/groups/" + sim.EmptyGroupID + "/backup/exportBuckets", plain, "", ""},
+		},
+	}
+}
+
+func (c *generatedCalls) jobs() []generatedStep {
+	return []generatedStep{
+		{ // as the CLI, which always sends customData
+			func() (response, error) {
+				return c.v2.CreateBackupExportWithResponse(c.ctx, group, orders, nil, gen.ExportJobRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: c.known["B1"], CustomData: &[]gen.CustomDataRequest{}})
+			},
+			200, generatedJob1 + `,"links":[]}`, "J1",
+			forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"customData":[],"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot + `"}`},
+		},
+		{ // as atlas api, whose content has no length
+			func() (response, error) {
+				content := io.MultiReader(strings.NewReader(`{"snapshotId":"`+sim.OrdersSnapshot3+`",`), strings.NewReader(`"exportBucketId":"`+c.known["B1"]+`"}`))
+				return c.v2.CreateBackupExportWithBodyWithResponse(c.ctx, group, orders, nil, plain, content)
+			},
+			200, generatedJob3 + `,"links":[]}`, "J3",
+			forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"snapshotId":"` + sim.OrdersSnapshot3 + `","exportBucketId":"<B1>"}`},
+		},
+		{
+			func() (response, error) {
+				return c.v1.V1CreateBackupExportWithResponse(c.ctx, group, orders, nil, gen.V1ExportJobRequest{SnapshotID: sim.OrdersSnapshot2, ExportBucketID: c.known["B1"], CustomData: &[]gen.V1CustomDataRequest{{Key: "exported by", Value: "nightly"}}})
+			},
+			200, generatedJob2, "J2",
+			forwarded{"v1CreateBackupExport", "POST " + v1Exports + "/", plain, plain, `{"customData":[{"key":"exported by","value":"nightly"}],"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot2 + `"}`},
+		},
+		{
+			func() (response, error) {
+				return c.v2.GetBackupExportWithResponse(c.ctx, group, orders, c.known["J1"], nil)
+			},
+			200, generatedJob1 + `,"links":[]}`, "",
+			forwarded{"getBackupExport", "GET " + v2Exports + "/<J1>", of2023, "", ""},
+		},
+		{
+			func() (response, error) {
+				return c.v1.V1GetBackupExportWithResponse(c.ctx, group, orders, c.known["J2"], nil)
+			},
+			200, generatedJob2, "",
+			forwarded{"v1GetBackupExport", "GET " + v1Exports + "/<J2>", plain, "", ""},
+		},
+		{
+			func() (response, error) {
+				return c.v2.ListBackupExportsWithResponse(c.ctx, group, orders, &gen.ListBackupExportsParams{IncludeCount: ptr(true), ItemsPerPage: ptr(1), PageNum: ptr(3)})
+			},
+			200, `{"results":[` + generatedJob1 + `,"links":[]}],"totalCount":3,"links":[
+				{"rel":"self","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=3&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=2&itemsPerPage=1"}]}`, "",
+			forwarded{"listBackupExports", "GET " + v2Exports + "?pageNum=3&itemsPerPage=1&includeCount=true", of2023, "", ""},
+		},
+		{
+			func() (response, error) {
+				return c.v1.V1ListBackupExportsWithResponse(c.ctx, group, orders, &gen.V1ListBackupExportsParams{ItemsPerPage: ptr(1)})
+			},
+			200, `{"results":[` + generatedJob2 + `],"totalCount":3,"links":[
+				{"rel":"self","href":"<GW>` + v1Exports + `/?pageNum=1&itemsPerPage=1"},{"rel":"next","href":"<GW>` + v1Exports + `/?pageNum=2&itemsPerPage=1"}]}`, "",
+			forwarded{"v1ListBackupExports", "GET " + v1Exports + "/?itemsPerPage=1", plain, "", ""},
+		},
+	}
+}
+
+func (c *generatedCalls) errorsAndDeletions() []generatedStep {
+	return []generatedStep{
+		{ // an error of Atlas's
+			func() (response, error) {
+				return c.v2.CreateBackupExportWithResponse(c.ctx, group, orders, nil, gen.ExportJobRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: c.known["B1"]})
+			},
+			409, `{"error":409,"errorCode":"EXPORT_ALREADY_IN_PROGRESS","reason":"Conflict","detail":"An export of snapshot ` + sim.OrdersSnapshot + ` is already in progress.","parameters":["` + sim.OrdersSnapshot + `"]}`, "",
+			forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot + `"}`},
+		},
+		{ // an error of the gateway's
+			func() (response, error) {
+				return c.v2.ListBackupExportsWithResponse(c.ctx, group, orders, &gen.ListBackupExportsParams{PageNum: ptr(0)})
+			},
+			400, `{"error":400,"errorCode":"INVALID_QUERY_PARAMETER","reason":"Bad Request","detail":"pageNum is \"0\"; expected a whole number of at least 1.","parameters":["pageNum"],
+				"badRequestDetail":{"fields":[{"field":"pageNum","description":"is \"0\"; expected a whole number of at least 1"}]}}`, "",
+			forwarded{},
+		},
+		{
+			func() (response, error) {
+				return c.v1.V1DeleteExportBucketWithResponse(c.ctx, group, c.known["B2"], nil)
+			},
+			204, "", "",
+			forwarded{"v1DeleteExportBucket", "DELETE " + v1Buckets + "/<B2>", plain, "", ""},
+		},
+		{
+			func() (response, error) { return c.v2.DeleteExportBucketWithResponse(c.ctx, group, c.known["B2"], nil) },
+			404, `{"error":404,"errorCode":"EXPORT_BUCKET_NOT_FOUND","reason":"Not Found","detail":"No export Bucket with ID <B2> does not exist.","parameters":["<B2>"]}`, "",
+			forwarded{"deleteExportBucket", "DELETE " + v2Buckets + "/<B2>", of2023, "", ""},
+		},
+	}
+}
+
+// The generated client calls every operation of both generations, and gets errors.
+func TestGenerated(t *testing.T) {
 	for _, signer := range signers {
 		t.Run(signer.name, func(t *testing.T) {
 			t.Parallel()
 			r := start(t, signer.options)
 			httpClient := signer.client(t, r, r.nightly)
-			v1, v2 := generated(t, r, httpClient, plain), generated(t, r, httpClient, latest)
-			known := names{"GW": r.url}
-			ctx := t.Context()
-			awsBucket := gen.ExportBucketRequest{}
-			if err := awsBucket.FromAWSExportBucketRequest(gen.AWSExportBucketRequest{CloudProvider: gen.AWSExportBucketRequestCloudProviderAWS, BucketName: "acme-exports", IamRoleID: sim.AWSRole}); err != nil {
-				t.Fatal(err)
-			}
-			steps := []step{
-				{
-					func() (response, error) { return v2.CreateExportBucketWithResponse(ctx, group, nil, awsBucket) },
-					200, `{` + aws + `}`, "B1",
-					forwarded{"createExportBucket", "POST " + v2Buckets, of2024, of2024, `{"bucketName":"acme-exports","cloudProvider":"AWS","iamRoleId":"` + sim.AWSRole + `"}`},
-				},
-				{
-					func() (response, error) {
-						return v2.UpdateBackupExportBucketWithResponse(ctx, group, known["B1"], nil, gen.ExportBucketUpdate{RequirePrivateNetworking: true})
-					},
-					200, `{` + aws + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`, "",
-					forwarded{"updateBackupExportBucket", "PATCH " + v2Buckets + "/<B1>", of2024, of2024, `{"requirePrivateNetworking":true}`},
-				},
-				{
-					func() (response, error) { return v2.GetExportBucketWithResponse(ctx, group, known["B1"], nil) },
-					200, `{` + aws + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`, "",
-					forwarded{"getExportBucket", "GET " + v2Buckets + "/<B1>", of2024, "", ""},
-				},
-				{
-					func() (response, error) {
-						return v1.V1CreateExportBucketWithResponse(ctx, group, &gen.V1CreateExportBucketParams{Pretty: ptr(true)}, gen.V1ExportBucketRequest{CloudProvider: gen.V1ExportBucketRequestCloudProviderAWS, BucketName: "acme-older", IamRoleID: sim.AWSRole})
-					},
-					200, aws1 + `"projectId":"` + group + `"}`, "B2",
-					forwarded{"v1CreateExportBucket", "POST " + v1Buckets + "?pretty=true", plain, plain, `{"bucketName":"acme-older","cloudProvider":"AWS","iamRoleId":"` + sim.AWSRole + `"}`},
-				},
-				{
-					func() (response, error) { return v1.V1GetExportBucketWithResponse(ctx, group, known["B2"], nil) },
-					200, aws1 + `"region":"us-east-1","projectId":"` + group + `"}`, "",
-					forwarded{"v1GetExportBucket", "GET " + v1Buckets + "/<B2>", plain, "", ""},
-				},
-				{ // as the SDK always sends it
-					func() (response, error) {
-						return v2.ListExportBucketsWithResponse(ctx, group, &gen.ListExportBucketsParams{IncludeCount: ptr(true), ItemsPerPage: ptr(1), PageNum: ptr(2)})
-					},
-					200, `{"results":[` + aws1 + `"region":"us-east-1","links":[]}],"totalCount":2,"links":[
-						{"rel":"self","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=2&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=1&itemsPerPage=1"}]}`, "",
-					forwarded{"listExportBuckets", "GET " + v2Buckets + "?pageNum=2&itemsPerPage=1&includeCount=true", of2024, "", ""},
-				},
-				{
-					func() (response, error) { return v1.V1ListExportBucketsWithResponse(ctx, sim.EmptyGroupID, nil) },
-					200, `{"results":[],"totalCount":0,"links":[{"rel":"self","href":"<GW>/api/atlas/v1.0/groups/` + sim.EmptyGroupID + `/backup/exportBuckets?pageNum=1&itemsPerPage=100"}]}`, "",
-					forwarded{"v1ListExportBuckets", "GET /api/atlas/v1.0/groups/" + sim.EmptyGroupID + "/backup/exportBuckets", plain, "", ""},
-				},
-				{ // as the CLI, which always sends customData
-					func() (response, error) {
-						return v2.CreateBackupExportWithResponse(ctx, group, orders, nil, gen.ExportJobRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: known["B1"], CustomData: &[]gen.CustomDataRequest{}})
-					},
-					200, job1 + `,"links":[]}`, "J1",
-					forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"customData":[],"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot + `"}`},
-				},
-				{ // as atlas api, whose content has no length
-					func() (response, error) {
-						content := io.MultiReader(strings.NewReader(`{"snapshotId":"`+sim.OrdersSnapshot3+`",`), strings.NewReader(`"exportBucketId":"`+known["B1"]+`"}`))
-						return v2.CreateBackupExportWithBodyWithResponse(ctx, group, orders, nil, plain, content)
-					},
-					200, job3 + `,"links":[]}`, "J3",
-					forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"snapshotId":"` + sim.OrdersSnapshot3 + `","exportBucketId":"<B1>"}`},
-				},
-				{
-					func() (response, error) {
-						return v1.V1CreateBackupExportWithResponse(ctx, group, orders, nil, gen.V1ExportJobRequest{SnapshotID: sim.OrdersSnapshot2, ExportBucketID: known["B1"], CustomData: &[]gen.V1CustomDataRequest{{Key: "exported by", Value: "nightly"}}})
-					},
-					200, job2, "J2",
-					forwarded{"v1CreateBackupExport", "POST " + v1Exports + "/", plain, plain, `{"customData":[{"key":"exported by","value":"nightly"}],"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot2 + `"}`},
-				},
-				{
-					func() (response, error) {
-						return v2.GetBackupExportWithResponse(ctx, group, orders, known["J1"], nil)
-					},
-					200, job1 + `,"links":[]}`, "",
-					forwarded{"getBackupExport", "GET " + v2Exports + "/<J1>", of2023, "", ""},
-				},
-				{
-					func() (response, error) {
-						return v1.V1GetBackupExportWithResponse(ctx, group, orders, known["J2"], nil)
-					},
-					200, job2, "",
-					forwarded{"v1GetBackupExport", "GET " + v1Exports + "/<J2>", plain, "", ""},
-				},
-				{
-					func() (response, error) {
-						return v2.ListBackupExportsWithResponse(ctx, group, orders, &gen.ListBackupExportsParams{IncludeCount: ptr(true), ItemsPerPage: ptr(1), PageNum: ptr(3)})
-					},
-					200, `{"results":[` + job1 + `,"links":[]}],"totalCount":3,"links":[
-						{"rel":"self","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=3&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=2&itemsPerPage=1"}]}`, "",
-					forwarded{"listBackupExports", "GET " + v2Exports + "?pageNum=3&itemsPerPage=1&includeCount=true", of2023, "", ""},
-				},
-				{
-					func() (response, error) {
-						return v1.V1ListBackupExportsWithResponse(ctx, group, orders, &gen.V1ListBackupExportsParams{ItemsPerPage: ptr(1)})
-					},
-					200, `{"results":[` + job2 + `],"totalCount":3,"links":[
-						{"rel":"self","href":"<GW>` + v1Exports + `/?pageNum=1&itemsPerPage=1"},{"rel":"next","href":"<GW>` + v1Exports + `/?pageNum=2&itemsPerPage=1"}]}`, "",
-					forwarded{"v1ListBackupExports", "GET " + v1Exports + "/?itemsPerPage=1", plain, "", ""},
-				},
-				{ // an error of Atlas's
-					func() (response, error) {
-						return v2.CreateBackupExportWithResponse(ctx, group, orders, nil, gen.ExportJobRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: known["B1"]})
-					},
-					409, `{"error":409,"errorCode":"EXPORT_ALREADY_IN_PROGRESS","reason":"Conflict","detail":"An export of snapshot ` + sim.OrdersSnapshot + ` is already in progress.","parameters":["` + sim.OrdersSnapshot + `"]}`, "",
-					forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot + `"}`},
-				},
-				{ // an error of the gateway's
-					func() (response, error) {
-						return v2.ListBackupExportsWithResponse(ctx, group, orders, &gen.ListBackupExportsParams{PageNum: ptr(0)})
-					},
-					400, `{"error":400,"errorCode":"INVALID_QUERY_PARAMETER","reason":"Bad Request","detail":"pageNum is \"0\"; expected a whole number of at least 1.","parameters":["pageNum"],
-						"badRequestDetail":{"fields":[{"field":"pageNum","description":"is \"0\"; expected a whole number of at least 1"}]}}`, "",
-					forwarded{},
-				},
-				{
-					func() (response, error) { return v1.V1DeleteExportBucketWithResponse(ctx, group, known["B2"], nil) },
-					204, "", "",
-					forwarded{"v1DeleteExportBucket", "DELETE " + v1Buckets + "/<B2>", plain, "", ""},
-				},
-				{
-					func() (response, error) { return v2.DeleteExportBucketWithResponse(ctx, group, known["B2"], nil) },
-					404, `{"error":404,"errorCode":"EXPORT_BUCKET_NOT_FOUND","reason":"Not Found","detail":"No export Bucket with ID <B2> does not exist.","parameters":["<B2>"]}`, "",
-					forwarded{"deleteExportBucket", "DELETE " + v2Buckets + "/<B2>", of2023, "", ""},
-				},
-			}
+			c := &generatedCalls{t.Context(), generated(t, r, httpClient, plain), generated(t, r, httpClient, latest), names{"GW": r.url}}
+			known := c.known
+			steps := slices.Concat(c.buckets(), c.jobs(), c.errorsAndDeletions())
 			seen, tested := int64(0), map[string]bool{}
 			for i, step := range steps {
 				answer, err := step.do()
@@ -263,8 +289,8 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// decoded returns what the client made of an answer: of the member for its status that the
-// answer has, and no other may be set.
+// decoded returns what the client has decoded. Only the member for the status of the answer may be
+// set.
 func decoded(t testing.TB, answer response) any {
 	t.Helper()
 	var found any
@@ -282,8 +308,7 @@ func decoded(t testing.TB, answer response) any {
 	return found
 }
 
-// Many callers at a time share a client. None is turned away, and every create is carried
-// out once.
+// Many callers at the same time share a client. All succeed, and every create is carried out once.
 func TestGeneratedConcurrently(t *testing.T) {
 	for _, signer := range signers {
 		t.Run(signer.name, func(t *testing.T) {
@@ -326,7 +351,7 @@ func TestGeneratedConcurrently(t *testing.T) {
 	}
 }
 
-// A client is told that its key is wrong, or may not do this, and Atlas hears of neither.
+// A client with a wrong key, or without a grant, gets an error. Atlas receives no request.
 func TestGeneratedRefusals(t *testing.T) {
 	for _, signer := range signers {
 		t.Run(signer.name, func(t *testing.T) {

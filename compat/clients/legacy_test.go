@@ -12,14 +12,14 @@ import (
 	atlas "go.mongodb.org/atlas/mongodbatlas"
 )
 
-// legacy is the legacy client, by base URL and key alone.
+// legacy is the legacy client, with a base URL and a key and otherwise as it comes.
 type legacy struct {
 	*atlas.Client
 	gateway *running
-	seen    int64 // of what Atlas received
+	seen    int64 // how much of what Atlas received has been compared
 }
 
-// received compares what Atlas received since the last time.
+// received compares what Atlas has received since the last comparison.
 func (l *legacy) received(t testing.TB, want ...forwarded) {
 	t.Helper()
 	var got []forwarded
@@ -28,7 +28,7 @@ func (l *legacy) received(t testing.TB, want ...forwarded) {
 	}
 }
 
-// eachLegacy runs a test with the client of a caller, for both digest algorithms.
+// eachLegacy runs a test with the client of a caller, once for each digest algorithm.
 func eachLegacy(t *testing.T, which func(*running) caller, test func(*testing.T, *legacy)) {
 	for _, o := range []options{{algorithm: "MD5"}, {algorithm: "SHA-256", tls: true}} {
 		t.Run(o.algorithm, func(t *testing.T) {
@@ -128,55 +128,65 @@ func TestLegacyJobs(t *testing.T) {
 		}
 		l.received(t, forwarded{"v1GetBackupExport", "GET " + v1Exports + "/" + all[0].ID, plain, "", ""})
 
-		// From page to page by number, which the client reads from the links,
-		var paged []*atlas.CloudProviderSnapshotExportJob
-		options := &atlas.ListOptions{PageNum: 1, ItemsPerPage: 1, IncludeCount: true}
-		for last := false; !last; options.PageNum++ {
-			list, response, err := jobs.List(ctx, sim.GroupID, sim.OrdersCluster, options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if page, err := response.CurrentPage(); err != nil || page != options.PageNum || list.TotalCount != 3 {
-				t.Fatalf("page %d of %d jobs: %v", page, list.TotalCount, err)
-			}
-			paged, last = append(paged, list.Results...), response.IsLastPage()
-		}
-		if diff := cmp.Diff(all, paged); diff != "" {
-			t.Errorf("the jobs by number:\n%s", diff)
-		}
-		page := func(query string) forwarded {
-			return forwarded{"v1ListBackupExports", "GET " + v1Exports + "/?" + query, plain, "", ""}
-		}
-		l.received(t, page("includeCount=true&itemsPerPage=1&pageNum=1"), page("includeCount=true&itemsPerPage=1&pageNum=2"), page("includeCount=true&itemsPerPage=1&pageNum=3"))
-
-		// and by the links themselves.
-		paged = nil
-		for next := v1Exports + "?itemsPerPage=1"; next != ""; {
-			request, err := l.NewRequest(ctx, http.MethodGet, next, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var list atlas.CloudProviderSnapshotExportJobs
-			if _, err := l.Do(ctx, request, &list); err != nil {
-				t.Fatal(err)
-			}
-			paged, next = append(paged, list.Results...), ""
-			for _, link := range list.Links {
-				if link.Rel == "next" {
-					next = link.Href
-				}
-			}
-		}
-		if diff := cmp.Diff(all, paged); diff != "" {
-			t.Errorf("the jobs by link:\n%s", diff)
-		}
-		l.received(t, page("itemsPerPage=1"), page("pageNum=2&itemsPerPage=1"), page("pageNum=3&itemsPerPage=1"))
+		l.pageByNumber(t, all)
+		l.pageByLink(t, all)
 	})
 }
 
-// Errors of Atlas's and of the gateway's, as the client decodes them.
+// pageOfJobs is a request for a page of jobs.
+func pageOfJobs(query string) forwarded {
+	return forwarded{"v1ListBackupExports", "GET " + v1Exports + "/?" + query, plain, "", ""}
+}
+
+// pageByNumber lists the jobs page by page. The client reads the numbers of the pages from links.
+func (l *legacy) pageByNumber(t *testing.T, all []*atlas.CloudProviderSnapshotExportJob) {
+	t.Helper()
+	var paged []*atlas.CloudProviderSnapshotExportJob
+	options := &atlas.ListOptions{PageNum: 1, ItemsPerPage: 1, IncludeCount: true}
+	for last := false; !last; options.PageNum++ {
+		list, response, err := l.CloudProviderSnapshotExportJobs.List(t.Context(), sim.GroupID, sim.OrdersCluster, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page, err := response.CurrentPage(); err != nil || page != options.PageNum || list.TotalCount != 3 {
+			t.Fatalf("page %d of %d jobs: %v", page, list.TotalCount, err)
+		}
+		paged, last = append(paged, list.Results...), response.IsLastPage()
+	}
+	if diff := cmp.Diff(all, paged); diff != "" {
+		t.Errorf("the jobs by number:\n%s", diff)
+	}
+	l.received(t, pageOfJobs("includeCount=true&itemsPerPage=1&pageNum=1"), pageOfJobs("includeCount=true&itemsPerPage=1&pageNum=2"), pageOfJobs("includeCount=true&itemsPerPage=1&pageNum=3"))
+}
+
+// pageByLink lists the jobs by the links to the next page.
+func (l *legacy) pageByLink(t *testing.T, all []*atlas.CloudProviderSnapshotExportJob) {
+	t.Helper()
+	var paged []*atlas.CloudProviderSnapshotExportJob
+	for next := v1Exports + "?itemsPerPage=1"; next != ""; {
+		request, err := l.NewRequest(t.Context(), http.MethodGet, next, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list atlas.CloudProviderSnapshotExportJobs
+		if _, err := l.Do(t.Context(), request, &list); err != nil {
+			t.Fatal(err)
+		}
+		paged, next = append(paged, list.Results...), ""
+		for _, link := range list.Links {
+			if link.Rel == "next" {
+				next = link.Href
+			}
+		}
+	}
+	if diff := cmp.Diff(all, paged); diff != "" {
+		t.Errorf("the jobs by link:\n%s", diff)
+	}
+	l.received(t, pageOfJobs("itemsPerPage=1"), pageOfJobs("pageNum=2&itemsPerPage=1"), pageOfJobs("pageNum=3&itemsPerPage=1"))
+}
+
+// The client decodes errors of Atlas and of the gateway.
 func TestLegacyErrors(t *testing.T) {
-	const unknown = "6b0227092f2f71f9786c4347"
 	refused := func(t *testing.T, err error, want atlas.ErrorResponse) {
 		t.Helper()
 		var got *atlas.ErrorResponse

@@ -16,9 +16,9 @@ import (
 	"go.mongodb.org/atlas-sdk/v20250312002/auth/clientcredentials"
 )
 
-// eachSDK runs a test with Atlas's Go SDK, by base URL and key alone: with a key pair over
-// plain HTTP as the SDK's own UseDigestAuth makes it, over TLS with SHA-256, and with a
-// service account.
+// eachSDK runs a test with Atlas's Go SDK, with a base URL and a key and otherwise as it comes: with
+// a key pair over plain HTTP by the SDK's UseDigestAuth, over TLS with SHA-256, and with a service
+// account.
 func eachSDK(t *testing.T, test func(*testing.T, *running, *admin.CloudBackupsApiService)) {
 	for name, modifiers := range map[string]func(*running) []admin.ClientModifier{
 		"MD5": func(r *running) []admin.ClientModifier {
@@ -42,7 +42,7 @@ func eachSDK(t *testing.T, test func(*testing.T, *running, *admin.CloudBackupsAp
 				o.algorithm = name
 			}
 			r := start(t, o)
-			t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections) // UseDigestAuth's
+			t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections) // UseDigestAuth uses it
 			client, err := admin.NewClient(append([]admin.ClientModifier{admin.UseBaseURL(r.url)}, modifiers(r)...)...)
 			if err != nil {
 				t.Fatal(err)
@@ -52,8 +52,8 @@ func eachSDK(t *testing.T, test func(*testing.T, *running, *admin.CloudBackupsAp
 	}
 }
 
-// What the SDK can do with export buckets and jobs, as a pipeline does it, and what
-// Terraform's provider reads when it destroys a bucket.
+// The SDK creates and reads buckets and jobs as a pipeline does, and the schedule that Terraform's
+// provider reads when it destroys a bucket.
 func TestSDK(t *testing.T) {
 	eachSDK(t, func(t *testing.T, r *running, api *admin.CloudBackupsApiService) {
 		ctx := t.Context()
@@ -107,16 +107,6 @@ func TestSDK(t *testing.T) {
 		}
 		received(forwarded{"listBackupExports", "GET " + v2Exports + "?includeCount=true&itemsPerPage=100&pageNum=1", of2023, "", ""})
 
-		// Atlas's errors and the gateway's own are the SDK's.
-		_, _, err = api.GetExportBucket(ctx, sim.GroupID, "65a9d3e1f20b4c77889900ff").Execute()
-		if !admin.IsErrorCode(err, "EXPORT_BUCKET_NOT_FOUND") {
-			t.Errorf("a bucket that is not there: %v", err)
-		}
-		_, response, err = api.GetExportBucket(ctx, sim.GroupID, "nonsense").Execute()
-		if known, ok := admin.AsError(err); !ok || known.GetError() != 400 || known.GetErrorCode() != "INVALID_PATH_PARAMETER" || response.Header.Get("Gateway-Error") != "invalid_request" {
-			t.Errorf("an invalid id: %v", err)
-		}
-
 		if _, err := api.DeleteExportBucket(ctx, sim.GroupID, bucket.GetId()).Execute(); err != nil {
 			t.Error(err)
 		}
@@ -127,7 +117,22 @@ func TestSDK(t *testing.T) {
 	})
 }
 
-// The SDK revokes its tokens, as Terraform's provider does at its exit.
+// Errors of Atlas and of the gateway are errors of the SDK.
+func TestSDKErrors(t *testing.T) {
+	eachSDK(t, func(t *testing.T, _ *running, api *admin.CloudBackupsApiService) {
+		ctx := t.Context()
+		_, _, err := api.GetExportBucket(ctx, sim.GroupID, "65a9d3e1f20b4c77889900ff").Execute()
+		if !admin.IsErrorCode(err, "EXPORT_BUCKET_NOT_FOUND") {
+			t.Errorf("a bucket that is not there: %v", err)
+		}
+		_, response, err := api.GetExportBucket(ctx, sim.GroupID, "nonsense").Execute()
+		if known, ok := admin.AsError(err); !ok || known.GetError() != 400 || known.GetErrorCode() != "INVALID_PATH_PARAMETER" || response.Header.Get("Gateway-Error") != "invalid_request" {
+			t.Errorf("an invalid id: %v", err)
+		}
+	})
+}
+
+// The SDK revokes its tokens. Terraform's provider does so when it exits.
 func TestSDKRevokes(t *testing.T) {
 	r := start(t, options{})
 	ctx := context.WithValue(t.Context(), auth.HTTPClient, &http.Client{Transport: r.transport})

@@ -1,7 +1,7 @@
-// Command digestreport compares what signing costs with three digest transports for Go,
-// this project's, icholy/digest and mongodb-forks/digest (which the Atlas SDK, CLI and
-// Terraform provider use), against a simulated Atlas in each of its nonce modes: how many
-// calls fail for no fault of their own, and how many upstream requests a call takes.
+// Command digestreport compares three digest transports for Go: this project's, icholy/digest
+// and mongodb-forks/digest, which the Atlas SDK, CLI and Terraform provider use. It calls a
+// simulated Atlas in each of its nonce modes, and counts how many good calls fail and how many
+// upstream requests a call takes.
 //
 //	go run ./digestreport [-calls 300000] [-others 20000] [-callers 128]
 //
@@ -31,12 +31,12 @@ import (
 	mongodb "github.com/mongodb-forks/digest"
 )
 
-// mode is a way in which a server treats its nonces, and the most upstream requests that
-// a call of ours may take there, beside the first challenges; 0 for no bound.
+// mode is a way in which a server treats its nonces. most is how many upstream requests a call of
+// digestauth may take, besides the first challenges; 0 means no bound.
 type mode struct {
 	name   string
 	nonces sim.Nonces
-	forget int // how often the server forgets all nonces, as a restart does
+	forget int // how often the server forgets all nonces, as after a restart
 	most   float64
 }
 
@@ -75,7 +75,7 @@ var libraries = []library{
 	}},
 }
 
-// row is the outcome of one library in one mode.
+// row is the result of one library in one mode.
 type row struct {
 	calls, failed, unauthorized int64
 	upstream, challenges        int64
@@ -119,8 +119,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 					fmt.Fprintf(stderr, "digestreport: %s: %d calls failed\n", m.name, r.failed)
 					ok = false
 				}
-				// Beside that, having so many calls at a time costs each of them its first nonce, and
-				// another whenever the server forgets all.
+				// Each of the calls at a time also needs a first nonce, and another one whenever the
+				// server forgets all.
 				allowed := int64(m.most*float64(r.calls)) + int64((m.forget+1)**callers)
 				if m.most > 0 && r.upstream > allowed {
 					fmt.Fprintf(stderr, "digestreport: %s: %d upstream requests, at most %d allowed\n", m.name, r.upstream, allowed)

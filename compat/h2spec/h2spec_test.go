@@ -1,5 +1,5 @@
-// Package h2spec_test runs h2spec, which checks servers against RFC 7540 and RFC 7541 frame by
-// frame, on the gateway's TLS listener.
+// Package h2spec_test runs h2spec on the gateway's TLS listener. h2spec checks servers against
+// RFC 7540 and RFC 7541, frame by frame.
 package h2spec_test
 
 import (
@@ -30,20 +30,20 @@ import (
 	"github.com/summerwind/h2spec/spec"
 )
 
-// cases is how many there are in h2spec; all but those in known pass.
+// cases is the number of cases in h2spec. All pass except for those in known.
 const cases = 146
 
-// known are the cases that don't pass. What they send is refused nevertheless, by net/http.
+// known are the cases that don't pass. net/http nevertheless refuses what they send.
 var known = map[string]string{
-	// A frame that sets a setting twice is legal and ends the connection.
+	// A frame that sets a setting twice is legal. net/http ends the connection.
 	"http2/6.5.3/1": "failed",
-	// The field Connection, and TE with anything but trailers: answered 400, and not by a stream
-	// error.
+	// The field Connection, and TE with another value than trailers: the answer is 400, and not a
+	// stream error.
 	"http2/8.1.2.2/1": "failed",
 	"http2/8.1.2.2/2": "failed",
 }
 
-// The gateway passes every case, but for the known ones, which fail.
+// The gateway passes every case except for the known ones, which fail.
 func TestH2spec(t *testing.T) {
 	address := serve(t)
 	port, err := strconv.Atoi(address.Port())
@@ -62,8 +62,8 @@ func TestH2spec(t *testing.T) {
 	for _, group := range groups {
 		each(group, func(id string, test *spec.TestCase) {
 			n++
-			// The gateway answers without waiting for what it will not read, so that some cases
-			// are over before they have sent all. Of several tries one is in time.
+			// The gateway answers without waiting for content that it will not read, so that some
+			// cases end before they have sent everything. One of several tries is in time.
 			for range 10 {
 				if _, ok := known[id]; ok || !test.Result.Failed {
 					break
@@ -88,7 +88,7 @@ func TestH2spec(t *testing.T) {
 	}
 }
 
-// each calls f for every case of a group, in the order and by the name in which they run.
+// each calls f for every case of a group, with the name of the case and in the order of the run.
 func each(group *spec.TestGroup, f func(id string, test *spec.TestCase)) {
 	for i, test := range slices.Concat(group.Tests, group.StrictTests) {
 		f(fmt.Sprintf("%s/%d", group.ID(), i+1), test)

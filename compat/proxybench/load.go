@@ -17,7 +17,7 @@ import (
 // The kinds of requests.
 var kinds = []string{"GET", "POST", "rejected"}
 
-// request is a request of a kind, before a credential is added.
+// request is a request without a credential.
 type request struct {
 	method, uri, content string
 }
@@ -29,12 +29,12 @@ func requestOf(kind string) request {
 		return request{"GET", target + "?includeCount=true&itemsPerPage=100&pageNum=1", ""}
 	case "POST":
 		return request{"POST", target, valid}
-	default: // with a member that is not known, for one that is required
+	default: // an unknown member in place of a required one
 		return request{"POST", target, strings.Replace(valid, "snapshotId", "snapshotID", 1)}
 	}
 }
 
-// bytes returns the request as it is sent, with an Authorization field unless it is empty.
+// bytes returns the request as it is sent. It has no Authorization field if authorization is empty.
 func (r request) bytes(authorization string) []byte {
 	lines := []string{
 		r.method + " " + r.uri + " HTTP/1.1",
@@ -46,7 +46,7 @@ func (r request) bytes(authorization string) []byte {
 		lines = append(lines, "Authorization: "+authorization)
 	}
 	if r.content != "" {
-		// The one type that kin-openapi finds in the contract as well.
+		// kin-openapi finds only this type in the contract.
 		lines = append(lines, "Content-Type: "+mediaType, "Content-Length: "+strconv.Itoa(len(r.content)))
 	}
 	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + r.content)
@@ -59,10 +59,10 @@ type caller struct {
 	next       func() ([]byte, error) // the next request
 }
 
-// timeout is for one turn of a proxy, lest one that hangs holds up everything.
+// timeout bounds one turn of a proxy.
 const timeout = time.Minute
 
-// dial connects, and prepares what is sent: the same bytes again and again, but for Digest.
+// dial connects and prepares the requests. They are always the same bytes, except with Digest.
 func (p *proxyUnderTest) dial(ctx context.Context, r request) (*caller, error) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.address)
 	if err != nil {
@@ -99,7 +99,7 @@ func (p *proxyUnderTest) dial(ctx context.Context, r request) (*caller, error) {
 	return c, nil
 }
 
-// send sends the next request and returns the response, which must have the status.
+// send sends the next request and returns the response. Another status is an error.
 func (c *caller) send(status string) (message, error) {
 	bytes, err := c.next()
 	if err != nil {
@@ -115,15 +115,15 @@ func (c *caller) send(status string) (message, error) {
 	return m, err
 }
 
-// load is what a proxy is measured with: a kind of request over a number of connections.
+// load sends a kind of request to a proxy over a number of connections.
 type load struct {
 	proxy   *proxyUnderTest
 	callers []*caller
 	status  string // that every response must have
 }
 
-// newLoad connects to a proxy, and sends it a few requests before any is measured: they
-// bring it connections to the upstream, nonces and whatever else it keeps.
+// newLoad connects to a proxy and sends it a few requests that are not measured. After them the
+// proxy has connections to the upstream, nonces, and everything else that it keeps.
 func newLoad(ctx context.Context, p *proxyUnderTest, kind string, connections int) (*load, error) {
 	l := &load{proxy: p, status: "200"}
 	if kind == "rejected" && p.validates {
@@ -150,7 +150,7 @@ func (l *load) close() {
 	}
 }
 
-// send sends requests, which the callers share.
+// send sends a number of requests over all connections.
 func (l *load) send(ctx context.Context, requests int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -170,7 +170,7 @@ func (l *load) send(ctx context.Context, requests int) error {
 	return context.Cause(ctx)
 }
 
-// measure sends requests, and returns the CPU time that the proxy used for each.
+// measure sends requests and returns the CPU time that the proxy used for each.
 func (l *load) measure(ctx context.Context, requests int) (time.Duration, error) {
 	before, err := l.proxy.process.cpuTime()
 	if err != nil {

@@ -105,7 +105,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.before, "before", "", "another `program` of the gateway to compare it with")
 	flags.StringVar(&o.profiles, "profile", "", "write a CPU profile of each part into this `folder`; the gateway then runs as a library of this program")
 	quick := flags.Bool("quick", false, "fewer rounds: less than three minutes instead of ten; with -before, less than five instead of fifteen")
-	flags.IntVar(&o.rounds, "rounds", 0, "at most so many rounds; 0 means 40, or 7 with -quick")
+	flags.IntVar(&o.rounds, "rounds", 0, "at most so many rounds; 0 means 40, with -quick 7, with -quick and -before 15")
 	flags.IntVar(&o.requests, "requests", 2000, "requests to each proxy in a round")
 	numbers := flags.String("connections", "1,16,64", "numbers of connections")
 	only := flags.String("only", "", "one kind of request: "+strings.Join(kinds, ", "))
@@ -121,8 +121,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if *quick {
 		rounds, o.limit = 7, 15*time.Second
 	}
-	if o.before != "" { // a round has two turns more
-		o.limit = o.limit * 8 / 5
+	if o.before != "" {
+		// A round has two more turns, and more rounds tell smaller differences.
+		rounds, o.limit = max(rounds, 15), o.limit*8/5
 	}
 	o.rounds = cmp.Or(o.rounds, rounds)
 	for number := range strings.SplitSeq(*numbers, ",") {

@@ -8,16 +8,16 @@ import (
 	"strconv"
 )
 
-// message is what the upstream reads of a request and the load of a response. net/http
-// would take as much CPU time for it as the proxies that are measured.
+// message is what the upstream reads of a request, and what the load reads of a response.
+// net/http would use as much CPU time for that as the measured proxies.
 type message struct {
 	start           string // the request line or status line
 	authorization   []string
 	wwwAuthenticate string
 }
 
-// readMessage reads an HTTP/1.1 message, and skips its content. It knows content of a
-// stated length alone.
+// readMessage reads an HTTP/1.1 message and skips its content. It only knows content with a
+// Content-Length.
 func readMessage(r *bufio.Reader) (m message, err error) {
 	line, err := readLine(r)
 	if err != nil {
@@ -35,23 +35,23 @@ func readMessage(r *bufio.Reader) (m message, err error) {
 		}
 		name, value, _ := bytes.Cut(line, []byte(": "))
 		switch {
-		case is(name, "Content-Length"):
+		case equalFold(name, "Content-Length"):
 			if length, err = strconv.Atoi(string(value)); err != nil {
 				return m, err
 			}
-		case is(name, "Authorization"):
+		case equalFold(name, "Authorization"):
 			m.authorization = append(m.authorization, string(value))
-		case is(name, "WWW-Authenticate"):
+		case equalFold(name, "WWW-Authenticate"):
 			m.wwwAuthenticate = string(value)
-		case is(name, "Transfer-Encoding"):
-			return m, fmt.Errorf("%s: there is content of no stated length", m.start)
+		case equalFold(name, "Transfer-Encoding"):
+			return m, fmt.Errorf("%s: the content has no Content-Length", m.start)
 		}
 	}
 	_, err = r.Discard(length)
 	return m, noEOF(err)
 }
 
-func is(name []byte, want string) bool {
+func equalFold(name []byte, want string) bool {
 	return len(name) == len(want) && bytes.EqualFold(name, []byte(want))
 }
 
@@ -63,7 +63,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return bytes.TrimRight(line, "\r\n"), err
 }
 
-// noEOF makes an end in the middle of a message an error.
+// noEOF turns EOF in the middle of a message into an error.
 func noEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

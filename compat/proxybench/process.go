@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// process is a part that runs.
+// process is a part that is running.
 type process struct {
 	name      string
 	command   *exec.Cmd
@@ -19,7 +19,7 @@ type process struct {
 	addresses map[string]string
 }
 
-// start runs a program, and waits for the line with its addresses.
+// start starts a program and waits for the line with its addresses.
 func start(ctx context.Context, name string, stderr io.Writer, program string, args ...string) (*process, error) {
 	command := exec.CommandContext(ctx, program, args...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
@@ -55,10 +55,10 @@ func (p *process) stop() error {
 	return p.command.Wait()
 }
 
-// peakMemory is the most memory that it has had resident, in bytes.
+// peakMemory returns the most memory that the process has had resident, in bytes.
 func (p *process) peakMemory() (int64, error) { return peakMemory(p.command.Process.Pid) }
 
-// cpuTime is what the process has used so far, user and system, all threads.
+// cpuTime returns the CPU time that the process has used so far: user and system, all threads.
 func (p *process) cpuTime() (time.Duration, error) {
 	return cpuTime(p.command.Process.Pid)
 }

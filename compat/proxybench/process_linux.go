@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime returns the CPU time that a process has used, user and system, from its clock,
-// which counts nanoseconds where /proc/PID/stat counts ticks of 10 ms.
+// cpuTime returns the CPU time that a process has used, user and system. It reads the CPU clock of
+// the process, which has nanoseconds; /proc/PID/stat has ticks of 10 ms.
 func cpuTime(pid int) (time.Duration, error) {
 	// clock_getcpuclockid(3): the complement of the id, and CPUCLOCK_SCHED of the whole process.
 	clock := int32(^pid)<<3 | 2

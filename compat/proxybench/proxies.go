@@ -25,9 +25,9 @@ import (
 	middleware "github.com/oapi-codegen/nethttp-middleware"
 )
 
-// serve is the program as one of the parts: it prints a line of JSON with the addresses
-// that it bound, as the gateway's own program does, and serves until the context or its
-// standard input ends.
+// serve runs the program as one of the parts. It prints a line of JSON with the addresses of its
+// listeners, as the gateway's program does, and serves until the context or its standard input
+// ends.
 func serve(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("proxybench serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -74,7 +74,7 @@ func serve(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	return 0
 }
 
-// announce says where a part listens.
+// announce prints the addresses of a part.
 func announce(stdout io.Writer, addresses map[string]string) error {
 	return json.NewEncoder(stdout).Encode(addresses)
 }
@@ -149,7 +149,7 @@ func proxy(name, upstream string) (http.Handler, error) {
 		}
 		reverse.Transport = &icholy.Transport{Username: publicKey, Password: privateKey, Transport: connections}
 		options := &middleware.Options{DoNotValidateServers: true}
-		// Callers are let in as they are: the middleware only asks whether it should.
+		// Every caller is accepted: the middleware does not authenticate by itself.
 		options.Options.AuthenticationFunc = openapi3filter.NoopAuthenticationFunc
 		options.ErrorHandler = http.Error
 		return middleware.OapiRequestValidatorWithOptions(doc, options)(reverse), nil
@@ -169,7 +169,7 @@ func transport() *http.Transport {
 	}
 }
 
-// buffers is a BufferPool for ReverseProxy, with buffers of the size that it makes itself.
+// buffers is a BufferPool for ReverseProxy, with buffers of ReverseProxy's own size.
 type buffers struct{ pool sync.Pool }
 
 func (b *buffers) Get() []byte {
@@ -181,8 +181,7 @@ func (b *buffers) Get() []byte {
 
 func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
 
-// serveGateway serves the gateway as its program does. The program has no way to profile
-// it, and needs none in production.
+// serveGateway serves the gateway as its program does. The program itself can't write profiles.
 func serveGateway(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	parts, err := config.Load(file, nil)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// upstream answers as Atlas does: a GET with a list of ten jobs, everything else with one.
-// With a verifier it asks for a Digest credential and verifies it. A nonce is good for
-// ever, with any count: how digest transports deal with others is digestreport's.
+// upstream answers as Atlas does: a GET with a list of ten jobs, other requests with one job.
+// With a verifier it requires a Digest credential. Its nonces are good for ever and with any
+// count; digestreport compares digest transports with other nonces.
 type upstream struct {
 	verifier     *digestauth.Verifier
 	list, single []byte // responses
@@ -46,13 +46,13 @@ const (
 	unauthorized = `{"detail":"You are not authorized for this resource.","error":401,"errorCode":"UNEXPECTED_ERROR","reason":"Unauthorized"}`
 )
 
-// newUpstream makes an upstream whose links begin with an origin.
+// newUpstream returns an upstream whose links begin with an origin.
 func newUpstream(origin string) *upstream {
 	list := `{"links":[{"href":"` + origin + target + `?includeCount=true&pageNum=1&itemsPerPage=100","rel":"self"}],"results":[` + strings.Repeat(job+",", 9) + job + `],"totalCount":10}`
 	return &upstream{single: response("200 OK", job), list: response("200 OK", list), nonces: map[string]bool{}}
 }
 
-// askForCredential makes the upstream answer to its key pair alone.
+// askForCredential makes the upstream require its key pair.
 func (u *upstream) askForCredential() error {
 	ha1, err := digestauth.HA1(digestauth.MD5, publicKey, realm, secret.New(privateKey))
 	u.verifier = &digestauth.Verifier{
@@ -110,7 +110,7 @@ func (u *upstream) answer(request message) []byte {
 	return u.single
 }
 
-// challenge issues a nonce.
+// challenge returns a challenge with a new nonce.
 func (u *upstream) challenge() []byte {
 	c := digestauth.Challenge{Realm: realm, Nonce: rand.Text()}
 	u.mu.Lock()
@@ -119,7 +119,7 @@ func (u *upstream) challenge() []byte {
 	return response("401 Unauthorized", unauthorized, "WWW-Authenticate: "+c.String())
 }
 
-// response writes a response with the fields that Atlas's have.
+// response returns a response with the fields of Atlas's responses.
 func response(status, content string, more ...string) []byte {
 	lines := append([]string{
 		"HTTP/1.1 " + status,
