@@ -1,6 +1,6 @@
-# demo, test, bench, fuzz and run need Go alone. check also needs git, and Node 20 or
-# later for the contract linter; clients needs curl, Node 18.19 or later with npm, and Python
-# with its package requests.
+# demo, test, bench, fuzz and run need only Go. check also needs git, and Node 20 or later for
+# the contract linter. clients needs curl, Node 18.19 or later with npm, and Python with its
+# package requests.
 
 STATICCHECK := go tool -modfile=tools/go.mod staticcheck
 REDOCLY      = $(NPX) --package=@redocly/cli@2.77.0 -- redocly
@@ -20,7 +20,7 @@ export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## export a snapshot through the gateway, on this machine alone; KEEP=1 stays up
+demo: build ## export a snapshot through the gateway, only on this machine; KEEP=1 stays up
 	@bin/demo
 
 test: ## run every test
@@ -30,18 +30,18 @@ build: ## build the programs into bin/
 	@mkdir -p bin
 	go build -o bin/ ./cmd/...
 
-run: build ## serve with CONFIG=FILE; by default the example, with the key pair in the environment
+run: build ## serve with CONFIG=FILE; the default is the example, with the key pair in the environment
 	@exec bin/atlas-gateway serve $(CONFIG)
 
-generate: ## make gen/ anew from the contract
+generate: ## generate gen/ from the contract
 	go generate ./...
 
-docs: ## write the pages and the picture of atlas-export anew; make test compares them
+docs: ## write the pages and the picture of atlas-export; make test compares them
 	go test ./cmd/atlas-export -run '^(TestReference|TestPicture)$$' -update
 
-check: gofmt vet staticcheck generated contract ## run what reads the code: the next five
+check: gofmt vet staticcheck generated contract ## run the next five, which read the code
 
-gofmt: ## fail where gofmt would change a file
+gofmt: ## fail if gofmt would change a file
 	@files=$$(gofmt -l .) && if [ -n "$$files" ]; then echo "gofmt -w $$files"; exit 1; fi
 
 vet: ## run go vet
@@ -53,7 +53,7 @@ staticcheck: ## run staticcheck, at the version in tools/go.mod
 	$(STATICCHECK) ./...
 	cd compat && go tool -modfile=../tools/go.mod staticcheck ./...
 
-generated: generate ## fail where gen/ differs from what the contract makes (git add it first)
+generated: generate ## fail if gen/ differs from what the contract generates (git add it first)
 	@git --no-pager diff --text --stat --exit-code -- gen
 	@untracked=$$(git ls-files --others --exclude-standard -- gen) && if [ -n "$$untracked" ]; then echo "not in git: $$untracked"; exit 1; fi
 
@@ -63,38 +63,37 @@ contract: ## lint api/openapi.yaml
 race: ## run every test with the race detector, which needs a C compiler
 	go test -race ./...
 
-# Where CI is set, a test whose client is missing fails.
+# With CI set, a test whose client is missing fails.
 clients: compat/clients/npm/node_modules/.package-lock.json ## run other people's clients against the gateway
 	cd compat && CI=true go test -count=1 -skip '^TestH2spec$$' ./...
 
 compat/clients/npm/node_modules/.package-lock.json: compat/clients/npm/package-lock.json
 	cd compat/clients/npm && npm ci --ignore-scripts --no-audit --no-fund
 
-# The secrets that tests make up hold c4na7y, here also in hexadecimal digits and in base64;
-# the others are of the simulation. Of a script, testscript lists the environment, indented, in
-# which the program finds its key.
+# Secrets that tests make up contain c4na7y, here also in hexadecimal digits and in base64. The
+# other secrets are those of the simulation. The indented lines that grep drops are the
+# environment of a script, which testscript lists and in which the program finds its key.
 CANARY = c4na7y|63346e613779|YzRuYTd5|M0bmE3e|jNG5hN3|51a1a7ed-a71a-5000|mdb_sa_sk_of_the_simulation
 
-canary: ## run every test, and fail where one of their secrets is in the output; RACE=1 as race does
+canary: ## run every test, and fail if a secret of a test is in the output; RACE=1 with the race detector
 	@out=$$(go test $(if $(RACE),-race -short -p 1) -json ./... 2>&1) || { printf '%s\n' "$$out" | grep '"Action":"fail"'; exit 1; }; \
 	if printf '%s\n' "$$out" | grep -vE '"Output":" +[A-Z_]+=' | grep -E '$(CANARY)'; then echo 'a secret is in the output of these tests' >&2; exit 1; fi
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-bench-proxy: build ## compare what a request costs in the gateway and in other proxies; QUICK=1, PROFILE=DIR, or BEFORE=PATH of an older gateway
+bench-proxy: build ## compare what a request costs in the gateway and in other proxies; QUICK=1, PROFILE=DIR, or BEFORE=PATH, an older gateway's program
 	cd compat && go run ./proxybench -gateway $(CURDIR)/bin/atlas-gateway $(if $(QUICK),-quick) $(if $(PROFILE),-profile $(abspath $(PROFILE))) $(if $(BEFORE),-before $(abspath $(BEFORE)))
 
-h2spec: ## check the listener's HTTP/2 against its RFCs, frame by frame
+h2spec: ## check the HTTP/2 of the listener against its RFCs, frame by frame
 	cd compat && go test -count=1 ./h2spec
 
-# QUICK=1 makes a tenth of the calls.
-digest-report: ## compare three digest transports in each nonce mode; QUICK=1 is the small run
+digest-report: ## compare three digest transports in each nonce mode; QUICK=1 makes fewer calls
 	cd compat && go run ./digestreport $(if $(QUICK),-calls 20000 -others 2000)
 
-# New inputs are made smaller for a second at most: the default, a minute, takes the time of
-# the search. Before Go 1.27, a target whose time is over may fail with nothing but "context
-# deadline exceeded" (https://go.dev/issue/75804): no input failed, since one that does is named.
+# A new input is minimized for at most a second: the default, a minute, leaves no time for the
+# search. Before Go 1.27, a target whose time is over may fail with only "context deadline
+# exceeded" (https://go.dev/issue/75804). Then no input has failed: the output would name it.
 fuzz: ## run each fuzz target for FUZZTIME= (30s), FUZZJOBS= (2) of them at a time
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | xargs -n 2 -P $(FUZZJOBS) sh -c ' \
 		out=$$(go test -run "^\$$" -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 "$$1" 2>&1); status=$$?; \

@@ -19,14 +19,14 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// pair and token return what proves who a caller is, as curl takes it.
+// pair and token return the credential of a caller as arguments of curl.
 func pair(_ testing.TB, _ *running, c caller) []string {
 	return []string{"--user", c.pair.ID + ":" + c.pair.Secret.Reveal()}
 }
 
 func token(_ testing.TB, _ *running, c caller) []string { return []string{c.token.Secret.Reveal()} }
 
-// curlAccessToken has curl exchange the secret of the caller's service account for a token.
+// curlAccessToken lets curl exchange the secret of the caller's service account for a token.
 func curlAccessToken(t testing.TB, r *running, c caller) []string {
 	t.Helper()
 	got := runCurl(t, r, "--user", c.account.ID+":"+c.account.Secret.Reveal(), "--data", "grant_type=client_credentials", r.url+"/api/oauth/token")
@@ -41,7 +41,7 @@ func curlAccessToken(t testing.TB, r *running, c caller) []string {
 	return []string{content.AccessToken}
 }
 
-// curl returns what opens curl with an option that says how to authenticate, and the secret.
+// curl returns the open function of curl with an option that says how to authenticate.
 func curl(option string, secret func(testing.TB, *running, caller) []string) func(testing.TB, *running, caller) client {
 	return func(t testing.TB, r *running, c caller) client {
 		t.Helper()
@@ -57,7 +57,8 @@ func curl(option string, secret func(testing.TB, *running, caller) []string) fun
 	}
 }
 
-// curlArguments words a call as the documents' examples do.
+// curlArguments returns the arguments of curl for a call, as the examples in Atlas's documents have
+// them.
 func curlArguments(c call) []string {
 	arguments := []string{"--request", c.Method, c.URL}
 	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
@@ -69,17 +70,17 @@ func curlArguments(c call) []string {
 	return arguments
 }
 
-// A curled is what curl prints with --include.
+// curled is what curl prints with --include.
 type curled struct {
 	answer
-	statuses []int // of each response, those before the last one too
+	statuses []int // of all responses, the last one included
 }
 
 func runCurl(t testing.TB, r *running, arguments ...string) curled {
 	t.Helper()
 	_, err := exec.LookPath("curl")
 	require(t, err == nil, "curl is not installed")
-	// Neither the settings of whoever runs the test nor a proxy.
+	// The user's settings of curl and proxies don't count.
 	arguments = append([]string{"--disable", "--noproxy", "*", "--max-time", "30", "--silent", "--show-error", "--include"}, arguments...)
 	if r.caFile != "" {
 		arguments = append(arguments, "--cacert", r.caFile)
@@ -92,7 +93,7 @@ func runCurl(t testing.TB, r *running, arguments ...string) curled {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
 	var got curled
-	// The content of the last response follows its header; of the others there is none.
+	// Only the last response has content.
 	reader := bufio.NewReader(bytes.NewReader(printed))
 	for {
 		start, err := reader.Peek(len("HTTP/"))
@@ -127,8 +128,8 @@ func runCurl(t testing.TB, r *running, arguments ...string) curled {
 	return got
 }
 
-// curl announces large content and waits with it: the gateway asks for what it will take,
-// and for nothing else.
+// curl announces large content and waits before it sends it. The gateway asks only for content that
+// it will accept.
 func TestCurlExpect(t *testing.T) {
 	const limit = 4 << 20
 	job := func(bytes int) string {
@@ -175,7 +176,7 @@ func TestCurlExpect(t *testing.T) {
 	}
 }
 
-// The token endpoint as curl calls it, and a token that was revoked.
+// curl gets and revokes a token.
 func TestCurlTokenEndpoint(t *testing.T) {
 	r := start(t, options{})
 	account := r.nightly.account.ID + ":" + r.nightly.account.Secret.Reveal()

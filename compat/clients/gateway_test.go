@@ -1,13 +1,13 @@
-// Package clients_test runs the clients that users of Atlas have, unchanged but for base URL
-// and key, against a gateway with listed callers and a simulated Atlas behind it:
+// Package clients_test runs the clients that users of Atlas have against a gateway with listed
+// callers, which has a simulated Atlas behind it. Of the clients only base URL and key are changed:
 //
 //   - any HTTP client, in clients_test.go: curl (curl_test.go), digest-fetch,
 //     mongodb-atlas-api-client and Python's requests (process_test.go);
-//   - Go's: Atlas's SDK (sdk_test.go), which its CLI and Terraform provider are built on, the
-//     transports that all three sign with, below the generated client (generated_test.go), and
-//     the legacy client (legacy_test.go).
+//   - clients in Go: Atlas's SDK (sdk_test.go), which its CLI and Terraform provider are built on,
+//     the transports that all three sign with, below the generated client (generated_test.go),
+//     and the legacy client (legacy_test.go).
 //
-// A test whose client is not installed is skipped, and fails where CI is set.
+// A test whose client is not installed is skipped. With CI set it fails.
 package clients_test
 
 import (
@@ -39,7 +39,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// The paths of the simulation's default seed.
+// Paths in the default seed of the simulation.
 const (
 	v1Exports = "/api/atlas/v1.0/groups/" + sim.GroupID + "/clusters/" + sim.OrdersCluster + "/backup/exports"
 	v2Exports = "/api/atlas/v2/groups/" + sim.GroupID + "/clusters/" + sim.OrdersCluster + "/backup/exports"
@@ -47,7 +47,7 @@ const (
 	v2Buckets = "/api/atlas/v2/groups/" + sim.GroupID + "/backup/exportBuckets"
 )
 
-// The media types of requests, and of what is forwarded.
+// The media types of requests and of forwarded requests.
 const (
 	plain  = "application/json"
 	latest = "application/vnd.atlas.2025-03-12+json"
@@ -55,7 +55,7 @@ const (
 	of2024 = "application/vnd.atlas.2024-05-30+json"
 )
 
-// created is when everything happens.
+// created is the time of the simulation.
 var created = time.Date(2026, 8, 10, 3, 28, 25, 0, time.UTC)
 
 // running is a gateway that serves on loopback, and the Atlas behind it.
@@ -65,8 +65,8 @@ type running struct {
 	atlas *sim.Server
 	// nightly may do everything, reader may read.
 	nightly, reader caller
-	caFile          string          // to trust, where the gateway speaks TLS
-	transport       *http.Transport // which trusts it
+	caFile          string          // the authority to trust, if the gateway has TLS
+	transport       *http.Transport // trusts caFile
 	config          config.Config
 	stop            func()
 
@@ -84,7 +84,7 @@ func (r *running) Write(p []byte) (int, error) {
 	return r.logs.Write(p)
 }
 
-// options are in which way a gateway differs from the default.
+// options are the settings of a gateway that differ from the default.
 type options struct {
 	algorithm   string // of the challenge
 	tls         bool
@@ -105,7 +105,7 @@ func start(t testing.TB, o options) *running {
 	stopped := make(chan error, 1)
 	go func() { stopped <- g.Serve(ctx, public, management) }()
 	r.stop = sync.OnceFunc(func() {
-		r.transport.CloseIdleConnections() // a server waits 5 s for those that were never used
+		r.transport.CloseIdleConnections() // a server waits 5 s for connections that were never used
 		cancel()
 		if err := <-stopped; err != nil {
 			t.Errorf("the gateway stopped with: %v", err)
@@ -129,8 +129,8 @@ func (r *running) gateway(t testing.TB) *gateway.Gateway {
 	return g
 }
 
-// newRunning starts a simulated Atlas and configures a gateway for it, which lists two
-// callers with new keys and holds the responses to the contract.
+// newRunning starts a simulated Atlas and configures a gateway for it. The gateway lists two
+// callers with new keys, and enforces the contract on responses.
 func newRunning(t testing.TB, o options) *running {
 	t.Helper()
 	r := &running{
@@ -215,7 +215,7 @@ func selfSigned(t testing.TB) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// record is what the gateway logs of a request.
+// record is a record in the log of the gateway.
 type record struct {
 	Message string       `json:"msg"`
 	Status  int          `json:"status"`
@@ -223,8 +223,8 @@ type record struct {
 	Form    callers.Form `json:"form"`
 }
 
-// records stops the gateway, so that its log is complete, and returns those of all requests.
-// None of the callers' secrets may be in the log.
+// records stops the gateway, so that its log is complete, and returns the records of all requests.
+// No secret of a caller may be in the log.
 func (r *running) records(t testing.TB) []record {
 	t.Helper()
 	r.stop()
@@ -251,8 +251,8 @@ func (r *running) records(t testing.TB) []record {
 	return records
 }
 
-// challenged counts the 401s among the records. All others must be nightly's, in the form,
-// or for an access token.
+// challenged counts the 401s among the records. All other records must be of nightly in one form,
+// or of a request for an access token.
 func challenged(t testing.TB, records []record, form callers.Form) int {
 	t.Helper()
 	n := 0
@@ -269,13 +269,13 @@ func challenged(t testing.TB, records []record, form callers.Form) int {
 	return n
 }
 
-// forwarded is what Atlas received: a signed request.
+// forwarded is a signed request that Atlas received.
 type forwarded struct {
 	Operation, Request, Accept, ContentType, Body string
 }
 
-// forwards returns what Atlas received since, without the gateway's own first leg, and how
-// far it has come.
+// forwards returns the signed requests that Atlas has received after the request number since, and
+// the number of the last request.
 func (r *running) forwards(t testing.TB, since int64) ([]forwarded, int64) {
 	t.Helper()
 	var signed []forwarded
@@ -304,11 +304,10 @@ func (r *running) forwards(t testing.TB, since int64) ([]forwarded, int64) {
 	return signed, since
 }
 
-// names holds ids and URLs that are not known before the test, by names that stand for them
-// in a test's table, as <NAME>.
+// names are ids and URLs that are not known before the test. <NAME> stands for one in a table.
 type names map[string]string
 
-// expand puts what is known in place of the names.
+// expand replaces the names that are known.
 func (n names) expand(text string) string {
 	for name, value := range n {
 		text = strings.ReplaceAll(text, "<"+name+">", value)
@@ -316,7 +315,7 @@ func (n names) expand(text string) string {
 	return text
 }
 
-// learn remembers the id of an answer under a name, and the link to the next page as <NEXT>.
+// learn remembers the id in an answer by a name, and the link to the next page as <NEXT>.
 func (n names) learn(name string, answer any) {
 	object, _ := answer.(map[string]any)
 	for _, member := range []string{"_id", "id"} {
@@ -332,7 +331,7 @@ func (n names) learn(name string, answer any) {
 	}
 }
 
-// parse reads JSON.
+// parse reads JSON. An empty text is nil.
 func parse(t testing.TB, text string) any {
 	t.Helper()
 	if text == "" {
@@ -345,7 +344,7 @@ func parse(t testing.TB, text string) any {
 	return value
 }
 
-// require skips the test where a client is missing. Where CI is set, none may be.
+// require skips the test if its client is missing. With CI set the test fails.
 func require(t testing.TB, there bool, what string) {
 	t.Helper()
 	switch {

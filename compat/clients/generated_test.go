@@ -24,8 +24,8 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// signers are what Atlas's SDK signs with, and with it the CLI and Terraform's provider: this digest
-// transport or, for service accounts, golang.org/x/oauth2.
+// signers are what Atlas's SDK, the CLI and Terraform's provider sign with: this digest transport
+// or, for service accounts, golang.org/x/oauth2.
 var signers = []struct {
 	name string
 	options
@@ -151,8 +151,8 @@ func (c *generatedCalls) buckets() []generatedStep {
 		},
 		{
 			func() (response, error) { return c.v1.V1ListExportBucketsWithResponse(c.ctx, sim.EmptyGroupID, nil) },
-			200, `{"results":[],"totalCount":0,"links":[{"rel":"self","href":"<GW>/api/atlas/c.v1.0/groups/` + sim.EmptyGroupID + `/backup/exportBuckets?pageNum=1&itemsPerPage=100"}]}`, "",
-			forwarded{"v1ListExportBuckets", "GET /api/atlas/c.v1.0/groups/" + sim.EmptyGroupID + "/backup/exportBuckets", plain, "", ""},
+			200, `{"results":[],"totalCount":0,"links":[{"rel":"self","href":"<GW>/api/atlas/v1.0/groups/` + sim.EmptyGroupID + `/backup/exportBuckets?pageNum=1&itemsPerPage=100"}]}`, "",
+			forwarded{"v1ListExportBuckets", "GET /api/atlas/v1.0/groups/" + sim.EmptyGroupID + "/backup/exportBuckets", plain, "", ""},
 		},
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"atlas-export-gateway/gateway"
 )
 
-// node returns what opens a client of npm/, which reads base URL and key from the
+// node returns the open function of a client in npm/, which reads base URL and key from the
 // environment.
 func node(script, form string) func(testing.TB, *running, caller) client {
 	return func(t testing.TB, r *running, c caller) client {
@@ -30,7 +30,7 @@ func node(script, form string) func(testing.TB, *running, caller) client {
 	}
 }
 
-// python returns what opens Python's requests.
+// python returns the open function of Python's requests.
 func python(form string) func(testing.TB, *running, caller) client {
 	return func(t testing.TB, r *running, c caller) client {
 		t.Helper()
@@ -43,11 +43,11 @@ var hasRequests = sync.OnceValue(func() bool {
 	return exec.Command("python3", "-c", "import requests").Run() == nil
 })
 
-// process runs a program that reads a list of calls from each line of its standard input,
-// makes them all at once, and writes the list of their answers as a line.
+// process runs a program that reads a list of calls from each line of its standard input, makes
+// them at the same time, and writes the list of their answers as a line.
 func process(t testing.TB, r *running, c caller, form, program string, arguments ...string) client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // of a program that hangs
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // for a program that hangs
 	command := exec.CommandContext(ctx, program, arguments...)
 	command.Env = append(os.Environ(),
 		"MONGODB_ATLAS_BASE_URL="+r.url,
@@ -97,12 +97,12 @@ func process(t testing.TB, r *running, c caller, form, program string, arguments
 	}
 }
 
-// A client that uses a nonce again counts on, and finds a new nonce when the gateway knows
-// nothing of the old one, as after a restart without signing_key_file. digest-fetch writes
-// its count in decimal digits, and goes on counting on a new nonce; the package urllib, below
-// mongodb-atlas-api-client, counts for all nonces together.
+// A client that reuses a nonce counts on. It finds a new nonce when the gateway does not know the
+// old one, as after a restart without signing_key_file. digest-fetch writes its count in decimal
+// digits, and continues it on a new nonce. The package urllib, below mongodb-atlas-api-client, has
+// one count for all nonces.
 func TestNonces(t *testing.T) {
-	const before, after = 200, 20 // 99 is followed by 100, which as a hexadecimal count is 103 greater
+	const before, after = 200, 20 // after 99 comes 100, which is 103 more if it is read as hexadecimal
 	for _, v := range variants {
 		if v.challenges == never || v.tls || isCurl(v) {
 			continue

@@ -16,9 +16,8 @@ import (
 	"go.mongodb.org/atlas-sdk/v20250312002/auth/clientcredentials"
 )
 
-// eachSDK runs a test with Atlas's Go SDK, with a base URL and a key and otherwise as it comes: with
-// a key pair over plain HTTP by the SDK's UseDigestAuth, over TLS with SHA-256, and with a service
-// account.
+// eachSDK runs a test with Atlas's Go SDK, which has only a base URL and a key: a key pair over
+// plain HTTP by the SDK's UseDigestAuth, a key pair over TLS with SHA-256, or a service account.
 func eachSDK(t *testing.T, test func(*testing.T, *running, *admin.CloudBackupsApiService)) {
 	for name, modifiers := range map[string]func(*running) []admin.ClientModifier{
 		"MD5": func(r *running) []admin.ClientModifier {

@@ -1,5 +1,5 @@
-// The package has no function for exports. This is the client below all that it has, which
-// returns the content alone.
+// The package has no functions for exports. This is the client below its other functions, which
+// returns only the content.
 import HttpClient from "mongodb-atlas-api-client/src/httpClient.js";
 import urllib from "urllib";
 import { baseUrl, privateKey, publicKey, serve } from "./serve.mjs";

@@ -1,5 +1,5 @@
-// What the clients' scripts share: a list of calls is read from each line of standard input,
-// all of them are made at once, and the list of their answers is written as a line.
+// What the scripts of the clients share: serve reads a list of calls from each line of standard
+// input, makes them at the same time, and writes the list of their answers as a line.
 import { createInterface } from "node:readline";
 
 export const {

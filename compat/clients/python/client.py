@@ -1,5 +1,5 @@
-"""Makes calls with requests: reads a list of them from each line of standard input, makes
-all of them at once, and writes the list of their answers as a line."""
+"""Makes calls with requests: reads a list of calls from each line of standard input, makes
+them at the same time, and writes the list of their answers as a line."""
 
 import json
 import os
@@ -31,6 +31,6 @@ def send(call):
 with ThreadPoolExecutor(64) as pool:
     for line in sys.stdin:
         calls = json.loads(line)
-        # One thread keeps its nonce; each of several has its own.
+        # A single thread keeps its nonce. Each of several threads has a nonce of its own.
         answers = map(send, calls) if len(calls) == 1 else pool.map(send, calls)
         print(json.dumps(list(answers)), flush=True)
