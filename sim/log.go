@@ -91,7 +91,7 @@ func (rec *record) add(x *exchange, raw []byte, now time.Time) {
 	rec.log.push(e)
 }
 
-// requestLog is a bounded log of requests, the oldest of which are dropped first.
+// requestLog is a bounded log of requests. It drops the oldest first.
 type requestLog struct {
 	mu      sync.Mutex
 	seq     int64

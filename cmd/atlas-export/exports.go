@@ -182,9 +182,9 @@ func (a *app) exportsWatch() *cobra.Command {
 		Short: "Follow an export until it ends",
 		Long: `Follow an export until it ends. On a terminal the command redraws a line with the state. For a
 replica set, the line also shows how many collections are exported, how fast, and how long the
-rest takes at that rate. For a sharded cluster, of which Atlas counts no collections, it shows
-the replica sets. Elsewhere the command prints a line for each change; with -o json the line is
-the export as JSON, with -o yaml it is a document.
+rest takes at that rate. For a sharded cluster it shows the replica sets instead, since Atlas
+counts no collections there. Elsewhere the command prints a line for each change; with -o json
+the line is the export as JSON, with -o yaml it is a document.
 
 A request that fails does not end the command if the next one may succeed. Ctrl-C ends the
 command; the export goes on.`,

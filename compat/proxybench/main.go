@@ -20,9 +20,9 @@
 // bounds. The gateway's program sets garbage collection for itself; the others leave it as Go
 // does.
 //
-// For each kind of request and number of connections there are many short rounds, in each
-// of which every proxy has a turn. A cell of the table has the median of the rounds, in µs
-// of CPU time for each request. After it come the median of the ratios to plain in the same
+// Each kind of request and number of connections is measured in many short rounds. Every proxy
+// has a turn in each round. A cell of the table has the median of the rounds, in µs of CPU
+// time for each request. After it come the median of the ratios to plain in the same
 // round and, in parentheses, the quartiles of the ratios. Every response must have the right
 // status: chain and the gateway refuse a request that is not valid, the others forward it.
 // Below the table is the most memory that each process has had resident.
