@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/objectid"
 
 	"github.com/spf13/cobra"
 )
@@ -221,7 +222,7 @@ func (a *app) withBucket(run func(c *cobra.Command, s *session, id string, args 
 func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 	bucket = trimKind(bucket, "bucket")
 	switch {
-	case objectID(bucket):
+	case objectid.Valid(bucket):
 		return bucket, nil
 	case bucket == "": // may be the name of a bucket for Azure
 		return "", usageError(c, "the bucket is empty: give its name or its id")
@@ -246,10 +247,6 @@ func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 	default:
 		return "", &failure{exitUsage, fmt.Errorf("%d buckets have the name %q: %s", len(ids), bucket, strings.Join(found, "; ")), "give the id of the one that is meant"}
 	}
-}
-
-func objectID(s string) bool {
-	return len(s) == 24 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // bucketNames returns the ids of the group's buckets with their names, for completions.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/objectid"
 
 	"github.com/spf13/cobra"
 )
@@ -118,7 +119,7 @@ func (a *app) exportsList() *cobra.Command {
 		Args: arguments(),
 		PreRunE: func(c *cobra.Command, _ []string) error {
 			snapshot = trimKind(snapshot, "snapshot")
-			if c.Flags().Changed("snapshot") && !objectID(snapshot) {
+			if c.Flags().Changed("snapshot") && !objectid.Valid(snapshot) {
 				return usageError(c, "--snapshot: %q is not the id of a snapshot, 24 hexadecimal digits in lower case", snapshot)
 			}
 			return nil

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"atlas-export-gateway/api"
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/internal/build"
+	"atlas-export-gateway/internal/objectid"
 
 	"github.com/spf13/cobra"
 )
@@ -118,11 +118,7 @@ func (d *dryRun) check(r *http.Request) error {
 			return err
 		}
 	}
-	document, err := api.Load()
-	if err != nil {
-		return err
-	}
-	rules, err := contract.Compile(document)
+	rules, err := contract.Load()
 	if err != nil {
 		return err
 	}
@@ -195,7 +191,7 @@ func (a *app) complete(list func(context.Context, *session) ([]string, error)) c
 		}
 		safe := words[:0]
 		for _, word := range words { // shells print words, some of them as they are
-			if id, description, _ := strings.Cut(word, "\t"); objectID(id) {
+			if id, description, _ := strings.Cut(word, "\t"); objectid.Valid(id) {
 				safe = append(safe, id+"\t"+clean(description))
 			}
 		}
