@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/internal/pages"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
@@ -150,28 +151,15 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// The commands of the README's section do what they are there for.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(readme), "\n## Use the command line\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var script strings.Builder
-	for _, block := range strings.Split(section, "\n```sh\n")[1:] {
-		commands, _, ended := strings.Cut(block, "\n```\n")
-		if !ended {
-			t.Fatalf("a block without an end: %s", block)
-		}
-		script.WriteString(commands + "\n")
-	}
+// The commands of the page for callers do what they are there for.
+func TestPage(t *testing.T) {
+	script := strings.Join(pages.Blocks(t, "../..", "docs/callers.md#use-the-command-line sh"), "")
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/readme",
+		Dir: "testdata/page",
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)
 			w := direct(tb, sim.Config{Speed: 2400})
-			text := script.String()
+			text := script
 			for _, replacement := range [][2]string{
 				{"make build\n", ""},
 				{"bin/atlas-sim -speed 20 &\n", ""},
@@ -187,7 +175,7 @@ func TestReadme(t *testing.T) {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Setenv("HOME", home)
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
-			return errors.Join(os.Mkdir(home, 0o700), os.WriteFile(filepath.Join(env.WorkDir, "readme.sh"), []byte(text), 0o600))
+			return errors.Join(os.Mkdir(home, 0o700), os.WriteFile(filepath.Join(env.WorkDir, "page.sh"), []byte(text), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"prints": prints},
 	})

@@ -19,7 +19,7 @@ import (
 
 const picture = "../../docs/watch.svg"
 
-// The picture shows a real session of the program on a pseudo-terminal, through a gateway and
+// The picture of docs/callers.md shows a real session of the program on a pseudo-terminal, through a gateway and
 // against a simulated Atlas. The clock of the simulation makes each frame the same in each run.
 // make docs draws the picture.
 func TestPicture(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,16 +18,13 @@ import (
 // docs/threats.md has a test for each of its rows, every test that it names exists, and it
 // names every test of the files that are about threats.
 func TestThreatsAreTested(t *testing.T) {
-	document, err := os.ReadFile("../../docs/threats.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	document := readFile(t, "../../docs/threats.md")
 	const here = "cmd/atlas-gateway"
 	row := regexp.MustCompile(`^\| ([0-9]+) \|`)
 	name := regexp.MustCompile("`(?:([a-z/-]+)\\.)?((?:Test|Fuzz)[A-Za-z0-9]+)(?:/([0-9]+))?`")
 	rows, named := map[int]bool{}, map[string]bool{}
 	tests := map[string]map[string][]string{} // by folder: the strings in each of its tests
-	for line := range strings.Lines(string(document)) {
+	for line := range strings.Lines(document) {
 		found := name.FindAllStringSubmatch(line, -1)
 		if number := row.FindStringSubmatch(line); number != nil {
 			n, _ := strconv.Atoi(number[1])
@@ -63,26 +61,74 @@ func TestThreatsAreTested(t *testing.T) {
 	}
 }
 
-// The README names every metric of the gateway, and every exit status that the help lists.
+// The page for operators names every metric of the gateway, and every exit status that the help
+// lists.
 func TestOperatorsAreTold(t *testing.T) {
-	read := func(name string) string {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(content)
-	}
-	readme := read("../../README.md")
-	metrics := regexp.MustCompile(`"(atlas_gateway_[a-z_]+)"`).FindAllStringSubmatch(read("../../gateway/observe/metrics.go"), -1)
+	page := readFile(t, "../../docs/operate.md")
 	statuses := regexp.MustCompile(`(?m)^  ([0-9]+)  `).FindAllStringSubmatch(help, -1)
-	if len(metrics) == 0 || len(statuses) == 0 {
-		t.Fatal("there are no metrics, or no exit statuses")
+	var metrics [][]string
+	for _, source := range sources(t, "../../gateway") {
+		metrics = append(metrics, regexp.MustCompile(`"(atlas_gateway_[a-z_]+)"`).FindAllStringSubmatch(source, -1)...)
+	}
+	if len(metrics) < 6 || len(statuses) < 5 {
+		t.Fatalf("there are %d metrics, and %d exit statuses", len(metrics), len(statuses))
 	}
 	for _, named := range append(metrics, statuses...) {
-		if !strings.Contains(readme, "\n| `"+named[1]+"` |") && !strings.Contains(readme, "\n| "+named[1]+" |") {
-			t.Errorf("the README has no row for %s", named[1])
+		if !strings.Contains(page, "\n| `"+named[1]+"` |") && !strings.Contains(page, "\n| "+named[1]+" |") {
+			t.Errorf("docs/operate.md has no row for %s", named[1])
 		}
 	}
+}
+
+// The kinds of refusals in DIVERGENCES.md are the gateway's, and so are those that docs/operate.md
+// says to alert on.
+func TestKindsAreListed(t *testing.T) {
+	gateway := strings.Join(sources(t, "../../gateway"), "")
+	_, alerts, _ := strings.Cut(readFile(t, "../../docs/operate.md"), "\n### Alerts\n")
+	alerts, _, _ = strings.Cut(alerts, "\n### ")
+	kinds := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (?:[0-9]{3}|as answered) \\|").FindAllStringSubmatch(readFile(t, "../../DIVERGENCES.md"), -1)
+	rows := regexp.MustCompile("(?m)^\\| (`.+`) \\|").FindAllStringSubmatch(alerts, -1)
+	if len(kinds) < 20 || len(rows) < 6 {
+		t.Fatalf("there are %d kinds, and %d rows of alerts", len(kinds), len(rows))
+	}
+	listed := map[string]bool{}
+	for _, kind := range kinds {
+		listed[kind[1]] = true
+		if !strings.Contains(gateway, `"`+kind[1]+`"`) {
+			t.Errorf("DIVERGENCES.md has the kind %s, and the gateway does not", kind[1])
+		}
+	}
+	for _, row := range rows {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			if !listed[strings.Trim(name, "`")] {
+				t.Errorf("docs/operate.md has an alert for %s, which is no kind", name)
+			}
+		}
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// sources returns the content of the Go files below a folder that are no tests.
+func sources(t *testing.T, folder string) (contents []string) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+			contents = append(contents, readFile(t, name))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
 }
 
 // functions returns the functions in files, each with the strings that it holds.

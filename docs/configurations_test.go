@@ -1,0 +1,70 @@
+//go:build unix
+
+package docs_test
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"atlas-export-gateway/internal/pages"
+)
+
+// configurations have the YAML of each page completed to a whole configuration.
+var configurations = map[string]func(page string) string{
+	"docs/operate.md#credentials-for-atlas yaml 1": func(page string) string {
+		return page + "callers: {anonymous: true}\n"
+	},
+	"docs/operate.md#beyond-loopback yaml 1": func(page string) string {
+		return upstream + page + "  list:\n    - {name: nightly, " + tokens + ", grants: [{operations: [export], groups: ['*']}]}\n"
+	},
+	"docs/callers.md#grants yaml 1": func(page string) string {
+		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
+	},
+}
+
+const (
+	upstream = "upstream:\n  credentials: [{public_key_file: /run/secrets/atlas-public-key, private_key_file: /run/secrets/atlas-private-key}]\n"
+	tokens   = "tokens: [{sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]"
+)
+
+// atlas-gateway check finds the YAML of the pages good, once the files are there.
+func TestConfigurations(t *testing.T) {
+	t.Parallel()
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+	program, folder := filepath.Join(programs, "atlas-gateway"), t.TempDir()
+	write := func(name string, content []byte) string {
+		t.Helper()
+		file := filepath.Join(folder, name)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	server := httptest.NewTLSServer(nil) // has a certificate
+	defer server.Close()
+	certificate := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("tls.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
+	write("tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret"} {
+		write(name, []byte("c4na7y"))
+	}
+	run(t, folder, program, "keys", "signing-key", "signing.key")
+	here := strings.NewReplacer("/run/secrets", folder, "/etc/atlas-gateway", folder)
+	for selector, complete := range configurations {
+		file := write("gateway.yaml", []byte(here.Replace(complete(pages.Blocks(t, root, selector)[0]))))
+		if printed := run(t, folder, program, "check", file); !strings.HasPrefix(printed, "the configuration is good: ") {
+			t.Errorf("%s: %s", selector, printed)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// Package docs_test checks the project's pages: it runs their commands against the simulated Atlas,
+// and follows their links.
+package docs_test
+
+import (
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"atlas-export-gateway/internal/pages"
+)
+
+const root = ".."
+
+func all(t *testing.T) []*pages.Page {
+	t.Helper()
+	all, err := pages.All(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Every relative link leads to a file, and every fragment to a heading.
+func TestLinks(t *testing.T) {
+	read, followed := all(t), 0
+	anchors := map[string][]string{}
+	for _, p := range read {
+		anchors[p.Path] = p.Anchors
+	}
+	for _, p := range read {
+		for _, link := range p.Links {
+			target, err := url.Parse(link.Target)
+			if err != nil {
+				t.Errorf("%s:%d: %v", p.Path, link.Line, err)
+				continue
+			}
+			if target.Scheme != "" {
+				continue
+			}
+			followed++
+			to := p.Path
+			if target.Path != "" {
+				to = path.Join(path.Dir(p.Path), target.Path)
+			}
+			if !there(to) {
+				t.Errorf("%s:%d: %s leads to no file", p.Path, link.Line, link.Target)
+			} else if target.Fragment != "" && !slices.Contains(anchors[to], target.Fragment) {
+				t.Errorf("%s:%d: %s leads to no heading", p.Path, link.Line, link.Target)
+			}
+		}
+	}
+	if len(read) < 10 || followed < 100 {
+		t.Errorf("there are %d pages and %d links", len(read), followed)
+	}
+}
+
+// there reports whether a path leads to a file or a folder below the top folder, whose names are
+// spelt as in the path also where the file system does not insist.
+func there(name string) bool {
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return false
+	}
+	folder := root
+	for element := range strings.SplitSeq(name, "/") {
+		entries, err := os.ReadDir(folder)
+		if err != nil || element != "." && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == element }) {
+			return false
+		}
+		folder = filepath.Join(folder, element)
+	}
+	return true
+}
+
+// A source file that a page names in a code span exists.
+func TestFilesAreThere(t *testing.T) {
+	file := regexp.MustCompile(`^[a-z][a-z0-9]*/[A-Za-z0-9_./-]+\.(go|md|yaml|svg|mjs|service)$`)
+	named := 0
+	for _, p := range all(t) {
+		for _, span := range p.Code {
+			if !file.MatchString(span) {
+				continue
+			}
+			named++
+			if !there(span) {
+				t.Errorf("%s names %s, which is not there", p.Path, span)
+			}
+		}
+	}
+	if named < 10 {
+		t.Errorf("the pages name %d files", named)
+	}
+}
+
+// The README fits on two screens.
+func TestReadmeIsShort(t *testing.T) {
+	const most = 8192
+	readme, err := os.Stat(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if readme.Size() > most {
+		t.Errorf("README.md has %d bytes, and may have %d", readme.Size(), most)
+	}
+}
+
+// The index names every page outside of docs/cli, which has an index of its own.
+func TestIndexNamesEveryPage(t *testing.T) {
+	linked := map[string]bool{"README.md": true, "docs/README.md": true}
+	for _, p := range all(t) {
+		if p.Path != "docs/README.md" {
+			continue
+		}
+		for _, link := range p.Links {
+			linked[path.Join("docs", link.Target)] = true
+		}
+	}
+	for _, p := range all(t) {
+		if !linked[p.Path] && path.Dir(p.Path) != "docs/cli" {
+			t.Errorf("docs/README.md does not name %s", p.Path)
+		}
+	}
+}
