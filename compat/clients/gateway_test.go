@@ -3,9 +3,10 @@
 //
 //   - any HTTP client, in clients_test.go: curl (curl_test.go), digest-fetch,
 //     mongodb-atlas-api-client and Python's requests (process_test.go);
-//   - clients in Go: Atlas's SDK (sdk_test.go), which its CLI and Terraform provider are built on,
-//     the transports that all three sign with, below the generated client (generated_test.go),
-//     and the legacy client (legacy_test.go).
+//   - Go's: Atlas's SDK (sdk_test.go), which its CLI and Terraform provider are built on, the
+//     transports that all three sign with, below the generated client (generated_test.go), and
+//     the legacy client (legacy_test.go);
+//   - the examples of docs/callers.md, as they stand there (page_test.go).
 //
 // A test whose client is not installed is skipped. With CI set it fails.
 package clients_test
