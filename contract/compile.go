@@ -158,7 +158,7 @@ func (v *Version) readSunset(content *openapi3.MediaType) error {
 }
 
 // simplify changes a schema in place. OpenAPI 3.0 gives a reference a description of its own with
-// an allOf around the reference alone; simplify replaces each such schema with the one that it
+// an allOf around the reference only; simplify replaces each such schema with the one that it
 // refers to. That halves the cost of a check, and keeps violations flat.
 func simplify(schema *openapi3.Schema) *openapi3.Schema {
 	seen := map[*openapi3.Schema]bool{}

@@ -1,5 +1,5 @@
-// Package docs_test checks the project's pages: it runs their commands against the simulated Atlas,
-// and follows their links.
+// Package docs_test checks the project's pages: it runs their commands against the simulated
+// Atlas, and follows their links.
 package docs_test
 
 import (

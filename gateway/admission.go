@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// admission bounds how many requests the gateway serves at a time, by limits.in_flight. Callers who
-// are slow to send or to receive are outside its first bound, and inside its second.
+// admission bounds how many requests the gateway serves at a time, by limits.in_flight. Callers
+// who are slow to send or to receive are outside its first bound, and inside its second.
 type admission struct {
 	worked   places // for requests from admit to finish
 	buffered places // for requests that have more than shortContent in memory
@@ -46,8 +46,8 @@ type ticket struct {
 	buffering bool // has a place of buffered
 }
 
-// admit takes a place for the work on a request. Where none is free, the caller learns at once that
-// it should come back.
+// admit takes a place for the work on a request. Where none is free, the caller learns at once
+// that it should come back.
 func (t *ticket) admit() error {
 	if t.admitted = t.admission.worked.take(); !t.admitted {
 		return errOverloaded

@@ -51,11 +51,11 @@ type foreignError string
 
 func (e foreignError) Error() string { return string(e) }
 
-// refuseForeign refuses what a browser sends for a page of another site. A listener on loopback, or
-// inside a network, keeps other machines out, but not the pages that browsers show there: a page may
-// send a request to any address (Origin, Sec-Fetch-Site), and a name that its owner resolves to
-// 127.0.0.1 makes the gateway part of the owner's site (Host). public is the gateway's own URL,
-// nil where it has none.
+// refuseForeign refuses what a browser sends for a page of another site. A listener on loopback,
+// or inside a network, keeps other machines out, but not the pages that browsers show there. A
+// page may send a request to any address (Origin, Sec-Fetch-Site). A name that its owner resolves
+// to 127.0.0.1 makes the gateway part of the owner's site (Host). public is the gateway's own
+// URL, nil where it has none.
 func refuseForeign(r *http.Request, public *url.URL) error {
 	if public == nil {
 		public = new(url.URL)

@@ -64,9 +64,9 @@ func (x *exchange) tellOutcome() {
 	}
 }
 
-// refuse turns an error of a step into the refusal that answers the request. Where the outcome of a
-// create matters, the sentence for the caller says so as well: a create that is repeated although
-// it was carried out starts a second export.
+// refuse turns an error of a step into the refusal that answers the request. Where the outcome of
+// a create matters, the sentence for the caller says so as well: a create that is repeated
+// although it was carried out starts a second export.
 func (x *exchange) refuse(err error) *refusal {
 	r := classify(err)
 	if x.create && r.tellsOutcome {
@@ -120,8 +120,8 @@ func (g *Gateway) conclude(x *exchange) {
 	}
 }
 
-// knownMethod returns a method that RFC 9110 or RFC 5789 defines, and "other" for what a caller made
-// up, which may be anything.
+// knownMethod returns a method that RFC 9110 or RFC 5789 defines, and "other" for any other text
+// of a caller's.
 func knownMethod(method string) string {
 	switch method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":

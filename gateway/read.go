@@ -14,8 +14,8 @@ import (
 // identity is the one Content-Encoding that is none.
 var identity = []string{"identity"}
 
-// read takes the request's content, once and bounded. What can be refused by the header
-// alone is refused before anything is read.
+// read takes the request's content, once and bounded. What the header is enough to refuse is
+// refused before anything is read.
 func (g *Gateway) read(x *exchange) error {
 	in := x.in
 	if in.ContentLength == 0 || in.Body == nil || in.Body == http.NoBody {

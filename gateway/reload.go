@@ -117,8 +117,8 @@ func (g *Gateway) Reload(parts *config.Parts) error {
 const watchEvery = time.Second
 
 // Watch loads the configuration again at each signal on hangup, and when a file of it has changed,
-// and reloads it, until the context ends. Files that are being written are left alone until two
-// looks, a second apart, find them the same. What comes of a reload is logged. A configuration that
+// and reloads it, until the context ends. Files that are being written wait until two looks, a
+// second apart, find them the same. What comes of a reload is logged. A configuration that
 // is refused is not tried again before the next signal or change.
 func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-chan os.Signal) {
 	ticks := time.NewTicker(watchEvery)

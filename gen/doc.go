@@ -2,8 +2,9 @@
 // and the strict server interface. Everything in it but this file is generated:
 // change api/openapi.yaml or oapi-codegen.yaml and run go generate ./...
 //
-// The simulated Atlas implements it. Used bare, the generated client sets no Accept, puts a path parameter into the URL as it
-// comes, and loses the status of an answer whose JSON does not parse.
+// The simulated Atlas implements it. Used bare, the generated client sets no Accept, puts a path
+// parameter into the URL as it comes, and loses the status of an answer whose JSON does not
+// parse.
 package gen
 
 //go:generate sh -c "go run ../api/derive > contract.view.json"

@@ -215,7 +215,7 @@ type AWSExportBucketRequest struct {
 	// Links Accepted because clients send it; ignored by Atlas.
 	Links *[]RequestLink `json:"links,omitempty"`
 
-	// RequirePrivateNetworking Whether Atlas must reach the bucket over private networking alone.
+	// RequirePrivateNetworking Whether Atlas must reach the bucket only over private networking.
 	RequirePrivateNetworking *bool `json:"requirePrivateNetworking,omitempty"`
 }
 
@@ -381,7 +381,7 @@ type ExportBucket struct {
 	// CloudProvider Whose object storage a bucket is.
 	CloudProvider CloudProvider `json:"cloudProvider"`
 
-	// IamRoleID The role that may write to the bucket; AWS alone.
+	// IamRoleID The role that may write to the bucket; AWS only.
 	IamRoleID *ObjectID `json:"iamRoleId,omitempty"`
 
 	// PlainID The id of the bucket, under the name that some answers give it.
@@ -390,19 +390,19 @@ type ExportBucket struct {
 	// Links Related resources.
 	Links *[]Link `json:"links,omitempty"`
 
-	// Region The region of the bucket; AWS alone, and not in the answer to its creation.
+	// Region The region of the bucket; AWS only, and not in the answer to its creation.
 	Region *string `json:"region,omitempty"`
 
-	// RequirePrivateNetworking Whether Atlas must reach the bucket over private networking alone; AWS alone.
+	// RequirePrivateNetworking Whether Atlas must reach the bucket only over private networking; AWS only.
 	RequirePrivateNetworking *bool `json:"requirePrivateNetworking,omitempty"`
 
 	// RoleID The principal that may write to the bucket; Azure and Google Cloud.
 	RoleID *ObjectID `json:"roleId,omitempty"`
 
-	// ServiceURL The URL of the container; Azure alone.
+	// ServiceURL The URL of the container; Azure only.
 	ServiceURL *string `json:"serviceUrl,omitempty"`
 
-	// TenantID The Azure tenant; Azure alone.
+	// TenantID The Azure tenant; Azure only.
 	TenantID *string `json:"tenantId,omitempty"`
 }
 
@@ -425,7 +425,7 @@ type ExportBucketRequest struct {
 
 // ExportBucketUpdate The change to an AWS export bucket.
 type ExportBucketUpdate struct {
-	// RequirePrivateNetworking Whether Atlas must reach the bucket over private networking alone.
+	// RequirePrivateNetworking Whether Atlas must reach the bucket only over private networking.
 	RequirePrivateNetworking bool `json:"requirePrivateNetworking"`
 }
 
@@ -440,7 +440,7 @@ type ExportComponent struct {
 
 // ExportJob The copying of one snapshot to one export bucket.
 type ExportJob struct {
-	// Components One part per replica set; sharded clusters alone.
+	// Components One part per replica set; sharded clusters only.
 	Components *[]ExportComponent `json:"components,omitempty"`
 
 	// CreatedAt When the job was created, RFC 3339 in UTC.
@@ -452,7 +452,7 @@ type ExportJob struct {
 	// ExportBucketID The bucket that it is copied to.
 	ExportBucketID *ObjectID `json:"exportBucketId,omitempty"`
 
-	// ExportStatus How far the job has come; replica sets alone.
+	// ExportStatus How far the job has come; replica sets only.
 	ExportStatus *ExportStatus `json:"exportStatus,omitempty"`
 
 	// FinishedAt When the job ended, RFC 3339 in UTC; absent until then.
@@ -474,7 +474,7 @@ type ExportJob struct {
 	// Failed and Cancelled, and stays there.
 	State ExportJobState `json:"state"`
 
-	// StateReason Why the job failed; present on a Failed job alone.
+	// StateReason Why the job failed; present only on a Failed job.
 	StateReason *StateReason `json:"stateReason,omitempty"`
 }
 
@@ -645,7 +645,7 @@ type V1ExportBucketRequestCloudProvider string
 
 // V1ExportJob The copying of one snapshot to one export bucket.
 type V1ExportJob struct {
-	// Components One part per replica set; sharded clusters alone.
+	// Components One part per replica set; sharded clusters only.
 	Components *[]ExportComponent `json:"components,omitempty"`
 
 	// CreatedAt When the job was created, RFC 3339 in UTC.
@@ -654,13 +654,13 @@ type V1ExportJob struct {
 	// CustomData The pairs that were given with the job.
 	CustomData *[]CustomData `json:"customData,omitempty"`
 
-	// ErrMsg Why the job failed; present on a Failed job alone.
+	// ErrMsg Why the job failed; present only on a Failed job.
 	ErrMsg *string `json:"errMsg,omitempty"`
 
 	// ExportBucketID The bucket that it is copied to.
 	ExportBucketID *ObjectID `json:"exportBucketId,omitempty"`
 
-	// ExportStatus How far the job has come; replica sets alone.
+	// ExportStatus How far the job has come; replica sets only.
 	ExportStatus *ExportStatus `json:"exportStatus,omitempty"`
 
 	// FinishedAt When the job ended, RFC 3339 in UTC; absent until then.
@@ -1265,7 +1265,7 @@ type ClientInterface interface {
 
 	// V1ListExportBuckets List the export buckets of a group (v1.0)
 	//
-	// As listExportBuckets, in plain JSON and for AWS alone.
+	// As listExportBuckets, in plain JSON and for AWS only.
 	//
 	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/backup/exportBuckets (the `V1ListExportBuckets` operationId).
 	//
@@ -1274,7 +1274,7 @@ type ClientInterface interface {
 
 	// V1CreateExportBucketWithBody Grant Atlas an export bucket (v1.0)
 	//
-	// As createExportBucket, in plain JSON and for AWS alone.
+	// As createExportBucket, in plain JSON and for AWS only.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1285,7 +1285,7 @@ type ClientInterface interface {
 
 	// V1CreateExportBucket Grant Atlas an export bucket (v1.0)
 	//
-	// As createExportBucket, in plain JSON and for AWS alone.
+	// As createExportBucket, in plain JSON and for AWS only.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1305,7 +1305,7 @@ type ClientInterface interface {
 
 	// V1GetExportBucket Read an export bucket (v1.0)
 	//
-	// As getExportBucket, in plain JSON and for AWS alone.
+	// As getExportBucket, in plain JSON and for AWS only.
 	//
 	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/backup/exportBuckets/{exportBucketId} (the `V1GetExportBucket` operationId).
 	//
@@ -1357,7 +1357,7 @@ type ClientInterface interface {
 	// ListExportBuckets List the export buckets of a group
 	//
 	// Every export bucket of the group, one page at a time. The version 2023-01-01
-	// shows the AWS buckets alone. Needs the role Project Read Only.
+	// shows only the AWS buckets. Needs the role Project Read Only.
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/backup/exportBuckets (the `ListExportBuckets` operationId).
 	ListExportBuckets(ctx context.Context, groupID GroupID, params *ListExportBucketsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1403,7 +1403,7 @@ type ClientInterface interface {
 
 	// UpdateBackupExportBucketWithBody Set the private networking of an export bucket
 	//
-	// Says whether Atlas must reach the AWS bucket over private networking alone.
+	// Says whether Atlas must reach the AWS bucket only over private networking.
 	// Needs the role Project Backup Manager.
 	//
 	// Takes any type of body and a specified content type.
@@ -1413,7 +1413,7 @@ type ClientInterface interface {
 
 	// UpdateBackupExportBucket Set the private networking of an export bucket
 	//
-	// Says whether Atlas must reach the AWS bucket over private networking alone.
+	// Says whether Atlas must reach the AWS bucket only over private networking.
 	// Needs the role Project Backup Manager.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1481,7 +1481,7 @@ type ClientInterface interface {
 
 // V1ListExportBuckets List the export buckets of a group (v1.0)
 //
-// As listExportBuckets, in plain JSON and for AWS alone.
+// As listExportBuckets, in plain JSON and for AWS only.
 //
 // Corresponds with GET /api/atlas/v1.0/groups/{groupId}/backup/exportBuckets (the `V1ListExportBuckets` operationId).
 // Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
@@ -1499,7 +1499,7 @@ func (c *Client) V1ListExportBuckets(ctx context.Context, groupID GroupID, param
 
 // V1CreateExportBucketWithBody Grant Atlas an export bucket (v1.0)
 //
-// As createExportBucket, in plain JSON and for AWS alone.
+// As createExportBucket, in plain JSON and for AWS only.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1519,7 +1519,7 @@ func (c *Client) V1CreateExportBucketWithBody(ctx context.Context, groupID Group
 
 // V1CreateExportBucket Grant Atlas an export bucket (v1.0)
 //
-// As createExportBucket, in plain JSON and for AWS alone.
+// As createExportBucket, in plain JSON and for AWS only.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1557,7 +1557,7 @@ func (c *Client) V1DeleteExportBucket(ctx context.Context, groupID GroupID, expo
 
 // V1GetExportBucket Read an export bucket (v1.0)
 //
-// As getExportBucket, in plain JSON and for AWS alone.
+// As getExportBucket, in plain JSON and for AWS only.
 //
 // Corresponds with GET /api/atlas/v1.0/groups/{groupId}/backup/exportBuckets/{exportBucketId} (the `V1GetExportBucket` operationId).
 // Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
@@ -1654,7 +1654,7 @@ func (c *Client) V1GetBackupExport(ctx context.Context, groupID GroupID, cluster
 // ListExportBuckets List the export buckets of a group
 //
 // Every export bucket of the group, one page at a time. The version 2023-01-01
-// shows the AWS buckets alone. Needs the role Project Read Only.
+// shows only the AWS buckets. Needs the role Project Read Only.
 //
 // Corresponds with GET /api/atlas/v2/groups/{groupId}/backup/exportBuckets (the `ListExportBuckets` operationId).
 func (c *Client) ListExportBuckets(ctx context.Context, groupID GroupID, params *ListExportBucketsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1750,7 +1750,7 @@ func (c *Client) GetExportBucket(ctx context.Context, groupID GroupID, exportBuc
 
 // UpdateBackupExportBucketWithBody Set the private networking of an export bucket
 //
-// Says whether Atlas must reach the AWS bucket over private networking alone.
+// Says whether Atlas must reach the AWS bucket only over private networking.
 // Needs the role Project Backup Manager.
 //
 // Takes any type of body and a specified content type.
@@ -1770,7 +1770,7 @@ func (c *Client) UpdateBackupExportBucketWithBody(ctx context.Context, groupID G
 
 // UpdateBackupExportBucket Set the private networking of an export bucket
 //
-// Says whether Atlas must reach the AWS bucket over private networking alone.
+// Says whether Atlas must reach the AWS bucket only over private networking.
 // Needs the role Project Backup Manager.
 //
 // Takes a body of the `application/json` content type.
@@ -3727,7 +3727,7 @@ type ClientWithResponsesInterface interface {
 
 	// V1ListExportBucketsWithResponse List the export buckets of a group (v1.0)
 	//
-	// As listExportBuckets, in plain JSON and for AWS alone.
+	// As listExportBuckets, in plain JSON and for AWS only.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3738,7 +3738,7 @@ type ClientWithResponsesInterface interface {
 
 	// V1CreateExportBucketWithBodyWithResponse Grant Atlas an export bucket (v1.0)
 	//
-	// As createExportBucket, in plain JSON and for AWS alone.
+	// As createExportBucket, in plain JSON and for AWS only.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3749,7 +3749,7 @@ type ClientWithResponsesInterface interface {
 
 	// V1CreateExportBucketWithResponse Grant Atlas an export bucket (v1.0)
 	//
-	// As createExportBucket, in plain JSON and for AWS alone.
+	// As createExportBucket, in plain JSON and for AWS only.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3771,7 +3771,7 @@ type ClientWithResponsesInterface interface {
 
 	// V1GetExportBucketWithResponse Read an export bucket (v1.0)
 	//
-	// As getExportBucket, in plain JSON and for AWS alone.
+	// As getExportBucket, in plain JSON and for AWS only.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3829,7 +3829,7 @@ type ClientWithResponsesInterface interface {
 	// ListExportBucketsWithResponse List the export buckets of a group
 	//
 	// Every export bucket of the group, one page at a time. The version 2023-01-01
-	// shows the AWS buckets alone. Needs the role Project Read Only.
+	// shows only the AWS buckets. Needs the role Project Read Only.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3881,7 +3881,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateBackupExportBucketWithBodyWithResponse Set the private networking of an export bucket
 	//
-	// Says whether Atlas must reach the AWS bucket over private networking alone.
+	// Says whether Atlas must reach the AWS bucket only over private networking.
 	// Needs the role Project Backup Manager.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3891,7 +3891,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateBackupExportBucketWithResponse Set the private networking of an export bucket
 	//
-	// Says whether Atlas must reach the AWS bucket over private networking alone.
+	// Says whether Atlas must reach the AWS bucket only over private networking.
 	// Needs the role Project Backup Manager.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -4769,7 +4769,7 @@ func (r GetBackupScheduleResponse) ContentType() string {
 
 // V1ListExportBucketsWithResponse List the export buckets of a group (v1.0)
 //
-// As listExportBuckets, in plain JSON and for AWS alone.
+// As listExportBuckets, in plain JSON and for AWS only.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4786,7 +4786,7 @@ func (c *ClientWithResponses) V1ListExportBucketsWithResponse(ctx context.Contex
 
 // V1CreateExportBucketWithBodyWithResponse Grant Atlas an export bucket (v1.0)
 //
-// As createExportBucket, in plain JSON and for AWS alone.
+// As createExportBucket, in plain JSON and for AWS only.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4803,7 +4803,7 @@ func (c *ClientWithResponses) V1CreateExportBucketWithBodyWithResponse(ctx conte
 
 // V1CreateExportBucketWithResponse Grant Atlas an export bucket (v1.0)
 //
-// As createExportBucket, in plain JSON and for AWS alone.
+// As createExportBucket, in plain JSON and for AWS only.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4836,7 +4836,7 @@ func (c *ClientWithResponses) V1DeleteExportBucketWithResponse(ctx context.Conte
 
 // V1GetExportBucketWithResponse Read an export bucket (v1.0)
 //
-// As getExportBucket, in plain JSON and for AWS alone.
+// As getExportBucket, in plain JSON and for AWS only.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4923,7 +4923,7 @@ func (c *ClientWithResponses) V1GetBackupExportWithResponse(ctx context.Context,
 // ListExportBucketsWithResponse List the export buckets of a group
 //
 // Every export bucket of the group, one page at a time. The version 2023-01-01
-// shows the AWS buckets alone. Needs the role Project Read Only.
+// shows only the AWS buckets. Needs the role Project Read Only.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5005,7 +5005,7 @@ func (c *ClientWithResponses) GetExportBucketWithResponse(ctx context.Context, g
 
 // UpdateBackupExportBucketWithBodyWithResponse Set the private networking of an export bucket
 //
-// Says whether Atlas must reach the AWS bucket over private networking alone.
+// Says whether Atlas must reach the AWS bucket only over private networking.
 // Needs the role Project Backup Manager.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -5021,7 +5021,7 @@ func (c *ClientWithResponses) UpdateBackupExportBucketWithBodyWithResponse(ctx c
 
 // UpdateBackupExportBucketWithResponse Set the private networking of an export bucket
 //
-// Says whether Atlas must reach the AWS bucket over private networking alone.
+// Says whether Atlas must reach the AWS bucket only over private networking.
 // Needs the role Project Backup Manager.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

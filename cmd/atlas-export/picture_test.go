@@ -19,9 +19,9 @@ import (
 
 const picture = "../../docs/watch.svg"
 
-// The picture of docs/callers.md shows a real session of the program on a pseudo-terminal, through a gateway and
-// against a simulated Atlas. The clock of the simulation makes each frame the same in each run.
-// make docs draws the picture.
+// The picture of docs/callers.md shows a real session of the program on a pseudo-terminal,
+// through a gateway and against a simulated Atlas. The clock of the simulation makes each frame
+// the same in each run. make docs draws the picture.
 func TestPicture(t *testing.T) {
 	w := throughGateway(t, sim.Config{Now: started})
 	w.must(t, "buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole)

@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// One start reads each file once, parses and compiles the contract once, and compiles the grants of
-// each caller once. The kernel counts how often the program opens a file (inotify), and a program
-// that was built for test coverage counts how often its functions run.
+// One start reads each file once, parses and compiles the contract once, and compiles the grants
+// of each caller once. The kernel counts how often the program opens a file (inotify), and a
+// program that was built for test coverage counts how often its functions run.
 func TestStartsDoEverythingOnce(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "atlas-gateway")

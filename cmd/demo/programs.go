@@ -110,8 +110,8 @@ timeouts: {drain: 1ms}
 	)
 }
 
-// runProgram starts a program and returns the addresses in its ready line. The program has an empty
-// environment, and its standard error goes to NAME.log. When the program ends, w.ctx ends.
+// runProgram starts a program and returns the addresses in its ready line. The program has an
+// empty environment, and its standard error goes to NAME.log. When the program ends, w.ctx ends.
 func (w *stack) runProgram(name, program string, args ...string) (map[string]string, error) {
 	log, err := os.Create(w.log(name))
 	if err != nil {

@@ -266,8 +266,8 @@ func (step step) run(t *testing.T, v variant, r *running, client client, known n
 	return seen
 }
 
-// A client with a wrong key, or without a grant, gets an error in the form of Atlas's errors. Atlas
-// receives no request.
+// A client with a wrong key, or without a grant, gets an error in the form of Atlas's errors.
+// Atlas receives no request.
 func TestRefusals(t *testing.T) {
 	create := call{"POST", v2Buckets, v2, `{"cloudProvider":"GCP","bucketName":"acme-archive","roleId":"` + sim.AWSRole + `"}`}
 	for _, v := range variants {

@@ -57,8 +57,8 @@ func curl(option string, secret func(testing.TB, *running, caller) []string) fun
 	}
 }
 
-// curlArguments returns the arguments of curl for a call, as the examples in Atlas's documents have
-// them.
+// curlArguments returns the arguments of curl for a call, as the examples in Atlas's documents
+// have them.
 func curlArguments(c call) []string {
 	arguments := []string{"--request", c.Method, c.URL}
 	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
@@ -128,8 +128,8 @@ func runCurl(t testing.TB, r *running, arguments ...string) curled {
 	return got
 }
 
-// curl announces large content and waits before it sends it. The gateway asks only for content that
-// it will accept.
+// curl announces large content and waits before it sends it. The gateway asks only for content
+// that it will accept.
 func TestCurlExpect(t *testing.T) {
 	const limit = 4 << 20
 	job := func(bytes int) string {

@@ -1,5 +1,6 @@
 // Package clients_test runs the clients that users of Atlas have against a gateway with listed
-// callers, which has a simulated Atlas behind it. Of the clients only base URL and key are changed:
+// callers, which has a simulated Atlas behind it. Of the clients only base URL and key are
+// changed:
 //
 //   - any HTTP client, in clients_test.go: curl (curl_test.go), digest-fetch,
 //     mongodb-atlas-api-client and Python's requests (process_test.go);

@@ -34,7 +34,8 @@ func requestOf(kind string) request {
 	}
 }
 
-// bytes returns the request as it is sent. It has no Authorization field if authorization is empty.
+// bytes returns the request as it is sent. It has no Authorization field if authorization is
+// empty.
 func (r request) bytes(authorization string) []byte {
 	lines := []string{
 		r.method + " " + r.uri + " HTTP/1.1",

@@ -57,8 +57,9 @@ type Credential struct {
 	Read func() (id string, s secret.Secret, err error)
 }
 
-// replaced reports whether now, of the same place, is another credential. Of an API key both halves
-// change: where only one has changed, the other is still to come. The old key stays until then.
+// replaced reports whether now, of the same place, is another credential. Of an API key both
+// halves change: where only one has changed, the other is still to come. The old key stays until
+// then.
 func (c *Credential) replaced(now *Credential) bool {
 	id, half := c.ID != now.ID, !c.Secret.Equal(now.Secret)
 	if c.Account {

@@ -1,5 +1,5 @@
-// Package atlas is the one way to Atlas. Whoever wants an answer of Atlas's, on behalf of a caller
-// or of the gateway itself, hands a [Request] to [Upstream.Send]. The package knows no caller and no
+// Package atlas is the one way to Atlas. Whoever wants an answer of Atlas's, for a caller or for
+// the gateway itself, hands a [Request] to [Upstream.Send]. The package knows no caller and no
 // configuration file.
 //
 // Send builds the outbound request from nothing, chooses the credential by the group, has the

@@ -14,8 +14,8 @@ import (
 	"atlas-export-gateway/internal/content"
 )
 
-// Upstream is Atlas by the credentials of one configuration. It never changes, and may be used from
-// several goroutines; a [Pool] makes it.
+// Upstream is Atlas by the credentials of one configuration. It never changes, and may be used
+// from several goroutines; a [Pool] makes it.
 type Upstream struct {
 	config      Config
 	base        *url.URL

@@ -21,7 +21,7 @@ type Source struct {
 }
 
 // NewSource returns a Source for a file and an environment in the form of os.Environ. It reads
-// nothing. Without a file (an empty name) the environment and the defaults are all there is, and the
+// nothing. Without a file (an empty name) there are only the environment and the defaults, and the
 // API key is expected in MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY.
 func NewSource(file string, environ []string) *Source {
 	return &Source{file: file, environ: slices.Clone(environ)}

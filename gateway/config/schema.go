@@ -1,6 +1,6 @@
-// Package config is what an operator may set, and what becomes of it. A [Config] is the schema: the
-// settings as the YAML file writes them. [Build] checks a Config, reads each file that it names
-// once, and returns the [Parts] that a gateway is built from. A [Source] is a file and an
+// Package config is what an operator may set, and what becomes of it. A [Config] is the schema:
+// the settings as the YAML file writes them. [Build] checks a Config, reads each file that it
+// names once, and returns the [Parts] that a gateway is built from. A [Source] is a file and an
 // environment, which it loads and watches. cmd/atlas-gateway and the package gateway call it.
 //
 // It refuses what can't be meant, all mistakes at once, each with file, line and key.
@@ -39,7 +39,7 @@ type Listener struct {
 	TLSCertFile string `yaml:"tls_cert_file"`
 	TLSKeyFile  string `yaml:"tls_key_file"`
 	// AllowPlainHTTP lets the listener speak plain HTTP off loopback, where whoever is on the
-	// way reads every request. For a listener behind a proxy that ends TLS.
+	// way reads every request. It is for a listener behind a proxy that ends TLS.
 	AllowPlainHTTP bool `yaml:"allow_plain_http"`
 }
 
@@ -51,7 +51,7 @@ type Management struct {
 
 // Upstream is the Atlas that requests are forwarded to.
 type Upstream struct {
-	// BaseURL is scheme and host, without a path. http is for loopback alone. Default
+	// BaseURL is scheme and host, without a path. http is only for loopback. Default
 	// https://cloud.mongodb.com.
 	BaseURL string `yaml:"base_url"`
 	// Realm, where set, is the only realm whose Digest challenges are answered. Atlas's
@@ -67,7 +67,8 @@ type Upstream struct {
 
 // CredentialSource says where a credential for Atlas is kept: an API key (public and
 // private key) or a service account (client id and client secret), both halves in files or
-// both in the environment. It is read when first used, when Atlas refuses it and, from files, when they change.
+// both in the environment. It is read with the configuration, when Atlas refuses it and, from
+// files, when they change.
 type CredentialSource struct {
 	// Groups are the ids of the groups that the credential is for, with * as in path.Match.
 	// Default all.
@@ -87,7 +88,7 @@ type CredentialSource struct {
 // Callers are those who may use the gateway.
 type Callers struct {
 	// Anonymous lets everyone who reaches the listener use the gateway without a key, for
-	// everything. Callers of the list may still show a key, which must then be right.
+	// everything. Callers of the list may still show a key. A key that is shown must be right.
 	Anonymous bool `yaml:"anonymous"`
 	// AllowAnonymousOffLoopback lets Anonymous stand with a listener that is not on loopback, so
 	// that other machines can start exports and delete export buckets without a key. It needs
@@ -117,10 +118,10 @@ type Limits struct {
 	RequestValues int `yaml:"request_values"`
 	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
-	// InFlight bounds the requests being worked on at a time; more are answered 503. A
-	// request counts from when it has arrived until Atlas's response is checked. As many
-	// requests, also of those that don't count, may have content or a response of more than
-	// 16 KiB. Default 512.
+	// InFlight bounds the requests that are worked on at a time. A request counts from when it
+	// has arrived until Atlas's response is checked. Besides, InFlight bounds the requests with
+	// content or a response of more than 16 KiB, from when they arrive until they are answered.
+	// More of either are answered 503. Default 512.
 	InFlight int `yaml:"in_flight"`
 	// Connections bounds the connections of callers; more wait. Default 4096.
 	Connections int `yaml:"connections"`
@@ -136,10 +137,10 @@ type Timeouts struct {
 	Upstream time.Duration `yaml:"upstream"`
 	// Idle is for a connection without a request. Default 120s.
 	Idle time.Duration `yaml:"idle"`
-	// Drain is how long the gateway, told to stop, goes on accepting requests while it
-	// reports itself not ready, so that load balancers notice. Default 3s.
+	// Drain is how long the gateway goes on to accept requests after it was told to stop. It
+	// reports itself not ready meanwhile, so that load balancers notice. Default 3s.
 	Drain time.Duration `yaml:"drain"`
-	// Shutdown is for the requests under way to end after that. Default 75s.
+	// Shutdown is for the requests under way to end after Drain. Default 75s.
 	Shutdown time.Duration `yaml:"shutdown"`
 }
 

@@ -1,5 +1,5 @@
 // Package outbound is what transports that add a credential have in common: they send to
-// one origin alone, keep a request's content for a second sending, and keep net/http from
+// only one origin, keep a request's content for a second sending, and keep net/http from
 // sending it a second time by itself. digestauth and serviceaccount call it. It refuses
 // requests for other origins and content that is too large to keep.
 package outbound
