@@ -15,10 +15,10 @@ import (
 	"atlas-export-gateway/internal/strictyaml"
 )
 
-// EnvironmentPrefix starts the names of the environment variables that set, or override,
+// environmentPrefix starts the names of the environment variables that set, or override,
 // a setting of the configuration: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address.
 // Lists can be set in the file only.
-const EnvironmentPrefix = "ATLAS_GATEWAY_"
+const environmentPrefix = "ATLAS_GATEWAY_"
 
 // places say where each setting was set.
 type places struct {
@@ -47,7 +47,7 @@ func (p *places) line(path string) int {
 }
 
 // serviceLink matches the variables that Kubernetes sets for each Service of a namespace. For a
-// Service called atlas-gateway they begin with EnvironmentPrefix. No setting has such a name.
+// Service called atlas-gateway they begin with environmentPrefix. No setting has such a name.
 var serviceLink = regexp.MustCompile(`^[A-Z0-9_]+_(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)`)
 
 // override takes settings from the environment, and notes in where that it did.
@@ -58,7 +58,7 @@ func (c *Config) override(environ []string, where *places) error {
 	var errs []error
 	for _, variable := range environ {
 		name, text, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, EnvironmentPrefix) || serviceLink.MatchString(variable) {
+		if !strings.HasPrefix(name, environmentPrefix) || serviceLink.MatchString(variable) {
 			continue
 		}
 		setting, ok := settings[name]
@@ -96,7 +96,7 @@ func collect(v reflect.Value, path string, into map[string]setting) {
 		case field.Type.Kind() == reflect.Struct:
 			collect(v.Field(i), inner, into)
 		default:
-			into[EnvironmentPrefix+strings.ToUpper(strings.ReplaceAll(inner, ".", "_"))] = setting{inner, v.Field(i)}
+			into[environmentPrefix+strings.ToUpper(strings.ReplaceAll(inner, ".", "_"))] = setting{inner, v.Field(i)}
 		}
 	}
 }
