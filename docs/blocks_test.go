@@ -32,7 +32,8 @@ var notRun = map[string]string{
 
 	"docs/operate.md#deploy sh 1": "it needs root; TestDeployment in cmd/atlas-gateway checks the files that it installs",
 	"docs/operate.md#deploy sh 2": "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the same configuration",
-	"docs/operate.md#deploy sh 3": "it needs Docker; TestImage checks what the build takes",
+	"docs/operate.md#deploy sh 3": "it needs root and Docker; TestImage checks what the build takes",
+	"docs/operate.md#deploy sh 4": "it needs root and Docker; TestDeployment in cmd/atlas-gateway checks the same configuration",
 
 	"docs/threats.md#threats-and-what-stands-against-them sh 1": "tests of cmd/atlas-gateway, which make test runs",
 	"docs/threats.md#memory sh 1":                               "tests of cmd/atlas-gateway, which make test runs",
