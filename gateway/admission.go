@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// admission bounds how many requests the gateway serves at a time, by limits.in_flight. Callers
-// who are slow to send or to receive are outside its first bound, and inside its second.
+// admission bounds how many requests the gateway serves at a time, by limits.in_flight. Its first
+// bound leaves out the requests of callers who are slow to send or to receive; its second has them.
 type admission struct {
 	worked   places // for requests from admit to finish
 	buffered places // for requests that have more than shortContent in memory
@@ -17,7 +17,7 @@ func newAdmission(inFlight int) *admission {
 	return &admission{worked: make(places, inFlight), buffered: make(places, inFlight)}
 }
 
-// places are as many as the channel's capacity.
+// places is a semaphore: the capacity of the channel is how many places there are.
 type places chan struct{}
 
 // take takes a place, if one is free.
@@ -35,11 +35,11 @@ func (p places) free() { <-p }
 // errOverloaded means that all places are taken.
 var errOverloaded = errors.New("all places of limits.in_flight are taken")
 
-// shortContent is the content, in bytes, that a caller may be slow to send or to receive without a
-// place.
+// shortContent is how many bytes of content or response a request may have in memory without a
+// place of buffered.
 const shortContent = 16 << 10
 
-// ticket is the places that one request has.
+// ticket is the places that one request holds.
 type ticket struct {
 	admission *admission
 	admitted  bool // has a place of worked
@@ -63,8 +63,8 @@ func (t *ticket) finish() {
 	}
 }
 
-// buffer takes a place for more than shortContent in memory, for the time before admit and after
-// finish, which the caller can make long.
+// buffer takes a place for more than shortContent in memory. The request keeps it until release,
+// so the bound holds before admit and after finish, where a slow caller decides how long that is.
 func (t *ticket) buffer() error {
 	if !t.buffering {
 		if t.buffering = t.admission.buffered.take(); !t.buffering {

@@ -13,7 +13,7 @@ import (
 // authenticate finds out who calls, before a byte of the body is read.
 func (g *Gateway) authenticate(x *exchange) error {
 	s := x.settings
-	// Where there are no keys to check, whatever an anonymous caller shows is as good as none.
+	// Where there are no keys to check, the credential of an anonymous caller is not looked at.
 	if s.anonymous && (!s.listed || x.in.Header["Authorization"] == nil) {
 		if err := refuseForeign(x.in, s.publicURL); err != nil {
 			return err

@@ -15,8 +15,8 @@ import (
 	"atlas-export-gateway/gateway/atlas"
 )
 
-// check decides whether Atlas's response may be relayed: it must be whole, JSON, and of
-// the contract as far as responses.check asks.
+// check decides whether Atlas's response may be relayed: it must be whole, it must be JSON, and it
+// must match the contract where responses.check asks for that.
 func (g *Gateway) check(x *exchange) error {
 	if err := g.checkResponse(x); err != nil {
 		x.outcome = atlas.Unknown // Atlas answered, and the caller does not learn what
@@ -79,8 +79,8 @@ func (g *Gateway) checkResponse(x *exchange) error {
 	return nil
 }
 
-// brokenPlaces returns where a response breaks the contract: JSON pointers, each once, with
-// * for any index, so that there are as many as the contract has places.
+// brokenPlaces returns where a response breaks the contract, as JSON pointers, each once. * stands
+// for any index, so that no response makes more pointers than the contract has places.
 func brokenPlaces(err error) (places []string) {
 	var broken *contract.ValidationError
 	if !errors.As(err, &broken) {
@@ -101,7 +101,7 @@ var anIndex = regexp.MustCompile(`/[0-9]+\b`)
 // relayed, and "" for any other.
 func relayedType(version *contract.Version, contentType string) string {
 	if rest, ok := strings.CutPrefix(contentType, version.MediaType); ok && (rest == "" || rest == ";charset=utf-8") {
-		return contentType // as a rule
+		return contentType // what Atlas sends as a rule
 	}
 	parts := strings.Split(strings.ToLower(contentType), ";")
 	mediaType := strings.TrimSpace(parts[0])

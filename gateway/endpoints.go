@@ -7,8 +7,9 @@ import (
 	"atlas-export-gateway/gateway/callers"
 )
 
-// ownEndpoint returns what serves the two paths that are the gateway's own, where service
-// accounts of the gateway exchange their secret for a token; nil for all others.
+// ownEndpoint returns what serves the gateway's own two paths, where service accounts of the
+// gateway exchange their secret for a token. It returns nil for any other target, also for one of
+// these with a query, and where the configuration lists no callers.
 func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
 	if !x.settings.listed {
 		return nil

@@ -3,12 +3,12 @@
 // credential that no caller sees.
 //
 // Gateway.serve below is the path of a request; each of its larger steps has a file of its
-// own. reload.go says what the steps go by. cmd/atlas-gateway runs the package as a program; a
-// Go program may run a Gateway itself as an http.Handler.
+// own. reload.go has the settings that the steps read. cmd/atlas-gateway runs the package as a
+// program; a Go program may run a Gateway itself as an http.Handler.
 //
-// The gateway refuses, itself and before Atlas hears of it, what the contract does not
-// allow. It builds each outbound request anew, follows no redirect, and never repeats a
-// create that may have been carried out.
+// The gateway itself refuses what the contract does not allow, before Atlas hears of it. It builds
+// each outbound request anew, follows no redirect, and never repeats a create that may have been
+// carried out.
 package gateway
 
 import (
@@ -29,10 +29,10 @@ import (
 type Gateway struct {
 	contract  *contract.Contract
 	log       *slog.Logger
-	now       func() time.Time // that sunsets are compared with
+	now       func() time.Time // the clock that sunsets are compared with
 	metrics   *observe.Metrics
 	observers []observe.Observer
-	sampled   atomic.Uint64 // responses seen by check, to pick one in so many
+	sampled   atomic.Uint64 // responses that check has seen: it checks one in responses.sample
 	draining  atomic.Bool
 	working   sync.WaitGroup // one for each request
 	ids       requestIDs
@@ -40,7 +40,7 @@ type Gateway struct {
 	lasting  *lasting
 	settings atomic.Pointer[settings] // in force; Reload replaces them
 	changing sync.Mutex               // held while settings are replaced
-	ownURL   string                   // of the listener, once Serve knows it
+	ownURL   string                   // the listener's URL, once Serve knows it
 }
 
 // New builds a Gateway from the parts that package config has built. Where listener.public_url is
@@ -74,9 +74,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.working.Done()
 	x := g.newExchange(w, r)
 	w.Header()["Gateway-Request-Id"] = []string{x.id}
-	// net/http hides a Content-Length beside chunks, and that HTTP/1.0 announced chunks. A proxy in
-	// front of the gateway may have gone by either, so nothing behind such a request is read
-	// (RFC 9112, sections 6.1 and 6.3).
+	// net/http hides that a request with chunks also had a Content-Length, and that a request of
+	// HTTP/1.0 announced chunks. A proxy in front of the gateway may have taken another end for the
+	// request's, so nothing after such a request is read (RFC 9112, sections 6.1 and 6.3).
 	if g.draining.Load() || len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 		w.Header()["Connection"] = []string{"close"}
 	}

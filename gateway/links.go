@@ -9,11 +9,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// rewriteLinks replaces the origin from by to in the href of links: at the top, in
-// results, and inside an envelope; nowhere else, since customData and names may
-// hold any text. Every other byte stays. It returns the parts that make up the new body.
-// The old one is read as far as the origin occurs in it: to read all tokens of a long list
-// costs far more than to search it.
+// rewriteLinks replaces the origin from by the origin to in the href of links: at the top, in
+// results, and inside an envelope. It replaces it nowhere else, since customData and names may hold
+// any text. Every other byte stays. It returns the parts that make up the new body. It reads the
+// old body only up to the last place where from occurs: to search a long list costs far less than
+// to read all its tokens.
 func rewriteLinks(body []byte, from, to string) net.Buffers {
 	l := &links{body: body, from: from, to: to, next: bytes.Index(body, []byte(from))}
 	if to == "" || l.next < 0 {
@@ -22,13 +22,13 @@ func rewriteLinks(body []byte, from, to string) net.Buffers {
 	l.decoder = linkDecoders.Get().(*jsontext.Decoder)
 	l.decoder.Reset(bytes.NewBuffer(body), asTheyCome)
 	l.object(l.top)
-	l.decoder.Reset(bytes.NewBuffer(nil), asTheyCome) // lets go of the body
+	l.decoder.Reset(bytes.NewBuffer(nil), asTheyCome) // so that the pool does not keep the body
 	linkDecoders.Put(l.decoder)
 	return append(l.parts, body[l.copied:])
 }
 
-// asTheyCome has a decoder not look for repeated members, of which a response that passed check
-// has none.
+// asTheyCome stops a decoder from looking for repeated members. A response that passed check has
+// none.
 var asTheyCome = jsontext.AllowDuplicateNames(true)
 
 // linkDecoders are kept, since a Decoder keeps its stacks from one text to the next.
@@ -40,16 +40,16 @@ type links struct {
 	decoder  *jsontext.Decoder
 	body     []byte
 	from, to string
-	next     int         // where the origin occurs next, or did last
+	next     int         // offset of the next occurrence of from, or of the last one that was found
 	parts    net.Buffers // of the new body
-	copied   int         // how much of the old body is in them
+	copied   int         // how many bytes of body are in parts
 }
 
 // A member reads the value of an object's member, or reports that it does not know the name.
 type member func(name string) (known bool)
 
 func (l *links) top(name string) bool {
-	if name == "content" || name == "envelope" { // CheckResponse says why both
+	if name == "content" || name == "envelope" { // see contract.Version.CheckResponse
 		l.object(l.list)
 		return true
 	}
@@ -80,7 +80,7 @@ func (l *links) link(name string) bool {
 	return false
 }
 
-// object visits the members of an object, and skips another value.
+// object visits the members of an object. It skips a value of another kind.
 func (l *links) object(visit member) {
 	l.each('{', func() {
 		if name, err := l.decoder.ReadToken(); err == nil && !visit(name.String()) {
@@ -89,8 +89,8 @@ func (l *links) object(visit member) {
 	})
 }
 
-// each calls f for every element, or member, of a value of a kind, as long as there is
-// something to rewrite, and skips another value.
+// each calls f for every element of an array, or member of an object, as long as there is
+// something to rewrite. kind is '[' or '{'. It skips a value of another kind.
 func (l *links) each(kind jsontext.Kind, f func()) {
 	if l.decoder.PeekKind() != kind {
 		l.decoder.SkipValue()
@@ -129,7 +129,7 @@ func (l *links) href() {
 	}
 	text, err := jsontext.AppendUnquote(nil, quoted)
 	if err != nil {
-		return // no string
+		return // not a string
 	}
 	rest, ok := strings.CutPrefix(string(text), l.from)
 	if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' {

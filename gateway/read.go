@@ -11,11 +11,11 @@ import (
 	"atlas-export-gateway/internal/content"
 )
 
-// identity is the one Content-Encoding that is none.
+// identity is the Content-Encoding that means no encoding (RFC 9110, section 12.5.3).
 var identity = []string{"identity"}
 
-// read takes the request's content, once and bounded. What the header is enough to refuse is
-// refused before anything is read.
+// read reads the request's content, once and bounded. Where the header shows that the request is
+// to be refused, nothing is read.
 func (g *Gateway) read(x *exchange) error {
 	in := x.in
 	if in.ContentLength == 0 || in.Body == nil || in.Body == http.NoBody {

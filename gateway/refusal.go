@@ -57,27 +57,31 @@ var (
 type refusal struct {
 	kind
 	detail       string
-	tellsOutcome bool // the detail is followed by what became of a create
+	tellsOutcome bool // what became of a create is to follow the detail
 	parameters   []string
 	fields       []contract.Violation
 	header       map[string]string // Allow, Retry-After, WWW-Authenticate
 	cause        error
 }
 
-// refuse makes a refusal; the detail is a format for the caller's eyes.
+// refuse makes a refusal. The detail is a format, for the caller to read.
 func refuse(k kind, cause error, detail string, args ...any) *refusal {
 	return &refusal{kind: k, cause: cause, detail: fmt.Sprintf(detail, args...)}
 }
 
 // with adds a field to the header of the answer, unless the value is empty.
 func (r *refusal) with(name, value string) *refusal {
-	if value != "" {
-		r.header = map[string]string{name: value}
+	if value == "" {
+		return r
 	}
+	if r.header == nil {
+		r.header = map[string]string{}
+	}
+	r.header[name] = value
 	return r
 }
 
-// withOutcome has the detail followed by what became of a create.
+// withOutcome appends what became of a create to the detail.
 func (r *refusal) withOutcome() *refusal {
 	r.tellsOutcome = true
 	return r
@@ -194,7 +198,7 @@ func refuseUpstream(e *atlas.Error) *refusal {
 // forRecord returns the part of the record that says why the gateway refused.
 func (r *refusal) forRecord() observe.Refusal {
 	record := observe.Refusal{Kind: r.name}
-	// Causes below 500 may quote the request, whose values are not ours to keep.
+	// The cause of a status below 500 may quote the request. The log keeps no values of requests.
 	if invalid, ok := errors.AsType[*contract.ValidationError](r.cause); ok {
 		record.Violations = invalid.Total
 	} else if refused, ok := errors.AsType[*callers.Refusal](r.cause); ok {
@@ -207,9 +211,8 @@ func (r *refusal) forRecord() observe.Refusal {
 	return record
 }
 
-// refuseInvalid words violations as Atlas words them where it has the words: for one
-// violation its errorCode and sentence, for several VALIDATION_ERROR, and always each on
-// its own in badRequestDetail.
+// refuseInvalid words violations. One violation has its own errorCode, and Atlas's sentence where
+// one is known. Several have the errorCode VALIDATION_ERROR. badRequestDetail names each of them.
 func refuseInvalid(invalid *contract.ValidationError) *refusal {
 	r := &refusal{kind: kindRequest, cause: invalid, fields: invalid.Violations}
 	places := make([]string, len(invalid.Violations))

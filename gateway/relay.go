@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// relayed lists the fields of Atlas's header that callers get beside Content-Type, as
-// net/http spells them, with the forms that their values may have. A value in another form
-// is dropped: an upstream that repeats what it was sent must show no caller a credential.
+// relayed lists the fields of Atlas's header that callers get besides Content-Type, as net/http
+// spells them, with the forms that their values may have. A value in another form is dropped: an
+// upstream that repeats what it was sent must not show a credential to a caller.
 var relayed = []struct {
 	name string
 	form form
@@ -51,8 +51,8 @@ func number(value string) bool {
 	return 1 <= len(value) && len(value) <= 12
 }
 
-// cached is a form for values that are the same in response after response: it looks at
-// them once.
+// cached is a form for values that seldom change from one response to the next: it remembers the
+// last value that had the form, and does not look at the same value again.
 func cached(is form) form {
 	var last atomic.Pointer[string]
 	return func(value string) bool {
@@ -69,7 +69,7 @@ func cached(is form) form {
 
 // relay sends Atlas's response to the caller.
 func (g *Gateway) relay(x *exchange) error {
-	// Only of what changed nothing may the answer be withheld.
+	// The answer to a request that changed something is sent in any case.
 	if len(x.response.Body) > shortContent && x.in.Method == http.MethodGet {
 		if err := x.ticket.buffer(); err != nil {
 			return err
@@ -78,7 +78,7 @@ func (g *Gateway) relay(x *exchange) error {
 	content := rewriteLinks(x.response.Body, x.settings.origin, x.settings.publicOrigin)
 	header := x.out.Header()
 	for _, field := range relayed {
-		// Of a repeated field the first, as in check.
+		// The first value of a repeated field counts, as in check.
 		if values := x.response.Header[field.name]; len(values) > 0 && field.form(values[0]) {
 			header[field.name] = values[:1]
 		}

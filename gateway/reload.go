@@ -24,16 +24,16 @@ func newLasting(count func(status int)) *lasting {
 	return &lasting{memory: callers.NewMemory(), pool: atlas.NewPool(count)}
 }
 
-// settings are what requests go by, as one configuration has it. They never change: a request
-// goes by those that were in force when it came in, and Reload puts others in their place.
+// settings is what one configuration says about requests. It never changes: a request keeps the
+// settings that were in force when it came in, and Reload puts others in their place.
 type settings struct {
 	parts        *config.Parts
 	limits       config.Limits
 	timeouts     config.Timeouts
 	responses    config.Responses
-	origin       string   // of Atlas, as its links have it
-	publicURL    *url.URL // of the gateway; nil until it is known
-	publicOrigin string   // publicURL as links have it; empty until it is known
+	origin       string   // Atlas's, in the form that its links have
+	publicURL    *url.URL // the gateway's; nil until it is known
+	publicOrigin string   // publicURL in the form that links have; empty until it is known
 	certificate  *tls.Certificate
 
 	anonymous bool // callers without a key are let in
@@ -58,7 +58,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		listed:      len(c.Callers.List) > 0,
 		policies:    parts.Policies,
 		callers: callers.New(parts.Callers, g.lasting.memory, callers.Options{
-			// Who allows plain HTTP off loopback says that TLS ends before the gateway.
+			// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },
 		}),
 	}
@@ -89,7 +89,7 @@ func (s *settings) publish(public string) (err error) {
 	return err
 }
 
-// putInForce has new requests go by s.
+// putInForce makes s the settings of new requests.
 func (g *Gateway) putInForce(s *settings) {
 	g.settings.Store(s)
 	g.lasting.memory.Keep(s.callers)
@@ -117,9 +117,9 @@ func (g *Gateway) Reload(parts *config.Parts) error {
 const watchEvery = time.Second
 
 // Watch loads the configuration again at each signal on hangup, and when a file of it has changed,
-// and reloads it, until the context ends. Files that are being written wait until two looks, a
-// second apart, find them the same. What comes of a reload is logged. A configuration that
-// is refused is not tried again before the next signal or change.
+// and reloads it, until the context ends. While files are being written, it waits until two looks,
+// a second apart, find them the same. It logs the result of each reload. A configuration that is
+// refused is not tried again before the next signal or change.
 func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-chan os.Signal) {
 	ticks := time.NewTicker(watchEvery)
 	defer ticks.Stop()

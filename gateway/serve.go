@@ -37,10 +37,10 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    config.Limits.RequestHeader,
 		ErrorLog:          serverLog,
-		// OPTIONS * is no operation of the contract.
+		// OPTIONS * is not an operation of the contract.
 		DisableGeneralOptionsHandler: true,
-		// What one connection may hold: this many requests, with so much unread of each, and one
-		// frame. Over HTTP/2 net/http has no other time limit for a peer that stops reading.
+		// These bound what one connection of HTTP/2 holds: its requests, the unread content of each,
+		// and a frame. WriteByteTimeout is net/http's only time limit for a peer that stops reading.
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 16, MaxReceiveBufferPerStream: 64 << 10, MaxReadFrameSize: 16 << 10, WriteByteTimeout: t.Request},
 	}
 	operators := &http.Server{
@@ -83,8 +83,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	return errors.Join(err, operators.Close())
 }
 
-// ended waits for the requests whose callers are gone, as a create goes on. Shutdown waits for
-// connections, and over HTTP/2 such a request has left its own.
+// ended waits for the requests whose callers are gone: a create goes on without its caller.
+// Shutdown waits for connections only, and over HTTP/2 such a request no longer has one.
 func (g *Gateway) ended(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
