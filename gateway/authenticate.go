@@ -23,7 +23,7 @@ func (g *Gateway) authenticate(x *exchange) error {
 			return nil
 		}
 	}
-	caller, err := s.callers.Authenticate(x.in)
+	caller, err := s.authenticator.Authenticate(x.in)
 	if refused, ok := errors.AsType[*callers.Refusal](err); ok {
 		return &unauthenticated{refused, firstLeg(x.in)}
 	}

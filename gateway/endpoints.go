@@ -16,9 +16,9 @@ func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
 	}
 	switch x.in.RequestURI {
 	case "/api/oauth/token":
-		return func(x *exchange) error { return x.serveOwn(x.settings.callers.ServeToken) }
+		return func(x *exchange) error { return x.serveOwn(x.settings.authenticator.ServeToken) }
 	case "/api/oauth/revoke":
-		return func(x *exchange) error { return x.serveOwn(x.settings.callers.ServeRevoke) }
+		return func(x *exchange) error { return x.serveOwn(x.settings.authenticator.ServeRevoke) }
 	}
 	return nil
 }

@@ -36,12 +36,12 @@ type settings struct {
 	publicOrigin string   // publicURL in the form that links have; empty until it is known
 	certificate  *tls.Certificate
 
-	anonymous bool // callers without a key are let in
-	listed    bool // there are callers with keys
-	callers   *callers.Authenticator
-	policies  map[string]*policy.Policy // by caller
-	atlas     *atlas.Upstream
-	admission *admission
+	anonymous     bool // callers without a key are let in
+	listed        bool // there are callers with keys
+	authenticator *callers.Authenticator
+	policies      map[string]*policy.Policy // by caller
+	atlas         *atlas.Upstream
+	admission     *admission
 }
 
 // build builds settings. It changes nothing that is in force.
@@ -57,7 +57,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		anonymous:   c.Callers.Anonymous,
 		listed:      len(c.Callers.List) > 0,
 		policies:    parts.Policies,
-		callers: callers.New(parts.Callers, g.lasting.memory, callers.Options{
+		authenticator: callers.New(parts.Callers, g.lasting.memory, callers.Options{
 			// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },
 		}),
@@ -92,7 +92,7 @@ func (s *settings) publish(public string) (err error) {
 // putInForce makes s the settings of new requests.
 func (g *Gateway) putInForce(s *settings) {
 	g.settings.Store(s)
-	g.lasting.memory.Keep(s.callers)
+	g.lasting.memory.Keep(s.authenticator)
 	g.lasting.pool.Keep(s.atlas)
 }
 
