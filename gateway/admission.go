@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"net/http"
-	"time"
 )
 
 // admission bounds how many requests the gateway serves at a time, by limits.in_flight. Its first
@@ -80,21 +78,5 @@ func (t *ticket) release() {
 	if t.buffering {
 		t.buffering = false
 		t.admission.buffered.free()
-	}
-}
-
-// shortenDeadlines leaves a caller little time to take a refusal. unread means that the request's
-// content was not read.
-func shortenDeadlines(w http.ResponseWriter, r *http.Request, unread bool) {
-	if unread {
-		// net/http reads content that was announced before it sends the refusal, for the next
-		// request's sake, and chunks before it closes: not for longer than content that is on its
-		// way needs.
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
-	}
-	if r.ProtoMajor == 2 {
-		// A peer that has no window for the refusal, in streams without number, holds memory for
-		// as long as net/http tries: no longer than a refusal needs.
-		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(5 * time.Second))
 	}
 }
