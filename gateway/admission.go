@@ -2,33 +2,34 @@ package gateway
 
 import (
 	"errors"
+	"sync/atomic"
 )
 
-// admission bounds how many requests the gateway serves at a time, by limits.in_flight. Its first
-// bound leaves out the requests of callers who are slow to send or to receive; its second has them.
+// admission counts the requests that the gateway is serving. Each count is bounded by
+// limits.in_flight. The first leaves out the requests of callers who are slow to send or to receive;
+// the second has them.
 type admission struct {
-	worked   places // for requests from admit to finish
-	buffered places // for requests that have more than shortContent in memory
+	worked   places // taken by requests from admit to finish
+	buffered places // taken by requests that have more than shortContent in memory
 }
 
-func newAdmission(inFlight int) *admission {
-	return &admission{worked: make(places, inFlight), buffered: make(places, inFlight)}
-}
+// places counts the places that are taken.
+type places struct{ taken atomic.Int64 }
 
-// places is a semaphore: the capacity of the channel is how many places there are.
-type places chan struct{}
-
-// take takes a place, if one is free.
-func (p places) take() bool {
-	select {
-	case p <- struct{}{}:
-		return true
-	default:
-		return false
+// take takes a place, if fewer than limit are taken.
+func (p *places) take(limit int) bool {
+	for {
+		taken := p.taken.Load()
+		if taken >= int64(limit) {
+			return false
+		}
+		if p.taken.CompareAndSwap(taken, taken+1) {
+			return true
+		}
 	}
 }
 
-func (p places) free() { <-p }
+func (p *places) free() { p.taken.Add(-1) }
 
 // errOverloaded means that all places are taken.
 var errOverloaded = errors.New("all places of limits.in_flight are taken")
@@ -40,6 +41,7 @@ const shortContent = 16 << 10
 // ticket is the places that one request holds.
 type ticket struct {
 	admission *admission
+	limit     int  // limits.in_flight, when the request came in
 	admitted  bool // has a place of worked
 	buffering bool // has a place of buffered
 }
@@ -47,7 +49,7 @@ type ticket struct {
 // admit takes a place for the work on a request. Where none is free, the caller learns at once
 // that it should come back.
 func (t *ticket) admit() error {
-	if t.admitted = t.admission.worked.take(); !t.admitted {
+	if t.admitted = t.admission.worked.take(t.limit); !t.admitted {
 		return errOverloaded
 	}
 	return nil
@@ -65,7 +67,7 @@ func (t *ticket) finish() {
 // so the bound holds before admit and after finish, where a slow caller decides how long that is.
 func (t *ticket) buffer() error {
 	if !t.buffering {
-		if t.buffering = t.admission.buffered.take(); !t.buffering {
+		if t.buffering = t.admission.buffered.take(t.limit); !t.buffering {
 			return errOverloaded
 		}
 	}

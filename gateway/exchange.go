@@ -50,7 +50,7 @@ func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange 
 		out:      w,
 		id:       g.ids.next(),
 		start:    time.Now(),
-		ticket:   ticket{admission: s.admission},
+		ticket:   ticket{admission: &g.lasting.admission, limit: s.limits.InFlight},
 		// The creates of the contract are its POSTs. A POST that names no operation is not sent.
 		create:  r.Method == http.MethodPost,
 		outcome: atlas.NotSent,

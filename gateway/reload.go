@@ -16,8 +16,9 @@ import (
 
 // lasting is what outlives a configuration. The Gateway owns it, and every settings use it.
 type lasting struct {
-	memory *callers.Memory // which nonces and tokens were used
-	pool   *atlas.Pool     // connections to Atlas, and signers
+	memory    *callers.Memory // which nonces and tokens were used
+	pool      *atlas.Pool     // connections to Atlas, and signers
+	admission admission       // how many requests are being served
 }
 
 func newLasting(count func(status int)) *lasting {
@@ -41,7 +42,6 @@ type settings struct {
 	authenticator *callers.Authenticator
 	policies      map[string]*policy.Policy // by caller
 	atlas         *atlas.Upstream
-	admission     *admission
 }
 
 // build builds settings. It changes nothing that is in force.
@@ -72,11 +72,6 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 	}
 	if err := s.publish(public); err != nil {
 		return nil, err
-	}
-	if before := g.settings.Load(); before != nil && before.limits.InFlight == s.limits.InFlight {
-		s.admission = before.admission // requests under way have places
-	} else {
-		s.admission = newAdmission(s.limits.InFlight)
 	}
 	return s, nil
 }
