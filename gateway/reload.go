@@ -14,7 +14,7 @@ import (
 	"atlas-export-gateway/gateway/policy"
 )
 
-// lasting is what outlives a configuration. The Gateway owns it, and every settings use it.
+// lasting is what outlives a configuration. The Gateway owns it, and all settings use it.
 type lasting struct {
 	memory    *callers.Memory // which nonces and tokens were used
 	pool      *atlas.Pool     // connections to Atlas, and signers

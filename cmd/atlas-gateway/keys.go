@@ -13,8 +13,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// keys makes keys. Secrets are printed once and kept nowhere, but for what Digest needs,
-// which goes into a file that must not exist yet.
+// keys makes keys. It prints secrets once and keeps none of them, except what Digest needs, which
+// goes into a file that must not exist yet.
 func keys(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	if status, done := parse(flags, args, len(args), stdout, stderr); done {

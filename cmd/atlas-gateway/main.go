@@ -9,12 +9,12 @@
 //	atlas-gateway version           print the version
 //	atlas-gateway help              print a summary of this
 //
-// -h, --help and help print it behind every command as well, with the command's flags.
+// -h, --help and help after a command print the summary with the command's flags.
 //
 // CONFIG is a YAML file (see atlas-gateway.yaml beside this file). Environment variables
-// override it: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address. Without CONFIG the
-// environment is all there is, and the key pair is expected in
-// MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY.
+// override it: ATLAS_GATEWAY_LISTENER_ADDRESS is listener.address. Without CONFIG there are only
+// the environment and the defaults, and the key pair is expected in MONGODB_ATLAS_PUBLIC_API_KEY
+// and MONGODB_ATLAS_PRIVATE_API_KEY.
 //
 // check and serve warn of files with secrets that every user may read.
 //
@@ -118,8 +118,8 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	}
 }
 
-// parse reads a command's flags, behind which up to most arguments may stand. It answers a
-// command line that asks for help or is wrong: it is done then, with an exit status.
+// parse reads a command's flags and up to most arguments after them. If the command line asks for
+// help or is wrong, parse prints the answer, and is done with an exit status.
 func parse(flags *flag.FlagSet, args []string, most int, stdout, stderr io.Writer) (status int, done bool) {
 	flags.SetOutput(io.Discard) // misused prints the error
 	switch err := flags.Parse(args); {
@@ -149,8 +149,8 @@ func printVersion(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// refused says what is wrong with the configuration. The errors say so themselves, but for one
-// of the file as a whole.
+// refused prints what is wrong with the configuration. Only the error of a file that can't be read
+// does not say by itself that it is about the configuration.
 func refused(stderr io.Writer, err error) int {
 	if unread, ok := err.(*fs.PathError); ok {
 		err = fmt.Errorf("atlas-gateway: the configuration: %w", unread)
@@ -233,10 +233,10 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	return exitOK
 }
 
-// tuneCollector has garbage collected less often than Go would by itself, which is whenever
-// the heap is twice what lives in it. What lives in a gateway's is so little that this is
-// every few hundred requests. Past the limit, collections become more frequent again. GOGC
-// and GOMEMLIMIT in the environment have precedence.
+// tuneCollector makes Go collect garbage less often. By default Go collects when the heap is twice
+// as large as the data in use. A gateway has so little data in use that this would be every few
+// hundred requests. Near the memory limit, Go collects more often again. GOGC and GOMEMLIMIT in the
+// environment have precedence.
 func tuneCollector(env []string) {
 	set := func(name string) bool {
 		return slices.ContainsFunc(env, func(variable string) bool {

@@ -26,7 +26,7 @@ const (
 	ChallengeUnsupported
 	// Unsigned: Atlas gave neither a challenge nor a token to sign the request with.
 	Unsigned
-	// RateLimited: as Unsigned, since Atlas asks to wait.
+	// RateLimited is Unsigned where the reason is a rate limit of Atlas's.
 	RateLimited
 	// HandedFailed: Request.Handed returned an error.
 	HandedFailed
@@ -87,8 +87,8 @@ func (e unquoted) Error() string {
 
 func (e unquoted) Unwrap() error { return e.error }
 
-// failed returns what an error of sending or reading means. outcome is what the sending of the
-// request itself tells; status is that of the response, 0 where there was none.
+// failed returns what an error of sending or reading means. outcome is what is known from how far
+// the request was sent; status is that of the response, 0 where there was none.
 func (c *credential) failed(ctx context.Context, err error, status int, outcome Outcome) *Error {
 	e := &Error{Outcome: outcome, Status: status, Err: unquoted{err}}
 	var (
@@ -125,12 +125,12 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 	return e
 }
 
-// refused says that Atlas does not accept the credential.
+// refused returns the error of a credential that Atlas does not accept.
 func (c *credential) refused(cause error, status int) *Error {
 	return &Error{Kind: CredentialRefused, Outcome: NotSent, Status: status, Err: fmt.Errorf("%s: %w", c.Name, cause)}
 }
 
-// unsigned says that the request was not even sent.
+// unsigned makes e the error of a request that could not be signed, and so was not sent.
 func (e *Error) unsigned(status int, after time.Duration) {
 	e.Kind, e.Outcome, e.RetryAfter = Unsigned, NotSent, after
 	if status == http.StatusTooManyRequests {

@@ -44,22 +44,22 @@ type Credential struct {
 	Name string
 	// Groups are the ids of the groups that the credential is for, as patterns of path.Match.
 	Groups []string
-	// Place tells credentials apart that are kept in different places. Of two configurations, the
-	// credentials of one place are one credential at two times.
+	// Place names the files or variables that hold the credential. Where two configurations have a
+	// credential with the same Place, the later one is the earlier one, perhaps rotated.
 	Place string
 	// Account means a service account; otherwise the credential is an API key.
 	Account bool
-	// ID and Secret are the halves of the credential when the configuration was read: public and
-	// private key, or client id and client secret.
+	// ID and Secret are the halves of the credential as they were when the configuration was read:
+	// public and private key, or client id and client secret.
 	ID     string
 	Secret secret.Secret
 	// Read reads both halves again, after Atlas has refused them. Its errors hold neither half.
 	Read func() (id string, s secret.Secret, err error)
 }
 
-// replaced reports whether now, of the same place, is another credential. Of an API key both
-// halves change: where only one has changed, the other is still to come. The old key stays until
-// then.
+// replaced reports whether now, which has the same Place, is another credential. A new API key has
+// two new halves. Where only one half is new, the other has not been written yet, and the old key
+// stays.
 func (c *Credential) replaced(now *Credential) bool {
 	id, half := c.ID != now.ID, !c.Secret.Equal(now.Secret)
 	if c.Account {
@@ -81,8 +81,8 @@ type Pool struct {
 // retries included, with the status that was answered, or 0 where there was no answer.
 func NewPool(count func(status int)) *Pool { return &Pool{count: count} }
 
-// Upstream returns an Upstream for a configuration. It uses what the Upstream in force has, as far
-// as that would be made anew just as it is, and changes nothing of it.
+// Upstream returns an Upstream for a configuration. It takes over from the Upstream in force the
+// connections and signers that the configuration does not change, and changes none of them.
 func (p *Pool) Upstream(c Config) (*Upstream, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *Pool) Upstream(c Config) (*Upstream, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var known []credential
-	if p.current != nil && p.current.config.reaches(&c) {
+	if p.current != nil && p.current.config.sameConnections(&c) {
 		u.transport, known = p.current.transport, p.current.credentials
 	} else if u.transport, err = p.connect(c); err != nil {
 		return nil, err
@@ -136,9 +136,10 @@ func (p *Pool) CloseIdleConnections() {
 	}
 }
 
-// reaches reports whether connections made for c serve to as well.
-func (c *Config) reaches(to *Config) bool {
-	return c.Origin == to.Origin && c.Realm == to.Realm && c.MaxConnections == to.MaxConnections && c.Roots.Equal(to.Roots)
+// sameConnections reports whether the connections and signers that were made for c can also serve
+// other.
+func (c *Config) sameConnections(other *Config) bool {
+	return c.Origin == other.Origin && c.Realm == other.Realm && c.MaxConnections == other.MaxConnections && c.Roots.Equal(other.Roots)
 }
 
 // transport is what the signers send through: it counts requests, and names the errorCode of a 401
@@ -158,20 +159,20 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// connect prepares connections to Atlas, and to nothing else: there is no proxy, which would see
-// the credential, whatever the environment says.
+// connect prepares connections to Atlas and to nothing else. It uses no proxy, whatever the
+// environment says: a proxy would see the credential.
 func (p *Pool) connect(c Config) (*transport, error) {
 	connections, err := http1.NewTransport(http1.Config{
 		Origin:      c.Origin,
 		TLS:         &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
 		Control:     refuseLinkLocal,
 		DialTimeout: 10 * time.Second,
-		// Less than servers keep them: a create that meets a connection just closed fails, since
-		// it is not sent again.
+		// Servers keep idle connections longer. A create on a connection that was just closed fails,
+		// since it is not sent again.
 		IdleTimeout:    30 * time.Second,
 		MaxConnections: c.MaxConnections,
 		MaxHeader:      64 << 10,
-		// So that a short list arrives with one read.
+		// A short list arrives with one read.
 		ReadBuffer: 16 << 10,
 	})
 	if err != nil {

@@ -4,7 +4,7 @@
 //
 // Send builds the outbound request from nothing, chooses the credential by the group, has the
 // request signed, and reads the whole response. It follows no redirect, and repeats no create that
-// may have been carried out. Of every request that fails, an [Error] says what is known of it.
+// may have been carried out. If a request fails, an [Error] says what is known about its outcome.
 package atlas
 
 import (
@@ -41,7 +41,7 @@ type Response struct {
 	Duration time.Duration // of Send
 }
 
-// Outcome is what is known of a request.
+// Outcome is what is known about what became of a request.
 type Outcome string
 
 // The outcomes. Their texts are the values of the field Gateway-Outcome.

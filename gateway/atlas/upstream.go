@@ -14,8 +14,8 @@ import (
 	"atlas-export-gateway/internal/content"
 )
 
-// Upstream is Atlas by the credentials of one configuration. It never changes, and may be used
-// from several goroutines; a [Pool] makes it.
+// Upstream sends requests to Atlas with the credentials of one configuration. A [Pool] makes it. It
+// never changes, and may be used from several goroutines.
 type Upstream struct {
 	config      Config
 	base        *url.URL
@@ -23,7 +23,7 @@ type Upstream struct {
 	credentials []credential
 }
 
-// credential is a credential with the signer that signs with it.
+// credential is a Credential with the signer that signs with it.
 type credential struct {
 	Credential
 	signer signer
@@ -174,7 +174,7 @@ func (s *sending) context(ctx context.Context, timeout time.Duration) (context.C
 // RoundTrip notes when the create is handed to the network, which is when it has a credential.
 func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Header["Authorization"] == nil {
-		return s.next.RoundTrip(r) // a question for a challenge
+		return s.next.RoundTrip(r) // a request for a challenge, without the content
 	}
 	switch {
 	case s.state.CompareAndSwap(unsent, sent):

@@ -8,7 +8,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// issuer is the issuer that our access tokens name.
+// issuer is the iss claim of the gateway's own access tokens (RFC 7519, section 4.1.1).
 const issuer = "atlas-export-gateway"
 
 // accessTokens issues and verifies the access tokens of service accounts. They are JWTs (RFC 7519)

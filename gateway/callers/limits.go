@@ -16,8 +16,8 @@ type limits struct {
 	refused           *refused
 }
 
-// newLimits returns the limits for the callers of a directory. Where the attempts are the same as
-// those of before, it goes on with the limits of before, and makes new ones for new clients.
+// newLimits returns the limits for the callers of a directory. If the configuration has the same
+// attempts as before, the limits of before go on, and only new clients get new ones.
 func newLimits(d *Directory, before limits) limits {
 	attempts := d.settings.Attempts
 	if before.attempts != attempts {
@@ -85,7 +85,7 @@ func newRefused(attempts Attempts) *refused {
 	return r
 }
 
-// take is as that of granted.
+// take is like the take of granted.
 func (r *refused) take(clientID string, now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -92,7 +92,7 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	case !a.allowBasic(r):
 		reason = NotPrivate
 	}
-	// RFC 6749, section 2.3.1: both are form-encoded, which changes nothing in ours.
+	// RFC 6749, section 2.3.1: both are form-encoded. Ids and secrets that were made here need none.
 	for _, s := range []*string{&clientID, &secret} {
 		if decoded, err := url.QueryUnescape(*s); err == nil {
 			*s = decoded

@@ -29,7 +29,7 @@ type Parts struct {
 	// Atlas is where requests are sent to.
 	Atlas atlas.Config
 	// Warnings name the settings whose files hold a secret that every user of the machine may read.
-	// They are no reason to refuse the configuration: what a container is given is often 0444.
+	// They are not a reason to refuse the configuration: files in a container often have mode 0444.
 	Warnings []error
 
 	where places
@@ -43,8 +43,8 @@ const (
 )
 
 // Build fills in the defaults of a configuration, checks it, and reads each file that it names
-// once. The error names everything that can't be meant. Credentials in environment variables are
-// those of the process; a [Source] has an environment of its own.
+// once. The error names every mistake. Build looks up credentials in the environment of the
+// process; a [Source] has an environment of its own.
 func Build(c Config) (*Parts, error) { return build(c, places{}, os.Getenv) }
 
 // builder builds Parts, and collects what is wrong.
@@ -55,7 +55,7 @@ type builder struct {
 	refusals   []refusal
 }
 
-// refusal is what is wrong with the setting at a line.
+// refusal is what is wrong with a setting, and the line of the setting.
 type refusal struct {
 	line int
 	error
@@ -74,7 +74,7 @@ func build(c Config, where places, getenv func(string) string) (*Parts, error) {
 	return b.parts, nil
 }
 
-// build fills in the parts, and refuses what can't be meant.
+// build fills in the parts, and collects the mistakes.
 func (b *builder) build() {
 	b.parts.Config.fill()
 	c := &b.parts.Config

@@ -21,7 +21,7 @@ type credentialPair struct {
 	idPlace, keyPlace string // file or variable of each half
 }
 
-// pairs returns the pairs that a source may name, of which it names one.
+// pairs returns the pairs that a source may name. It must name one of them.
 func (s CredentialSource) pairs() []credentialPair {
 	return []credentialPair{
 		{false, false, "public_key_file", "private_key_file", s.PublicKeyFile, s.PrivateKeyFile},
@@ -79,8 +79,8 @@ func (b *builder) credential(at string, s CredentialSource) atlas.Credential {
 	return c
 }
 
-// read reads one half of a credential from a file or a variable, which holds that half and white
-// space around it only. The error holds neither the half nor the file's name.
+// read reads one half of a credential from a file or a variable, which holds that half and nothing
+// else except white space. The error holds neither the half nor the file's name.
 func (p credentialPair) read(place string, getenv func(string) string) (string, error) {
 	var text string
 	if p.env {

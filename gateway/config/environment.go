@@ -23,7 +23,7 @@ const environmentPrefix = "ATLAS_GATEWAY_"
 // places say where each setting was set.
 type places struct {
 	document  *strictyaml.Document // nil without a file
-	variables map[string]string    // by path: those that were set instead of the file's
+	variables map[string]string    // by the path of the setting: the variable that set it
 }
 
 // errorf returns an error about the setting at a path, and says where it was set.
@@ -50,7 +50,7 @@ func (p *places) line(path string) int {
 // Service called atlas-gateway they begin with environmentPrefix. No setting has such a name.
 var serviceLink = regexp.MustCompile(`^[A-Z0-9_]+_(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)`)
 
-// override takes settings from the environment, and notes in where that it did.
+// override takes settings from the environment, and notes in where which variables set them.
 func (c *Config) override(environ []string, where *places) error {
 	settings := map[string]setting{}
 	collect(reflect.ValueOf(c).Elem(), "", settings)

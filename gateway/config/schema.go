@@ -3,7 +3,7 @@
 // names once, and returns the [Parts] that a gateway is built from. A [Source] is a file and an
 // environment, which it loads and watches. cmd/atlas-gateway and the package gateway call it.
 //
-// It refuses what can't be meant, all mistakes at once, each with file, line and key.
+// It refuses a configuration with mistakes. The error has each of them with file, line and key.
 package config
 
 import (
@@ -107,7 +107,7 @@ type Caller struct {
 	Grants        []policy.Grant `yaml:"grants"`
 }
 
-// Limits bound what one request may cost.
+// Limits bound what requests may cost.
 type Limits struct {
 	// RequestHeader bounds request line and header fields, in bytes. Default 16 KiB.
 	RequestHeader int `yaml:"request_header"`
@@ -119,9 +119,9 @@ type Limits struct {
 	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
 	// InFlight bounds the requests that are worked on at a time. A request counts from when it
-	// has arrived until Atlas's response is checked. Besides, InFlight bounds the requests with
-	// content or a response of more than 16 KiB, from when they arrive until they are answered.
-	// More of either are answered 503. Default 512.
+	// has arrived until Atlas's response is checked. InFlight also bounds the requests with content or
+	// a response of more than 16 KiB, from when they arrive until they are answered. A request beyond
+	// either bound is answered 503. Default 512.
 	InFlight int `yaml:"in_flight"`
 	// Connections bounds the connections of callers; more wait. Default 4096.
 	Connections int `yaml:"connections"`
@@ -149,7 +149,7 @@ type Responses struct {
 	// Check is off; report, which counts and logs violations of a share of the responses;
 	// or enforce, which answers 502 to every violation. Default report.
 	Check string `yaml:"check"`
-	// Sample is which share of the responses report checks: one in Sample. Default 100.
+	// Sample sets the share of the responses that report checks: one in Sample. Default 100.
 	Sample int `yaml:"sample"`
 }
 

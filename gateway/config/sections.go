@@ -130,11 +130,11 @@ func (b *builder) callers(c Callers) {
 		}
 		b.parts.Policies[caller.Name] = policy.Compile(caller.Name, fmt.Sprintf("callers.list[%d].grants", i), caller.Grants, b.operations, b.refuse)
 	}
-	// A key is made up where one process only, on loopback, signs nonces and tokens.
+	// Without a file, a key is made up on loopback, where only one process signs nonces and tokens.
 	b.parts.Callers = callers.Compile(known, here, func(path, format string, args ...any) { b.refuse("callers."+path, format, args...) })
 }
 
-// bounds refuses numbers and times that can't be meant.
+// bounds refuses numbers and times that are out of range.
 func (b *builder) bounds(c *Config) {
 	for path, value := range map[string]int{
 		"upstream.max_connections": c.Upstream.MaxConnections,

@@ -19,12 +19,12 @@ import (
 type connection struct {
 	net.Conn // the socket, or TLS on it
 	socket   net.Conn
-	look     func() bool // whether the socket has nothing to read, not even an end
+	look     func() bool // reports whether the socket has nothing to read, not even its end
 	reader   *bufio.Reader
 	writer   *bufio.Writer
 	broken   error       // of a write
 	left     int         // bytes of the header that may still be read
-	stop     func() bool // has the request's context leave the connection alone; false if that came too late
+	stop     func() bool // ends the watch on the request's context; false if the context ended first
 	used     bool        // by an earlier request
 	since    time.Time   // when it became idle
 }
@@ -89,8 +89,9 @@ func (c *connection) readHeader(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// interim reports whether another response follows (RFC 9110, section 15.2). The gateway has
-// no use for it. After 101 another protocol would, which no one has asked for.
+// interim reports whether another response follows the one with this status (RFC 9110, section
+// 15.2). The gateway has no use for interim responses. After 101 another protocol follows, which
+// the gateway did not ask for.
 func interim(status int) bool {
 	return 100 <= status && status <= 199 && status != http.StatusSwitchingProtocols
 }
@@ -114,9 +115,8 @@ func (c *connection) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// quiet reports whether the server has said nothing since the last response: neither that
-// it closes the connection nor what no one asked for. Where it has, the connection is of no
-// use any more.
+// quiet reports whether the server has sent nothing since the last response: neither the end of
+// the connection nor anything that was not asked for. If it has, the connection is of no use.
 func (c *connection) quiet() bool {
 	if encrypted, ok := c.Conn.(*tls.Conn); ok {
 		// The last alert may have been read from the socket, behind the response, and wait here.
@@ -130,8 +130,8 @@ func (c *connection) quiet() bool {
 	return c.look()
 }
 
-// content is a response's. Closing it leaves the connection to the next request, if all of
-// the response was read, and ends it otherwise.
+// content is the content of a response. Close keeps the connection for another request if all of
+// the response was read, and closes it otherwise.
 type content struct {
 	io.Reader
 	ctx        context.Context

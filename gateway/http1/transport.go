@@ -3,11 +3,11 @@
 //
 // net/http writes the requests and reads the responses; this package keeps the connections,
 // in the place of net/http's Transport, for two reasons. It repeats no request that may have
-// been carried out, whatever its fields say. And it hands no request to goroutines of the
-// connection, which took more of the gateway's time than all its checks.
+// been carried out, whatever its fields say. It hands no request to goroutines of the
+// connection, which would take more of the gateway's time than all its checks.
 //
-// It is made for content that is short and at hand: a response is read once the content was
-// sent, and a context does not end the reading of a request's Body.
+// It is for content that is short and in memory: it reads a response only after it has sent the
+// content, and the end of a context does not end the reading of a request's Body.
 package http1
 
 import (
@@ -26,8 +26,8 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// Config says where a [Transport] sends to, and within which bounds. All but TLS and Control
-// is required.
+// Config says where a [Transport] sends to, and within which bounds. Every field except TLS and
+// Control is required.
 type Config struct {
 	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
 	Origin string
@@ -53,14 +53,14 @@ type Transport struct {
 	origin outbound.Origin
 	dialer net.Dialer
 
-	// A place is taken for each connection that is used or being made. One is made only where
-	// none is idle, and becomes idle before its place is free, so that places bound both.
+	// A place is taken for each connection that is in use or being made. A connection is made only if
+	// none is idle, and becomes idle before its place is free. places therefore bounds both.
 	places chan struct{}
 
 	mu       sync.Mutex
 	idle     []*connection // the latest used last
 	sweeping bool          // closeOld will be called
-	retired  bool          // none is kept
+	retired  bool          // connections are closed instead of kept
 }
 
 // NewTransport checks the origin; it connects to nothing.
@@ -132,7 +132,7 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 			return response, nil
 		}
 		if errors.Is(err, errNoResponse) && c.used && req.Body == nil && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
-			continue // the connections that had been used before come to an end
+			continue // each try takes a used connection away, so the loop ends
 		}
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func Request(req *http.Request, content Content) (*http.Request, error) {
 	return out, nil
 }
 
-// forbidReplay hides from net/http the fields that it takes for leave to repeat a POST or
+// forbidReplay hides from net/http the fields that it takes as permission to repeat a POST or
 // DELETE after a connection was reset, even one without content. It looks for them in this
 // spelling; to the server, case doesn't matter (RFC 9110, section 5.1).
 func forbidReplay(out *http.Request) {
