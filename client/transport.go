@@ -20,8 +20,8 @@ const (
 	acceptV2 = "application/vnd.atlas.2024-08-05+json"
 )
 
-// defaultTransport is built from nothing, so that neither the environment nor a changed
-// http.DefaultTransport sends a credential through a proxy.
+// defaultTransport is net/http's Transport, as Go programs expect. It is built from nothing, so that
+// neither the environment nor a changed http.DefaultTransport sends a credential through a proxy.
 func defaultTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,

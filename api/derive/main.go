@@ -1,6 +1,6 @@
 // Command derive writes the generator's view of the contract: the same operations and schemas, in
 // a form from which oapi-codegen makes the names that a Go programmer would choose. Only go
-// generate runs it, in gen/.
+// generate runs it, in gen/. Requests and responses are checked against the contract itself.
 //
 // The view differs from the contract in five ways:
 //   - Each content has one JSON media type, for the newest version. Atlas's media types would
