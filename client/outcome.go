@@ -14,8 +14,8 @@ type Outcome string
 
 // The outcomes.
 const (
-	// OutcomeNotSent: the gateway did not send the create to Atlas. It was not carried out, and
-	// it is safe to repeat it.
+	// OutcomeNotSent: the create was not carried out, and it is safe to repeat it. The gateway did
+	// not send it to Atlas, or Atlas refused the gateway's credential.
 	OutcomeNotSent Outcome = "not_sent"
 	// OutcomeAnswered: the answer is Atlas's own. It means what it means without a gateway.
 	OutcomeAnswered Outcome = "answered"
