@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"atlas-export-gateway/digestauth"
@@ -23,7 +21,7 @@ func (e *Error) answered(status int, header http.Header) {
 	e.GatewayKind = header.Get("Gateway-Error")
 	e.Outcome = Outcome(header.Get("Gateway-Outcome"))
 	e.RequestID = header.Get("Gateway-Request-Id")
-	e.RetryAfter = retryAfter(header.Get("Retry-After"))
+	e.RetryAfter = outbound.RetryAfter(header, time.Now())
 	switch {
 	case e.GatewayKind == "no_credential": // until the gateway's configuration changes
 	case e.rateLimited():
@@ -69,23 +67,6 @@ func orZero[T any](p *T) T {
 	}
 	return *p
 }
-
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date.
-func retryAfter(value string) time.Duration {
-	if value == "" {
-		return 0
-	}
-	if seconds, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
-		return time.Duration(min(max(seconds, 0), maxRetryAfter)) * time.Second
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return min(max(time.Until(date), 0), maxRetryAfter*time.Second)
-	}
-	return 0
-}
-
-// maxRetryAfter bounds, in seconds, what a server may ask for in Retry-After.
-const maxRetryAfter = 24 * 60 * 60
 
 // unanswered is the error of a try that got no answer.
 func unanswered(operation string, err error) *Error {

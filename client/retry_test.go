@@ -192,7 +192,7 @@ func TestRetryAfter(t *testing.T) {
 		"-7":                            0,
 		"soon":                          0,
 		"99999999":                      24 * time.Hour,
-		"99999999999999999999":          0,
+		"99999999999999999999":          24 * time.Hour,
 		"Mon, 10 Aug 2020 03:28:25 GMT": 0,
 		"Mon, 10 Aug 2099 03:28:25 GMT": 24 * time.Hour,
 	} {

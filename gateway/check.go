@@ -59,8 +59,8 @@ func (g *Gateway) checkResponse(x *exchange) error {
 	case !jsontext.Value(r.Body).IsValid():
 		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered %d with JSON that is broken.", r.Status)
 	}
-	mode := x.settings.responses.Check
-	if mode == "off" || mode == "report" && g.sampled.Add(1)%uint64(x.settings.responses.Sample) != 0 {
+	mode := x.settings.config.Responses.Check
+	if mode == "off" || mode == "report" && g.sampled.Add(1)%uint64(x.settings.config.Responses.Sample) != 0 {
 		return nil
 	}
 	err := x.version.CheckResponse(r.Status, r.Body, setsTrue(x.match.Query, "envelope"))

@@ -50,7 +50,7 @@ func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange 
 		out:      w,
 		id:       g.ids.next(),
 		start:    time.Now(),
-		ticket:   ticket{admission: &g.lasting.admission, limit: s.limits.InFlight},
+		ticket:   ticket{admission: &g.lasting.admission, limit: s.config.Limits.InFlight},
 		// The creates of the contract are its POSTs. A POST that names no operation is not sent.
 		create:  r.Method == http.MethodPost,
 		outcome: atlas.NotSent,
@@ -116,7 +116,7 @@ func (g *Gateway) conclude(x *exchange) {
 		record.Refusal = x.refusal.forRecord()
 	}
 	for _, o := range g.observers {
-		o.Observe(record)
+		o.Observe(x.in.Context(), record)
 	}
 }
 

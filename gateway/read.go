@@ -29,7 +29,7 @@ func (g *Gateway) read(x *exchange) error {
 			return err
 		}
 	}
-	limit := int64(x.settings.limits.RequestBody)
+	limit := int64(x.settings.config.Limits.RequestBody)
 	if in.ContentLength > limit {
 		return &http.MaxBytesError{Limit: limit}
 	}
@@ -44,7 +44,7 @@ func (g *Gateway) read(x *exchange) error {
 	case errOverloaded:
 		return err
 	}
-	return &readError{err, x.settings.timeouts.Request}
+	return &readError{err, x.settings.config.Timeouts.Request}
 }
 
 // readError is content that could not be read.

@@ -187,6 +187,8 @@ func refuseUpstream(e *atlas.Error) *refusal {
 		return refuse(kindUnreachable, e, "Atlas ended the connection before it answered, or never took the request.").withOutcome()
 	case atlas.Truncated:
 		return refuse(kindResponse, e, "Atlas's response ended early.").withOutcome()
+	case atlas.HandedFailed:
+		return classify(e.Err)
 	case atlas.TooLarge:
 		return refuse(kindResponse, e, "Atlas's response is larger than %d bytes.", e.Limit).withOutcome()
 	}

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"atlas-export-gateway/gateway/atlas"
@@ -29,12 +31,10 @@ func newLasting(count func(status int)) *lasting {
 // settings that were in force when it came in, and Reload puts others in their place.
 type settings struct {
 	parts        *config.Parts
-	limits       config.Limits
-	timeouts     config.Timeouts
-	responses    config.Responses
-	origin       string   // Atlas's, in the form that its links have
-	publicURL    *url.URL // the gateway's; nil until it is known
-	publicOrigin string   // publicURL in the form that links have; empty until it is known
+	config       *config.Config // of parts
+	origin       string         // Atlas's, in the form that its links have
+	publicURL    *url.URL       // the gateway's; nil until it is known
+	publicOrigin string         // publicURL in the form that links have; empty until it is known
 	certificate  *tls.Certificate
 
 	anonymous     bool // callers without a key are let in
@@ -49,9 +49,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 	c := &parts.Config
 	s := &settings{
 		parts:       parts,
-		limits:      c.Limits,
-		timeouts:    c.Timeouts,
-		responses:   c.Responses,
+		config:      c,
 		origin:      parts.Atlas.Origin,
 		certificate: parts.Certificate,
 		anonymous:   c.Callers.Anonymous,
@@ -108,6 +106,24 @@ func (g *Gateway) Reload(parts *config.Parts) error {
 	return nil
 }
 
+// renewCertificate puts a new certificate in force by itself, where a mistake elsewhere keeps the
+// configuration from being reloaded: otherwise the mistake would let the certificate expire.
+func (g *Gateway) renewCertificate() {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	s := *g.settings.Load()
+	if s.certificate == nil {
+		return
+	}
+	renewed, err := s.parts.ReadCertificate()
+	if err != nil || slices.EqualFunc(renewed.Certificate, s.certificate.Certificate, bytes.Equal) {
+		return // the refusal names an error of these files
+	}
+	s.certificate = renewed
+	g.settings.Store(&s)
+	g.log.Info("the listener's certificate was renewed, and nothing else")
+}
+
 // watchEvery is how often Watch looks at the files.
 const watchEvery = time.Second
 
@@ -135,6 +151,7 @@ func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-cha
 		g.metrics.Reloaded(err == nil)
 		if err != nil {
 			g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
+			g.renewCertificate()
 			continue
 		}
 		for _, warning := range parts.Warnings {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -208,7 +207,7 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	case http.StatusUnauthorized:
 		return nil, &CredentialError{}
 	default:
-		return nil, &TokenError{Status: response.StatusCode, RetryAfter: retryAfter(response, t.now()), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
+		return nil, &TokenError{Status: response.StatusCode, RetryAfter: min(outbound.RetryAfter(response.Header, t.now()), time.Hour), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
 	}
 	var content struct {
 		AccessToken string `json:"access_token"`
@@ -233,18 +232,4 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 		// Earlier than the server says, so that a request does not arrive with an expired token.
 		expires: began.Add(lifetime - min(lifetime/10, 10*time.Second)),
 	}, nil
-}
-
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds or a date, at most an hour.
-func retryAfter(response *http.Response, now time.Time) time.Duration {
-	value := response.Header.Get("Retry-After")
-	if date, err := http.ParseTime(value); err == nil {
-		return min(max(date.Sub(now), 0), time.Hour)
-	}
-	// For a number that is out of range, ParseInt returns the nearest one.
-	seconds, err := strconv.ParseInt(value, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return 0
-	}
-	return time.Duration(min(max(seconds, 0), 3600)) * time.Second
 }

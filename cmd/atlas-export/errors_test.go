@@ -143,7 +143,7 @@ func TestErrorsInFull(t *testing.T) {
 			"exports", "create", "--cluster", "orders", "--snapshot", unknownID, "--bucket", bucket)
 		w.checkError(t, w.owner, exitInvalid, `atlas-export: createExportBucket: 400 CANNOT_ASSUME_ROLE: .*\n`,
 			"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.UnassumableRole)
-		w.checkError(t, w.owner, exitUsage, `atlas-export: --base-url: is ".*"; expected scheme and host only\nhint: .*\n`,
+		w.checkError(t, w.owner, exitUsage, `atlas-export: --base-url: has a path; expected scheme and host only\nhint: .*\n`,
 			"buckets", "list", "--base-url", "http://example.com/api")
 		w.checkError(t, key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas requires one\nhint: atlas-export help settings lists where it may be\n`,
 			"buckets", "list", "--base-url", "https://cloud.mongodb.com/")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/serviceaccount"
 )
 
@@ -106,7 +107,7 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 	case errors.As(err, &challenge):
 		e.Kind, e.Outcome = ChallengeUnsupported, NotSent
 	case errors.As(err, &probe):
-		e.unsigned(probe.Status, retryAfter(probe.Header.Get("Retry-After")))
+		e.unsigned(probe.Status, outbound.RetryAfter(probe.Header, time.Now()))
 	case errors.As(err, &token):
 		e.unsigned(token.Status, token.RetryAfter)
 	case errors.As(err, &handed):
@@ -136,17 +137,4 @@ func (e *Error) unsigned(status int, after time.Duration) {
 	if status == http.StatusTooManyRequests {
 		e.Kind = RateLimited
 	}
-}
-
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date. It returns 0 for
-// what is neither.
-func retryAfter(value string) time.Duration {
-	if seconds, err := time.ParseDuration(value + "s"); err == nil && !strings.ContainsFunc(value, func(r rune) bool { return r < '0' || r > '9' }) {
-		return seconds
-	}
-	// Atlas writes days with one digit, RFC 9110 with two.
-	if date, err := time.Parse("Mon, 2 Jan 2006 15:04:05 GMT", value); err == nil {
-		return max(time.Until(date), time.Second)
-	}
-	return 0
 }

@@ -191,14 +191,19 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 }
 
 // sign returns the signer for a credential: Digest for an API key, a bearer token for a service
-// account. The signer begins with the halves that the configuration was read with.
+// account. The signer begins with the halves that the configuration was read with where they can't be
+// read now, or where one half of an API key is still to come.
 func (u *Upstream) sign(c Credential) (signer, error) {
 	var begun atomic.Bool
 	halves := func() (string, secret.Secret, error) {
+		id, s, err := c.Read()
 		if begun.CompareAndSwap(false, true) {
-			return c.ID, c.Secret, nil
+			now := Credential{ID: id, Secret: s, Account: c.Account}
+			if err != nil || !c.replaced(&now) {
+				return c.ID, c.Secret, nil
+			}
 		}
-		return c.Read()
+		return id, s, err
 	}
 	if c.Account {
 		return serviceaccount.NewTransport(serviceaccount.Config{

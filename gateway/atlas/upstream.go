@@ -179,7 +179,7 @@ func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case s.state.CompareAndSwap(unsent, sent):
 		if s.handed != nil {
-			if err := s.handed(); err != nil {
+			if err := s.hand(); err != nil {
 				s.undone = true
 				r.Body.Close()
 				return nil, &handedError{err}
@@ -193,6 +193,17 @@ func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := s.next.RoundTrip(r)
 	s.undone = err == nil && response.StatusCode == http.StatusUnauthorized
 	return response, err
+}
+
+// hand calls handed. A panic of handed is an error of it, so that nothing leaves and the signer gets
+// its nonce back.
+func (s *sending) hand() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return s.handed()
 }
 
 // outcome returns what is known of a create that failed.

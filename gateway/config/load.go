@@ -16,8 +16,9 @@ type Source struct {
 	file    string
 	environ []string
 
-	read map[string]state // the files that the last Load read, as they were just before
-	last map[string]state // as the last Changed found them
+	read  map[string]state // the files that the last Load read, as they were just before
+	last  map[string]state // as the last Changed found them
+	named []string         // the files that the last configuration names that could be read
 }
 
 // NewSource returns a Source for a file and an environment in the form of os.Environ. It reads
@@ -34,6 +35,11 @@ func Load(file string, environ []string) (*Parts, error) { return NewSource(file
 // does. It reads each file once. An error names file, line and key, or the variable.
 func (s *Source) Load() (*Parts, error) {
 	s.read = map[string]state{}
+	// A Load that fails early does not know the files, which may change as well: a certificate is
+	// renewed whatever the rest of the configuration says.
+	for _, file := range s.named {
+		s.read[file] = stateOf(file)
+	}
 	defer func() { s.last = s.read }()
 	var (
 		c     Config
@@ -54,7 +60,8 @@ func (s *Source) Load() (*Parts, error) {
 	if err := c.override(s.environ, &where); err != nil {
 		return nil, err
 	}
-	for _, file := range c.files() {
+	s.named = c.files()
+	for _, file := range s.named {
 		s.read[file] = stateOf(file)
 	}
 	return build(c, where, s.getenv)
@@ -82,7 +89,8 @@ func (s *Source) Changed() bool {
 	return settled && !maps.EqualFunc(now, s.read, state.same)
 }
 
-// state tells that a file has changed; the zero state is that of a missing file.
+// state tells that a file has changed, its mode and its owner included. The zero state is that of a
+// missing file.
 type state struct{ info os.FileInfo }
 
 func stateOf(file string) state {
@@ -97,7 +105,8 @@ func (s state) same(t state) bool {
 	if s.info == nil || t.info == nil {
 		return s.info == t.info
 	}
-	return os.SameFile(s.info, t.info) && s.info.ModTime().Equal(t.info.ModTime()) && s.info.Size() == t.info.Size()
+	return os.SameFile(s.info, t.info) && s.info.ModTime().Equal(t.info.ModTime()) && s.info.Size() == t.info.Size() &&
+		s.info.Mode() == t.info.Mode() && owner(s.info) == owner(t.info)
 }
 
 // files are those that the configuration names.

@@ -44,6 +44,12 @@ func (b *builder) listener(l Listener) {
 	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
 }
 
+// ReadCertificate reads the files of the listener's certificate again, which the configuration has.
+func (p *Parts) ReadCertificate() (*tls.Certificate, error) {
+	certificate, err := keyPair(p.Config.Listener.TLSCertFile, p.Config.Listener.TLSKeyFile)
+	return &certificate, err
+}
+
 // keyPair is tls.LoadX509KeyPair, bounded.
 func keyPair(cert, key string) (tls.Certificate, error) {
 	chain, err := smallfile.Read(cert, maxFile)

@@ -14,7 +14,7 @@ func NewLog(log *slog.Logger) Log { return Log{log} }
 
 // Observe writes one record: at info, at warn where the version is past its sunset, and at error
 // where the gateway or Atlas failed.
-func (l Log) Observe(r *Record) {
+func (l Log) Observe(ctx context.Context, r *Record) {
 	level := slog.LevelInfo
 	if !r.Sunset.IsZero() {
 		// Atlas may remove such a version any day. Until then it is forwarded.
@@ -23,7 +23,6 @@ func (l Log) Observe(r *Record) {
 	if r.Refusal.Kind != "" && r.Status >= 500 {
 		level = slog.LevelError
 	}
-	ctx := context.Background()
 	if !l.log.Enabled(ctx, level) {
 		return
 	}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"strconv"
 
@@ -64,7 +65,7 @@ func NewMetrics(operations []string) *Metrics {
 }
 
 // Observe counts a request.
-func (m *Metrics) Observe(r *Record) {
+func (m *Metrics) Observe(_ context.Context, r *Record) {
 	m.requests.WithLabelValues(r.Operation, strconv.Itoa(r.Status)).Inc()
 	m.durations.WithLabelValues(r.Operation).Observe(r.Duration.Seconds())
 	if r.Refusal.Kind != "" {

@@ -3,7 +3,10 @@
 // holds no secret and no text of a caller's, except names and ids that were found valid.
 package observe
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Record is one request of a caller's, after its end.
 type Record struct {
@@ -62,4 +65,7 @@ type Refusal struct {
 }
 
 // An Observer gets the Record of every request. It may not keep or change the Record.
-type Observer interface{ Observe(*Record) }
+// The context is that of the request, which may have ended.
+type Observer interface {
+	Observe(context.Context, *Record)
+}

@@ -3,8 +3,12 @@ package outbound
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // TransportFunc is a function that sends a request, as an http.RoundTripper.
@@ -38,4 +42,25 @@ func NameCode(response *http.Response, err error) (*http.Response, error) {
 		response.Header.Set("X-Error-Code", content.ErrorCode)
 	}
 	return response, nil
+}
+
+// maxRetryAfter is the longest that a server may ask to wait for.
+const maxRetryAfter = 24 * time.Hour
+
+// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day at
+// most. It returns 0 where there is no field, or one that is neither seconds nor a date.
+func RetryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	// Of a number that is out of range, ParseInt returns the nearest in range.
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		date, err = time.Parse("Mon, 2 Jan 2006 15:04:05 GMT", value) // Atlas writes days with one digit
+	}
+	if err != nil {
+		return 0
+	}
+	return min(max(date.Sub(now), 0), maxRetryAfter)
 }

@@ -29,22 +29,22 @@ var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 // ParseOrigin reads an origin such as "https://cloud.mongodb.com". It refuses user information, a
 // path other than "/", a query and a fragment. Its errors say what is wrong with the text, as in
-// "is not a URL", and quote nothing that may hold a password.
+// "is not a URL", and quote nothing of it: a key may stand in the place of the origin.
 func ParseOrigin(s string) (Origin, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return Origin{}, errors.New("is not a URL")
+		return Origin{}, errors.New("is not a URL; expected https://HOST or https://HOST:PORT")
 	case u.User != nil || strings.Contains(s, "@"):
 		return Origin{}, errors.New("holds user information; keys belong in files or the environment")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return Origin{}, errors.New("has a query or a fragment; expected scheme and host only")
 	case defaultPorts[u.Scheme] == "":
-		return Origin{}, fmt.Errorf("is %q; expected http:// or https://", s)
+		return Origin{}, errors.New("does not begin with http:// or https://")
 	case u.Hostname() == "":
-		return Origin{}, fmt.Errorf("is %q; the host is missing", s)
+		return Origin{}, errors.New("has no host; expected https://HOST or https://HOST:PORT")
 	case strings.Trim(u.Path, "/") != "":
-		return Origin{}, fmt.Errorf("is %q; expected scheme and host only", s)
+		return Origin{}, errors.New("has a path; expected scheme and host only")
 	}
 	authority := strings.ToLower(strings.TrimSuffix(u.Host, ":"))
 	if port := u.Port(); port == defaultPorts[u.Scheme] {
