@@ -1,15 +1,11 @@
 package gateway_test
 
 import (
-	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/gateway"
-	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/internal/gatewaytest"
 )
 
 // BenchmarkProxy compares what a request costs on its way through the gateway, validated,
@@ -32,7 +27,7 @@ func BenchmarkProxy(b *testing.B) {
 		h := w.Header()
 		// The gateway's probe: its User-Agent and no credential.
 		if r.Header.Get("User-Agent") == "atlas-export-gateway" && r.Header.Get("Authorization") == "" {
-			h["Www-Authenticate"] = []string{challenge}
+			h["Www-Authenticate"] = []string{gatewaytest.Challenge}
 			h["Content-Type"] = []string{"application/json"}
 			w.WriteHeader(401)
 			return
@@ -53,7 +48,7 @@ func BenchmarkProxy(b *testing.B) {
 	defer plain.Close()
 	pooled := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: connections, BufferPool: new(buffers)})
 	defer pooled.Close()
-	validating := benchGateway(b, upstream.URL)
+	validating := gatewaytest.StartConfig(b, gatewaytest.Config{YAML: gatewaytest.YAML(upstream.URL, ""), Log: io.Discard}).URL
 
 	for _, request := range []struct {
 		name, method, path, body string
@@ -86,37 +81,6 @@ func BenchmarkProxy(b *testing.B) {
 
 var listAnswer = `{"links":[{"href":"https://elsewhere.example/api","rel":"self"}],"results":[` + strings.Repeat(`{"id":"6a01f3c95be2d84417c0aa01","snapshotId":"6a01e0b45be2d84417c09f10","exportBucketId":"65a9d3e1f20b4c7788990011","state":"Successful","createdAt":"2026-08-10T03:28:25Z"},`, 3) +
 	`{"id":"6a01f3c95be2d84417c0aa01","state":"Queued"}],"totalCount":4}`
-
-// benchGateway serves a gateway as it is deployed, its log going nowhere.
-func benchGateway(b *testing.B, upstream string) string {
-	key := filepath.Join(b.TempDir(), "key")
-	if err := os.WriteFile(key, []byte("abcdefgh"), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	file := filepath.Join(b.TempDir(), "gateway.yaml")
-	if err := os.WriteFile(file, []byte("callers: {anonymous: true}\nupstream:\n  base_url: "+upstream+"\n  credentials: [{public_key_file: "+key+", private_key_file: "+key+"}]\n"), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	parts, err := config.Load(file, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(io.Discard, nil)))
-	if err != nil {
-		b.Fatal(err)
-	}
-	callers, management := listen(b), listen(b)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- g.Serve(ctx, callers, management) }()
-	b.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	})
-	return "http://" + callers.Addr().String()
-}
 
 // load sends b.N requests over 16 connections and returns the CPU time of the process per
 // request, in nanoseconds.

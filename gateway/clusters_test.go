@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/gen"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,10 +28,10 @@ func TestDestroyingABucket(t *testing.T) {
 	seed.Groups[0].Clusters[1].AutoExportBucketID = used
 	atlas := sim.Start(t, sim.Config{Seed: seed})
 
-	manager := issue(t, "manager", `[{operations: [manage], groups: [`+group+`]}]`)
-	exporter := issue(t, "exporter", `[{operations: [export], groups: [`+group+`]}]`)
-	narrow := issue(t, "narrow", `[{operations: [manage], groups: [`+group+`], clusters: [orders]}]`)
-	g := startFor(t, atlas, "responses: {check: enforce}\n", manager, exporter, narrow)
+	manager := gatewaytest.Issue(t, "manager", `[{operations: [manage], groups: [`+group+`]}]`)
+	exporter := gatewaytest.Issue(t, "exporter", `[{operations: [export], groups: [`+group+`]}]`)
+	narrow := gatewaytest.Issue(t, "narrow", `[{operations: [manage], groups: [`+group+`], clusters: [orders]}]`)
+	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}\n", manager, exporter, narrow)
 
 	// answers are what the requests say, in the order in which they are made.
 	type answers struct {
@@ -44,7 +45,7 @@ func TestDestroyingABucket(t *testing.T) {
 		return "403 USER_UNAUTHORIZED The caller may not do this: no grant of caller " + what + "."
 	}
 	for _, test := range []struct {
-		who    issued
+		who    *gatewaytest.Caller
 		bucket string
 		want   answers
 		heard  []string // by Atlas
@@ -63,11 +64,11 @@ func TestDestroyingABucket(t *testing.T) {
 		{manager, unused, answers{"204", "200", both, "200 none", "200 " + used},
 			[]string{"deleteExportBucket", "listClusters", "getBackupSchedule", "getBackupSchedule"}},
 	} {
-		name := test.who.pair.Entry.Name + " " + test.bucket
+		name := test.who.Pair.Entry.Name + " " + test.bucket
 		atlas.Reset()
 		transport := &http.Transport{DisableKeepAlives: true}
-		client, err := gen.NewClientWithResponses(g.url, gen.WithHTTPClient(&http.Client{
-			Transport: &icholy.Transport{Username: test.who.pair.ID, Password: test.who.pair.Secret.Reveal(), Transport: transport}}))
+		client, err := gen.NewClientWithResponses(g.URL, gen.WithHTTPClient(&http.Client{
+			Transport: &icholy.Transport{Username: test.who.Pair.ID, Password: test.who.Pair.Secret.Reveal(), Transport: transport}}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +121,7 @@ func TestDestroyingABucket(t *testing.T) {
 			t.Errorf("%s: Atlas heard %q, want %q", name, heard, test.heard)
 		}
 	}
-	if logs := g.logs.String(); !strings.Contains(logs, `"missing":"operations"`) || !strings.Contains(logs, `"missing":"clusters"`) {
+	if logs := g.Log.String(); !strings.Contains(logs, `"missing":"operations"`) || !strings.Contains(logs, `"missing":"clusters"`) {
 		t.Errorf("logs: %s", logs)
 	}
 }

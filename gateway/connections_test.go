@@ -1,35 +1,28 @@
 package gateway_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
-	"os"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
 // Connections to the upstream, and nonces, are kept for the next burst of requests.
 func TestUpstreamConnectionsAreReused(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(20 * time.Millisecond)}}})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey)
+	g := gatewaytest.StartFor(t, atlas.URL(), "")
 	burst := func() {
 		var group sync.WaitGroup
 		for range 16 {
 			group.Go(func() {
-				if got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, ""); got.status != 200 {
-					t.Errorf("%d %s", got.status, got.body)
+				if got := g.Send(t, "GET", v2Exports, readHeader, ""); got.Status != 200 {
+					t.Errorf("%d %s", got.Status, got.Body)
 				}
 			})
 		}
@@ -50,40 +43,30 @@ func TestUpstreamConnectionsAreReused(t *testing.T) {
 	}
 }
 
-// An upstream whose certificate is not good for its name gets neither request nor
-// credential.
+// An upstream whose certificate is not good for its name gets neither a request nor a credential.
 func TestUpstreamCertificates(t *testing.T) {
-	ca, caKey := certificate(t, nil, nil, time.Hour)
-	other, otherKey := certificate(t, nil, nil, time.Hour)
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	leaf := func(issuer *x509.Certificate, key *ecdsa.PrivateKey, valid time.Duration, addresses ...net.IP) *tls.Certificate {
-		c, k := certificate(t, issuer, key, valid, addresses...)
-		return &tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: k}
-	}
-	loopback := net.IPv4(127, 0, 0, 1)
+	ours, others := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
+	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "ca.pem"), ours.PEM)
 	tests := []struct {
 		name        string
-		certificate *tls.Certificate
+		certificate *gatewaytest.Certificate
 		status      int
 	}{
-		{"good", leaf(ca, caKey, time.Hour, loopback), 200},
-		{"expired", leaf(ca, caKey, -time.Minute, loopback), 502},
-		{"of another name", leaf(ca, caKey, time.Hour, net.IPv4(127, 0, 0, 2)), 502},
-		{"of another authority", leaf(other, otherKey, time.Hour, loopback), 502},
+		{"good", ours.Loopback(t), 200},
+		{"expired", ours.Issue(t, -time.Minute, net.IPv4(127, 0, 0, 1)), 502},
+		{"of another name", ours.Issue(t, time.Hour, net.IPv4(127, 0, 0, 2)), 502},
+		{"of another authority", others.Loopback(t), 502},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			atlas := sim.Start(t, sim.Config{TLS: test.certificate})
+			atlas := sim.Start(t, sim.Config{TLS: &test.certificate.Certificate})
 			if !strings.HasPrefix(atlas.URL(), "https://") {
 				t.Fatal(atlas.URL())
 			}
-			g := start(t, atlas.URL()+"\n  ca_file: "+file, sim.PublicKey, sim.PrivateKey)
-			got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, "")
-			if got.status != test.status {
-				t.Errorf("%d %s", got.status, got.body)
+			g := gatewaytest.StartFor(t, atlas.URL()+"\n  ca_file: "+file, "")
+			got := g.Send(t, "GET", v2Exports, readHeader, "")
+			if got.Status != test.status {
+				t.Errorf("%d %s", got.Status, got.Body)
 			}
 			if n := atlas.Counts().Requests; test.status != 200 && n != 0 {
 				t.Errorf("the upstream got %d requests", n)
@@ -91,42 +74,28 @@ func TestUpstreamCertificates(t *testing.T) {
 		})
 	}
 	t.Run("plain http where https is configured", func(t *testing.T) {
-		upstream := startRaw(t, answering(jsonAnswer(200, job)))
-		g := start(t, strings.Replace(upstream.url, "http:", "https:", 1), "public", privateKey)
-		got := send(t, "GET", g.url+v2Exports, map[string]string{"Accept": latest}, "")
-		if got.status != 502 || upstream.total.Load() != 0 {
-			t.Errorf("%d %s, the upstream got %d requests", got.status, got.body, upstream.total.Load())
+		upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
+		g := gatewaytest.StartFor(t, strings.Replace(upstream.URL, "http:", "https:", 1), "")
+		got := g.Send(t, "GET", v2Exports, readHeader, "")
+		if got.Status != 502 || upstream.Total.Load() != 0 {
+			t.Errorf("%d %s, the upstream got %d requests", got.Status, got.Body, upstream.Total.Load())
 		}
 	})
 }
 
-// certificate makes a certificate for addresses, or an authority without any.
-func certificate(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, valid time.Duration, addresses ...net.IP) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+// A caller gets 504 if the upstream does not answer, and 502 if there is no upstream.
+func TestUpstreamIsSlowOrGone(t *testing.T) {
+	hang := make(chan struct{})
+	upstream := gatewaytest.StartUpstream(t, func(net.Conn, *http.Request) bool { <-hang; return false })
+	defer close(hang)
+	g := gatewaytest.StartFor(t, upstream.URL, "timeouts: {upstream: 100ms}")
+	got := g.Send(t, "GET", v2Exports, readHeader, "")
+	if got.Status != 504 || got.Header.Get("Gateway-Error") != "upstream_timeout" {
+		t.Errorf("slow: %d %s", got.Status, got.Body)
 	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "gateway test"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(valid),
-		IsCA:                  issuer == nil,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		IPAddresses:           addresses,
+	g = gatewaytest.StartFor(t, "http://"+gatewaytest.Refused(t), "")
+	got = g.Send(t, "GET", v2Exports, readHeader, "")
+	if got.Status != 502 || got.Header.Get("Gateway-Error") != "upstream_unreachable" {
+		t.Errorf("gone: %d %s", got.Status, got.Body)
 	}
-	if issuer == nil {
-		issuer, issuerKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, key
 }

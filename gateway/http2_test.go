@@ -1,90 +1,81 @@
 package gateway_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
-// startTLS serves a gateway over TLS and returns its authority's pool.
-func startTLS(t testing.TB, atlas *sim.Server, settings string, list ...issued) (*running, *x509.CertPool) {
+// startTLS serves a gateway over TLS, and returns the authority that its certificate is of.
+func startTLS(t testing.TB, upstream, settings string, list ...*gatewaytest.Caller) (*gatewaytest.Gateway, *x509.CertPool) {
 	t.Helper()
-	certFile, keyFile, roots := selfIssued(t, t.TempDir())
-	return startFor(t, atlas, "listener: {tls_cert_file: "+certFile+", tls_key_file: "+keyFile+"}\n"+settings, list...), roots
+	authority := gatewaytest.NewAuthority(t)
+	return gatewaytest.StartFor(t, upstream, authority.Loopback(t).TLS(t)+settings, list...), authority.Pool
 }
 
-// selfIssued makes a certificate for loopback, its key, and the authority to trust.
-func selfIssued(t testing.TB, dir string) (certFile, keyFile string, roots *x509.CertPool) {
+// newHTTP2 returns a client of HTTP/2.
+func newHTTP2(t testing.TB, roots *x509.CertPool) *http.Transport {
 	t.Helper()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	ca, caKey := certificate(t, nil, nil, time.Hour)
-	leaf, key := certificate(t, ca, caKey, time.Hour, net.IPv4(127, 0, 0, 1))
-	replace(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})))
-	replace(t, keyFile, pemKey(t, key))
-	roots = x509.NewCertPool()
-	roots.AddCert(ca)
-	return certFile, keyFile, roots
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
-// Over HTTP/2 a request is what it is over HTTP/1.1: authenticated, checked in its raw
-// target, forwarded once.
+// overHTTP2 sends a request with a token and reads the answer.
+func overHTTP2(t testing.TB, client *http.Client, g *gatewaytest.Gateway, method, target, token, body string) (status int, content string) {
+	t.Helper()
+	request, err := http.NewRequest(method, g.URL, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	path, query, _ := strings.Cut(target, "?")
+	request.URL = &url.URL{Scheme: "https", Host: g.Address, Opaque: path, RawQuery: query} // as it is
+	request.Header.Set("Accept", latest)
+	request.Header.Set("Authorization", "Bearer "+token)
+	if body != "" {
+		request.Header.Set("Content-Type", plain)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Errorf("%s %s: %v", method, target, err)
+		return 0, ""
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.ProtoMajor != 2 {
+		t.Errorf("%s %s: %s %v", method, target, response.Proto, err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// A request over HTTP/2 is treated as one over HTTP/1.1: authenticated, checked in its raw target, and
+// forwarded once.
 func TestHTTP2(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	nightly := issue(t, "nightly", everything)
-	g, roots := startTLS(t, atlas, "", nightly)
-	connections := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-	t.Cleanup(connections.CloseIdleConnections)
-	client := &http.Client{Transport: connections, Timeout: 20 * time.Second}
+	nightly := gatewaytest.Issue(t, "nightly", everything)
+	g, roots := startTLS(t, atlas.URL(), "", nightly)
+	client := &http.Client{Transport: newHTTP2(t, roots), Timeout: 20 * time.Second}
 	do := func(method, target, token, body string) (int, string) {
-		var content io.Reader
-		if body != "" {
-			content = strings.NewReader(body)
-		}
-		request, err := http.NewRequest(method, "https://"+g.address, content)
-		if err != nil {
-			t.Error(err)
-			return 0, ""
-		}
-		path, query, _ := strings.Cut(target, "?")
-		request.URL = &url.URL{Scheme: "https", Host: g.address, Opaque: path, RawQuery: query} // as it is
-		request.Header.Set("Accept", latest)
-		request.Header.Set("Authorization", "Bearer "+token)
-		if body != "" {
-			request.Header.Set("Content-Type", "application/json")
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			t.Errorf("%s %s: %v", method, target, err)
-			return 0, ""
-		}
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		if err != nil || response.ProtoMajor != 2 {
-			t.Errorf("%s %s: %s %v", method, target, response.Proto, err)
-		}
-		return response.StatusCode, string(text)
+		return overHTTP2(t, client, g, method, target, token, body)
 	}
-	token := nightly.token.Secret.Reveal()
+	token := nightly.Token.Secret.Reveal()
 	_, made := do("POST", v1Buckets+"/", token, `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"`+role+`"}`)
 	var bucket struct {
 		ID string `json:"_id"`
@@ -117,7 +108,7 @@ func TestHTTP2(t *testing.T) {
 		}
 	}
 	var group sync.WaitGroup
-	for range 200 { // more than one connection's streams
+	for range 200 { // more than one connection has streams for
 		group.Go(func() {
 			if status, body := do("GET", v2Exports, token, ""); status != 200 {
 				t.Errorf("%d %s", status, body)
@@ -127,36 +118,15 @@ func TestHTTP2(t *testing.T) {
 	group.Wait()
 }
 
-// What one connection over HTTP/2 may hold is bounded, and a peer that stops reading is let
-// go: nothing else ends it.
+// The number of streams on a connection over HTTP/2 is bounded. A connection whose peer stops reading
+// is closed; nothing else would end it.
 func TestHTTP2PeerThatDoesNotRead(t *testing.T) {
-	upstream := startRaw(t, answering(jsonAnswer(200, `{"results":[],"x":"`+strings.Repeat("x", 4<<20)+`"}`)))
-	nightly := issue(t, "nightly", everything)
-	dir := t.TempDir()
-	certFile, keyFile, roots := selfIssued(t, dir)
-	g := startWith(t, fmt.Sprintf(`
-listener: {tls_cert_file: %s, tls_key_file: %s}
-timeouts: {request: 1s, upstream: 60s}
-responses: {check: "off"}
-upstream: {base_url: %q, credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]}
-callers:
-  list:
-%s`, certFile, keyFile, upstream.url, nightly.yaml), "PUBLIC=public", "PRIVATE="+privateKey)
-	conn, err := tls.Dial("tcp", g.address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
-	conn.SetDeadline(time.Now().Add(30 * time.Second)) // the watchdog
-	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
-		t.Fatal(err)
-	}
-	framer := http2.NewFramer(conn, conn)
-	if err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}); err != nil {
-		t.Fatal(err)
-	}
-	frame, err := framer.ReadFrame()
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, `{"results":[],"x":"`+strings.Repeat("x", 4<<20)+`"}`)))
+	nightly := gatewaytest.Issue(t, "nightly", everything)
+	g, roots := startTLS(t, upstream.URL, "timeouts: {request: 1s, upstream: 60s}\nresponses: {check: \"off\"}", nightly)
+	peer := gatewaytest.DialHTTP2(t, g.Address, roots, 1<<31-1)
+	peer.Conn.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
+	frame, err := peer.Framer.ReadFrame()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,46 +137,31 @@ callers:
 	if n, ok := settings.Value(http2.SettingMaxConcurrentStreams); !ok || n > 16 {
 		t.Errorf("%d streams at a time", n)
 	}
-	framer.WriteWindowUpdate(0, 1<<30)
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", g.address}, {":path", v2Exports}, {"accept", latest}, {"authorization", "Bearer " + nightly.token.Secret.Reveal()}} {
-		encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
-	}
-	if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
-		t.Fatal(err)
-	}
-	// Nothing is read from here on: what is written fails once the connection is closed.
+	peer.Framer.WriteWindowUpdate(0, 1<<30)
+	peer.Send(t, "GET", v2Exports, "", "accept", latest, "authorization", nightly.Bearer())
+	// The peer reads nothing from here on. What it writes fails once the connection is closed.
 	for err == nil {
 		time.Sleep(50 * time.Millisecond)
-		err = framer.WritePing(false, [8]byte{})
+		err = peer.Framer.WritePing(false, [8]byte{})
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection was kept")
 	}
 }
 
-// A create that its caller left goes on, also while the gateway stops, so that its outcome is
-// in the log. Over HTTP/2 its connection is none the wiser.
+// A create whose caller has gone goes on, also while the gateway stops, so that its outcome is in the
+// log. Over HTTP/2 the caller's connection stays open meanwhile.
 func TestHTTP2CreateGoesOn(t *testing.T) {
-	arrived, proceed := make(chan struct{}), make(chan struct{})
-	upstream := startRaw(t, func(conn net.Conn, _ *http.Request) {
-		close(arrived)
-		<-proceed
-		io.WriteString(conn, jsonAnswer(200, job))
-	})
-	certFile, keyFile, roots := selfIssued(t, t.TempDir())
-	g := start(t, upstream.url, "public", privateKey, "listener: {tls_cert_file: "+certFile+", tls_key_file: "+keyFile+"}")
-	connections := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-	defer connections.CloseIdleConnections()
+	upstream, arrived, proceed := holdingUpstream(t)
+	g, roots := startTLS(t, upstream.URL, "")
 	ctx, leave := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, "POST", "https://"+g.address+v2Exports, strings.NewReader(export))
+	request, err := http.NewRequestWithContext(ctx, "POST", g.URL+v2Exports, strings.NewReader(export))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Accept", latest)
-	request.Header.Set("Content-Type", "application/json")
-	left := make(chan error)
+	request.Header.Set("Content-Type", plain)
+	connections, left := newHTTP2(t, roots), make(chan error)
 	go func() {
 		_, err := connections.RoundTrip(request)
 		left <- err
@@ -216,52 +171,30 @@ func TestHTTP2CreateGoesOn(t *testing.T) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	g.stop()
+	g.Stop()
 	select {
-	case err := <-g.stopped:
-		g.stopped <- err
+	case <-g.Ended():
 		t.Error("the gateway stopped before Atlas answered")
 	case <-time.After(2500 * time.Millisecond): // Shutdown gives the connection a second, and looks every 500 ms
 	}
 	close(proceed)
-	err = <-g.stopped
-	g.stopped <- nil
-	if logs := g.logs.String(); err != nil || !strings.Contains(logs, `"upstream_status":200`) {
-		t.Errorf("%v: %s", err, logs)
+	g.Wait(t)
+	if logs := g.Log.String(); !strings.Contains(logs, `"upstream_status":200`) {
+		t.Errorf("logs: %s", logs)
 	}
 }
 
-// A refusal that its caller has no window for is given up soon, and with it its stream.
+// The gateway soon gives up an error whose caller has no window for it, and resets the stream.
 func TestHTTP2RefusalIsNotTaken(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	g, roots := startTLS(t, atlas, "", issue(t, "nightly", everything))
-	conn, err := tls.Dial("tcp", g.address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second)) // the watchdog
-	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
-		t.Fatal(err)
-	}
-	framer := http2.NewFramer(conn, conn)
-	if err := framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
-		t.Fatal(err)
-	}
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	open := map[uint32]string{1: v2Exports, 3: "/api/oauth/token", 5: "/nothing"}
-	for id := uint32(1); id <= 5; id += 2 {
-		block.Reset()
-		for _, field := range [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", g.address}, {":path", open[id]}, {"accept", latest}} {
-			encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
-		}
-		if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
-			t.Fatal(err)
-		}
+	g, roots := startTLS(t, atlas.URL(), "", gatewaytest.Issue(t, "nightly", everything))
+	peer := gatewaytest.DialHTTP2(t, g.Address, roots, 0)
+	open := map[uint32]string{}
+	for _, target := range []string{v2Exports, "/api/oauth/token", "/nothing"} {
+		open[peer.Send(t, "POST", target, "", "accept", latest)] = target
 	}
 	for len(open) > 0 {
-		frame, err := framer.ReadFrame()
+		frame, err := peer.Framer.ReadFrame()
 		if err != nil {
 			t.Fatalf("%v; open: %v", err, open)
 		}

@@ -11,17 +11,10 @@ import (
 
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/gen"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
-	icholy "github.com/icholy/digest"
-)
-
-// The media types that operations answer with and, without the charset, are forwarded as.
-const (
-	plain  = "application/json"
-	of2023 = "application/vnd.atlas.2023-01-01+json"
-	of2024 = "application/vnd.atlas.2024-05-30+json"
 )
 
 // generated is what all answers of the generated client have.
@@ -48,9 +41,9 @@ func TestOperations(t *testing.T) {
 	seed := sim.DefaultSeed()
 	seed.Groups[0].Clusters[1].PolicyItems = []sim.PolicyItem{{FrequencyType: "daily", FrequencyInterval: 1, RetentionUnit: "days", RetentionValue: 7}}
 	atlas := sim.Start(t, sim.Config{Seed: seed, Now: func() time.Time { return now }, ExportDir: t.TempDir()})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "responses: {check: enforce}")
+	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}")
 	client := func(accept string) *gen.ClientWithResponses {
-		c, err := gen.NewClientWithResponses(g.url, gen.WithRequestEditorFn(accepting(accept)))
+		c, err := gen.NewClientWithResponses(g.URL, gen.WithRequestEditorFn(accepting(accept)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +53,7 @@ func TestOperations(t *testing.T) {
 	ctx := t.Context()
 
 	// ids holds what Atlas makes up; <NAME> stands for it below.
-	ids := map[string]string{"G": group, "ROLE": role, "SNAP": snapshot, "SHARDED": "6a01e0b45be2d84417c09f20", "GW": g.url}
+	ids := map[string]string{"G": group, "ROLE": role, "SNAP": snapshot, "SHARDED": "6a01e0b45be2d84417c09f20", "GW": g.URL}
 	expand := func(text string) string {
 		for name, id := range ids {
 			text = strings.ReplaceAll(text, "<"+name+">", id)
@@ -448,136 +441,4 @@ func parse(t testing.TB, text string) any {
 		t.Fatalf("%v in %s", err, text)
 	}
 	return value
-}
-
-// Envelope and pretty work for the generated client: a single result stands under content,
-// a list gains a status, and both are indented.
-func TestEnvelopeAndPretty(t *testing.T) {
-	atlas := sim.Start(t, sim.Config{})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey, "responses: {check: enforce}")
-	client, err := gen.NewClientWithResponses(g.url, gen.WithRequestEditorFn(accepting(latest)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := client.ListBackupExportsWithResponse(t.Context(), group, "orders", &gen.ListBackupExportsParams{Envelope: ptr(true), Pretty: ptr(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	self := g.url + v2Exports + "?includeCount=true&pageNum=1&itemsPerPage=100&pretty=true&envelope=true"
-	got := parse(t, string(list.Body)).(map[string]any)
-	if link := got["links"].([]any)[0].(map[string]any)["href"].(string); !strings.HasPrefix(link, g.url+v2Exports+"?") || !strings.Contains(link, "pretty=true") {
-		t.Errorf("self is %s, want %s", link, self)
-	}
-	if got["status"] != 200.0 || got["totalCount"] != 0.0 || !strings.Contains(string(list.Body), "\n") {
-		t.Errorf("a list: %s", list.Body)
-	}
-	missing, err := client.GetBackupExportWithResponse(t.Context(), group, "orders", jobID, &gen.GetBackupExportParams{Envelope: ptr(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = parse(t, string(missing.Body)).(map[string]any)
-	if content, ok := got["content"].(map[string]any); !ok || got["status"] != 404.0 || content["error"] != 404.0 {
-		t.Errorf("an error: %s", missing.Body)
-	}
-}
-
-// The curl examples of Atlas's documents, as curl sends them, work through the gateway.
-func TestDocumentedExamples(t *testing.T) {
-	atlas := sim.Start(t, sim.Config{})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey)
-	curl := func(line, body string, fields ...string) string {
-		fields = append(fields, "User-Agent: curl/7.88.1")
-		if body != "" {
-			fields = append(fields, "Content-Type: application/json")
-		}
-		return raw(t, g.address, request(line, body, fields...))
-	}
-	bucket := curl("POST "+v1Buckets+"?pretty=true", "{\n\"iamRoleId\": \"12345678f901a234dbdb00ca\",\n\"bucketName\": \"example-bucket\",\n\"cloudProvider\": \"AWS\"\n}", "Accept: application/json")
-	if !strings.HasPrefix(bucket, "HTTP/1.1 200 OK\r\n") || !strings.Contains(bucket, "\n  \"bucketName\" : \"example-bucket\"") && !strings.Contains(bucket, "\n  \"bucketName\": \"example-bucket\"") {
-		t.Fatalf("v1.0 bucket create with pretty: %s", bucket)
-	}
-	_, body, _ := strings.Cut(bucket, "\r\n\r\n")
-	id := parse(t, body).(map[string]any)["_id"].(string)
-
-	create := `{
-           "snapshotId" : "` + snapshot + `",
-           "exportBucketId" : "` + id + `",
-           "customData": [
-             {
-               "key": "exported by",
-               "value": "myName"
-             }
-           ]
-         }`
-	if got := curl("POST "+v1Exports+"/", create, "Accept: application/json"); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.Contains(got, `"state":"Queued"`) {
-		t.Errorf("v1.0 create with a trailing slash: %s", got)
-	}
-	if got := curl("GET "+v1Exports+"/", "", "Accept: application/json", "Content-Type: application/json"); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") ||
-		!strings.Contains(got, `"href":"`+g.url+v1Exports+`/?pageNum=1&itemsPerPage=100"`) || !strings.Contains(got, `"totalCount":1`) {
-		t.Errorf("v1.0 list: %s", got)
-	}
-	create = strings.Replace(create, snapshot, "6a01e0b45be2d84417c09f11", 1)
-	if got := curl("POST "+v2Exports, create, "Accept: "+latest); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.Contains(got, `"state":"Queued"`) {
-		t.Errorf("v2 create: %s", got)
-	}
-	// One document lacks a comma.
-	before := atlas.Counts().Requests
-	got := curl("POST "+v1Exports+"/", strings.Replace(create, `",`, `"`, 1), "Accept: application/json")
-	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "is not valid JSON at line 3, column 12: invalid character") || !strings.Contains(got, "expecting ','") {
-		t.Errorf("without a comma: %s", got)
-	}
-	if after := atlas.Counts().Requests; after != before {
-		t.Errorf("without a comma: Atlas received %d requests", after-before)
-	}
-}
-
-// curl --digest sends no content until it is challenged, and then all of it, whatever the
-// key; clients that send everything at once are not challenged.
-func TestDigestClientsOfAnAnonymousGateway(t *testing.T) {
-	atlas := sim.Start(t, sim.Config{})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey)
-	const body = `{"iamRoleId":"` + role + `","bucketName":"example-bucket","cloudProvider":"AWS"}`
-	first := raw(t, g.address, request("POST "+v1Buckets+"?pretty=true", "", "User-Agent: curl/7.88.1", "Accept: application/json", "Content-Type: application/json", "Content-Length: 0"))
-	_, rest, ok := strings.Cut(first, "\r\nWww-Authenticate: ")
-	field, _, _ := strings.Cut(rest, "\r\n")
-	challenged, err := icholy.ParseChallenge(field)
-	if !strings.HasPrefix(first, "HTTP/1.1 401 ") || !ok || err != nil || len(challenged.Nonce) != 32 ||
-		!strings.HasPrefix(field, `Digest realm="MMS Public API", domain="", nonce="`) || !strings.HasSuffix(field, `", algorithm=MD5, qop="auth", stale=false`) {
-		t.Fatalf("first leg: %s", first)
-	}
-	credentials, err := icholy.Digest(challenged, icholy.Options{Method: "POST", URI: v1Buckets + "?pretty=true", Username: "any", Password: "key", Count: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	second := raw(t, g.address, request("POST "+v1Buckets+"?pretty=true", body, "User-Agent: curl/7.88.1", "Accept: application/json", "Content-Type: application/json", "Authorization: "+credentials.String()))
-	if !strings.HasPrefix(second, "HTTP/1.1 200 OK\r\n") {
-		t.Errorf("second leg: %s", second)
-	}
-	for _, r := range atlas.Requests(0) {
-		for _, field := range r.Header {
-			if strings.Contains(field.Value, `username="any"`) {
-				t.Errorf("the caller's credential reached Atlas: %s", field.Value)
-			}
-		}
-	}
-}
-
-// A body with three mistakes is one 400, and Atlas's count of requests stays.
-func TestMistakesCostNoUpstreamRequest(t *testing.T) {
-	atlas := sim.Start(t, sim.Config{})
-	g := start(t, atlas.URL(), sim.PublicKey, sim.PrivateKey)
-	header := map[string]string{"Accept": latest, "Content-Type": "application/json"}
-	if got := send(t, "GET", g.url+v2Exports, header, ""); got.status != 200 {
-		t.Fatal(got)
-	}
-	before := atlas.Counts()
-	got := send(t, "POST", g.url+v2Exports, header, `{"snapshotId":"latest","exportBucketId":7,"customdata":[]}`)
-	for _, pointer := range []string{`"/snapshotId"`, `"/exportBucketId"`, `"/customdata"`} {
-		if !strings.Contains(got.body, `"field":`+pointer) {
-			t.Errorf("%s is not named: %s", pointer, got.body)
-		}
-	}
-	if diff := cmp.Diff(before, atlas.Counts()); got.status != 400 || diff != "" {
-		t.Errorf("%d:\n%s", got.status, diff)
-	}
 }

@@ -1,0 +1,116 @@
+package gateway_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/secret"
+	"atlas-export-gateway/sim"
+)
+
+// Every file that the configuration names is watched. A change is noticed also where the file is a link
+// into a folder that is swapped, as Kubernetes mounts secrets.
+func TestFilesAreWatched(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	nightly := gatewaytest.Issue(t, "nightly", everything)
+	dir := t.TempDir()
+	authority := gatewaytest.NewAuthority(t)
+	ha1 := nightly.Pair.Entry.KeyPairs[0].HA1File
+	signing := gatewaytest.WriteFile(t, filepath.Join(dir, "signing"), callers.NewSigningKey().Reveal())
+	caFile := gatewaytest.WriteFile(t, filepath.Join(dir, "ca"), authority.PEM)
+	mounted := filepath.Join(dir, "mounted")
+	mount := func(version int) { mountSecrets(t, mounted, version) }
+	mount(1)
+	g := gatewaytest.Start(t, fmt.Sprintf(`
+upstream:
+  base_url: %s
+  ca_file: %s
+  credentials: [{public_key_file: %[3]s/public, private_key_file: %[3]s/private}]
+callers:
+  signing_key_file: %s
+  list:
+%s`, atlas.URL(), caFile, mounted, signing, nightly.YAML))
+	for _, change := range []struct {
+		name string
+		make func()
+	}{
+		{"the configuration", func() {
+			text, err := os.ReadFile(g.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gatewaytest.ReplaceFile(t, g.File, string(text)+"\n# changed\n")
+		}},
+		{"HA1", func() { gatewaytest.ReplaceFile(t, ha1, nightly.Pair.HA1File.Reveal()) }},
+		{"the signing key", func() { gatewaytest.ReplaceFile(t, signing, callers.NewSigningKey().Reveal()) }},
+		{"the authorities", func() { gatewaytest.ReplaceFile(t, caFile, authority.PEM+"\n") }},
+		{"the mounted key", func() { mount(2) }},
+	} {
+		offset := g.Log.Len()
+		change.make()
+		if record := g.AwaitReload(t, offset); !strings.Contains(record, "reloaded") {
+			t.Errorf("%s: %s", change.name, record)
+		}
+	}
+}
+
+// mountSecrets makes mounted a link to a new folder that holds the simulation's API key.
+func mountSecrets(t *testing.T, mounted string, version int) {
+	t.Helper()
+	folder := fmt.Sprintf("..%d", version)
+	full := filepath.Join(filepath.Dir(mounted), folder)
+	if err := os.Mkdir(full, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.WriteFile(t, filepath.Join(full, "public"), sim.PublicKey)
+	gatewaytest.WriteFile(t, filepath.Join(full, "private"), sim.PrivateKey)
+	if err := os.Symlink(folder, mounted+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(mounted+".new", mounted); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rotatedSeed is the simulation's seed with a second API key, for the one that the key is rotated to.
+func rotatedSeed() (seed *sim.Seed, rotated sim.Key) {
+	seed = sim.DefaultSeed()
+	rotated = seed.Keys[0]
+	rotated.PublicKey, rotated.PrivateKey = "rotatedk", secret.New("c4na7y-rotated-private")
+	seed.Keys = append(seed.Keys, rotated)
+	return seed, rotated
+}
+
+// The old API key signs as long as only one half of it was replaced.
+func TestHalfOfAKeyWaits(t *testing.T) {
+	seed, rotated := rotatedSeed()
+	atlas := sim.Start(t, sim.Config{Seed: seed})
+	dir := t.TempDir()
+	public := gatewaytest.WriteFile(t, filepath.Join(dir, "public"), sim.PublicKey)
+	private := gatewaytest.WriteFile(t, filepath.Join(dir, "private"), sim.PrivateKey)
+	g := gatewaytest.Start(t, fmt.Sprintf("callers: {anonymous: true}\nupstream: {base_url: %q, credentials: [{public_key_file: %s, private_key_file: %s}]}\n", atlas.URL(), public, private))
+	signs := func(want string) {
+		t.Helper()
+		if got := g.Send(t, "GET", v2Exports, readHeader, ""); got.Status != 200 {
+			t.Errorf("%d %s", got.Status, got.Body)
+		}
+		requests := atlas.Requests(0)
+		if got := requests[len(requests)-1].Caller; got != want {
+			t.Errorf("%s signed, want %s", got, want)
+		}
+	}
+	signs(sim.PublicKey)
+	gatewaytest.ReplaceFile(t, public, rotated.PublicKey)
+	g.Reload(t)
+	signs(sim.PublicKey)
+	g.Reload(t)
+	signs(sim.PublicKey)
+	gatewaytest.ReplaceFile(t, private, rotated.PrivateKey.Reveal())
+	g.Reload(t)
+	signs(rotated.PublicKey)
+}

@@ -1,0 +1,67 @@
+package gateway_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"atlas-export-gateway/internal/gatewaytest"
+)
+
+// Pages of other sites can't use a gateway that lets everyone on this machine in.
+func TestPagesOfOtherSites(t *testing.T) {
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
+	g := gatewaytest.StartFor(t, upstream.URL, "listener: {public_url: 'https://exports.internal.example'}")
+	// The second gateway lets other machines in as well.
+	open := gatewaytest.StartFor(t, upstream.URL, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example'}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}")
+	line := "GET " + v2Exports + "/" + jobID + " HTTP/1.1\r\nConnection: close\r\nAccept: " + latest + "\r\n"
+	for fields, status := range map[string]int{
+		"Host: localhost:1":                                              200,
+		"Host: 127.0.0.1:1":                                              200,
+		"Host: [::1]:1":                                                  200,
+		"Host: exports.internal.example":                                 200,
+		"Host: localhost\r\nOrigin: http://localhost:3000":               200,
+		"Host: localhost\r\nSec-Fetch-Site: same-origin":                 200,
+		"Host: localhost\r\nSec-Fetch-Site: none":                        200,
+		"Host: evil.example:8080":                                        403,
+		"Host: 127.0.0.1.evil.example":                                   403,
+		"Host: localhost\r\nOrigin: http://evil.example":                 403,
+		"Host: localhost\r\nOrigin: null":                                403,
+		"Host: localhost\r\nSec-Fetch-Site: cross-site":                  403,
+		"Host: localhost\r\nSec-Fetch-Site: same-site":                   403,
+		"Host: evil.example\r\nX-Forwarded-Host: localhost":              403,
+		"Host: evil.example\r\nOrigin: https://exports.internal.example": 403,
+	} {
+		for _, g := range []*gatewaytest.Gateway{g, open} {
+			before := upstream.Signed.Load()
+			answer := g.Raw(t, line+fields+"\r\n\r\n")
+			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", status)) || (upstream.Signed.Load() != before) != (status == 200) {
+				t.Errorf("%q: %.200s", fields, answer)
+			}
+			if status == 403 && !strings.Contains(answer, "Gateway-Error: foreign_site") {
+				t.Errorf("%q: %.300s", fields, answer)
+			}
+		}
+	}
+	management := strings.TrimPrefix(g.Management, "http://")
+	for _, fields := range []string{"Host: localhost\r\nOrigin: null", "Host: :9090", "Host: evil.example"} {
+		if answer := gatewaytest.Raw(t, management, "GET /metrics HTTP/1.1\r\nConnection: close\r\n"+fields+"\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 403 ") {
+			t.Errorf("management: %q: %.200s", fields, answer)
+		}
+	}
+}
+
+// The callers' listener does not serve the operators' pages, nor the operators' listener the API.
+func TestManagementIsSeparate(t *testing.T) {
+	g := gatewaytest.StartFor(t, "http://127.0.0.1:9", "")
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/"} {
+		if got := g.Send(t, "GET", path, nil, ""); got.Status != 404 {
+			t.Errorf("the callers' listener answers %s with %d", path, got.Status)
+		}
+	}
+	for _, path := range []string{v2Exports, "/debug/pprof/"} {
+		if got := gatewaytest.Send(t, "GET", g.Management+path, nil, ""); got.Status != 404 {
+			t.Errorf("the management listener answers %s with %d", path, got.Status)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package gatewaytest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Authority issues certificates.
+type Authority struct {
+	// PEM is the authority's own certificate.
+	PEM string
+	// Pool trusts the authority and no other.
+	Pool *x509.CertPool
+
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+// NewAuthority makes an authority with a new key.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	own := issue(t, nil, nil, time.Hour)
+	a := &Authority{PEM: own.CertPEM, Pool: x509.NewCertPool(), certificate: own.Leaf, key: own.PrivateKey.(*ecdsa.PrivateKey)}
+	a.Pool.AddCert(own.Leaf)
+	return a
+}
+
+// Certificate is a certificate with its key. Leaf is set.
+type Certificate struct {
+	tls.Certificate
+	// CertPEM is the content of a certificate's file, and KeyPEM that of the key's.
+	CertPEM, KeyPEM string
+}
+
+// Issue makes a certificate for IP addresses. It is valid until a time from now, which may have
+// passed.
+func (a *Authority) Issue(t testing.TB, valid time.Duration, addresses ...net.IP) *Certificate {
+	t.Helper()
+	return issue(t, a.certificate, a.key, valid, addresses...)
+}
+
+// Loopback makes a certificate for 127.0.0.1.
+func (a *Authority) Loopback(t testing.TB) *Certificate {
+	t.Helper()
+	return a.Issue(t, time.Hour, net.IPv4(127, 0, 0, 1))
+}
+
+// WriteFiles writes the certificate and its key into files of a new folder.
+func (c *Certificate) WriteFiles(t testing.TB) (certFile, keyFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	return WriteFile(t, filepath.Join(dir, "cert.pem"), c.CertPEM), WriteFile(t, filepath.Join(dir, "key.pem"), c.KeyPEM)
+}
+
+// TLS returns the settings of a listener with the certificate, as YAML. It writes the files.
+func (c *Certificate) TLS(t testing.TB) string {
+	t.Helper()
+	certFile, keyFile := c.WriteFiles(t)
+	return "listener: {tls_cert_file: " + certFile + ", tls_key_file: " + keyFile + "}\n"
+}
+
+// issue makes a certificate. Without an issuer it makes an authority's own.
+func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, valid time.Duration, addresses ...net.IP) *Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "gateway test"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(valid),
+		IsCA:                  issuer == nil,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		IPAddresses:           addresses,
+	}
+	if issuer == nil {
+		issuer, issuerKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Certificate{
+		Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf},
+		CertPEM:     string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		KeyPEM:      string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})),
+	}
+}

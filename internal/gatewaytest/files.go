@@ -1,0 +1,23 @@
+package gatewaytest
+
+import (
+	"os"
+	"testing"
+)
+
+// WriteFile writes a file that only its owner can read, and returns the file's name.
+func WriteFile(t testing.TB, file, content string) string {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// ReplaceFile puts a file in another one's place in one step, as careful programs do.
+func ReplaceFile(t testing.TB, file, content string) {
+	t.Helper()
+	if err := os.Rename(WriteFile(t, file+".new", content), file); err != nil {
+		t.Fatal(err)
+	}
+}
