@@ -16,16 +16,16 @@ import (
 	"atlas-export-gateway/internal/gatewaytest"
 )
 
-// BenchmarkProxy compares what a request costs on its way through the gateway, validated,
-// signed, logged and counted, with what it costs through httputil.ReverseProxy, which does
-// none of that, over TCP on both sides with 16 connections. One process holds client,
-// proxy and upstream: cpu-ns/op is all of them, and proxy-cpu-ns/op is that less the same
-// request without a proxy, measured first. Compare ratios within one run.
+// BenchmarkProxy compares what a request costs through the gateway with what it costs through
+// httputil.ReverseProxy. The gateway validates, signs, logs and counts the request, and ReverseProxy
+// does none of that. All connections are TCP, 16 on each side. Client, proxy and upstream are one
+// process: cpu-ns/op is what all of them take, and proxy-cpu-ns/op is that without what the same request
+// takes without a proxy, which is measured first. Compare ratios within one run.
 func BenchmarkProxy(b *testing.B) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		h := w.Header()
-		// The gateway's probe: its User-Agent and no credential.
+		// The gateway asks for a challenge: it has its User-Agent and no credential.
 		if r.Header.Get("User-Agent") == "atlas-export-gateway" && r.Header.Get("Authorization") == "" {
 			h["Www-Authenticate"] = []string{gatewaytest.Challenge}
 			h["Content-Type"] = []string{"application/json"}
@@ -82,7 +82,7 @@ func BenchmarkProxy(b *testing.B) {
 var listAnswer = `{"links":[{"href":"https://elsewhere.example/api","rel":"self"}],"results":[` + strings.Repeat(`{"id":"6a01f3c95be2d84417c0aa01","snapshotId":"6a01e0b45be2d84417c09f10","exportBucketId":"65a9d3e1f20b4c7788990011","state":"Successful","createdAt":"2026-08-10T03:28:25Z"},`, 3) +
 	`{"id":"6a01f3c95be2d84417c0aa01","state":"Queued"}],"totalCount":4}`
 
-// load sends b.N requests over 16 connections and returns the CPU time of the process per
+// load sends b.N requests over 16 connections. It returns the CPU time that the process took for each
 // request, in nanoseconds.
 func load(b *testing.B, method, url, body string, status int) float64 {
 	const connections = 16
@@ -109,7 +109,7 @@ func load(b *testing.B, method, url, body string, status int) float64 {
 		io.Copy(io.Discard, answer.Body)
 		return answer.StatusCode
 	}
-	for range 2 * connections { // connections and nonces
+	for range 2 * connections { // so that there are connections and nonces
 		send()
 	}
 	b.ReportAllocs()

@@ -337,3 +337,22 @@ func TestNothingIsReadBehindChunks(t *testing.T) {
 		t.Errorf("HTTP/1.0: %d responses, %d requests upstream: %s", n, upstream.Signed.Load(), answer)
 	}
 }
+
+// A body with mistakes is answered 400, and Atlas receives no request.
+func TestMistakesCostNoUpstreamRequest(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	g := gatewaytest.StartFor(t, atlas.URL(), "")
+	if got := g.Send(t, "GET", v2Exports, createHeader, ""); got.Status != 200 {
+		t.Fatal(got)
+	}
+	before := atlas.Counts()
+	got := g.Send(t, "POST", v2Exports, createHeader, `{"snapshotId":"latest","exportBucketId":7,"customdata":[]}`)
+	for _, pointer := range []string{`"/snapshotId"`, `"/exportBucketId"`, `"/customdata"`} {
+		if !strings.Contains(got.Body, `"field":`+pointer) {
+			t.Errorf("%s is not named: %s", pointer, got.Body)
+		}
+	}
+	if diff := cmp.Diff(before, atlas.Counts()); got.Status != 400 || diff != "" {
+		t.Errorf("%d:\n%s", got.Status, diff)
+	}
+}
