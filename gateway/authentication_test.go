@@ -69,14 +69,15 @@ type authentication struct {
 	atlas                      *sim.Server
 	nightly, other, stranger   *gatewaytest.Caller
 	signing, previous, foreign secret.Secret // signing keys
-	// g lists nightly only, and without lists other only, as after an operator has removed nightly.
+	// g lists nightly only, and without lists other only, as after an operator has removed
+	// nightly.
 	g, without *gatewaytest.Gateway
 	wrong      secret.Secret // the secret of nobody
 	access     string        // nightly's access token
 }
 
-// Every form in which a caller proves who it is, in every case: what is answered and recorded. Atlas
-// hears nothing of a caller who is not let in.
+// Every form in which a caller proves who it is, in every case: what is answered and recorded.
+// Atlas hears nothing of a caller who is not let in.
 func TestAuthentication(t *testing.T) {
 	for _, algorithm := range []string{digestauth.MD5, digestauth.SHA256} {
 		t.Run(algorithm, func(t *testing.T) {
@@ -372,8 +373,8 @@ func letIn(form callers.Form, key string) outcome {
 	return outcome{Status: 200, Record: record{Status: 200, Caller: "nightly", Key: key, Form: string(form)}, Atlas: 1}
 }
 
-// notLetIn is what comes of a call by a caller who is refused. Only the scheme of the challenge tells
-// the caller anything of the reason.
+// notLetIn is what comes of a call by a caller who is refused. Only the scheme of the challenge
+// tells the caller anything of the reason.
 func notLetIn(challenge string, reason callers.Reason) outcome {
 	return outcome{
 		Status: 401, Challenge: challenge, GatewayError: "unauthorized",

@@ -46,7 +46,8 @@ func TestCallersAreRefused(t *testing.T) {
 	}
 }
 
-// A caller is let in by its key pair over Digest and Basic, and by its token. Atlas sees none of them.
+// A caller is let in by its key pair over Digest and Basic, and by its token. Atlas sees none of
+// them.
 func TestCallers(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -129,7 +130,8 @@ func checkAtlasSees(t *testing.T, atlas *sim.Server, caller *gatewaytest.Caller)
 	}
 }
 
-// A bad key is refused before the content is asked for, and so is a signed request that is replayed.
+// A bad key is refused before the content is asked for, and so is a signed request that is
+// replayed.
 func TestCallersBeforeTheContent(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -154,7 +156,8 @@ func TestCallersBeforeTheContent(t *testing.T) {
 	}
 }
 
-// The connection ends with a token request that is too large: nothing behind it is read as a request.
+// The connection ends with a token request that is too large: nothing behind it is read as a
+// request.
 func TestTokenRequestTooLarge(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -167,7 +170,8 @@ func TestTokenRequestTooLarge(t *testing.T) {
 	for _, endpoint := range []string{"token", "revoke"} {
 		for name, content := range map[string]string{
 			"a length": fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(large), large),
-			// The part of this content that is left unread is a request, for a server that goes on reading.
+			// The part of this content that is left unread is a request, for a server that goes
+			// on reading.
 			"a request within": fmt.Sprintf("Content-Length: %d\r\n\r\n%s%s", len(large)+len(next), large, next),
 			"chunks":           fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(large), large),
 		} {
@@ -185,7 +189,8 @@ func TestTokenRequestTooLarge(t *testing.T) {
 	}
 }
 
-// A gateway may let in callers without a key beside those with keys. A key that is shown must be right.
+// A gateway may let in callers without a key beside those with keys. A key that is shown must be
+// right.
 func TestAnonymousBesideKeys(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: ["*"]}]`)
@@ -197,8 +202,8 @@ func TestAnonymousBesideKeys(t *testing.T) {
 	}
 }
 
-// A refusal does not wait for content that was announced and does not come. The record of a request
-// names the key that was shown.
+// A refusal does not wait for content that was announced and does not come. The record of a
+// request names the key that was shown.
 func TestRefusalDoesNotWaitForContent(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -217,8 +222,8 @@ func TestRefusalDoesNotWaitForContent(t *testing.T) {
 	}
 }
 
-// A listed caller with the name anonymous may do what its grants say and no more, also beside callers
-// without a key, who may do everything. The log tells one from the other.
+// A listed caller with the name anonymous may do what its grants say and no more, also beside
+// callers without a key, who may do everything. The log tells one from the other.
 func TestCallerCalledAnonymous(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	named := gatewaytest.Issue(t, "anonymous", `[{operations: [read], groups: ["`+sim.GroupID+`"]}]`)

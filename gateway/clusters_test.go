@@ -22,8 +22,8 @@ type destroyed struct {
 	Orders, Events string // what their schedules say, and the bucket that they export to
 }
 
-// destroy does what Terraform's provider does to destroy an export bucket: it deletes the bucket, lists
-// the clusters, and reads the schedule of each, until none exports to the bucket.
+// destroy does what Terraform's provider does to destroy an export bucket: it deletes the bucket,
+// lists the clusters, and reads the schedule of each, until none exports to the bucket.
 func destroy(t *testing.T, g *gatewaytest.Gateway, who *gatewaytest.Caller, bucket string) (got destroyed) {
 	t.Helper()
 	client, err := gen.NewClientWithResponses(g.URL, gen.WithHTTPClient(&http.Client{
@@ -69,9 +69,9 @@ func destroy(t *testing.T, g *gatewaytest.Gateway, who *gatewaytest.Caller, buck
 	return got
 }
 
-// A caller with manage may destroy an export bucket as Terraform's provider does. A caller with export
-// may do none of that. A caller whose grant has clusters sees all clusters, and only the schedules of the
-// granted ones.
+// A caller with manage may destroy an export bucket as Terraform's provider does. A caller with
+// export may do none of that. A caller whose grant has clusters sees all clusters, and only the
+// schedules of the granted ones.
 func TestDestroyingABucket(t *testing.T) {
 	const used, unused = "65a9d3e1f20b4c7788990011", "65a9d3e1f20b4c7788990012"
 	seed := sim.DefaultSeed()

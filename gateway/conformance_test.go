@@ -56,9 +56,9 @@ var (
 	}
 )
 
-// Each client sends to the gateway what it sends to Atlas, byte for byte except for the base URL and the
-// key, and reads what it would read from Atlas. With a wrong key, every answer is a refusal. Atlas
-// receives these calls and no others, with the gateway's own credential.
+// Each client sends to the gateway what it sends to Atlas, byte for byte except for the base URL
+// and the key, and reads what it would read from Atlas. With a wrong key, every answer is a
+// refusal. Atlas receives these calls and no others, with the gateway's own credential.
 func TestConformance(t *testing.T) {
 	for _, client := range []struct {
 		transcript string
@@ -90,8 +90,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// replayCalls makes the calls of a transcript through a new gateway, with the right key or with a wrong
-// one.
+// replayCalls makes the calls of a transcript through a new gateway, with the right key or with a
+// wrong one.
 func replayCalls(t *testing.T, library library, form string, calls []call, wrong bool) {
 	now := time.Date(2026, 8, 10, 3, 28, 25, 0, time.UTC)
 	atlas := sim.Start(t, sim.Config{Now: func() time.Time { return now }})
@@ -177,8 +177,8 @@ func (r *replay) check(a reading, left int) {
 	}
 }
 
-// expectedChallenge returns a pattern for the one challenge of a 401. For Digest it is the challenge that
-// was recorded from Atlas.
+// expectedChallenge returns a pattern for the one challenge of a 401. For Digest it is the
+// challenge that was recorded from Atlas.
 func (r *replay) expectedChallenge() string {
 	switch r.form {
 	case "token":
@@ -189,8 +189,9 @@ func (r *replay) expectedChallenge() string {
 	return `^Digest realm="MMS Public API", domain="", nonce="[\w-]{32}", algorithm=` + r.algorithm + `, qop="auth", stale=false$`
 }
 
-// checkAtlas checks that Atlas received these calls, signed by the gateway, and otherwise only requests
-// for a challenge, without content. Nothing of the caller's credentials may have reached Atlas.
+// checkAtlas checks that Atlas received these calls, signed by the gateway, and otherwise only
+// requests for a challenge, without content. Nothing of the caller's credentials may have reached
+// Atlas.
 func (r *replay) checkAtlas(atlas *sim.Server, want []received) {
 	var got []received
 	for _, request := range atlas.Requests(0) {

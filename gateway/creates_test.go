@@ -89,7 +89,8 @@ func TestCreateWaitsNoLongerThanItsCaller(t *testing.T) {
 	g.Await(t, 0, `"error":"caller_gone"`)
 }
 
-// A caller whose create failed is told the truth about whether the create may have been carried out.
+// A caller whose create failed is told the truth about whether the create may have been carried
+// out.
 func TestOutcomeOfACreate(t *testing.T) {
 	const unknown, not = "It is not known whether the request was carried out", "The request was not carried out"
 	says := func(bytes string) string { return gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(bytes)).URL }

@@ -11,8 +11,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// All requests that a service account signs share one token. A new client secret in the account's file
-// is used without a restart.
+// All requests that a service account signs share one token. A new client secret in the account's
+// file is used without a restart.
 func TestServiceAccountUpstream(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	dir := t.TempDir()
@@ -72,8 +72,8 @@ func TestWrongKeyIsReplacedInItsFile(t *testing.T) {
 	}
 }
 
-// A 401 for a group that the key may not use does not make the key bad for other groups, even where
-// Atlas names the reason only in the body.
+// A 401 for a group that the key may not use does not make the key bad for other groups, even
+// where Atlas names the reason only in the body.
 func TestNotInGroupCondemnsNoKey(t *testing.T) {
 	const other = "64f0c1a2b3d4e5f6071829ff"
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
@@ -96,8 +96,8 @@ func TestNotInGroupCondemnsNoKey(t *testing.T) {
 	}
 }
 
-// A create is not sent if Atlas answers the request for a challenge with an error. For a rate limit,
-// the caller is told how long to wait.
+// A create is not sent if Atlas answers the request for a challenge with an error. For a rate
+// limit, the caller is told how long to wait.
 func TestAtlasDoesNotAskForACredential(t *testing.T) {
 	for _, test := range []struct {
 		fault  sim.Fault

@@ -61,8 +61,8 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 }
 
-// The generated client may ask for an envelope and for indented JSON. In an envelope a single result is
-// the member content, and a list has a status beside its results.
+// The generated client may ask for an envelope and for indented JSON. In an envelope a single
+// result is the member content, and a list has a status beside its results.
 func TestEnvelopeAndPretty(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}")
@@ -92,8 +92,8 @@ func TestEnvelopeAndPretty(t *testing.T) {
 	}
 }
 
-// curl --digest sends no content until it has a challenge. A gateway that asks for no key answers such an
-// empty request with a challenge, and accepts whatever key the client then uses.
+// curl --digest sends no content until it has a challenge. A gateway that asks for no key answers
+// such an empty request with a challenge, and accepts whatever key the client then uses.
 func TestDigestClientsOfAnAnonymousGateway(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	g := gatewaytest.StartFor(t, atlas.URL(), "")

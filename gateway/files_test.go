@@ -13,8 +13,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// Every file that the configuration names is watched. A change is noticed also where the file is a link
-// into a folder that is swapped, as Kubernetes mounts secrets.
+// Every file that the configuration names is watched. A change is noticed also where the file is
+// a link into a folder that is swapped, as Kubernetes mounts secrets.
 func TestFilesAreWatched(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -77,7 +77,8 @@ func mountSecrets(t *testing.T, mounted string, version int) {
 	}
 }
 
-// rotatedSeed is the simulation's seed with a second API key, for the one that the key is rotated to.
+// rotatedSeed is the simulation's seed with a second API key, for the one that the key is rotated
+// to.
 func rotatedSeed() (seed *sim.Seed, rotated sim.Key) {
 	seed = sim.DefaultSeed()
 	rotated = seed.Keys[0]

@@ -46,7 +46,7 @@ func overHTTP2(t testing.TB, client *http.Client, g *gatewaytest.Gateway, method
 		return 0, ""
 	}
 	path, query, _ := strings.Cut(target, "?")
-	request.URL = &url.URL{Scheme: "https", Host: g.Address, Opaque: path, RawQuery: query} // as it is
+	request.URL = &url.URL{Scheme: "https", Host: g.Address, Opaque: path, RawQuery: query} // unchanged
 	request.Header.Set("Accept", latest)
 	request.Header.Set("Authorization", "Bearer "+token)
 	if body != "" {
@@ -65,8 +65,8 @@ func overHTTP2(t testing.TB, client *http.Client, g *gatewaytest.Gateway, method
 	return response.StatusCode, string(text)
 }
 
-// A request over HTTP/2 is treated as one over HTTP/1.1: authenticated, checked in its raw target, and
-// forwarded once.
+// A request over HTTP/2 is treated as one over HTTP/1.1: authenticated, checked in its raw
+// target, and forwarded once.
 func TestHTTP2(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -118,8 +118,8 @@ func TestHTTP2(t *testing.T) {
 	group.Wait()
 }
 
-// The number of streams on a connection over HTTP/2 is bounded. A connection whose peer stops reading
-// is closed; nothing else would end it.
+// The number of streams on a connection over HTTP/2 is bounded. A connection whose peer stops
+// reading is closed; nothing else would end it.
 func TestHTTP2PeerThatDoesNotRead(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, `{"results":[],"x":"`+strings.Repeat("x", 4<<20)+`"}`)))
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -149,8 +149,8 @@ func TestHTTP2PeerThatDoesNotRead(t *testing.T) {
 	}
 }
 
-// A create whose caller has gone goes on, also while the gateway stops, so that its outcome is in the
-// log. Over HTTP/2 the caller's connection stays open meanwhile.
+// A create whose caller has gone goes on, also while the gateway stops, so that its outcome is in
+// the log. Over HTTP/2 the caller's connection stays open meanwhile.
 func TestHTTP2CreateGoesOn(t *testing.T) {
 	upstream, arrived, proceed := holdingUpstream(t)
 	g, roots := startTLS(t, upstream.URL, "")
@@ -175,7 +175,7 @@ func TestHTTP2CreateGoesOn(t *testing.T) {
 	select {
 	case <-g.Ended():
 		t.Error("the gateway stopped before Atlas answered")
-	case <-time.After(2500 * time.Millisecond): // Shutdown gives the connection a second, and looks every 500 ms
+	case <-time.After(2500 * time.Millisecond): // more than Shutdown needs
 	}
 	close(proceed)
 	g.Wait(t)

@@ -58,7 +58,8 @@ func TestLinksOfAnOriginInOtherWords(t *testing.T) {
 	}
 }
 
-// A response that is made to be slow to rewrite is not slow: the gateway skips what holds no links.
+// A response that is made to be slow to rewrite is not slow: the gateway skips what holds no
+// links.
 func TestLinksAreRewrittenInTime(t *testing.T) {
 	var hostile atomic.Value
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string {

@@ -39,8 +39,8 @@ func TestLogLinesAreJSON(t *testing.T) {
 	}
 }
 
-// Each request has one record, which holds what is known of the request when it ends. It holds nothing
-// that the caller of an invalid request has written.
+// Each request has one record, which holds what is known of the request when it ends. It holds
+// nothing that the caller of an invalid request has written.
 func TestRecords(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable, Count: 1}}})
 	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [read], groups: ["`+sim.GroupID+`"]}]`)
@@ -100,8 +100,8 @@ type sunsetRecord struct {
 	Upstream                                           int `json:"upstream_status"`
 }
 
-// A version past its sunset is forwarded as before, so that Atlas decides. The record of the request is
-// then a warning that says who asked for the version and when the sunset was.
+// A version past its sunset is forwarded as before, so that Atlas decides. The record of the
+// request is then a warning that says who asked for the version and when the sunset was.
 func TestSunset(t *testing.T) {
 	var now atomic.Pointer[time.Time]
 	atlas := sim.Start(t, sim.Config{})

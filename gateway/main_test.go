@@ -44,8 +44,8 @@ const (
 	awsBucket = `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"` + role + `"}`
 )
 
-// The media types that callers ask for, and that operations answer with and, without the charset, are
-// forwarded as.
+// The media types that callers ask for, and that operations answer with and, without the charset,
+// are forwarded as.
 const (
 	plain  = "application/json"
 	of2023 = "application/vnd.atlas.2023-01-01+json"

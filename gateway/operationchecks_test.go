@@ -140,8 +140,8 @@ func (o *operations) checkAnswer(i int, test operationTest, answer generated, go
 	}
 }
 
-// checkReceived checks what Atlas received: one signed request, and before the very first a request for a
-// challenge.
+// checkReceived checks what Atlas received: one signed request, and before the very first a
+// request for a challenge.
 func (o *operations) checkReceived(i int, test operationTest) {
 	requests := o.atlas.Requests(0)
 	if i == 0 {

@@ -9,8 +9,8 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// An operationTest is a call of the generated client through the gateway. <NAME> in a text stands for an id
-// or a URL: see operations.ids.
+// An operationTest is a call of the generated client through the gateway. <NAME> in a text stands
+// for an id or a URL: see operations.ids.
 type operationTest struct {
 	operation string
 	do        func() (generated, error)
@@ -24,8 +24,8 @@ type operationTest struct {
 	content   string // JSON that Atlas receives; "" means none
 }
 
-// Every operation, from the generated client through the gateway to the simulated Atlas and back: the
-// status, every field of the answer, and what Atlas received.
+// Every operation, from the generated client through the gateway to the simulated Atlas and back:
+// the status, every field of the answer, and what Atlas received.
 func TestOperations(t *testing.T) {
 	o := newOperations(t)
 	tested := map[string]bool{}

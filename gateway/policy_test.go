@@ -17,8 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// policyRows has, for each operation of the contract, a valid request and the lists of a grant that
-// restrict the operation, besides operations and groups. They are those of gateway/policy's comment.
+// policyRows has, for each operation of the contract, a valid request and the lists of a grant
+// that restrict the operation, besides operations and groups. They are those of gateway/policy's
+// comment.
 var policyRows = map[string]struct {
 	restricted []string
 	content    string // with BUCKET for the id of a bucket
@@ -47,7 +48,7 @@ var policyRows = map[string]struct {
 var policyLists = []struct {
 	key          string
 	entry, other string // what the request has, with BUCKET as above, and what it does not have
-	where        string // how a refusal words it, with PLACE for the group and, if there is one, the cluster
+	where        string // how a refusal words it, with PLACE for group and cluster
 	operation    string // an operation that the list restricts
 }{
 	{"groups", group, "64f0c1a2b3d4e5f607182931", " in group " + group, ""},
@@ -58,8 +59,8 @@ var policyLists = []struct {
 }
 
 // Each operation of the contract is tried by callers who are granted it, who are not, and who are
-// granted it for something else. A refusal says which grant is missing, and Atlas hears nothing of it. A
-// list restricts the operations that have what it lists, and no others.
+// granted it for something else. A refusal says which grant is missing, and Atlas hears nothing
+// of it. A list restricts the operations that have what it lists, and no others.
 func TestPolicyOfEveryOperation(t *testing.T) {
 	p := newPolicyTest(t)
 	for _, id := range slices.Sorted(maps.Keys(p.paths)) {
@@ -119,8 +120,8 @@ func newPolicyTest(t *testing.T) *policyTest {
 	return p
 }
 
-// add adds a caller, who has grants and an export bucket of its own and tries the operation. missing is
-// the part of the grants that is missing, and detail how the refusal ends.
+// add adds a caller, who has grants and an export bucket of its own and tries the operation.
+// missing is the part of the grants that is missing, and detail how the refusal ends.
 func (p *policyTest) add(operation, does, content, grants, missing, detail string) {
 	a := attempt{name: operation + "." + does, operation: operation, bucket: fmt.Sprintf("65a9d3e1f20b4c77%08x", len(p.attempts))}
 	a.content = strings.ReplaceAll(content, "BUCKET", a.bucket)
@@ -152,7 +153,7 @@ func (p *policyTest) addOperation(id string) {
 		p.Errorf("%s is not in the table", id)
 		return
 	}
-	another := "v1" + strings.ToUpper(id[:1]) + id[1:] // v1.0's name of the operation, which v2's does not mean
+	another := "v1" + strings.ToUpper(id[:1]) + id[1:] // v1.0's, which is another operation
 	if p.paths[another] == "" {
 		another = "listExportBuckets"
 	}
@@ -208,8 +209,8 @@ func (p *policyTest) addContainers() {
 		" in group "+group+" with service url "+container+"; its grants allow service urls https://acme.blob.core.windows.net/*")
 }
 
-// A caller may do what a grant allows. A refusal says which part of the grants is missing, whether or
-// not what the request names exists.
+// A caller may do what a grant allows. A refusal says which part of the grants is missing,
+// whether or not what the request names exists.
 func TestPolicy(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	exporter := gatewaytest.Issue(t, "exporter", `[{operations: [export], groups: [`+group+`], clusters: [orders], export_buckets: [`+bucketID+`]}]`)
@@ -231,7 +232,7 @@ func TestPolicy(t *testing.T) {
 		method, target, body string
 		status               int
 	}{
-		{exporter, "POST", v2Exports, export, 404}, // the answer of Atlas, which has no such bucket
+		{exporter, "POST", v2Exports, export, 404}, // by Atlas: there is no such bucket
 		{exporter, "POST", v1Exports, export, 404},
 		{exporter, "POST", v2Exports, strings.Replace(export, bucketID, jobID, 1), denied},
 		{exporter, "POST", other, export, denied},

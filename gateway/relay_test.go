@@ -62,8 +62,8 @@ func TestUpstreamAnswersThatAreNotRelayed(t *testing.T) {
 	}
 }
 
-// An answer of Atlas's is relayed with its status and its body. Of its header only the fields of the
-// allow-list are relayed.
+// An answer of Atlas's is relayed with its status and its body. Of its header only the fields of
+// the allow-list are relayed.
 func TestRelay(t *testing.T) {
 	const notFound = `{ "error" : 404, "errorCode" : "SNAPSHOT_NOT_FOUND", "detail":"\u003cnone\u003e" }`
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(404, notFound,
@@ -95,8 +95,9 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// A field whose value has another form than the field's own is dropped, and of Content-Type only what
-// was checked is relayed. So no caller sees a credential of an upstream that repeats what it was sent.
+// A field whose value has another form than the field's own is dropped, and of Content-Type only
+// what was checked is relayed. So no caller sees a credential of an upstream that repeats what it
+// was sent.
 func TestRelayedForms(t *testing.T) {
 	const echo = `Digest username="public", realm="MMS Public API", nonce="n", uri="/", response="0123456789abcdef0123456789abcdef"`
 	date := "Thu, 1 Jul 2027 00:00:00 GMT"
@@ -117,7 +118,7 @@ func TestRelayedForms(t *testing.T) {
 		{"X-Error-Code", strings.Repeat("A", 101), ""},
 		{"X-MongoDB-Service-Version", "gitHash=0000000000000000000000000000000000000000; versionString=v20261101", "gitHash=0000000000000000000000000000000000000000; versionString=v20261101"},
 		{"X-MongoDB-Service-Version", echo, ""},
-		{"X-MongoDB-Service-Version", echo, ""}, // again, since the gateway keeps what it has found right
+		{"X-MongoDB-Service-Version", echo, ""}, // again: it keeps what was right
 		{"RateLimit-Limit", "1200", "1200"},
 		{"RateLimit-Remaining", "12oo", ""},
 		{"RateLimit-Reset", strings.Repeat("1", 13), ""},

@@ -79,7 +79,8 @@ func TestReloadRefuses(t *testing.T) {
 	may(t, g, weekly, 200)
 }
 
-// A new configuration takes the place of the one before: callers, limits, the public URL and Atlas.
+// A new configuration takes the place of the one before: callers, limits, the public URL and
+// Atlas.
 func TestReload(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly, weekly := gatewaytest.Issue(t, "nightly", everything), gatewaytest.Issue(t, "weekly", everything)
@@ -144,7 +145,8 @@ func TestReloadKeepsReplays(t *testing.T) {
 	}
 }
 
-// Connections that a reload replaces are closed once no request uses them, long before they time out.
+// Connections that a reload replaces are closed once no request uses them, long before they time
+// out.
 func TestReloadClosesConnections(t *testing.T) {
 	closed := make(chan struct{}, 2) // the end of the test closes the second connection
 	listener := gatewaytest.Serve(t, func(conn net.Conn) {

@@ -167,8 +167,8 @@ func (r *replay) send(head, content string) reading {
 	}
 	a.body = string(body)
 	r.check(a, c.in.Buffered())
-	// A connection goes on, except if servers may disagree about where a request ends, or if the end did
-	// not come.
+	// A connection goes on, except if servers may disagree about where a request ends, or if the
+	// end did not come.
 	if closes := strings.Contains(head, "\r\nTransfer-Encoding: chunked\r\n") || waits && !a.continued; a.Close != closes {
 		r.Errorf("closes is %t, want %t\n%s", a.Close, closes, head)
 	}

@@ -230,8 +230,8 @@ func TestErrorsInAnEnvelope(t *testing.T) {
 	}
 }
 
-// The outbound request is built from nothing: it has the validated bytes and the resolved version, and no
-// field of the caller's.
+// The outbound request is built from nothing: it has the validated bytes and the resolved
+// version, and no field of the caller's.
 func TestOutboundRequest(t *testing.T) {
 	var got string
 	u := startRecording(t, &got)
@@ -319,8 +319,8 @@ func TestContentIsNotAskedFor(t *testing.T) {
 	}
 }
 
-// Bytes behind a chunked request are not read as another request: a proxy in front of the gateway may
-// have gone by a Content-Length that net/http drops.
+// Bytes behind a chunked request are not read as another request: a proxy in front of the gateway
+// may have gone by a Content-Length that net/http drops.
 func TestNothingIsReadBehindChunks(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
 	g := gatewaytest.StartFor(t, upstream.URL, "")

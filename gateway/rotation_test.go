@@ -19,9 +19,9 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// A key is rotated at Atlas while both keys are valid, a certificate is replaced, and the configuration
-// is reloaded, also so that all connections to Atlas are made anew. Meanwhile 64 clients run, and no
-// request fails.
+// A key is rotated at Atlas while both keys are valid, a certificate is replaced, and the
+// configuration is reloaded, also so that all connections to Atlas are made anew. Meanwhile 64
+// clients run, and no request fails.
 func TestChangesUnderLoad(t *testing.T) {
 	seed, rotated := rotatedSeed()
 	atlas := sim.Start(t, sim.Config{Seed: seed, Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, TokensPerMinute: -1}})
@@ -61,8 +61,8 @@ callers:
 		}
 	}
 
-	// A reload between the replacements of the two files finds a pair that does not fit. The gateway
-	// looks again a second later.
+	// A reload between the replacements of the two files finds a pair that does not fit. The
+	// gateway looks again a second later.
 	second := authority.Loopback(t)
 	gatewaytest.ReplaceFile(t, keyFile, second.KeyPEM)
 	gatewaytest.ReplaceFile(t, certFile, second.CertPEM)
@@ -92,8 +92,8 @@ func last(atlas *sim.Server) int64 {
 	return requests[len(requests)-1].Seq
 }
 
-// A constantLoad is 64 clients of a gateway, which call it until they are stopped. A call that is not
-// answered 200 fails the test.
+// A constantLoad is 64 clients of a gateway, which call it until they are stopped. A call that is
+// not answered 200 fails the test.
 type constantLoad struct {
 	t       *testing.T
 	g       *gatewaytest.Gateway

@@ -15,8 +15,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// The listener speaks TLS. A replaced certificate serves the next connection while clients run. If the
-// certificate and the key do not fit, the one before stays.
+// The listener speaks TLS. A replaced certificate serves the next connection while clients run.
+// If the certificate and the key do not fit, the one before stays.
 func TestListenerTLS(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: ["*"]}]`)

@@ -33,19 +33,19 @@ type call struct {
 //	--- STATUS MEDIATYPE
 //	the answer's content
 //
-// The lines of a request end with LF here and with CRLF on the wire, except in content of a known length.
-// The line break before "---" is not part of the content.
+// The lines of a request end with LF here and with CRLF on the wire, except in content of a known
+// length. The line break before "---" is not part of the content.
 //
-// NAME may follow prefixes, each with ": " behind it: a form of authentication, if the call is made with
-// that form only; "after 13m", which moves Atlas's clock ahead; "7 times"; and "restart", which restarts
-// the gateway. STATUS follows "100 " if the content waits for 100 Continue. The media type is followed by
-// "gateway" if Atlas hears nothing of the call, and by "as METHOD TARGET" if Atlas receives another
-// target.
+// NAME may follow prefixes, each with ": " behind it: a form of authentication, if the call is
+// made with that form only; "after 13m", which moves Atlas's clock ahead; "7 times"; and
+// "restart", which restarts the gateway. STATUS follows "100 " if the content waits for 100
+// Continue. The media type is followed by "gateway" if Atlas hears nothing of the call, and by
+// "as METHOD TARGET" if Atlas receives another target.
 //
-// {authorization} is the client's credential. A client of Digest that has no challenge to answer first
-// sends the request without that field. {host} is the gateway's address, {client} the service account
-// as Basic encodes it, and {length} the content's length. Any other {name} stands for the text that an
-// answer first had in its place.
+// {authorization} is the client's credential. A client of Digest that has no challenge to answer
+// first sends the request without that field. {host} is the gateway's address, {client} the
+// service account as Basic encodes it, and {length} the content's length. Any other {name} stands
+// for the text that an answer first had in its place.
 func readTranscript(t *testing.T, name string) []call {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "conformance", name+".txt"))

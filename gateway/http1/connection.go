@@ -19,13 +19,13 @@ import (
 type connection struct {
 	net.Conn // the socket, or TLS on it
 	socket   net.Conn
-	look     func() bool // reports whether the socket has nothing to read, not even its end
+	readable func() bool // whether the socket has something to read, also its end
 	reader   *bufio.Reader
 	writer   *bufio.Writer
-	broken   error       // of a write
-	left     int         // bytes of the header that may still be read
-	stop     func() bool // ends the watch on the request's context; false if the context ended first
-	used     bool        // by an earlier request
+	writeErr error       // of the last write that failed
+	left     int         // how many bytes of the header may still be read
+	stop     func() bool // detaches it from the request's context; false if that has ended
+	used     bool        // an earlier request was sent on it
 	since    time.Time   // when it became idle
 }
 
@@ -34,15 +34,15 @@ var (
 	errHeaderTooLarge = errors.New("the response's header is too large")
 )
 
-// past is a deadline that is over.
+// past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// Close ends the connection without TLS's last alert: to send it may block, and the server
-// has no use for it.
+// Close ends the connection without TLS's closing alert. Sending the alert may block, and the
+// server has no use for it.
 func (c *connection) Close() error { return c.socket.Close() }
 
-// exchange sends a request and reads the header of the response to it. After an error the
-// connection is closed.
+// exchange sends a request and reads the header of the response. After an error the connection is
+// closed.
 func (c *connection) exchange(req *http.Request, maxHeader int) (response *http.Response, err error) {
 	ctx := req.Context()
 	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(past) })
@@ -59,10 +59,10 @@ func (c *connection) exchange(req *http.Request, maxHeader int) (response *http.
 	if sendErr == nil {
 		sendErr = c.writer.Flush()
 	}
-	if sendErr != nil && c.broken == nil {
-		return nil, sendErr // the request's own
+	if sendErr != nil && c.writeErr == nil {
+		return nil, sendErr // of the request's content, not of the connection
 	}
-	// A server that ends the connection early may have said why.
+	// A server that ended the connection early may have sent a response that says why.
 	c.left = maxHeader
 	response, err = c.readHeader(req)
 	c.left = math.MaxInt
@@ -70,8 +70,8 @@ func (c *connection) exchange(req *http.Request, maxHeader int) (response *http.
 	case err == nil:
 		response.Close = response.Close || req.Close || sendErr != nil || response.StatusCode == http.StatusSwitchingProtocols
 		return response, nil
-	case c.broken != nil:
-		err = fmt.Errorf("%w: %w", err, c.broken)
+	case c.writeErr != nil:
+		err = fmt.Errorf("%w: %w", err, c.writeErr)
 	}
 	return nil, err
 }
@@ -89,23 +89,23 @@ func (c *connection) readHeader(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// interim reports whether another response follows the one with this status (RFC 9110, section
-// 15.2). The gateway has no use for interim responses. After 101 another protocol follows, which
-// the gateway did not ask for.
+// interim reports whether another response follows (RFC 9110, section 15.2). The gateway has no
+// use for interim responses. After 101 another protocol would follow, which nobody has asked for.
 func interim(status int) bool {
 	return 100 <= status && status <= 199 && status != http.StatusSwitchingProtocols
 }
 
-// Write is for the writer: it notes an error, which net/http passes on as one of the content.
+// Write is for the writer. It keeps an error, since net/http does not tell it from one of the
+// content.
 func (c *connection) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
-		c.broken = err
+		c.writeErr = err
 	}
 	return n, err
 }
 
-// Read is for the reader: it bounds the header.
+// Read is for the reader. It bounds the header.
 func (c *connection) Read(p []byte) (int, error) {
 	if c.left <= 0 {
 		return 0, errHeaderTooLarge
@@ -115,11 +115,13 @@ func (c *connection) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// quiet reports whether the server has sent nothing since the last response: neither the end of
-// the connection nor anything that was not asked for. If it has, the connection is of no use.
-func (c *connection) quiet() bool {
+// usable reports whether another request may be sent: the server has sent nothing since the last
+// response, neither the end of the connection nor bytes that nobody asked for. A connection that
+// is not usable must be closed.
+func (c *connection) usable() bool {
 	if encrypted, ok := c.Conn.(*tls.Conn); ok {
-		// The last alert may have been read from the socket, behind the response, and wait here.
+		// The closing alert may have been read from the socket together with the response, and
+		// wait in TLS.
 		encrypted.SetReadDeadline(past)
 		var one [1]byte
 		if _, err := encrypted.Read(one[:]); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -127,18 +129,18 @@ func (c *connection) quiet() bool {
 		}
 		encrypted.SetReadDeadline(time.Time{})
 	}
-	return c.look()
+	return !c.readable()
 }
 
-// content is the content of a response. Close keeps the connection for another request if all of
-// the response was read, and closes it otherwise.
+// content is the content of a response. Close leaves the connection to the next request if the
+// whole response was read, and otherwise ends the connection.
 type content struct {
 	io.Reader
 	ctx        context.Context
 	transport  *Transport
 	connection *connection
-	last       bool // response on its connection
-	whole      atomic.Bool
+	last       bool        // no other response follows on the connection
+	whole      atomic.Bool // all of it was read
 	closed     atomic.Bool
 }
 

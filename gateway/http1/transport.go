@@ -1,13 +1,13 @@
-// Package http1 sends requests to one origin over HTTP/1.1 (RFC 9112), each in the goroutine
-// of its caller. The gateway sends to Atlas with it. It refuses requests for another origin.
+// Package http1 sends requests to one origin over HTTP/1.1 (RFC 9112), each in the goroutine of
+// its caller. Package atlas sends to Atlas with it. It refuses requests for another origin.
 //
-// net/http writes the requests and reads the responses; this package keeps the connections,
-// in the place of net/http's Transport, for two reasons. It repeats no request that may have
-// been carried out, whatever its fields say. It hands no request to goroutines of the
-// connection, which would take more of the gateway's time than all its checks.
+// net/http writes the requests and reads the responses. This package keeps the connections in the
+// place of net/http's Transport, for two reasons. It repeats no request that may have been
+// carried out, whatever the request's fields say. And it hands no request to goroutines of the
+// connection: that took more of the gateway's time than all checks.
 //
-// It is for content that is short and in memory: it reads a response only after it has sent the
-// content, and the end of a context does not end the reading of a request's Body.
+// The package is made for content that is short and in memory: it reads a response only once the
+// content was sent, and a context that ends does not interrupt the reading of a request's Body.
 package http1
 
 import (
@@ -26,24 +26,24 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// Config says where a [Transport] sends to, and within which bounds. Every field except TLS and
-// Control is required.
+// Config says where a [Transport] sends to, and within which bounds. All fields except TLS and
+// Control are required.
 type Config struct {
 	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
 	Origin string
-	// TLS is for an https origin; nil means Go's defaults. ServerName is filled in from Origin.
+	// TLS is for an https origin; nil means Go's defaults. ServerName is set to the origin's host.
 	TLS *tls.Config
 	// Control, if not nil, is called before a connection is made, as in net.Dialer.
 	Control func(network, address string, c syscall.RawConn) error
-	// DialTimeout is how long a connection may take to be made, TLS's handshake included.
+	// DialTimeout is how long it may take to make a connection, TLS's handshake included.
 	DialTimeout time.Duration
 	// IdleTimeout is how long an unused connection is kept.
 	IdleTimeout time.Duration
-	// MaxConnections bounds the connections, used or idle. Further requests wait.
+	// MaxConnections bounds the connections, used or idle. A request waits for one of them.
 	MaxConnections int
 	// MaxHeader bounds the header of a response, in bytes.
 	MaxHeader int
-	// ReadBuffer is how much of a response is read at once, in bytes.
+	// ReadBuffer is how much of a response is read at a time, in bytes.
 	ReadBuffer int
 }
 
@@ -53,17 +53,17 @@ type Transport struct {
 	origin outbound.Origin
 	dialer net.Dialer
 
-	// A place is taken for each connection that is in use or being made. A connection is made only if
-	// none is idle, and becomes idle before its place is free. places therefore bounds both.
+	// Each connection that is used or being made has a place. A connection is made only if none is
+	// idle, and it becomes idle before its place is free: so the places bound used and idle ones.
 	places chan struct{}
 
 	mu       sync.Mutex
-	idle     []*connection // the latest used last
+	idle     []*connection // the most recently used last
 	sweeping bool          // closeOld will be called
-	retired  bool          // connections are closed instead of kept
+	retired  bool          // no connection is kept
 }
 
-// NewTransport checks the origin; it connects to nothing.
+// NewTransport returns a Transport. It checks the origin, and connects to nothing.
 func NewTransport(c Config) (*Transport, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
@@ -82,17 +82,17 @@ func NewTransport(c Config) (*Transport, error) {
 	return t, nil
 }
 
-// RoundTrip sends req and returns the response to it, once its header is there. The response's
-// Body must be closed: until then it has the connection to itself. The end of the request's
-// context ends both.
+// RoundTrip sends req and returns the response once its header has arrived. The caller must close
+// the response's Body, which has the connection to itself until then. When the request's context
+// ends, the request and the response end too.
 //
-// A request is sent once, and not at all once its context has ended. Only a GET or HEAD
-// without content is sent again, on another connection, when one that had been used before
-// ends without a byte of a response. A httptrace.ClientTrace hears of each connection by
-// GotConn.
+// A request is sent once, and not at all after its context has ended, with one exception: a GET
+// or HEAD without content is sent again, on another connection, when a connection that had been
+// used before ends without a byte of a response. A httptrace.ClientTrace hears of each connection
+// by GotConn.
 //
-// Errors are *[outbound.OriginError], that of the context when it has ended, a *net.OpError
-// with the Op "dial" when no connection could be made, and those of the connection.
+// An error is an *[outbound.OriginError]; or the context's, when it has ended; or a *net.OpError
+// with the Op "dial", when no connection could be made; or one of the connection.
 func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err error) {
 	defer outbound.CloseBody(req)
 	if err := t.origin.Check(req); err != nil {
@@ -109,7 +109,7 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		}
 	}
 	defer func() {
-		if response == nil { // by an error, or a panic of the request's Body
+		if response == nil { // after an error, or a panic of the request's Body
 			<-t.places
 		}
 	}()
@@ -132,14 +132,14 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 			return response, nil
 		}
 		if errors.Is(err, errNoResponse) && c.used && req.Body == nil && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
-			continue // each try takes a used connection away, so the loop ends
+			continue // until no connection is left that had been used before
 		}
 		return nil, err
 	}
 }
 
-// take returns a connection that no one uses: one that was used before, if there is one, or a
-// new one.
+// take returns a connection that no request uses: one that was used before if there is one, and
+// otherwise a new one.
 func (t *Transport) take(ctx context.Context) (*connection, error) {
 	for {
 		t.mu.Lock()
@@ -151,7 +151,7 @@ func (t *Transport) take(ctx context.Context) (*connection, error) {
 		c := t.idle[last]
 		t.idle[last], t.idle = nil, t.idle[:last]
 		t.mu.Unlock()
-		if c.quiet() {
+		if c.usable() {
 			return c, nil
 		}
 		c.Close()
@@ -166,7 +166,7 @@ func (t *Transport) dial(ctx context.Context) (*connection, error) {
 		return nil, err
 	}
 	c := &connection{Conn: socket, socket: socket}
-	if c.look, err = looker(socket); err != nil {
+	if c.readable, err = readableFunc(socket); err != nil {
 		socket.Close()
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (t *Transport) keep(c *connection) {
 	}
 }
 
-// closeOld closes what has been idle for too long.
+// closeOld closes the connections that have been idle for too long.
 func (t *Transport) closeOld() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -214,7 +214,7 @@ func (t *Transport) closeOld() {
 	}
 }
 
-// CloseIdleConnections closes the connections that no one uses.
+// CloseIdleConnections closes the connections that no request uses.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -224,8 +224,8 @@ func (t *Transport) CloseIdleConnections() {
 	t.idle = nil
 }
 
-// Retire closes the connections that no one uses, and from then on each of the others once its
-// response was read. Requests are still sent, each on a connection of its own.
+// Retire closes the connections that no request uses, and from then on every other connection
+// once its response was read. The Transport still sends requests, each on a new connection.
 func (t *Transport) Retire() {
 	t.mu.Lock()
 	t.retired = true

@@ -23,8 +23,8 @@ type Caller struct {
 	YAML string
 }
 
-// Issue makes the keys of a caller, and a file for what Digest needs of the key pair. The grants are
-// a list in YAML, on one line.
+// Issue makes the keys of a caller, and a file for what Digest needs of the key pair. The grants
+// are a list in YAML, on one line.
 func Issue(t testing.TB, name, grants string) *Caller {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".ha1")

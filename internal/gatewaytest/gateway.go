@@ -1,9 +1,9 @@
 // Package gatewaytest starts gateways for tests, and what stands around them: callers with keys,
 // certificates, and upstreams that speak bytes. Only tests import it.
 //
-// [Start] serves a gateway on loopback, in the test's own process. The gateway stops with the test.
-// Its log, its metrics and the answers that [Send] reads must then hold no secret of the test: see
-// [KeepSecret].
+// [Start] serves a gateway on loopback, in the test's own process. The gateway stops with the
+// test. Its log, its metrics and the answers that [Send] reads must then hold no secret of the
+// test: see [KeepSecret].
 package gatewaytest
 
 import (
@@ -24,11 +24,11 @@ import (
 
 // Config says what a gateway is started with.
 type Config struct {
-	// YAML is the text of the configuration file. A gateway drains for a millisecond unless the YAML
-	// sets timeouts.drain.
+	// YAML is the text of the configuration file. A gateway drains for a millisecond unless the
+	// YAML sets timeouts.drain.
 	YAML string
-	// Environ is the environment, in the form of os.Environ. It is added to two variables: PUBLIC and
-	// PRIVATE, the halves of the simulation's API key.
+	// Environ is the environment, in the form of os.Environ. It is added to two variables: PUBLIC
+	// and PRIVATE, the halves of the simulation's API key.
 	Environ []string
 	// Prepare, if not nil, is called with the gateway before the gateway serves.
 	Prepare func(*gateway.Gateway)
@@ -38,8 +38,8 @@ type Config struct {
 
 // Gateway is a gateway that serves on loopback.
 type Gateway struct {
-	// URL is where callers reach the gateway, such as http://127.0.0.1:32768, and Address is its host
-	// and port.
+	// URL is where callers reach the gateway, such as http://127.0.0.1:32768, and Address is its
+	// host and port.
 	URL, Address string
 	// Management is the URL of the operators' listener.
 	Management string

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// HTTP2 is a connection over HTTP/2 of which a test writes and reads the frames. It ends with the test,
-// and after a minute at the latest.
+// HTTP2 is a connection over HTTP/2 of which a test writes and reads the frames. It ends with the
+// test, and after a minute at the latest.
 type HTTP2 struct {
 	Conn   *tls.Conn
 	Framer *http2.Framer
@@ -23,8 +23,8 @@ type HTTP2 struct {
 	encoder *hpack.Encoder
 }
 
-// DialHTTP2 connects to a server whose certificate the roots trust. The server may send so many bytes
-// of content on each stream as the window has.
+// DialHTTP2 connects to a server whose certificate the roots trust. The server may send so many
+// bytes of content on each stream as the window has.
 func DialHTTP2(t testing.TB, address string, roots *x509.CertPool, window uint32) *HTTP2 {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
@@ -44,8 +44,8 @@ func DialHTTP2(t testing.TB, address string, roots *x509.CertPool, window uint32
 	return c
 }
 
-// Send sends a request on the next stream, and returns the id of the stream. The fields are names and
-// values by turns.
+// Send sends a request on the next stream, and returns the id of the stream. The fields are names
+// and values by turns.
 func (c *HTTP2) Send(t testing.TB, method, path, content string, fields ...string) (stream uint32) {
 	t.Helper()
 	stream, c.next = c.next, c.next+2

@@ -20,12 +20,12 @@ func secretsOf(t testing.TB) *canary.Secrets {
 	return s.(*canary.Secrets)
 }
 
-// KeepSecret adds a secret to those of the test: no log, metric or answer of a gateway may hold it.
-// A text of fewer than 8 bytes is not added, since a word may be as short.
+// KeepSecret adds a secret to those of the test: no log, metric or answer of a gateway may hold
+// it. A text of fewer than 8 bytes is not added, since a word may be as short.
 //
 // These are secrets without a call of KeepSecret: what the configuration of a gateway names, the
-// keys of the callers that [Issue] makes, the Authorization fields that [Send] sends, and the access
-// tokens that Send receives.
+// keys of the callers that [Issue] makes, the Authorization fields that [Send] sends, and the
+// access tokens that Send receives.
 func KeepSecret(t testing.TB, name, secret string) {
 	if len(secret) >= 8 {
 		secretsOf(t).Add(name, secret)

@@ -19,8 +19,8 @@ type Response struct {
 	Body   string
 }
 
-// AccessToken returns the access token of an answer of a token endpoint, and "" for an answer without
-// one.
+// AccessToken returns the access token of an answer of a token endpoint, and "" for an answer
+// without one.
 func (r Response) AccessToken() string {
 	var content struct {
 		AccessToken string `json:"access_token"`
@@ -99,7 +99,8 @@ func Send(t testing.TB, method, url string, header map[string]string, body strin
 	return got
 }
 
-// checkOutcome fails the test unless Gateway-Outcome is in the answers to creates and in no others.
+// checkOutcome fails the test unless Gateway-Outcome is in the answers to creates and in no
+// others.
 func checkOutcome(t testing.TB, method, url string, got Response) {
 	t.Helper()
 	outcomes := got.Header.Values("Gateway-Outcome")
@@ -114,8 +115,8 @@ func checkOutcome(t testing.TB, method, url string, got Response) {
 	}
 }
 
-// Outcome returns what Gateway-Outcome must say in an answer to a create, by who answers and by the
-// sentence for the caller.
+// Outcome returns what Gateway-Outcome must say in an answer to a create, by who answers and by
+// the sentence for the caller.
 func Outcome(header http.Header, body string) string {
 	switch {
 	case header.Get("Gateway-Error") == "":
@@ -132,8 +133,8 @@ func (g *Gateway) Raw(t testing.TB, bytes string) string {
 	return Raw(t, g.Address, bytes)
 }
 
-// Raw sends bytes over TCP and returns what comes back until the server closes the connection. That
-// must hold no secret of the test.
+// Raw sends bytes over TCP and returns what comes back until the server closes the connection.
+// That must hold no secret of the test.
 func Raw(t testing.TB, address, bytes string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)

@@ -22,8 +22,8 @@ const atlas401 = `{"error":401,"reason":"Unauthorized","detail":"You are not aut
 type Upstream struct {
 	// URL is the upstream's base URL.
 	URL string
-	// Total counts the requests, Signed those with a credential, and Creates those of them that are a
-	// POST.
+	// Total counts the requests, Signed those with a credential, and Creates those of them that
+	// are a POST.
 	Total, Signed, Creates atomic.Int64
 
 	listener  net.Listener
@@ -87,8 +87,8 @@ func AnswerWith(bytes string) Answer {
 	}
 }
 
-// AnswerBy answers with the bytes that a function returns for the request; no bytes are a reset. The
-// connection goes on if the answer tells its length and does not close the connection.
+// AnswerBy answers with the bytes that a function returns for the request; no bytes are a reset.
+// The connection goes on if the answer tells its length and does not close the connection.
 func AnswerBy(text func(*http.Request) string) Answer {
 	return func(conn net.Conn, r *http.Request) bool {
 		bytes := text(r)
