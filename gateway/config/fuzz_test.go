@@ -15,8 +15,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Whatever a configuration file holds, it is read or refused: with the file and the line of
-// each mistake, never with a key that no setting has, and without a word of a secret.
+// Whatever a configuration file holds, it is accepted or refused. It is accepted only if every
+// key is a setting's. An error names the file and the line of each mistake, and holds no secret.
 func FuzzLoad(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -56,7 +56,7 @@ func FuzzLoad(f *testing.F) {
 			message = strings.TrimPrefix(message, file)
 			line := located.FindStringSubmatch(message)
 			if line == nil {
-				if !strings.Contains(message, "is required") { // which stands nowhere
+				if !strings.Contains(message, "is required") { // which has no line
 					t.Errorf("%q: no line in %q", text, message)
 				}
 				continue

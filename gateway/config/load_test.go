@@ -54,7 +54,7 @@ func TestLoad(t *testing.T) {
 		{"the least", "testdata/good-least.yaml", nil, least},
 		{"the most", "testdata/good-most.yaml", environ, most},
 		{"overridden", "testdata/good-least.yaml", []string{"ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:1", "ATLAS_GATEWAY_LIMITS_IN_FLIGHT=9", "ATLAS_GATEWAY_TIMEOUTS_DRAIN=7s"}, overridden},
-		{"the environment alone", "", []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS=true", "MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}, fromEnvironment},
+		{"only the environment", "", []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS=true", "MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}, fromEnvironment},
 	}
 	for _, test := range tests {
 		got, err := config.Load(test.file, test.environ)
@@ -68,10 +68,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// Each refusal names the file, the line and the key, and says what to write instead. Each
-// case is a good file with one change.
-func TestLoadRefuses(t *testing.T) {
-	const good = `upstream:
+// goodFile is a configuration file that is accepted.
+const goodFile = `upstream:
   base_url: http://127.0.0.1:9
   credentials:
     - public_key_file: testdata/key
@@ -79,62 +77,68 @@ func TestLoadRefuses(t *testing.T) {
 callers:
   anonymous: true
 `
-	tests := []struct{ name, change, to, want string }{
-		{"an unknown key", "anonymous: true", "anonymus: true", ":7: callers.anonymus: unknown key; did you mean anonymous?"},
-		{"an unknown section", "callers:", "caller:", ":6: caller: unknown key; did you mean callers?"},
-		{"a key within the list", "- public_key_file", "- public_file", ":4: upstream.credentials[0].public_file: unknown key"},
-		{"no callers", "  anonymous: true", "  anonymous: false", ":6: callers: is required"},
-		{"anonymous off loopback", "callers:", "listener: {address: '0.0.0.0:8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address"},
-		{"anonymous on every address", "callers:", "listener: {address: ':8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address"},
-		{"anonymous off loopback, without the host that requests name", "anonymous: true", "anonymous: true\n  allow_anonymous_off_loopback: true\nlistener: {address: ':8080', allow_plain_http: true}", ":9: listener.public_url: is required with callers.allow_anonymous_off_loopback"},
-		{"plain HTTP off loopback", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: []}]\nlistener: {address: '0.0.0.0:8080'}", ":8: listener.address: is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http"},
-		{"half of a certificate", "callers:", "listener: {tls_cert_file: testdata/key}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: "},
-		{"a caller without a key", "  anonymous: true", "  list: [{name: a}]", ":7: callers.list[0]: the caller has no key"},
-		{"an operation in a grant", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: [{operations: [createBackupExprt], groups: ['*']}]}]", ":7: callers.list[0].grants[0].operations[0]: "},
-		{"a grant without groups", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: [{operations: [read]}]}]", ":7: callers.list[0].grants[0].groups: "},
-		{"a list that was emptied", "  anonymous: true", "  anonymous: true\n  list:", ":8: callers.list: has no value"},
-		{"a misspelt setting of callers", "  anonymous: true", "  anonymous: true\n  reelm: x", ":8: callers.reelm: unknown key; did you mean realm?"},
-		{"an address without a port", "callers:", "listener: {address: localhost}\ncallers:", `:6: listener.address: is "localhost"; expected host:port`},
-		{"a port by name", "callers:", "management: {address: 'localhost:http'}\ncallers:", `:6: management.address: the port is "http"`},
-		{"plain http to another host", "http://127.0.0.1:9", "http://cloud.mongodb.com", ":2: upstream.base_url: http is for a loopback address only; use https"},
-		{"a password in the URL", "http://127.0.0.1:9", "https://user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information; keys belong in files or the environment"},
-		{"a link-local address", "http://127.0.0.1:9", "https://169.254.169.254", ":2: upstream.base_url: a link-local address is never Atlas"},
-		{"a password without a scheme", "http://127.0.0.1:9", "user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
-		{"a password behind slashes", "http://127.0.0.1:9", "https:///user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
-		{"a variable of words", "public_key_file: testdata/key\n      private_key_file: testdata/key", "public_key_env: PUBLIC\n      private_key_env: WORDS", ":5: upstream.credentials[0].private_key_env: the file or variable must hold a key and nothing else"},
-		{"a base path", "http://127.0.0.1:9", "https://cloud.mongodb.com/api", ":2: upstream.base_url: is \"https://cloud.mongodb.com/api\"; expected scheme and host only"},
-		{"another scheme", "http://127.0.0.1:9", "ftp://127.0.0.1", ":2: upstream.base_url: is \"ftp://127.0.0.1\"; expected http:// or https://"},
-		{"half a key", "      private_key_file: testdata/key\n", "", ":4: upstream.credentials[0]: expected both public_key_file and private_key_file"},
-		{"a key and an account", "private_key_file: testdata/key", "private_key_file: testdata/key\n      client_id_env: PUBLIC\n      client_secret_env: PRIVATE", ":4: upstream.credentials[0]: expected one pair"},
-		{"an account's variable that is not set", "public_key_file: testdata/key\n      private_key_file: testdata/key", "client_id_env: PUBLIC\n      client_secret_env: NO_SECRET", ":5: upstream.credentials[0].client_secret_env: the environment variable NO_SECRET is not set"},
-		{"a key in capitals in place of its variable", "public_key_file: testdata/key\n      private_key_file: testdata/key", "public_key_env: PUBLIC\n      private_key_env: HUNTER2", ":5: upstream.credentials[0].private_key_env: the environment variable is not set"},
-		{"files and variables", "private_key_file: testdata/key", "private_key_env: PRIVATE", ":4: upstream.credentials[0]: expected one pair of public_key_file and private_key_file,"},
-		{"a file that is missing", "private_key_file: testdata/key", "private_key_file: testdata/none", ":5: upstream.credentials[0].private_key_file: the file can't be read: no such file or directory"},
-		{"an empty file", "private_key_file: testdata/key", "private_key_file: testdata/key-empty", ":5: upstream.credentials[0].private_key_file: the file or variable must hold a key and nothing else"},
-		{"a key in place of its file", "private_key_file: testdata/key", "private_key_file: c4na7y", ":5: upstream.credentials[0].private_key_file: the file can't be read"},
-		{"a key in place of its variable", "public_key_file: testdata/key\n      private_key_file: testdata/key", "public_key_env: PUBLIC\n      private_key_env: c4na7y", ":5: upstream.credentials[0].private_key_env: expected the name of an environment variable, not a key"},
-		{"a key in place of a certificate's", "callers:", "listener: {tls_cert_file: testdata/key, tls_key_file: c4na7y}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: the file can't be read"},
-		{"a file of words", "private_key_file: testdata/key", "private_key_file: testdata/key-words", "must hold a key and nothing else"},
-		{"a bad pattern", "- public_key_file", "- groups: ['[']\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"[\" is not a pattern"},
-		{"a group that none can be", "- public_key_file", "- groups: [64F0C1A2B3D4E5F607182930]\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"64F0C1A2B3D4E5F607182930\" is not an id, 24 hexadecimal digits in lower case, and would match nothing"},
-		{"authorities that are none", "  credentials:", "  ca_file: testdata/key\n  credentials:", ":3: upstream.ca_file: the file holds no PEM certificate"},
-		{"a file of authorities that is missing", "  credentials:", "  ca_file: testdata/none\n  credentials:", ":3: upstream.ca_file: the file can't be read: no such file or directory"},
-		{"one address for both listeners", "callers:", "management: {address: '127.0.0.1:8080'}\ncallers:", ":6: management.address: is the listener's"},
-		{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
-		{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s"},
-		{"a time without a unit", "callers:", "timeouts: {idle: 5}\ncallers:", ":6: timeouts.idle: expected a duration such as 500ms, 10s or 1m30s"},
-		{"a bad mode", "callers:", "responses: {check: enforced}\ncallers:", `:6: responses.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
-		{"a bad level", "callers:", "log: {level: inf}\ncallers:", "did you mean info?"},
-		{"a bad format", "callers:", "log: {format: yaml}\ncallers:", ":6: log.format"},
-		{"a list where a text belongs", "http://127.0.0.1:9", "[a]", ":2: upstream.base_url: expected a text"},
-	}
-	for _, test := range tests {
+
+// badChanges are changes of goodFile, each of which makes it a file that is refused. want is in
+// the error.
+var badChanges = []struct{ name, change, to, want string }{
+	{"an unknown key", "anonymous: true", "anonymus: true", ":7: callers.anonymus: unknown key; did you mean anonymous?"},
+	{"an unknown section", "callers:", "caller:", ":6: caller: unknown key; did you mean callers?"},
+	{"a key within the list", "- public_key_file", "- public_file", ":4: upstream.credentials[0].public_file: unknown key"},
+	{"no callers", "  anonymous: true", "  anonymous: false", ":6: callers: is required"},
+	{"anonymous off loopback", "callers:", "listener: {address: '0.0.0.0:8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address"},
+	{"anonymous on every address", "callers:", "listener: {address: ':8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address"},
+	{"anonymous off loopback, without the host that requests name", "anonymous: true", "anonymous: true\n  allow_anonymous_off_loopback: true\nlistener: {address: ':8080', allow_plain_http: true}", ":9: listener.public_url: is required with callers.allow_anonymous_off_loopback"},
+	{"plain HTTP off loopback", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: []}]\nlistener: {address: '0.0.0.0:8080'}", ":8: listener.address: is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http"},
+	{"half of a certificate", "callers:", "listener: {tls_cert_file: testdata/key}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: "},
+	{"a caller without a key", "  anonymous: true", "  list: [{name: a}]", ":7: callers.list[0]: the caller has no key"},
+	{"an operation in a grant", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: [{operations: [createBackupExprt], groups: ['*']}]}]", ":7: callers.list[0].grants[0].operations[0]: "},
+	{"a grant without groups", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: [{operations: [read]}]}]", ":7: callers.list[0].grants[0].groups: "},
+	{"a list that was emptied", "  anonymous: true", "  anonymous: true\n  list:", ":8: callers.list: has no value"},
+	{"a misspelt setting of callers", "  anonymous: true", "  anonymous: true\n  reelm: x", ":8: callers.reelm: unknown key; did you mean realm?"},
+	{"an address without a port", "callers:", "listener: {address: localhost}\ncallers:", `:6: listener.address: is "localhost"; expected host:port`},
+	{"a port by name", "callers:", "management: {address: 'localhost:http'}\ncallers:", `:6: management.address: the port is "http"`},
+	{"plain http to another host", "http://127.0.0.1:9", "http://cloud.mongodb.com", ":2: upstream.base_url: http is for a loopback address only; use https"},
+	{"a password in the URL", "http://127.0.0.1:9", "https://user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information; keys belong in files or the environment"},
+	{"a link-local address", "http://127.0.0.1:9", "https://169.254.169.254", ":2: upstream.base_url: a link-local address is never Atlas"},
+	{"a password without a scheme", "http://127.0.0.1:9", "user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
+	{"a password behind slashes", "http://127.0.0.1:9", "https:///user:c4na7y@cloud.mongodb.com", ":2: upstream.base_url: holds user information"},
+	{"a variable of two words", "public_key_file: testdata/key\n      private_key_file: testdata/key", "public_key_env: PUBLIC\n      private_key_env: WORDS", ":5: upstream.credentials[0].private_key_env: the file or variable must hold a key and nothing else"},
+	{"a base path", "http://127.0.0.1:9", "https://cloud.mongodb.com/api", ":2: upstream.base_url: is \"https://cloud.mongodb.com/api\"; expected scheme and host only"},
+	{"another scheme", "http://127.0.0.1:9", "ftp://127.0.0.1", ":2: upstream.base_url: is \"ftp://127.0.0.1\"; expected http:// or https://"},
+	{"half a key", "      private_key_file: testdata/key\n", "", ":4: upstream.credentials[0]: expected both public_key_file and private_key_file"},
+	{"a key and an account", "private_key_file: testdata/key", "private_key_file: testdata/key\n      client_id_env: PUBLIC\n      client_secret_env: PRIVATE", ":4: upstream.credentials[0]: expected one pair"},
+	{"an account's variable that is not set", "public_key_file: testdata/key\n      private_key_file: testdata/key", "client_id_env: PUBLIC\n      client_secret_env: NO_SECRET", ":5: upstream.credentials[0].client_secret_env: the environment variable NO_SECRET is not set"},
+	{"a key in capitals in place of its variable", "public_key_file: testdata/key\n      private_key_file: testdata/key", "public_key_env: PUBLIC\n      private_key_env: HUNTER2", ":5: upstream.credentials[0].private_key_env: the environment variable is not set"},
+	{"files and variables", "private_key_file: testdata/key", "private_key_env: PRIVATE", ":4: upstream.credentials[0]: expected one pair of public_key_file and private_key_file,"},
+	{"a file that is missing", "private_key_file: testdata/key", "private_key_file: testdata/none", ":5: upstream.credentials[0].private_key_file: the file can't be read: no such file or directory"},
+	{"an empty file", "private_key_file: testdata/key", "private_key_file: testdata/key-empty", ":5: upstream.credentials[0].private_key_file: the file or variable must hold a key and nothing else"},
+	{"a key in place of its file", "private_key_file: testdata/key", "private_key_file: c4na7y", ":5: upstream.credentials[0].private_key_file: the file can't be read"},
+	{"a key in place of its variable", "public_key_file: testdata/key\n      private_key_file: testdata/key", "public_key_env: PUBLIC\n      private_key_env: c4na7y", ":5: upstream.credentials[0].private_key_env: expected the name of an environment variable, not a key"},
+	{"a key in place of a certificate's", "callers:", "listener: {tls_cert_file: testdata/key, tls_key_file: c4na7y}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: the file can't be read"},
+	{"a file of two words", "private_key_file: testdata/key", "private_key_file: testdata/key-words", "must hold a key and nothing else"},
+	{"a bad pattern", "- public_key_file", "- groups: ['[']\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"[\" is not a pattern"},
+	{"a group that can't exist", "- public_key_file", "- groups: [64F0C1A2B3D4E5F607182930]\n      public_key_file", ":4: upstream.credentials[0].groups[0]: \"64F0C1A2B3D4E5F607182930\" is not an id, 24 hexadecimal digits in lower case, and would match nothing"},
+	{"a file without authorities", "  credentials:", "  ca_file: testdata/key\n  credentials:", ":3: upstream.ca_file: the file holds no PEM certificate"},
+	{"a file of authorities that is missing", "  credentials:", "  ca_file: testdata/none\n  credentials:", ":3: upstream.ca_file: the file can't be read: no such file or directory"},
+	{"one address for both listeners", "callers:", "management: {address: '127.0.0.1:8080'}\ncallers:", ":6: management.address: is the listener's"},
+	{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
+	{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s"},
+	{"a time without a unit", "callers:", "timeouts: {idle: 5}\ncallers:", ":6: timeouts.idle: expected a duration such as 500ms, 10s or 1m30s"},
+	{"a bad mode", "callers:", "responses: {check: enforced}\ncallers:", `:6: responses.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
+	{"a bad level", "callers:", "log: {level: inf}\ncallers:", "did you mean info?"},
+	{"a bad format", "callers:", "log: {format: yaml}\ncallers:", ":6: log.format"},
+	{"a list where a text belongs", "http://127.0.0.1:9", "[a]", ":2: upstream.base_url: expected a text"},
+}
+
+// Each error names the file, the line and the key, and says what to write instead.
+func TestLoadRefuses(t *testing.T) {
+	for _, test := range badChanges {
 		t.Run(test.name, func(t *testing.T) {
-			if !strings.Contains(good, test.change) {
+			if !strings.Contains(goodFile, test.change) {
 				t.Fatalf("nothing to change: %q", test.change)
 			}
 			file := filepath.Join(t.TempDir(), "gateway.yaml")
-			if err := os.WriteFile(file, []byte(strings.Replace(good, test.change, test.to, 1)), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(strings.Replace(goodFile, test.change, test.to, 1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			_, err := config.Load(file, environ)
@@ -151,7 +155,7 @@ callers:
 	}
 }
 
-// All that is wrong is named at once, in the order of the file.
+// One error names all mistakes, in the order of the file.
 func TestLoadNamesEverything(t *testing.T) {
 	_, err := config.Load("testdata/bad-values.yaml", []string{"PUBLIC=a", "ATLAS_GATEWAY_RESPONSES_CHECK=none"})
 	want := strings.ReplaceAll(`environment: ATLAS_GATEWAY_RESPONSES_CHECK: is "none"; expected one of off, report, enforce
@@ -172,8 +176,8 @@ FILE:12: log.level: is "loud"; expected one of debug, info, warn, error`, "FILE"
 	}
 }
 
-// Kubernetes tells the processes of a namespace about its Services in variables. Those about
-// one called atlas-gateway begin as the gateway's own do.
+// Kubernetes sets variables about the Services of a namespace. The names of the variables about a
+// Service called atlas-gateway begin like those of the gateway's settings. Load ignores them.
 func TestLoadLeavesServiceLinks(t *testing.T) {
 	_, err := config.Load("testdata/good-least.yaml", []string{
 		"ATLAS_GATEWAY_SERVICE_HOST=10.0.171.239",
@@ -184,7 +188,7 @@ func TestLoadLeavesServiceLinks(t *testing.T) {
 		"ATLAS_GATEWAY_PORT_8080_TCP_PROTO=tcp",
 		"ATLAS_GATEWAY_PORT_8080_TCP_PORT=8080",
 		"ATLAS_GATEWAY_PORT_8080_TCP_ADDR=10.0.171.239",
-		"ATLAS_GATEWAY_METRICS_SERVICE_HOST=10.0.171.240", // of one called atlas-gateway-metrics
+		"ATLAS_GATEWAY_METRICS_SERVICE_HOST=10.0.171.240", // of the Service atlas-gateway-metrics
 		"ATLAS_GATEWAY_METRICS_PORT=tcp://10.0.171.240:9090",
 	})
 	if err != nil {

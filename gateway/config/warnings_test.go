@@ -12,8 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A warning names each setting whose file holds a secret and lets everyone read it; what is no
-// secret, in no file or not for everyone is none.
+// A warning names each setting whose file holds a secret and may be read by every user. There is
+// no warning about files without a secret, about variables, and about files that not every user
+// may read.
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	file := func(mode os.FileMode) string {
