@@ -1,0 +1,133 @@
+package observe_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway/observe"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// series returns the gateway's own series with their values. Of a histogram's buckets it has
+// those whose bound is in the list.
+func series(t *testing.T, m *observe.Metrics, bounds ...string) map[string]string {
+	t.Helper()
+	server := httptest.NewServer(m.Handler())
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != 200 {
+		t.Fatal(response.Status, err)
+	}
+	found := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		last := strings.LastIndex(line, " ")
+		name, value := strings.TrimPrefix(line[:last], "atlas_gateway_"), strings.TrimSpace(line[last:])
+		if name == line[:last] || strings.HasPrefix(line, "#") {
+			continue // of Go or the process
+		}
+		if _, bound, bucket := strings.Cut(name, `,le="`); bucket {
+			for _, wanted := range bounds {
+				if bound == wanted+`"}` {
+					found[name] = value
+				}
+			}
+			continue
+		}
+		found[name] = value
+	}
+	return found
+}
+
+// untouched are the series of Metrics that have observed nothing: each operation is there from
+// the start.
+func untouched() map[string]string {
+	return map[string]string{
+		"last_reload_successful": "1",
+		`request_duration_seconds_count{operation="createBackupExport"}`:       "0",
+		`request_duration_seconds_count{operation="listBackupExports"}`:        "0",
+		`request_duration_seconds_sum{operation="createBackupExport"}`:         "0",
+		`request_duration_seconds_sum{operation="listBackupExports"}`:          "0",
+		`requests_total{operation="createBackupExport",status="200"}`:          "0",
+		`requests_total{operation="listBackupExports",status="200"}`:           "0",
+		`response_violations_total{operation="createBackupExport",pointer=""}`: "0",
+		`response_violations_total{operation="listBackupExports",pointer=""}`:  "0",
+	}
+}
+
+// Metrics count full and empty Records, and what else the gateway tells them.
+func TestMetrics(t *testing.T) {
+	denied := observe.Record{Operation: "listBackupExports", Status: 403, Refusal: observe.Refusal{Kind: "forbidden", Missing: "clusters"}}
+	ok := observe.Record{Operation: "listBackupExports", Status: 200, Duration: 2 * time.Second}
+	for _, test := range []struct {
+		name string
+		do   func(m *observe.Metrics)
+		want map[string]string // in place of the untouched ones
+	}{
+		{"nothing", func(*observe.Metrics) {}, nil},
+		{"a full Record", func(m *observe.Metrics) { m.Observe(&full) }, map[string]string{
+			`requests_total{operation="createBackupExport",status="502"}`:                               "1",
+			`request_duration_seconds_count{operation="createBackupExport"}`:                            "1",
+			`request_duration_seconds_sum{operation="createBackupExport"}`:                              "0.0015",
+			`refusals_total{kind="upstream_response",operation="createBackupExport",reason="a_reason"}`: "1",
+		}},
+		{"an empty Record", func(m *observe.Metrics) { m.Observe(&observe.Record{}) }, map[string]string{
+			`requests_total{operation="",status="0"}`:      "1",
+			`request_duration_seconds_count{operation=""}`: "1",
+			`request_duration_seconds_sum{operation=""}`:   "0",
+		}},
+		{"several Records", func(m *observe.Metrics) { m.Observe(&ok); m.Observe(&ok); m.Observe(&denied) }, map[string]string{
+			`requests_total{operation="listBackupExports",status="200"}`:                       "2",
+			`requests_total{operation="listBackupExports",status="403"}`:                       "1",
+			`request_duration_seconds_count{operation="listBackupExports"}`:                    "3",
+			`request_duration_seconds_sum{operation="listBackupExports"}`:                      "4",
+			`refusals_total{kind="forbidden",operation="listBackupExports",reason="clusters"}`: "1",
+		}},
+		{"requests to Atlas", func(m *observe.Metrics) { m.Upstream(401); m.Upstream(200); m.Upstream(200); m.Upstream(0) }, map[string]string{
+			`upstream_requests_total{status="200"}`:   "2",
+			`upstream_requests_total{status="401"}`:   "1",
+			`upstream_requests_total{status="error"}`: "1",
+		}},
+		{"violations", func(m *observe.Metrics) {
+			m.ResponseViolation("listBackupExports", "/results/*/id")
+			m.ResponseViolation("listBackupExports", "")
+		}, map[string]string{
+			`response_violations_total{operation="listBackupExports",pointer="/results/*/id"}`: "1",
+			`response_violations_total{operation="listBackupExports",pointer=""}`:              "1",
+		}},
+		{"a reload that was refused", func(m *observe.Metrics) { m.Reloaded(false) }, map[string]string{"last_reload_successful": "0"}},
+		{"a reload after that", func(m *observe.Metrics) { m.Reloaded(false); m.Reloaded(true) }, nil},
+	} {
+		m := observe.NewMetrics([]string{"createBackupExport", "listBackupExports"})
+		test.do(m)
+		want := untouched()
+		for name, value := range test.want {
+			want[name] = value
+		}
+		if diff := cmp.Diff(want, series(t, m)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+// The buckets of the durations are in seconds.
+func TestDurationBuckets(t *testing.T) {
+	m := observe.NewMetrics(nil)
+	m.Observe(&full) // 1.5 ms
+	want := map[string]string{"0.001": "0", "0.0025": "1", "60": "1", "+Inf": "1"}
+	got := series(t, m, "0.001", "0.0025", "60", "+Inf")
+	for bound, count := range want {
+		if name := `request_duration_seconds_bucket{operation="createBackupExport",le="` + bound + `"}`; got[name] != count {
+			t.Errorf("%s is %q, want %s", name, got[name], count)
+		}
+	}
+}
