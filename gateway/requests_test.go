@@ -3,8 +3,6 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -233,9 +231,8 @@ func TestErrorsInAnEnvelope(t *testing.T) {
 // The outbound request is built from nothing: it has the validated bytes and the resolved
 // version, and no field of the caller's.
 func TestOutboundRequest(t *testing.T) {
-	var got string
-	u := startRecording(t, &got)
-	g := gatewaytest.StartFor(t, u, "")
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
+	g := gatewaytest.StartFor(t, upstream.URL, "")
 	body := " {\n \"exportBucketId\" : \"" + bucketID + "\", \"snapshotId\":\"\\u0036" + snapshot[1:] + "\"}\n"
 	answer := g.Raw(t, request("POST "+strings.Replace(v2Exports, "exports", "exports/", 1)+"?pretty=true", body,
 		"Accept: text/plain, application/vnd.atlas.2024-11-13+json;q=1", "Content-Type: application/json; charset=utf-8",
@@ -245,7 +242,9 @@ func TestOutboundRequest(t *testing.T) {
 	if !strings.Contains(answer, "HTTP/1.1 200 OK") || strings.Contains(answer, "101 ") {
 		t.Fatalf("answer: %s", answer)
 	}
-	if strings.Contains(strings.ToLower(got), "canary") {
+	received := upstream.Received.String()
+	got := received[strings.LastIndex(received, "POST "):] // the signed request
+	if strings.Contains(strings.ToLower(received), "canary") {
 		t.Errorf("a field of the caller went upstream:\n%s", got)
 	}
 	head, content, _ := strings.Cut(got, "\r\n\r\n")
@@ -266,41 +265,13 @@ func TestOutboundRequest(t *testing.T) {
 	}
 	delete(fields, "Authorization")
 	want := map[string]string{
-		"Host": strings.TrimPrefix(u, "http://"), "User-Agent": "atlas-export-gateway",
+		"Host": strings.TrimPrefix(upstream.URL, "http://"), "User-Agent": "atlas-export-gateway",
 		"Accept": "application/vnd.atlas.2023-01-01+json", "Content-Type": "application/vnd.atlas.2023-01-01+json",
 		"Content-Length": fmt.Sprint(len(body)),
 	}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Error(diff)
 	}
-}
-
-// startRecording starts an upstream that keeps the bytes of the signed request.
-func startRecording(t testing.TB, got *string) string {
-	t.Helper()
-	l := gatewaytest.Serve(t, func(conn net.Conn) {
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := conn.Read(buffer)
-			if err != nil {
-				return
-			}
-			text := string(buffer[:n])
-			if !strings.Contains(text, "Authorization: Digest") {
-				io.WriteString(conn, gatewaytest.Refusing("WWW-Authenticate: "+gatewaytest.Challenge))
-				continue
-			}
-			for !strings.HasSuffix(text, "}\n") {
-				if n, err = conn.Read(buffer); err != nil {
-					return
-				}
-				text += string(buffer[:n])
-			}
-			*got = text
-			io.WriteString(conn, gatewaytest.LastJSON(200, job))
-		}
-	})
-	return "http://" + l.Addr().String()
 }
 
 // A request that can be refused by its header is refused before its content is asked for.

@@ -1,178 +1,130 @@
 package atlas_test
 
 import (
-	"context"
 	"errors"
-	"net"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
-	"time"
 
-	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
-	"atlas-export-gateway/secret"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
-// upstream returns an Upstream that sends to an origin with the simulation's API key.
-func upstream(t *testing.T, origin string) *atlas.Upstream {
-	t.Helper()
-	pool := atlas.NewPool(func(int) {})
-	u, err := pool.Upstream(atlas.Config{
-		Origin:         origin,
-		MaxConnections: 4,
-		MaxResponse:    1 << 20,
-		Timeout:        10 * time.Second,
-		Credentials:    []atlas.Credential{{Name: "key", Groups: []string{"*"}, ID: sim.PublicKey, Secret: secret.New(sim.PrivateKey)}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.Keep(u)
-	t.Cleanup(pool.CloseIdleConnections)
-	return u
-}
-
-// request returns a request for the path of the group's export buckets.
-func request(t *testing.T, method, body string) *atlas.Request {
-	t.Helper()
-	rules, err := contract.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	match, err := rules.Match(method, "/api/atlas/v2/groups/"+sim.GroupID+"/backup/exportBuckets")
-	if err != nil {
-		t.Fatal(err)
-	}
-	versions := match.Operation.Versions
-	r := &atlas.Request{Operation: match.Operation, Group: sim.GroupID, Path: match.Path, MediaType: versions[len(versions)-1].MediaType}
-	if body != "" {
-		r.Body = []byte(body)
-	}
-	return r
-}
-
-const bucket = `{"cloudProvider": "AWS", "bucketName": "acme-handed", "iamRoleId": "65a9d2f4f20b4c7788990001"}`
-
-// sent counts the requests with content that Atlas received.
-func sent(server *sim.Server) (n int) {
-	for _, r := range server.Requests(0) {
-		if r.Body != "" {
-			n++
+// Handed is called once for a create, just before its first byte leaves: neither for the request
+// for a challenge that goes ahead, nor again when Atlas answers a signed request with another
+// challenge.
+func TestHandedIsCalledOnce(t *testing.T) {
+	var upstream *gatewaytest.Upstream
+	upstream = gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string {
+		if n := upstream.Signed.Load(); n < 3 {
+			return gatewaytest.Refusing(fmt.Sprintf(`WWW-Authenticate: Digest realm="MMS Public API", nonce="nonce-%d", algorithm=MD5, qop="auth", stale=false`, n))
 		}
-	}
-	return n
-}
-
-// content returns the content of a response, if there is one.
-func content(r *atlas.Response) []byte {
-	if r == nil {
-		return nil
-	}
-	return r.Body
-}
-
-// Handed is called once for a create: after the challenge, before the content, and not again when
-// Atlas refuses the nonce and the create is signed anew.
-func TestHandedOnce(t *testing.T) {
-	server := sim.Start(t, sim.Config{Settings: sim.Settings{Nonces: sim.Nonces{Uses: 1}}})
-	u := upstream(t, server.URL())
-	if _, err := u.Send(t.Context(), request(t, "GET", "")); err != nil {
-		t.Fatal(err) // leaves a nonce that Atlas refuses the next time
-	}
-	calls, seen := 0, -1
-	create := request(t, "POST", bucket)
-	create.Handed = func() error {
+		return gatewaytest.JSON(http.StatusOK, made)
+	}))
+	u := start(t, configure(upstream.URL))
+	calls := 0
+	must(t, u, create(t, func() error {
 		calls++
-		seen = sent(server)
+		if upstream.Signed.Load() != 0 || strings.Contains(upstream.Received.String(), bucket) || upstream.Total.Load() != 1 {
+			t.Errorf("Handed is called late: Atlas has received %s", &upstream.Received)
+		}
 		return nil
+	}))
+	if calls != 1 || upstream.Signed.Load() != 3 {
+		t.Errorf("%d calls, and %d signed requests", calls, upstream.Signed.Load())
 	}
-	response, err := u.Send(t.Context(), create)
-	if err != nil || response.Status != http.StatusOK {
-		t.Fatalf("%v, %s", err, content(response))
-	}
-	if calls != 1 || seen != 0 {
-		t.Errorf("Handed is called %d times, when Atlas had the content %d times", calls, seen)
-	}
-	if n := sent(server); n != 2 {
-		t.Errorf("Atlas had the content %d times; want 2, with a nonce that it refuses and with another", n)
+	// With a nonce at hand nothing goes ahead.
+	before := upstream.Total.Load()
+	must(t, u, create(t, func() error {
+		calls++
+		if upstream.Total.Load() != before {
+			t.Error("Atlas has heard of the create before Handed was called")
+		}
+		return nil
+	}))
+	if calls != 2 || upstream.Total.Load() != before+1 {
+		t.Errorf("%d calls, and %d more requests", calls, upstream.Total.Load()-before)
 	}
 }
 
-// An error of Handed stops the create. Its content does not leave, and the Upstream goes on.
+// Handed is called for a create that a service account signs, once there is a token.
+func TestHandedOfAServiceAccount(t *testing.T) {
+	server := sim.Start(t, sim.Config{})
+	u := start(t, configure(server.URL(), account(sim.ClientID, sim.ClientSecret)))
+	calls := 0
+	must(t, u, create(t, func() error {
+		if calls++; server.Counts().ByOperation["token"] != 1 || server.Counts().ByOperation["createExportBucket"] != 0 {
+			t.Errorf("Handed is called when Atlas has received %v", server.Counts().ByOperation)
+		}
+		return nil
+	}))
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+// Handed is not called for requests that create nothing.
+func TestHandedIsForCreates(t *testing.T) {
+	u := start(t, configure(answering(t, gatewaytest.JSON(http.StatusOK, made)).URL))
+	for _, operation := range []string{"listExportBuckets", "getExportBucket", "deleteExportBucket", "updateBackupExportBucket", "listBackupExports"} {
+		r := request(t, operation)
+		if r.Handed = func() error { return errors.New("called") }; operation == "updateBackupExportBucket" {
+			r.Body = []byte(`{"requirePrivateNetworking":true}`)
+		}
+		must(t, u, r)
+	}
+}
+
+// Nothing of a create leaves if Handed fails: neither its content nor a signed header.
 func TestHandedFails(t *testing.T) {
-	server := sim.Start(t, sim.Config{})
-	u := upstream(t, server.URL())
-	full := errors.New("the journal is full")
-	create := request(t, "POST", bucket)
-	create.Handed = func() error { return full }
-	_, err := u.Send(t.Context(), create)
-	failed, ok := errors.AsType[*atlas.Error](err)
-	if !ok || failed.Kind != atlas.HandedFailed || failed.Outcome != atlas.NotSent || !errors.Is(err, full) || err.Error() != full.Error() {
-		t.Errorf("got %#v", err)
-	}
-	if n := sent(server); n != 0 {
-		t.Errorf("Atlas had the content %d times", n)
-	}
-	create.Handed = nil
-	if response, err := u.Send(t.Context(), create); err != nil || response.Status != http.StatusOK {
-		t.Errorf("the next create: %v, %s", err, content(response))
-	}
-}
-
-// Handed is not called for a create that can't be signed, for one whose context has ended, and for
-// a request that is no create.
-func TestHandedNotCalled(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := "http://" + listener.Addr().String()
-	listener.Close()
-	server := sim.Start(t, sim.Config{})
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
+	refused := errors.New("the journal is full")
 	for name, test := range map[string]struct {
-		ctx    context.Context
-		origin string
-		method string
-		body   string
-		want   atlas.Kind // 0 for an answer
+		credential atlas.Credential
+		answer     func(r *http.Request) string
+		first      bool // a read goes first, so that there is a nonce or a token
 	}{
-		"no connection": {t.Context(), nobody, "POST", bucket, atlas.Unreachable},
-		"context ended": {ended, server.URL(), "POST", bucket, atlas.Canceled},
-		"a read":        {t.Context(), server.URL(), "GET", "", 0},
+		"an API key":                     {apiKey(sim.PublicKey, sim.PrivateKey), nil, false},
+		"an API key with a nonce":        {apiKey(sim.PublicKey, sim.PrivateKey), nil, true},
+		"a service account":              {account(sim.ClientID, sim.ClientSecret), tokens, false},
+		"a service account with a token": {account(sim.ClientID, sim.ClientSecret), tokens, true},
 	} {
-		r := request(t, test.method, test.body)
-		r.Handed = func() error {
-			t.Errorf("%s: Handed is called", name)
-			return nil
-		}
-		_, err := upstream(t, test.origin).Send(test.ctx, r)
-		var got atlas.Kind
-		if failed, ok := errors.AsType[*atlas.Error](err); ok {
-			got = failed.Kind
-			if failed.Outcome != atlas.NotSent {
-				t.Errorf("%s: the outcome is %s", name, failed.Outcome)
+		t.Run(name, func(t *testing.T) {
+			answer := test.answer
+			if answer == nil {
+				answer = func(*http.Request) string { return gatewaytest.JSON(http.StatusOK, made) }
 			}
-		}
-		if got != test.want {
-			t.Errorf("%s: got kind %d: %v", name, got, err)
-		}
+			upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(answer))
+			u := start(t, configure(upstream.URL, test.credential))
+			if test.first {
+				must(t, u, read(t))
+			}
+			before := upstream.Received.Len()
+			e := fail(t, t.Context(), u, create(t, func() error { return refused }))
+			if e.Kind != atlas.HandedFailed || e.Outcome != atlas.NotSent || !errors.Is(e, refused) || e.Error() != refused.Error() || e.Status != 0 || e.Duration <= 0 {
+				t.Errorf("%+v", e)
+			}
+			sent := upstream.Received.String()[before:]
+			if strings.Contains(sent, "Authorization: Digest") || strings.Contains(sent, "Authorization: Bearer") || strings.Contains(sent, "acme") {
+				t.Errorf("Atlas received %s", sent)
+			}
+			if test.first && sent != "" {
+				t.Errorf("with a credential at hand, Atlas received %s", sent)
+			}
+			// The connection and the credential are good for the next create.
+			must(t, u, create(t, func() error { return nil }))
+			if n := upstream.Creates.Load(); n != map[bool]int64{false: 1, true: 2}[test.credential.Account] { // a token is asked for by a POST
+				t.Errorf("%d creates arrived", n)
+			}
+		})
 	}
 }
 
-// After Handed, the create goes on without its context, so that its outcome is known.
-func TestGoesOnAfterHanded(t *testing.T) {
-	server := sim.Start(t, sim.Config{})
-	ctx, cancel := context.WithCancel(t.Context())
-	create := request(t, "POST", bucket)
-	create.Handed = func() error {
-		cancel()
-		return nil
+// tokens answers as the token endpoint, or with what was made.
+func tokens(r *http.Request) string {
+	if r.URL.Path == "/api/oauth/token" {
+		return gatewaytest.JSON(http.StatusOK, `{"access_token":"c4na7y-access-token","token_type":"Bearer","expires_in":3600}`)
 	}
-	response, err := upstream(t, server.URL()).Send(ctx, create)
-	if err != nil || response.Status != http.StatusOK {
-		t.Errorf("%v, %s", err, content(response))
-	}
+	return gatewaytest.JSON(http.StatusOK, made)
 }

@@ -25,6 +25,8 @@ type Upstream struct {
 	// Total counts the requests, Signed those with a credential, and Creates those of them that
 	// are a POST.
 	Total, Signed, Creates atomic.Int64
+	// Received has all bytes that arrived.
+	Received Buffer
 
 	listener  net.Listener
 	challenge atomic.Pointer[string] // bytes
@@ -47,7 +49,7 @@ func StartUpstream(t testing.TB, answer Answer) *Upstream {
 }
 
 func (u *Upstream) serve(conn net.Conn, answer Answer) {
-	for reader := bufio.NewReader(conn); ; {
+	for reader := bufio.NewReader(io.TeeReader(conn, &u.Received)); ; {
 		r, err := http.ReadRequest(reader)
 		if err != nil {
 			return
