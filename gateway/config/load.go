@@ -18,7 +18,7 @@ type Source struct {
 
 	read  map[string]state // the files that the last Load read, as they were just before
 	last  map[string]state // as the last Changed found them
-	named []string         // the files that the last configuration names that could be read
+	named []string         // the files that the last configuration names which could be parsed
 }
 
 // NewSource returns a Source for a file and an environment in the form of os.Environ. It reads
@@ -35,12 +35,14 @@ func Load(file string, environ []string) (*Parts, error) { return NewSource(file
 // does. It reads each file once. An error names file, line and key, or the variable.
 func (s *Source) Load() (*Parts, error) {
 	s.read = map[string]state{}
-	// A Load that fails early does not know the files, which may change as well: a certificate is
-	// renewed whatever the rest of the configuration says.
-	for _, file := range s.named {
-		s.read[file] = stateOf(file)
-	}
-	defer func() { s.last = s.read }()
+	defer func() {
+		for _, file := range s.named {
+			if _, ok := s.read[file]; !ok { // Load has failed before it knew the files
+				s.read[file] = stateOf(file)
+			}
+		}
+		s.last = s.read
+	}()
 	var (
 		c     Config
 		where places
@@ -78,7 +80,9 @@ func (s *Source) getenv(name string) string {
 }
 
 // Changed reports whether a file that the last Load read has changed since, and is no longer being
-// written: two calls of Changed in a row have then found all files the same.
+// written: two calls of Changed in a row have then found all files the same. Where the last Load
+// could not parse the configuration, these are the files of the one before: a certificate is renewed
+// whatever the rest of the configuration says.
 func (s *Source) Changed() bool {
 	now := make(map[string]state, len(s.read))
 	for file := range s.read {

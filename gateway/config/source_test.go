@@ -158,7 +158,11 @@ func TestChangedOfMissingFiles(t *testing.T) {
 		t.Error("no configuration was accepted")
 	}
 	w.changes(false, false)
-	w.write("private", "only the configuration's own file is looked at now")
+	w.write("private", "the files of the last configuration still count")
+	w.changes(false, true)
+	if _, err := w.Load(); err == nil {
+		t.Error("no configuration was accepted")
+	}
 	w.changes(false, false)
 	w.write("gateway.yaml", w.yaml("private"))
 	w.changes(false, true)

@@ -52,7 +52,7 @@ func TestLog(t *testing.T) {
 		{"Atlas's own 503", relayed, "INFO", status(503) + `,"upstream_status":503,"upstream_duration_microseconds":1000`},
 	} {
 		var out bytes.Buffer
-		observe.NewLog(slog.New(slog.NewJSONHandler(&out, nil))).Observe(&test.record)
+		observe.NewLog(slog.New(slog.NewJSONHandler(&out, nil))).Observe(t.Context(), &test.record)
 		if want := `{"time":"2028-07-01T03:28:25Z","level":"` + test.level + `","msg":"request",` + test.want + "}\n"; out.String() != want {
 			t.Errorf("%s:\n got %swant %s", test.name, &out, want)
 		}
@@ -67,9 +67,9 @@ func TestLogLevel(t *testing.T) {
 	for level, want := range map[slog.Level]int{slog.LevelInfo: 3, slog.LevelWarn: 2, slog.LevelError: 1} {
 		var out bytes.Buffer
 		log := observe.NewLog(slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level})))
-		log.Observe(&observe.Record{Status: 200})
-		log.Observe(&observe.Record{Status: 200, Sunset: end})
-		log.Observe(&full)
+		log.Observe(t.Context(), &observe.Record{Status: 200})
+		log.Observe(t.Context(), &observe.Record{Status: 200, Sunset: end})
+		log.Observe(t.Context(), &full)
 		if n := strings.Count(out.String(), "\n"); n != want {
 			t.Errorf("%s: %d records, want %d", level, n, want)
 		}

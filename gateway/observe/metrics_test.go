@@ -74,18 +74,18 @@ func TestMetrics(t *testing.T) {
 		want map[string]string // in place of the untouched ones
 	}{
 		{"nothing", func(*observe.Metrics) {}, nil},
-		{"a full Record", func(m *observe.Metrics) { m.Observe(&full) }, map[string]string{
+		{"a full Record", func(m *observe.Metrics) { m.Observe(t.Context(), &full) }, map[string]string{
 			`requests_total{operation="createBackupExport",status="502"}`:                               "1",
 			`request_duration_seconds_count{operation="createBackupExport"}`:                            "1",
 			`request_duration_seconds_sum{operation="createBackupExport"}`:                              "0.0015",
 			`refusals_total{kind="upstream_response",operation="createBackupExport",reason="a_reason"}`: "1",
 		}},
-		{"an empty Record", func(m *observe.Metrics) { m.Observe(&observe.Record{}) }, map[string]string{
+		{"an empty Record", func(m *observe.Metrics) { m.Observe(t.Context(), &observe.Record{}) }, map[string]string{
 			`requests_total{operation="",status="0"}`:      "1",
 			`request_duration_seconds_count{operation=""}`: "1",
 			`request_duration_seconds_sum{operation=""}`:   "0",
 		}},
-		{"several Records", func(m *observe.Metrics) { m.Observe(&ok); m.Observe(&ok); m.Observe(&denied) }, map[string]string{
+		{"several Records", func(m *observe.Metrics) { m.Observe(t.Context(), &ok); m.Observe(t.Context(), &ok); m.Observe(t.Context(), &denied) }, map[string]string{
 			`requests_total{operation="listBackupExports",status="200"}`:                       "2",
 			`requests_total{operation="listBackupExports",status="403"}`:                       "1",
 			`request_duration_seconds_count{operation="listBackupExports"}`:                    "3",
@@ -122,7 +122,7 @@ func TestMetrics(t *testing.T) {
 // The buckets of the durations are in seconds.
 func TestDurationBuckets(t *testing.T) {
 	m := observe.NewMetrics(nil)
-	m.Observe(&full) // 1.5 ms
+	m.Observe(t.Context(), &full) // 1.5 ms
 	want := map[string]string{"0.001": "0", "0.0025": "1", "60": "1", "+Inf": "1"}
 	got := series(t, m, "0.001", "0.0025", "60", "+Inf")
 	for bound, count := range want {
