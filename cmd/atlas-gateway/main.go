@@ -233,10 +233,10 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	return exitOK
 }
 
-// tuneCollector makes Go collect garbage less often. By default Go collects when the heap is twice
-// as large as the data in use. A gateway has so little data in use that this would be every few
-// hundred requests. Near the memory limit, Go collects more often again. GOGC and GOMEMLIMIT in the
-// environment have precedence.
+// tuneCollector makes Go collect garbage less often. By default Go collects when the heap is
+// twice as large as the data in use. A gateway has so little data in use that this would be every
+// few hundred requests. Near the memory limit, Go collects more often again. GOGC and GOMEMLIMIT
+// in the environment have precedence.
 func tuneCollector(env []string) {
 	set := func(name string) bool {
 		return slices.ContainsFunc(env, func(variable string) bool {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -70,13 +71,9 @@ func TestStartsDoEverythingOnce(t *testing.T) {
 func writeEverything(t *testing.T, dir string) string {
 	t.Helper()
 	in := func(name, content string) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
+		return gatewaytest.WriteFile(t, filepath.Join(dir, name), content)
 	}
-	cert, key, _ := selfSigned(t)
+	certificate := gatewaytest.NewAuthority(t).Loopback(t)
 	pair := callers.NewKeyPair("nightly", "", filepath.Join(dir, "ha1"))
 	return in("gateway.yaml", fmt.Sprintf(`
 listener: {address: "127.0.0.1:0", tls_cert_file: %s, tls_key_file: %s}
@@ -91,7 +88,7 @@ callers:
   list:
     - {name: nightly, key_pairs: [{public_key: %s, ha1_file: %s}], grants: [{operations: [manage], groups: ["*"]}]}
     - {name: weekly, tokens: [{sha256: "%s"}], grants: [{operations: [read], groups: ["*"]}]}
-`, in("cert.pem", cert), in("key.pem", key), in("ca.pem", cert), in("public", "public\n"), in("private", "c4na7y-private\n"),
+`, in("cert.pem", certificate.CertPEM), in("key.pem", certificate.KeyPEM), in("ca.pem", certificate.CertPEM), in("public", "public\n"), in("private", "c4na7y-private\n"),
 		in("signing", callers.NewSigningKey().Reveal()), pair.ID, in("ha1", pair.HA1File.Reveal()), strings.Repeat("0a", 32)))
 }
 

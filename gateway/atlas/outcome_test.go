@@ -176,6 +176,33 @@ func TestRetryAfterIsADate(t *testing.T) {
 	}
 }
 
+// The day of a date in Retry-After has two digits, or one where Atlas writes it.
+func TestRetryAfterHasADay(t *testing.T) {
+	for _, date := range []string{"Fri, 01 Jan 2100 15:04:05 GMT", "Fri, 1 Jan 2100 15:04:05 GMT"} {
+		u := start(t, configure(asked(gatewaytest.LastJSON(503, "{}", "Retry-After: "+date))(t)))
+		if e := fail(t, t.Context(), u, create(t, nil)); e.RetryAfter < time.Hour {
+			t.Errorf("%s: %v", date, e.RetryAfter)
+		}
+	}
+}
+
+// Nothing is known of a create whose connection ends after Atlas has refused a nonce of it: the
+// create was sent again with another nonce.
+func TestDisconnectedAfterANonceWasRefused(t *testing.T) {
+	var signed atomic.Int64
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string {
+		if signed.Add(1) == 1 {
+			return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="MMS Public API", nonce="another", algorithm=MD5, qop="auth"`)
+		}
+		return ""
+	}))
+	u := start(t, configure(upstream.URL))
+	checkError(t, &atlas.Error{Kind: atlas.Disconnected, Outcome: atlas.Unknown}, fail(t, t.Context(), u, create(t, nil)))
+	if n := signed.Load(); n != 2 {
+		t.Errorf("the create was sent %d times", n)
+	}
+}
+
 // A create that meets no listener was not sent, also with a nonce at hand.
 func TestUnreachableWithANonce(t *testing.T) {
 	upstream := answering(t, gatewaytest.LastJSON(200, list))

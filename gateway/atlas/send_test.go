@@ -63,6 +63,17 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// A request without an answer is counted as 0.
+func TestSendCountsErrors(t *testing.T) {
+	counted := make(chan int, 9)
+	pool := atlas.NewPool(func(status int) { counted <- status })
+	t.Cleanup(pool.CloseIdleConnections)
+	fail(t, t.Context(), use(t, pool, configure("http://"+gatewaytest.Refused(t))), read(t))
+	if len(counted) != 1 || <-counted != 0 {
+		t.Errorf("counted %d requests", len(counted))
+	}
+}
+
 // An answer with an error status is an answer, also a 503 to a read that was not signed yet.
 func TestSendReturnsErrorStatuses(t *testing.T) {
 	server := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable, RetryAfter: 7, BeforeAuthentication: true, Count: 1}}})

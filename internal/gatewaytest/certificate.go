@@ -69,6 +69,14 @@ func (c *Certificate) TLS(t testing.TB) string {
 	return "listener: {tls_cert_file: " + certFile + ", tls_key_file: " + keyFile + "}\n"
 }
 
+// Environ returns the settings of a listener with the certificate, as variables of the
+// environment. It writes the files.
+func (c *Certificate) Environ(t testing.TB) []string {
+	t.Helper()
+	certFile, keyFile := c.WriteFiles(t)
+	return []string{"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE=" + certFile, "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE=" + keyFile}
+}
+
 // issue makes a certificate. Without an issuer it makes an authority's own.
 func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, valid time.Duration, addresses ...net.IP) *Certificate {
 	t.Helper()

@@ -21,6 +21,7 @@ type HTTP2 struct {
 	next    uint32 // stream: a client's have odd ids
 	block   bytes.Buffer
 	encoder *hpack.Encoder
+	decoder *hpack.Decoder
 }
 
 // DialHTTP2 connects to a server whose certificate the roots trust. The server may send so many
@@ -36,7 +37,7 @@ func DialHTTP2(t testing.TB, address string, roots *x509.CertPool, window uint32
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	c := &HTTP2{Conn: conn, Framer: http2.NewFramer(conn, conn), next: 1}
+	c := &HTTP2{Conn: conn, Framer: http2.NewFramer(conn, conn), next: 1, decoder: hpack.NewDecoder(4096, nil)}
 	c.encoder = hpack.NewEncoder(&c.block)
 	if err := c.Framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
 		t.Fatal(err)
@@ -63,4 +64,27 @@ func (c *HTTP2) Send(t testing.TB, method, path, content string, fields ...strin
 		}
 	}
 	return stream
+}
+
+// Status reads frames until the response on a stream begins, and returns its status. All header
+// blocks of the connection must be read by Status.
+func (c *HTTP2) Status(t testing.TB, stream uint32) string {
+	t.Helper()
+	for {
+		frame, err := c.Framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers, ok := frame.(*http2.HeadersFrame)
+		if !ok {
+			continue
+		}
+		fields, err := c.decoder.DecodeFull(headers.HeaderBlockFragment())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if headers.StreamID == stream {
+			return fields[0].Value // :status comes first
+		}
+	}
 }

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/sim"
+)
+
+// process is a gateway that runs as a process of its own.
+type process struct {
+	Listener, Management string
+
+	file    string // the configuration
+	command *exec.Cmd
+	stdout  *bufio.Reader
+	output  strings.Builder
+	stderr  gatewaytest.Buffer
+}
+
+// serveProcess starts the program with a configuration, and waits for the line that says that it
+// is ready. A configuration without callers lets everyone in.
+func serveProcess(t *testing.T, config string, environ ...string) *process {
+	t.Helper()
+	if !strings.Contains(config, "callers:") {
+		config += "callers: {anonymous: true}\n"
+	}
+	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "gateway.yaml"), `
+listener: {address: "127.0.0.1:0"}
+management: {address: "127.0.0.1:0"}
+timeouts: {drain: 10ms}
+log: {level: debug}
+`+config)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{file: file, command: exec.Command(self, "serve", file)}
+	p.command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1"), environ...)
+	p.command.Stderr = &p.stderr
+	stdout, err := p.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = bufio.NewReader(stdout)
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(2*time.Minute, func() { p.command.Process.Kill() })
+	t.Cleanup(func() { watchdog.Stop(); p.command.Process.Kill() })
+	line, err := p.stdout.ReadString('\n')
+	if err != nil {
+		t.Fatalf("no ready line: %v\n%s", err, &p.stderr)
+	}
+	p.output.WriteString(line)
+	if err := json.Unmarshal([]byte(line), p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// stop sends SIGTERM, and waits for the program to end without an error.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(&p.output, p.stdout); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.command.Wait(); err != nil {
+		t.Errorf("exit: %v\n%s", err, &p.stderr)
+	}
+}
+
+// get returns the status and the content of a page.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/vnd.atlas.2025-03-12+json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
+
+// serveFor starts the program in front of an upstream, with the simulation's API key, more
+// settings in YAML, and variables of the environment.
+func serveFor(t *testing.T, upstream, settings string, environ ...string) *process {
+	t.Helper()
+	return serveProcess(t, "upstream:\n  base_url: "+upstream+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"+settings,
+		append(environ, "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey)...)
+}
+
+// forToken returns settings for one caller, who has a token and may do everything.
+func forToken(token string) string {
+	return "callers: {list: [{name: nightly, tokens: [{sha256: " + hash(token) + `}], grants: [{operations: [manage], groups: ["*"]}]}]}` + "\n"
+}
+
+const (
+	buckets = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/backup/exportBuckets"
+	exports = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/clusters/orders/backup/exports"
+	export  = `{"snapshotId":"6a01e0b45be2d84417c09f10","exportBucketId":"65a9d3e1f20b4c7788990011"}`
+	bucket  = `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"65a9d2f4f20b4c7788990001"}`
+	accept  = "Accept: application/vnd.atlas.2025-03-12+json"
+	isJSON  = "Content-Type: application/json"
+)
+
+// request writes a request as bytes; the connection is closed after the answer.
+func request(line, body string, fields ...string) string {
+	head := line + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+	for _, field := range fields {
+		head += field + "\r\n"
+	}
+	if body != "" {
+		head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
+	}
+	return head + "\r\n" + body
+}
+
+// chunked writes a request whose content is one chunk, followed by trailers, each with its line
+// end.
+func chunked(line, body, trailers string, fields ...string) string {
+	return request(line, "", append(fields, "Transfer-Encoding: chunked")...) + fmt.Sprintf("%x\r\n%s\r\n0\r\n%s\r\n", len(body), body, trailers)
+}
+
+// send sends bytes and returns the responses that come back until the gateway ends the
+// connection. The gateway must end it, and no error may be longer than 16 KiB.
+func (p *process) send(t *testing.T, bytes string) (list []gatewaytest.Response) {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.Listener, "http://"))
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(conn, bytes) // an error means that the answer came first
+	text, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection stays open after %.300q", text)
+	}
+	for reader := bufio.NewReader(strings.NewReader(string(text))); ; {
+		if _, err := reader.Peek(1); err != nil {
+			for i, got := range list {
+				checkOutcome(t, got, i == 0 && strings.HasPrefix(bytes, "POST /api/atlas/"))
+			}
+			return list
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Errorf("%v: %.300q", err, text)
+			return list
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Errorf("%v: %.300q", err, text)
+		}
+		if response.StatusCode >= 400 && len(body) > 16<<10 {
+			t.Errorf("an error of %d bytes: %.300s", len(body), body)
+		}
+		list = append(list, gatewaytest.Response{Status: response.StatusCode, Header: response.Header, Body: string(body)})
+	}
+}
+
+// checkOutcome fails the test unless Gateway-Outcome is in the answer to a create, and says what
+// the sentence for the caller says.
+func checkOutcome(t *testing.T, got gatewaytest.Response, create bool) {
+	t.Helper()
+	outcome := got.Header.Values("Gateway-Outcome")
+	if len(outcome) == 0 && (!create || got.Header.Get("Gateway-Request-Id") == "") {
+		return
+	}
+	if want := gatewaytest.Outcome(got.Header, got.Body); len(outcome) != 1 || outcome[0] != want {
+		t.Errorf("the outcome is %q, want %s: %v", outcome, want, got)
+	}
+}
+
+// untouched fails the test if there was a connection to Atlas.
+func untouched(t *testing.T, atlas *sim.Server, what string) {
+	t.Helper()
+	if n := atlas.Counts(); n.Connections > 0 {
+		t.Errorf("%s: Atlas was reached: %+v", what, n)
+	}
+}
