@@ -207,7 +207,7 @@ func TestLegacyErrors(t *testing.T) {
 		_, _, err = jobs.Create(ctx, sim.GroupID, sim.OrdersCluster, &atlas.CloudProviderSnapshotExportJob{SnapshotID: sim.OrdersSnapshot})
 		refused(t, err, atlas.ErrorResponse{HTTPCode: 400, ErrorCode: "MISSING_ATTRIBUTE", Reason: "Bad Request", Detail: "The required attribute exportBucketId was not specified."})
 		_, _, err = l.Projects.GetAllProjects(ctx, nil)
-		refused(t, err, atlas.ErrorResponse{HTTPCode: 404, ErrorCode: "RESOURCE_NOT_FOUND", Reason: "Not Found", Detail: "The gateway serves the snapshot export API alone, and this path is not part of it."})
+		refused(t, err, atlas.ErrorResponse{HTTPCode: 404, ErrorCode: "RESOURCE_NOT_FOUND", Reason: "Not Found", Detail: "The gateway serves the snapshot export API only, and this path is not part of it."})
 		_, err = buckets.Delete(ctx, sim.GroupID, unknown)
 		refused(t, err, atlas.ErrorResponse{HTTPCode: 403, ErrorCode: "USER_UNAUTHORIZED", Reason: "Forbidden", Detail: "The caller may not do this: no grant of caller reader allows v1DeleteExportBucket; its grants allow operations read."})
 		l.received(t)

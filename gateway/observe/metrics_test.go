@@ -85,7 +85,11 @@ func TestMetrics(t *testing.T) {
 			`request_duration_seconds_count{operation=""}`: "1",
 			`request_duration_seconds_sum{operation=""}`:   "0",
 		}},
-		{"several Records", func(m *observe.Metrics) { m.Observe(t.Context(), &ok); m.Observe(t.Context(), &ok); m.Observe(t.Context(), &denied) }, map[string]string{
+		{"several Records", func(m *observe.Metrics) {
+			m.Observe(t.Context(), &ok)
+			m.Observe(t.Context(), &ok)
+			m.Observe(t.Context(), &denied)
+		}, map[string]string{
 			`requests_total{operation="listBackupExports",status="200"}`:                       "2",
 			`requests_total{operation="listBackupExports",status="403"}`:                       "1",
 			`request_duration_seconds_count{operation="listBackupExports"}`:                    "3",
