@@ -44,13 +44,17 @@ type Gateway struct {
 }
 
 // New builds a Gateway from the parts that package config has built. Where listener.public_url is
-// not set, links are rewritten once Serve knows its address, and not without Serve.
+// not set, links are rewritten once Serve knows its address, and not without Serve. Where the log
+// writes through an observe.Queue, the metrics count the records that the Queue drops.
 func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	rules, err := contract.Load()
 	if err != nil {
 		return nil, err
 	}
 	metrics := observe.NewMetrics(rules.OperationIDs())
+	if queue, ok := log.Handler().(*observe.Queue); ok {
+		metrics.CountDropped(queue.Dropped)
+	}
 	g := &Gateway{
 		contract:  rules,
 		log:       log,

@@ -44,9 +44,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/gateway/observe"
 	"atlas-export-gateway/internal/build"
 )
 
@@ -190,7 +192,15 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 		return refused(stderr, err)
 	}
 	settings := &parts.Config
-	records := logger(settings.Log, stderr)
+	signal.Ignore(syscall.SIGPIPE) // standard error may have lost its reader
+	queue := newLog(settings.Log, stderr)
+	stderr = queue
+	defer func() {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		queue.Flush(limit)
+	}()
+	records := slog.New(queue)
 	log.SetFlags(0)
 	log.SetOutput(strayLog{records})
 	tuneCollector(env)
@@ -252,17 +262,23 @@ func tuneCollector(env []string) {
 	}
 }
 
-func logger(settings config.Log, stderr io.Writer) *slog.Logger {
+// newLog returns the log that settings describe. Nobody who writes to it waits for standard error.
+func newLog(settings config.Log, stderr io.Writer) *observe.Queue {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(settings.Level)); err != nil {
 		panic(err) // config.Load allows the names of levels only
 	}
 	options := &slog.HandlerOptions{Level: level}
-	if settings.Format == "text" {
-		return slog.New(slog.NewTextHandler(stderr, options))
-	}
-	return slog.New(slog.NewJSONHandler(stderr, options))
+	return observe.NewQueue(stderr, func(w io.Writer) slog.Handler {
+		if settings.Format == "text" {
+			return slog.NewTextHandler(w, options)
+		}
+		return slog.NewJSONHandler(w, options)
+	})
 }
+
+// lastWords is how long the end of the program waits for the log to be written.
+const lastWords = 500 * time.Millisecond
 
 // strayLog makes records of what libraries write to the standard logger, up to the first
 // quotation mark: what they quote may come from anywhere, and repeat a secret.

@@ -64,6 +64,14 @@ func NewMetrics(operations []string) *Metrics {
 	return m
 }
 
+// CountDropped adds a counter of the log records that were dropped.
+func (m *Metrics) CountDropped(dropped func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "atlas_gateway_log_records_dropped_total",
+		Help: "Records of the log that were dropped, since nobody took them: standard error is a pipe that nobody reads, or a full disk.",
+	}, func() float64 { return float64(dropped()) }))
+}
+
 // Observe counts a request.
 func (m *Metrics) Observe(_ context.Context, r *Record) {
 	m.requests.WithLabelValues(r.Operation, strconv.Itoa(r.Status)).Inc()
