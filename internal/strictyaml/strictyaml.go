@@ -34,6 +34,9 @@ type Document struct {
 // Name is the file's name for errors. All unknown keys are reported at once; a file
 // without content leaves the struct as it is.
 func Decode(name string, data []byte, into any) (*Document, error) {
+	if err := checkBounds(name, data); err != nil {
+		return nil, err
+	}
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return nil, located(name, err)

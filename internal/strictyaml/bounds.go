@@ -1,0 +1,101 @@
+package strictyaml
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// The parser's work and memory grow with the square of how deep a file nests and of how many keys a
+// mapping has. A file is held to these bounds before the parser sees it. They are far above what a
+// configuration needs, and the text is only scanned, not
+// understood: brackets in quotes and comments count too.
+const (
+	maxDepth = 32     // lists and mappings in each other, in flow style or in one line
+	maxKeys  = 1_000  // in one mapping of block style
+	maxFlow  = 4_000  // marks within one outermost list or mapping of flow style
+	maxMarks = 30_000 // in all
+)
+
+// marks are the characters that structure a file.
+var marks = [256]bool{'[': true, ']': true, '{': true, '}': true, ',': true, ':': true, '-': true, '?': true, '&': true, '*': true, '!': true, '|': true, '>': true}
+
+// bounds counts what may make a file costly to parse.
+type bounds struct {
+	total, depth, flow int
+	keys               map[int]int // of the mappings of block style that are open, by their column
+}
+
+// checkBounds refuses a file that would cost the parser more than any configuration does.
+func checkBounds(name string, data []byte) error {
+	b := bounds{keys: map[int]int{}}
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		text := bytes.TrimLeft(line, " \t")
+		if len(text) == 0 || text[0] == '#' {
+			continue
+		}
+		if problem := b.line(len(line)-len(text), text); problem != "" {
+			return fmt.Errorf("%s:%d: %s", name, number, problem)
+		}
+	}
+	return nil
+}
+
+// line counts a line, which begins at a column, and says what there is too much of.
+func (b *bounds) line(column int, text []byte) string {
+	dashes := 0
+	if b.depth == 0 {
+		for len(text) > 1 && (text[0] == '-' || text[0] == '?' || text[0] == ':') && text[1] == ' ' {
+			b.close(column)
+			rest := bytes.TrimLeft(text[1:], " ")
+			column += len(text) - len(rest)
+			text = rest
+			dashes++
+			b.total++
+		}
+		b.close(column)
+		if bytes.Contains(text, []byte(": ")) || bytes.HasSuffix(bytes.TrimSpace(text), []byte(":")) {
+			b.keys[column]++
+		}
+	}
+	for _, c := range text {
+		if !marks[c] {
+			continue
+		}
+		b.total++
+		b.flow++
+		switch c {
+		case '[', '{':
+			b.depth++
+		case ']', '}':
+			b.depth = max(b.depth-1, 0)
+		}
+		if b.depth > maxDepth {
+			break
+		}
+	}
+	if b.depth == 0 {
+		b.flow = 0
+	}
+	switch {
+	case b.depth > maxDepth || dashes > maxDepth:
+		return fmt.Sprintf("lists or mappings are nested more than %d deep", maxDepth)
+	case b.keys[column] > maxKeys:
+		return fmt.Sprintf("a mapping has more than %d keys", maxKeys)
+	case b.flow > maxFlow && b.depth > 0:
+		return fmt.Sprintf("one list or mapping in brackets has more than %d entries and marks", maxFlow)
+	case b.total > maxMarks:
+		return fmt.Sprintf("the file has more than %d entries and marks", maxMarks)
+	}
+	return ""
+}
+
+// close forgets the mappings right of a column, which end there.
+func (b *bounds) close(column int) {
+	for c := range b.keys {
+		if c > column {
+			delete(b.keys, c)
+		}
+	}
+}
