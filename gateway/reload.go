@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"atlas-export-gateway/gateway/atlas"
@@ -124,39 +126,72 @@ func (g *Gateway) renewCertificate() {
 	g.log.Info("the listener's certificate was renewed, and nothing else")
 }
 
-// watchEvery is how often Watch looks at the files.
-const watchEvery = time.Second
+// watchEvery is how often Watch looks at the files. minRetry and maxRetry are the first and the
+// longest pause before Watch tries a configuration again.
+const (
+	watchEvery = time.Second
+	minRetry   = time.Second
+	maxRetry   = 30 * time.Second
+)
 
 // Watch loads the configuration again at each signal on hangup, and when a file of it has changed,
 // and reloads it, until the context ends. While files are being written, it waits until two looks,
-// a second apart, find them the same. It logs the result of each reload. A configuration that is
-// refused is not tried again before the next signal or change.
+// a second apart, find them the same. It logs the result of each reload. A configuration that was
+// refused since a file could not be read is tried again, with a pause that doubles up to maxRetry:
+// the reason may pass without a change of any file, such as a lack of file descriptors. Every other
+// configuration that is refused is not tried again before the next signal or change.
 func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-chan os.Signal) {
 	ticks := time.NewTicker(watchEvery)
 	defer ticks.Stop()
-	for {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	retry.Stop()
+	for pause := minRetry; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangup:
+		case <-retry.C:
+			g.metrics.Retried()
 		case <-ticks.C:
 			if !source.Changed() {
 				continue
 			}
 		}
-		parts, err := source.Load()
-		if err == nil {
-			err = g.Reload(parts)
-		}
-		g.metrics.Reloaded(err == nil)
-		if err != nil {
-			g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
-			g.renewCertificate()
+		err := g.load(source)
+		if mayPass(err) {
+			g.log.Warn("the configuration will be tried again", "seconds", pause.Seconds())
+			retry.Reset(pause)
+			pause = min(2*pause, maxRetry)
 			continue
 		}
-		for _, warning := range parts.Warnings {
-			g.log.Warn("configuration", "warning", warning.Error())
-		}
-		g.log.Info("the configuration was reloaded", "upstream", parts.Config.Upstream.BaseURL, "callers", len(parts.Config.Callers.List))
+		retry.Stop()
+		pause = minRetry
 	}
+}
+
+// load loads and reloads the configuration, and logs what comes of it.
+func (g *Gateway) load(source *config.Source) error {
+	parts, err := source.Load()
+	if err == nil {
+		err = g.Reload(parts)
+	}
+	g.metrics.Reloaded(err == nil)
+	if err != nil {
+		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
+		g.renewCertificate()
+		return err
+	}
+	for _, warning := range parts.Warnings {
+		g.log.Warn("configuration", "warning", warning.Error())
+	}
+	g.log.Info("the configuration was reloaded", "upstream", parts.Config.Upstream.BaseURL, "callers", len(parts.Config.Callers.List))
+	return nil
+}
+
+// mayPass reports whether an error comes from the operating system, which did not let a file be
+// read. All other errors are about what the files hold.
+func mayPass(err error) bool {
+	_, ok := errors.AsType[syscall.Errno](err)
+	return ok
 }

@@ -20,6 +20,7 @@ type Metrics struct {
 	upstream           *prometheus.CounterVec
 	responseViolations *prometheus.CounterVec
 	reloaded           prometheus.Gauge
+	retries            prometheus.Counter
 }
 
 // NewMetrics returns Metrics that know the operations of the contract by their operationIds. Each
@@ -53,8 +54,12 @@ func NewMetrics(operations []string) *Metrics {
 			Help: "1 where the configuration in force is the newest, 0 since one was refused.",
 		}),
 	}
+	m.retries = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "atlas_gateway_reload_retries_total",
+		Help: "How often a configuration was tried again, since a file of it could not be read.",
+	})
 	m.reloaded.Set(1)
-	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded,
+	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded, m.retries,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
@@ -99,11 +104,18 @@ func (m *Metrics) ResponseViolation(operation, pointer string) {
 // Reloaded notes whether the newest configuration is in force.
 func (m *Metrics) Reloaded(successful bool) {
 	if successful {
+		m.retries = prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "atlas_gateway_reload_retries_total",
+			Help: "How often a configuration was tried again, since a file of it could not be read.",
+		})
 		m.reloaded.Set(1)
 	} else {
 		m.reloaded.Set(0)
 	}
 }
+
+// Retried counts that a configuration is tried again.
+func (m *Metrics) Retried() { m.retries.Inc() }
 
 // Handler answers with all metrics in the form of Prometheus.
 func (m *Metrics) Handler() http.Handler {
