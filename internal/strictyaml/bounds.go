@@ -21,8 +21,9 @@ var marks = [256]bool{'[': true, ']': true, '{': true, '}': true, ',': true, ':'
 
 // bounds counts what may make a file costly to parse.
 type bounds struct {
-	total, depth, flow int
-	keys               map[int]int // of the mappings of block style that are open, by their column
+	total, flow int
+	open        []byte      // the brackets that are open
+	keys        map[int]int // of the mappings of block style that are open, by their column
 }
 
 // checkBounds refuses a file that would cost the parser more than any configuration does.
@@ -45,7 +46,7 @@ func checkBounds(name string, data []byte) error {
 // line counts a line, which begins at a column, and says what there is too much of.
 func (b *bounds) line(column int, text []byte) string {
 	dashes := 0
-	if b.depth == 0 {
+	if len(b.open) == 0 {
 		for len(text) > 1 && (text[0] == '-' || text[0] == '?' || text[0] == ':') && text[1] == ' ' {
 			b.close(column)
 			rest := bytes.TrimLeft(text[1:], " ")
@@ -67,23 +68,25 @@ func (b *bounds) line(column int, text []byte) string {
 		b.flow++
 		switch c {
 		case '[', '{':
-			b.depth++
-		case ']', '}':
-			b.depth = max(b.depth-1, 0)
+			b.open = append(b.open, c)
+		case ']', '}': // two characters behind the opening one, in ASCII
+			if last := len(b.open) - 1; last >= 0 && b.open[last] == c-2 {
+				b.open = b.open[:last]
+			}
 		}
-		if b.depth > maxDepth {
+		if len(b.open) > maxDepth {
 			break
 		}
 	}
-	if b.depth == 0 {
+	if len(b.open) == 0 {
 		b.flow = 0
 	}
 	switch {
-	case b.depth > maxDepth || dashes > maxDepth:
+	case len(b.open) > maxDepth || dashes > maxDepth:
 		return fmt.Sprintf("lists or mappings are nested more than %d deep", maxDepth)
 	case b.keys[column] > maxKeys:
 		return fmt.Sprintf("a mapping has more than %d keys", maxKeys)
-	case b.flow > maxFlow && b.depth > 0:
+	case b.flow > maxFlow && len(b.open) > 0:
 		return fmt.Sprintf("one list or mapping in brackets has more than %d entries and marks", maxFlow)
 	case b.total > maxMarks:
 		return fmt.Sprintf("the file has more than %d entries and marks", maxMarks)
