@@ -53,6 +53,7 @@ func series(t *testing.T, m *observe.Metrics, bounds ...string) map[string]strin
 func untouched() map[string]string {
 	return map[string]string{
 		"last_reload_successful": "1",
+		"reload_retries_total":   "0",
 		`request_duration_seconds_count{operation="createBackupExport"}`:       "0",
 		`request_duration_seconds_count{operation="listBackupExports"}`:        "0",
 		`request_duration_seconds_sum{operation="createBackupExport"}`:         "0",
