@@ -54,7 +54,7 @@ func newLeakTest(t *testing.T) *leakTest {
 	authority := gatewaytest.NewAuthority(t)
 	l := &leakTest{T: t, atlas: sim.Start(t, sim.Config{Seed: seed}), dir: t.TempDir(), roots: authority.Pool}
 	certificate := authority.Loopback(t)
-	l.observed = observe(t, `
+	l.observed = serveObserved(t, `
 upstream:
   base_url: `+l.atlas.URL()+`
   credentials:

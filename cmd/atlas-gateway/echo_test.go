@@ -114,7 +114,7 @@ func TestNoSecretShowsOfAnEcho(t *testing.T) {
 			environ = append(environ, fmt.Sprintf("ID_%d_%d=%s", echo, kind, echoGroup(echo, kind)))
 		}
 	}
-	o := observe(t, config, nil, environ...)
+	o := serveObserved(t, config, nil, environ...)
 	o.secrets.Add("Atlas's access token", atlasToken)
 	for echo, name := range e.names {
 		for kind := range 3 {
@@ -160,7 +160,7 @@ func TestNoSecretShowsOfBrokenTLS(t *testing.T) {
 		}
 	}()
 	const other = "64f0c1a2b3d4e5f607182931"
-	o := observe(t, "upstream:\n  base_url: https://"+upstream.Addr().String()+"\n  credentials: [{groups: ["+other+"], client_id_env: ID, client_secret_env: SECRET}, {public_key_env: ID, private_key_env: PRIVATE}]\n",
+	o := serveObserved(t, "upstream:\n  base_url: https://"+upstream.Addr().String()+"\n  credentials: [{groups: ["+other+"], client_id_env: ID, client_secret_env: SECRET}, {public_key_env: ID, private_key_env: PRIVATE}]\n",
 		nil, "ID=public", "SECRET="+atlasSecret, "PRIVATE="+atlasPrivate)
 	for i := range 4 {
 		target := buckets

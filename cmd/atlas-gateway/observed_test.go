@@ -33,8 +33,8 @@ type observed struct {
 	answers strings.Builder
 }
 
-// observe starts the program as serveProcess does. A client of it trusts the roots.
-func observe(t *testing.T, config string, roots *x509.CertPool, environ ...string) *observed {
+// serveObserved starts the program as serveProcess does. A client of it trusts the roots.
+func serveObserved(t *testing.T, config string, roots *x509.CertPool, environ ...string) *observed {
 	t.Helper()
 	o := &observed{process: serveProcess(t, config, append(environ, "GOTRACEBACK=all")...)}
 	o.client = http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: 10 * time.Second}

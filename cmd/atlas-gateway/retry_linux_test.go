@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
@@ -56,7 +57,7 @@ func TestReloadIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.command.Process.Signal(syscall.SIGHUP)
-	await(t, "the refusal", func() bool {
+	gatewaytest.WaitFor(t, "the refusal", func() bool {
 		log := p.stderr.String()
 		return strings.Contains(log, "the configuration was refused; the one before stays") && strings.Contains(log, "too many open files") &&
 			strings.Contains(log, "the configuration will be tried again")
@@ -66,7 +67,7 @@ func TestReloadIsTriedAgain(t *testing.T) {
 	}
 	repaired := time.Now()
 	limitFiles(t, p.command.Process.Pid, before)
-	await(t, "the reload", func() bool { return status(removed) == 401 })
+	gatewaytest.WaitFor(t, "the reload", func() bool { return status(removed) == 401 })
 	t.Logf("the key was out %s after the repair", time.Since(repaired).Round(time.Millisecond))
 	if got := status(stays); got != 200 {
 		t.Errorf("the other key: %d", got)
@@ -85,14 +86,4 @@ func limitFiles(t *testing.T, process int, limit syscall.Rlimit) (before syscall
 		t.Fatal(errno)
 	}
 	return before
-}
-
-// await waits until a condition holds.
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
 }

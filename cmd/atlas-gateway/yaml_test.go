@@ -3,13 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
@@ -42,14 +41,14 @@ func TestCostlyConfigurations(t *testing.T) {
 			}
 			t.Logf("check took %s", time.Since(began).Round(time.Millisecond))
 			// Other than the time, memory does not depend on how busy the machine is.
-			before := peakMemory(t, p.command.Process.Pid)
+			before := p.peak(t)
 			refused := strings.Count(p.stderr.String(), "the configuration was refused")
 			if err := os.Rename(file, p.file); err != nil {
 				t.Fatal(err)
 			}
 			p.command.Process.Signal(syscall.SIGHUP)
-			await(t, "the refusal", func() bool { return strings.Count(p.stderr.String(), "the configuration was refused") > refused })
-			if grown := peakMemory(t, p.command.Process.Pid) - before; grown > 24<<20 {
+			gatewaytest.WaitFor(t, "the refusal", func() bool { return strings.Count(p.stderr.String(), "the configuration was refused") > refused })
+			if grown := p.peak(t) - before; grown > 24<<20 {
 				t.Errorf("the reload took %d MiB", grown>>20)
 			}
 			loaded := strings.Count(p.stderr.String(), "the configuration was reloaded")
@@ -57,7 +56,7 @@ func TestCostlyConfigurations(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.command.Process.Signal(syscall.SIGHUP)
-			await(t, "the reload", func() bool { return strings.Count(p.stderr.String(), "the configuration was reloaded") > loaded })
+			gatewaytest.WaitFor(t, "the reload", func() bool { return strings.Count(p.stderr.String(), "the configuration was reloaded") > loaded })
 		})
 	}
 }
@@ -69,22 +68,4 @@ func costlyKeys(n int) string {
 		fmt.Fprintf(&b, "k%d: 1\n", i)
 	}
 	return b.String()
-}
-
-// peakMemory returns the most memory that a process had, in bytes.
-func peakMemory(t *testing.T, process int) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process))
-	if err != nil {
-		t.Fatal(err)
-	}
-	peak := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`).FindSubmatch(status)
-	if peak == nil {
-		t.Fatalf("no VmHWM in %s", status)
-	}
-	kilobytes, err := strconv.ParseInt(string(peak[1]), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kilobytes << 10
 }
