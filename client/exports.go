@@ -47,9 +47,10 @@ func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterNam
 }
 
 // ListExports yields the jobs of a cluster, page by page, in Atlas's order. An error is yielded
-// once, and ends the sequence. A page that says that another one follows is an error if it is
-// empty or equal to the page before. If jobs are created meanwhile, one may be missing, or
-// another may be yielded twice.
+// once, and ends the sequence. A page that has the same jobs as an earlier one is an error, and so
+// is a page that is empty and says that another one follows. If jobs are created meanwhile, one may
+// be missing, or another may be yielded twice. How many pages there are is up to the server: to
+// bound them, stop, or let ctx end.
 func (c *Client) ListExports(ctx context.Context, groupID, clusterName string, o ListOptions) iter.Seq2[*ExportJob, error] {
 	return pages("listBackupExports", o, func(o ListOptions) (*Page[ExportJob], error) { return c.exports(ctx, groupID, clusterName, o, false) })
 }

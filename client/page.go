@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"reflect"
+	"slices"
 
 	"atlas-export-gateway/gen"
 )
@@ -56,14 +56,26 @@ func (f pageForm[F, T]) read() (*Page[T], error) {
 	return page, nil
 }
 
+// listed is what lists hold.
+type listed interface {
+	key() string // what tells it from the others of the same list
+}
+
+func (j ExportJob) key() string    { return j.ID }
+func (b ExportBucket) key() string { return b.ID }
+func (c Cluster) key() string      { return c.Name }
+
 // pages yields the results of one page after the other, as read returns them. It uses the link
 // to the next page only to know that there is another page, and ignores where the link leads.
-func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
+func pages[T listed](operation string, o ListOptions, read func(ListOptions) (*Page[T], error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
-		var last *Page[T]
+		var earlier repeats
 		for o := o; ; o.PageNum++ {
 			o.PageNum = max(o.PageNum, 1)
 			page, err := read(o)
+			if err == nil {
+				err = checkPage(operation, o.PageNum, page, &earlier)
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -74,17 +86,60 @@ func pages[T any](operation string, o ListOptions, read func(ListOptions) (*Page
 				}
 			}
 			// Where there are no links, a page is surely the last only if it is not full.
-			more := page.linksNext || !page.hasLinks && len(page.Results) >= cmp.Or(o.ItemsPerPage, 100)
-			switch {
-			case !more:
-				return
-			case len(page.Results) == 0 || last != nil && reflect.DeepEqual(page.Results, last.Results):
-				yield(nil, &Error{Operation: operation, Err: fmt.Errorf("%w: page %d is empty, or as the one before, and another is to follow", errNoContent, o.PageNum)})
+			if !page.linksNext && (page.hasLinks || len(page.Results) < cmp.Or(o.ItemsPerPage, 100)) {
 				return
 			}
-			last = page
 		}
 	}
+}
+
+// checkPage returns an error for a page with which a list would not come closer to its end: a page
+// that is empty although another is to follow, or that has the items of an earlier one.
+func checkPage[T listed](operation string, number int, page *Page[T], earlier *repeats) error {
+	if len(page.Results) == 0 {
+		if !page.linksNext {
+			return nil
+		}
+		return &Error{Operation: operation, Err: fmt.Errorf("%w: page %d is empty, and another is to follow", errNoContent, number)}
+	}
+	keys := make([]string, len(page.Results))
+	for i, result := range page.Results {
+		keys[i] = result.key()
+	}
+	if same := earlier.find(number, keys); same != 0 {
+		return &Error{Operation: operation, Err: fmt.Errorf("%w: page %d has the same items as page %d", errNoContent, number, same)}
+	}
+	return nil
+}
+
+// repeats remembers a few pages of a list, in order to notice pages that come again. It notices
+// pages that go round however many they are, and keeps three (Brent's algorithm).
+type repeats struct {
+	seen              int // how many pages
+	first, mark, last numberedPage
+}
+
+// numberedPage is a page with the keys of its items. The zero value is none.
+type numberedPage struct {
+	number int
+	keys   []string
+}
+
+// find returns the number of the remembered page that has the same items as this page, or 0.
+func (r *repeats) find(number int, keys []string) int {
+	for _, page := range []numberedPage{r.last, r.first, r.mark} {
+		if page.number != 0 && slices.Equal(page.keys, keys) {
+			return page.number
+		}
+	}
+	r.last = numberedPage{number, keys}
+	if r.seen == 0 {
+		r.first = r.last
+	}
+	if r.seen++; r.seen&(r.seen-1) == 0 { // pages 1, 2, 4, 8 and so on
+		r.mark = r.last
+	}
+	return 0
 }
 
 // orNil returns nil for the zero value. In the generated types, nil is a member that is absent.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -32,7 +33,8 @@ type ExportProgress struct {
 // WaitForExport reads a job until it ends, and returns it. A read that fails does not end the
 // wait if another may succeed, as when the network is down, a gateway restarts, or the answer
 // is a rate limit or a 5xx. WaitForExport honours Retry-After. Without a deadline in ctx it
-// waits for as long as the job runs.
+// waits for as long as the job runs. But 20 answers with a status of success and without the job
+// in them end it, unless one with the job comes between: what answers is not Atlas.
 //
 // The error is an [*ExportError] with the reason if the job failed or was cancelled, a
 // [*WaitError] if ctx ended first, or the [*Error] of a read if another read would fail too.
@@ -45,23 +47,38 @@ func (v *V1) WaitForExport(ctx context.Context, groupID, clusterName, exportID s
 	return wait(ctx, o, func() (*ExportJob, error) { return v.getExport(ctx, 0, groupID, clusterName, exportID) })
 }
 
+// maxUnusable is how many answers that claim success and are not the job end a wait. With the
+// pauses of the zero WaitOptions they take about six minutes.
+const maxUnusable = 20
+
+// unusable reports whether an answer claims success and is not what was asked for: its content is
+// of another form, is about another job, or does not come to its end.
+func (e *Error) unusable() bool { return e.Status >= 200 && e.Status <= 299 }
+
 func wait(ctx context.Context, o WaitOptions, read func() (*ExportJob, error)) (*ExportJob, error) {
 	longest := cmp.Or(max(o.MaxInterval, 0), 30*time.Second)
 	interval := min(cmp.Or(max(o.Interval, 0), 2*time.Second), longest)
 	var (
 		seen *ExportJob // as it was read last
 		last error      // of the last read
+
+		unusable int // how many answers since the last good one
 	)
 	for {
 		job, err := read()
 		var failed *Error
 		switch {
 		case err == nil:
-			seen = job
+			seen, unusable = job, 0
 		case ctx.Err() != nil:
 			return nil, &WaitError{Job: seen, Last: last, Err: contextError(ctx)}
 		case !errors.As(err, &failed) || !failed.transient:
 			return nil, err
+		case failed.unusable():
+			if unusable++; unusable == maxUnusable {
+				failed.Err = fmt.Errorf("%w; it is the last of %d such answers without the job", failed.Err, unusable)
+				return nil, err
+			}
 		}
 		last = err
 		ended := err == nil && job.State.Ended()
