@@ -79,31 +79,29 @@ func (a *app) bucketCommand(provider, what, example string, required []string, r
 }
 
 func (a *app) bucketsList() *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	c := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the buckets of the group",
+		Long:    "List the buckets of the group. " + aboutLists,
 		Example: "  atlas-export buckets list\n  atlas-export buckets list -o yaml",
 		Args:    arguments(),
 		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
-			list := client.Page[client.ExportBucket]{Results: []client.ExportBucket{}}
-			names, rows := []string{}, [][]string{{"ID", "PROVIDER", "NAME", "REGION", "PRIVATE", "ROLE"}}
-			for b, err := range s.ListExportBuckets(c.Context(), s.group, largestPages) {
-				if err != nil {
-					return err
-				}
-				list.Results = append(list.Results, *b)
-				names = append(names, "bucket/"+b.ID)
-				rows = append(rows, []string{b.ID, string(b.CloudProvider), bucketName(b), b.Region, private(b), b.IAMRoleID + b.RoleID})
-			}
-			list.TotalCount = len(list.Results)
-			if len(rows) == 1 && s.format == "table" {
-				fmt.Fprintln(a.stderr, "there are no buckets")
-				return nil
-			}
-			return a.print(s.format, list, names, rows)
+			return printList(a, c, s.format, list[client.ExportBucket]{
+				items:  s.ListExportBuckets(c.Context(), s.group, largestPages),
+				plural: "buckets",
+				none:   "there are no buckets",
+				header: []string{"ID", "PROVIDER", "NAME", "REGION", "PRIVATE", "ROLE"},
+				name:   func(b *client.ExportBucket) string { return "bucket/" + b.ID },
+				row: func(b *client.ExportBucket) []string {
+					return []string{b.ID, string(b.CloudProvider), bucketName(b), b.Region, private(b), b.IAMRoleID + b.RoleID}
+				},
+			}, all)
 		}),
 	}
+	defineAll(c, &all)
+	return c
 }
 
 func (a *app) bucketsGet() *cobra.Command {
@@ -229,24 +227,33 @@ func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 	case s.dry != nil:
 		return "", &failure{exitUsage, fmt.Errorf("%q is not the id of a bucket: a dry run sends nothing, and can't look up a name", bucket), "find its id: " + commandLine(c, "buckets list")}
 	}
-	var ids, found []string
-	for b, err := range s.ListExportBuckets(c.Context(), s.group, largestPages) {
+	const mostNamed = 20 // of the buckets that have the name, in the error
+	var id string
+	var found []string
+	n := 0
+	for b, err := range atMost(maxListed, s.ListExportBuckets(c.Context(), s.group, largestPages)) {
+		if errors.Is(err, errCut) {
+			return "", &failure{exitUsage, fmt.Errorf("the group has more than %d buckets, too many to look for the name %q", maxListed, bucket), "give the id of the one that is meant"}
+		}
 		if err != nil {
 			return "", err
 		}
 		if b.BucketName == bucket {
-			ids = append(ids, b.ID)
-			found = append(found, fmt.Sprintf("%s (%s, role %s)", b.ID, b.CloudProvider, b.IAMRoleID+b.RoleID))
+			id = b.ID
+			if n++; n <= mostNamed {
+				found = append(found, fmt.Sprintf("%s (%s, role %s)", b.ID, b.CloudProvider, b.IAMRoleID+b.RoleID))
+			}
 		}
 	}
-	switch len(ids) {
-	case 0:
+	switch {
+	case n == 0:
 		return "", &failure{exitNotFound, fmt.Errorf("the group has no bucket with the name %q", bucket), "list what exists: " + commandLine(c, "buckets list")}
-	case 1:
-		return ids[0], nil
-	default:
-		return "", &failure{exitUsage, fmt.Errorf("%d buckets have the name %q: %s", len(ids), bucket, strings.Join(found, "; ")), "give the id of the one that is meant"}
+	case n == 1:
+		return id, nil
+	case n > mostNamed:
+		found = append(found, "and others")
 	}
+	return "", &failure{exitUsage, fmt.Errorf("%d buckets have the name %q: %s", n, bucket, strings.Join(found, "; ")), "give the id of the one that is meant"}
 }
 
 // bucketNames returns the ids of the group's buckets with their names, for completions.
@@ -254,6 +261,9 @@ func bucketNames(ctx context.Context, s *session) (names []string, err error) {
 	for b, err := range s.ListExportBuckets(ctx, s.group, largestPages) {
 		if err != nil {
 			return nil, err
+		}
+		if len(names) == maxCompletions {
+			break
 		}
 		names = append(names, b.ID+"\t"+bucketName(b))
 	}

@@ -30,6 +30,7 @@ const (
 	exitExportFailed = 11
 	exitCancelled    = 12
 	exitNotFollowed  = 13
+	exitCut          = 14
 	exitInterrupted  = 130
 )
 
@@ -52,6 +53,7 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
    12  the export was cancelled
    13  the export goes on, but the command no longer follows it: the time to wait is over, or,
        with create --wait, the state of the export can't be read
+   14  the list is cut: it has more items than a list has without --all
   130  SIGINT, SIGTERM or SIGQUIT, except for 10 while a create is in progress; an export that
        was started goes on
   141  nobody reads the output any more (SIGPIPE); an export that was started goes on

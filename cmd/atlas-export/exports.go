@@ -109,11 +109,15 @@ func (d *customData) String() string { return "" }
 func (d *customData) Type() string   { return "key=value" }
 
 func (a *app) exportsList() *cobra.Command {
-	var snapshot string
+	var (
+		snapshot string
+		all      bool
+	)
 	c := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the exports of a cluster",
+		Long:    "List the exports of a cluster. " + aboutLists,
 		Example: `  atlas-export exports list --cluster orders
   atlas-export exports list --cluster orders --snapshot 6a01e0b45be2d84417c09f10 -o json`,
 		Args: arguments(),
@@ -125,37 +129,27 @@ func (a *app) exportsList() *cobra.Command {
 			return nil
 		},
 		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
-			list := client.Page[client.ExportJob]{Results: []client.ExportJob{}}
-			names, rows := []string{}, [][]string{{"ID", "STATE", "COLLECTIONS", "SNAPSHOT", "CREATED", "ELAPSED"}}
-			for job, err := range s.ListExports(c.Context(), s.group, s.cluster, largestPages) {
-				if err != nil {
-					return err
-				}
-				if snapshot != "" && job.SnapshotID != snapshot {
-					continue
-				}
-				list.Results = append(list.Results, *job)
-				names = append(names, "export/"+job.ID)
-				rows = append(rows, []string{job.ID, string(job.State), collections(job), job.SnapshotID, formatTime(job.CreatedAt), formatDuration(a.elapsed(job))})
+			l := list[client.ExportJob]{
+				items:  s.ListExports(c.Context(), s.group, s.cluster, largestPages),
+				plural: "exports",
+				none:   "there are no exports",
+				header: []string{"ID", "STATE", "COLLECTIONS", "SNAPSHOT", "CREATED", "ELAPSED"},
+				name:   func(job *client.ExportJob) string { return "export/" + job.ID },
+				row: func(job *client.ExportJob) []string {
+					return []string{job.ID, string(job.State), collections(job), job.SnapshotID, formatTime(job.CreatedAt), formatDuration(a.elapsed(job))}
+				},
 			}
-			list.TotalCount = len(list.Results)
-			if len(rows) == 1 && s.format == "table" {
-				of := ""
-				if snapshot != "" {
-					of = " of the snapshot " + snapshot
-				}
-				fmt.Fprintf(a.stderr, "there are no exports%s\n", of)
-				return nil
+			if snapshot != "" {
+				l.keep = func(job *client.ExportJob) bool { return job.SnapshotID == snapshot }
+				l.none += " of the snapshot " + snapshot
 			}
-			return a.print(s.format, list, names, rows)
+			return printList(a, c, s.format, l, all)
 		}),
 	}
+	defineAll(c, &all)
 	c.Flags().StringVar(&snapshot, "snapshot", "", "list only exports of the snapshot with this `id`")
 	return c
 }
-
-// largestPages make lists take as few requests as possible.
-var largestPages = client.ListOptions{ItemsPerPage: 500}
 
 func (a *app) exportsGet() *cobra.Command {
 	return &cobra.Command{
@@ -210,6 +204,9 @@ func exportIDs(ctx context.Context, s *session) (ids []string, err error) {
 	for job, err := range s.ListExports(ctx, s.group, s.cluster, largestPages) {
 		if err != nil {
 			return nil, err
+		}
+		if len(ids) == maxCompletions {
+			break
 		}
 		ids = append(ids, job.ID+"\t"+string(job.State)+" "+formatTime(job.CreatedAt))
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf16"
 
@@ -48,41 +47,27 @@ func terminal(w any) *os.File {
 func (a *app) print(format string, thing any, names []string, rows [][]string) error {
 	switch format {
 	case "json":
-		return encodeJSON(a.stdout, thing, "  ")
+		return encodeJSON(a.stdout, thing, "", "  ")
 	case "yaml":
-		return encodeYAML(a.stdout, thing)
+		return encodeYAML(a.stdout, thing, "")
 	case "name":
 		for _, name := range names {
 			fmt.Fprintln(a.stdout, clean(name))
 		}
 	default:
-		table(a.stdout, rows)
+		new(columns).write(a.stdout, rows)
 	}
 	return nil
 }
 
-func table(w io.Writer, rows [][]string) {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = clean(cell)
-			if cell == "" {
-				cells[i] = "-"
-			}
-		}
-		fmt.Fprintln(t, strings.Join(cells, "\t"))
-	}
-	t.Flush() // output keeps an error
-}
-
 // encodeJSON writes JSON that is safe on a terminal. It also escapes characters that
-// encoding/json does not, such as those that change the direction of writing.
-func encodeJSON(w io.Writer, thing any, indent string) error {
+// encoding/json does not, such as those that change the direction of writing. Prefix and indent are
+// those of [json.Indent].
+func encodeJSON(w io.Writer, thing any, prefix, indent string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", indent)
+	encoder.SetIndent(prefix, indent)
 	if err := encoder.Encode(thing); err != nil {
 		return err
 	}

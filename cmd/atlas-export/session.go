@@ -162,7 +162,7 @@ func (a *app) dryRunOr(s *session, err error) error {
 	fmt.Fprintf(a.stdout, "%s %s\nAccept: %s\n", s.dry.Method, s.dry.URL, s.dry.Accept)
 	if len(s.dry.Content) > 0 {
 		fmt.Fprint(a.stdout, "Content-Type: application/json\n\n")
-		return encodeJSON(a.stdout, s.dry.Content, "  ")
+		return encodeJSON(a.stdout, s.dry.Content, "", "  ")
 	}
 	return nil
 }

@@ -145,10 +145,10 @@ func (p *progress) write() {
 	var text, changed bytes.Buffer
 	switch p.format {
 	case "json":
-		encodeJSON(&text, p.job, "") // writing to a buffer never fails
+		encodeJSON(&text, p.job, "", "") // writing to a buffer never fails
 	case "yaml":
 		text.WriteString("---\n")
-		encodeYAML(&text, p.job)
+		encodeYAML(&text, p.job, "")
 	default:
 		fmt.Fprintln(&changed, p.job.State, collections(p.job))
 		fmt.Fprintln(&text, line(p.job, p.a.elapsed(p.job), "", ""))

@@ -11,8 +11,9 @@ import (
 
 // encodeYAML writes as YAML what encodeJSON writes as JSON, in the same order. Text that is not
 // plain is quoted, always on one line. Libraries write text with line breaks as a block; other
-// control characters stay in it as they are, and change what is read back.
-func encodeYAML(w io.Writer, thing any) error {
+// control characters stay in it as they are, and change what is read back. Each line except the
+// first begins with indent.
+func encodeYAML(w io.Writer, thing any, indent string) error {
 	text, err := json.Marshal(thing)
 	if err != nil {
 		return err
@@ -24,7 +25,7 @@ func encodeYAML(w io.Writer, thing any) error {
 		return err
 	}
 	var b strings.Builder
-	writeYAML(&b, value, "")
+	writeYAML(&b, value, indent)
 	_, err = io.WriteString(w, b.String())
 	return err
 }

@@ -40,10 +40,10 @@ func TestEncodings(t *testing.T) {
 			t.Fatal(err)
 		}
 		var j, y bytes.Buffer
-		if err := encodeJSON(&j, in, "  "); err != nil {
+		if err := encodeJSON(&j, in, "", "  "); err != nil {
 			t.Fatal(err)
 		}
-		if err := encodeYAML(&y, in); err != nil {
+		if err := encodeYAML(&y, in, ""); err != nil {
 			t.Fatal(err)
 		}
 		var fromJSON, fromYAML any
