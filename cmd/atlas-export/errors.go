@@ -78,7 +78,7 @@ func usageError(c *cobra.Command, format string, args ...any) error {
 
 // report writes an error to standard error and returns its exit status.
 func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
-	status, hint := classify(ctx, c, err)
+	status, hint := a.classify(ctx, c, err)
 	text := err.Error()
 	var call *client.Error
 	if errors.As(err, &call) && len(call.Violations) > 0 { // each gets a line of its own below
@@ -91,7 +91,7 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 	}
 	if call != nil {
 		for _, v := range call.Violations {
-			fmt.Fprintf(a.stderr, "  %s: %s\n", clean(withFlag(c, v.Field)), clean(v.Description))
+			fmt.Fprintf(a.stderr, "  %s: %s\n", clean(a.fieldSource(c, v.Field)), clean(v.Description))
 		}
 	}
 	if hint != "" {
@@ -101,7 +101,7 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 }
 
 // classify returns the exit status of an error, and a hint.
-func classify(ctx context.Context, c *cobra.Command, err error) (status int, hint string) {
+func (a *app) classify(ctx context.Context, c *cobra.Command, err error) (status int, hint string) {
 	var failed *failure
 	var call *client.Error
 	errors.As(err, &call)
@@ -119,7 +119,7 @@ func classify(ctx context.Context, c *cobra.Command, err error) (status int, hin
 	case errors.Is(err, client.ErrInvalid):
 		return exitInvalid, ""
 	case errors.Is(err, client.ErrUnauthorized):
-		return exitUnauthorized, credentialHint
+		return exitUnauthorized, a.unauthorizedHint()
 	case errors.Is(err, client.ErrForbidden):
 		return exitForbidden, forbiddenHint(call)
 	case errors.Is(err, client.ErrNotFound):
@@ -148,7 +148,21 @@ func classify(ctx context.Context, c *cobra.Command, err error) (status int, hin
 	}
 }
 
-const credentialHint = "atlas-export config show says which credential is used, and where it comes from"
+const (
+	credentialHint   = "atlas-export config show says which credential is used, and where it comes from"
+	noCredentialHint = "set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY, " +
+		"MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET, or MONGODB_ATLAS_ACCESS_TOKEN; atlas-export help settings lists other ways"
+)
+
+// unauthorizedHint tells a credential that is refused from one that is missing.
+func (a *app) unauthorizedHint() string {
+	if a.settings != nil {
+		if c, err := a.settings.credential(); err == nil && c.isZero() {
+			return "no credential is set; " + noCredentialHint
+		}
+	}
+	return credentialHint
+}
 
 func forbiddenHint(call *client.Error) string {
 	switch {
@@ -232,10 +246,21 @@ var flagsOfFields = map[string]string{
 	"/requirePrivateNetworking": "--require-private-networking",
 }
 
-// withFlag names a field of the contract, and the flag or argument that it comes from.
-func withFlag(c *cobra.Command, field string) string {
-	if known, ok := flagsOfFields[field]; ok && (known[0] != '-' || c.Flags().Lookup(known[2:]) != nil) {
-		return field + ", " + known
+// fieldSource names a field of the contract, and the flag or argument that it comes from, or else the
+// variable or profile.
+func (a *app) fieldSource(c *cobra.Command, field string) string {
+	flag := flagsOfFields[field]
+	if name, ok := strings.CutPrefix(flag, "--"); ok {
+		f := c.Flags().Lookup(name)
+		switch {
+		case f == nil:
+			flag = ""
+		case !f.Changed && a.settings != nil && a.settings.values[name].From != "":
+			return field + ", from " + a.settings.values[name].From
+		}
+	}
+	if flag != "" {
+		return field + ", " + flag
 	}
 	return cmp.Or(field, "body")
 }

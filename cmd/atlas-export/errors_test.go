@@ -145,7 +145,7 @@ func TestErrorsInFull(t *testing.T) {
 			"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.UnassumableRole)
 		w.checkError(t, w.owner, exitUsage, `atlas-export: --base-url: has a path; expected scheme and host only\nhint: .*\n`,
 			"buckets", "list", "--base-url", "http://example.com/api")
-		w.checkError(t, key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas requires one\nhint: atlas-export help settings lists where it may be\n`,
+		w.checkError(t, key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas requires one\nhint: `+regexp.QuoteMeta(noCredentialHint)+`\n`,
 			"buckets", "list", "--base-url", "https://cloud.mongodb.com/")
 		w.checkError(t, w.reader, exitForbidden,
 			`atlas-export: deleteExportBucket: 40[13] USER_UNAUTHORIZED: .*\nhint: (Atlas requires the role Project Backup Manager for this|the gateway's configuration does not grant this; atlas-gateway explain shows why)\n`,

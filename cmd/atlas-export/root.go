@@ -24,6 +24,8 @@ type app struct {
 	stdout *output
 	stderr io.Writer
 	now    func() time.Time
+
+	settings *resolved // of the command that calls Atlas; nil if there is none
 }
 
 // run runs the command that args name, and returns the exit status.

@@ -59,6 +59,7 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.settings = r
 	s := &session{format: r.values["output"].Text}
 	if s.group, err = r.need("group"); err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	if found.isZero() && s.dry == nil && config.BaseURL == client.AtlasURL {
-		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas requires one"), "atlas-export help settings lists where it may be"}
+		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas requires one"), noCredentialHint}
 	}
 	if s.Client, err = client.New(config); err != nil {
 		return nil, &failure{exitInvalid, fmt.Errorf("base_url from %s, or the credential: %w", r.values["base_url"].From, err), ""}

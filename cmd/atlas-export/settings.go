@@ -217,8 +217,9 @@ func (r *resolved) need(key string) (string, error) {
 		return v.Text, nil
 	}
 	s := settingOf(key)
+	variables := strings.Join(append([]string{s.variable()}, s.atlas...), " or ")
 	return "", &failure{exitUsage, fmt.Errorf("--%s is missing", s.flag()),
-		fmt.Sprintf("give it with --%s, %s, or: atlas-export config set %s VALUE", s.flag(), s.variable(), key)}
+		fmt.Sprintf("give it with --%s, %s, or: atlas-export config set %s VALUE", s.flag(), variables, key)}
 }
 
 // lookup returns a variable of an environment in the form of os.Environ. If it is there more
