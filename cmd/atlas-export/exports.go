@@ -181,7 +181,8 @@ rest takes at that rate. For a sharded cluster it shows the replica sets instead
 counts no collections there. Elsewhere the command prints a line for each change; with -o json
 the line is the export as JSON, with -o yaml it is a document.
 
-A request that fails does not end the command if the next one may succeed. Ctrl-C ends the
+A request that fails does not end the command if the next one may succeed. 20 answers that claim
+success and are not the export do end it, unless the export comes between. Ctrl-C ends the
 command; the export goes on.`,
 		Example: `  atlas-export exports watch 6b022709d9f2a4b685bab126 --cluster orders
   atlas-export exports watch export/6b022709d9f2a4b685bab126 --cluster orders --timeout 1h -o json`,

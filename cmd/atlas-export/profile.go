@@ -59,7 +59,7 @@ func (a *app) configFile() (string, error) {
 
 // readProfiles reads the configuration file. A file that does not exist is no error.
 func readProfiles(file string) (p profiles, text []byte, document *strictyaml.Document, err error) {
-	text, err = smallfile.Read(file, 1<<20)
+	text, err = smallfile.Read(file, maxProfiles)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil, nil, nil
 	}
@@ -141,7 +141,12 @@ func (a *app) choose(c *cobra.Command, all profiles, file string) *profile {
 	return p
 }
 
-// writeProfiles replaces the configuration file and keeps its comments.
+// maxProfiles is how large the configuration file may be, in bytes.
+const maxProfiles = 1 << 20
+
+// writeProfiles replaces the configuration file and keeps its comments. Before is the text of the
+// file, which readProfiles must have accepted: the library that finds the comments has no bounds of
+// its own. A text that readProfiles would refuse is not written.
 func writeProfiles(file string, p profiles, before []byte) error {
 	comments := yaml.CommentMap{}
 	if len(bytes.TrimSpace(before)) > 0 {
@@ -152,6 +157,12 @@ func writeProfiles(file string, p profiles, before []byte) error {
 	text, err := yaml.MarshalWithOptions(p, yaml.WithComment(comments))
 	if err != nil {
 		return err
+	}
+	if len(text) > maxProfiles {
+		return &failure{exitInvalid, fmt.Errorf("%s would be larger than %d bytes", file, maxProfiles), ""}
+	}
+	if _, err := strictyaml.Decode(file, text, new(profiles)); err != nil {
+		return &failure{exitInvalid, fmt.Errorf("not written, since it could not be read again: %w", err), ""}
 	}
 	return writePrivate(file, text)
 }
