@@ -10,7 +10,7 @@ import (
 	"atlas-export-gateway/client"
 )
 
-// answers that claim success and are not the job, each written by a handler.
+// unusableAnswers claim success and are not the job.
 var unusableAnswers = map[string]struct {
 	write func(w http.ResponseWriter)
 	why   string
@@ -29,60 +29,72 @@ var unusableAnswers = map[string]struct {
 	}, "unexpected EOF"},
 }
 
+// asJob writes the job in a state.
+func asJob(state string) func(w http.ResponseWriter) {
+	return func(w http.ResponseWriter) { fmt.Fprintf(w, `{"id":"%s","state":"%s"}`, nobody, state) }
+}
+
+func unavailable(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }
+
+// unusableSequences are when there are unusable answers: each returns the answer to read n, from 1,
+// or nil for one that is unusable.
+var unusableSequences = []struct {
+	name   string
+	answer func(n int) func(w http.ResponseWriter)
+	reads  int
+	ends   bool // the wait, with an error
+}{
+	{"for ever", func(int) func(http.ResponseWriter) { return nil }, 20, true},
+	{"for ever from the third read on", func(n int) func(http.ResponseWriter) {
+		if n < 3 {
+			return asJob("Queued")
+		}
+		return nil
+	}, 22, true},
+	{"now and then", func(n int) func(http.ResponseWriter) {
+		switch {
+		case n == 100:
+			return asJob("Successful")
+		case n%20 == 0:
+			return asJob("InProgress")
+		}
+		return nil
+	}, 100, false},
+	{"among 503s", func(n int) func(http.ResponseWriter) {
+		if n%2 == 0 {
+			return unavailable
+		}
+		return nil
+	}, 39, true},
+	{"after many 503s", func(n int) func(http.ResponseWriter) {
+		switch {
+		case n == 60:
+			return asJob("Successful")
+		case n < 50:
+			return unavailable
+		}
+		return nil
+	}, 60, false},
+}
+
 // Answers that claim success and are not the job end a wait when there were 20 of them. They do not
 // end it where one with the job comes between, and other failures do not count.
 func TestUnusableAnswersEndWaits(t *testing.T) {
-	job := func(state string) func(w http.ResponseWriter) {
-		return func(w http.ResponseWriter) { fmt.Fprintf(w, `{"id":"%s","state":"%s"}`, nobody, state) }
-	}
 	for name, unusable := range unusableAnswers {
-		for _, test := range []struct {
-			name   string
-			answer func(n int) func(w http.ResponseWriter) // the answer to read n, from 1
-			reads  int
-			ends   bool // with an error
-		}{
-			{"for ever", func(int) func(http.ResponseWriter) { return unusable.write }, 20, true},
-			{"for ever from the third read on", func(n int) func(http.ResponseWriter) {
-				if n < 3 {
-					return job("Queued")
-				}
-				return unusable.write
-			}, 22, true},
-			{"now and then", func(n int) func(http.ResponseWriter) {
-				switch {
-				case n == 100:
-					return job("Successful")
-				case n%20 == 0:
-					return job("InProgress")
-				}
-				return unusable.write
-			}, 100, false},
-			{"among 503s", func(n int) func(http.ResponseWriter) {
-				if n%2 == 0 {
-					return func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }
-				}
-				return unusable.write
-			}, 39, true},
-			{"after many 503s", func(n int) func(http.ResponseWriter) {
-				switch {
-				case n == 60:
-					return job("Successful")
-				case n < 50:
-					return func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }
-				}
-				return unusable.write
-			}, 60, false},
-		} {
+		for _, test := range unusableSequences {
 			t.Run(name+" "+test.name, func(t *testing.T) {
 				reads := 0
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if reads++; reads > 200 {
-						job("Cancelled")(w)
-						return
-					}
 					w.Header().Set("Content-Type", "application/json")
-					test.answer(reads)(w)
+					reads++
+					answer := test.answer(reads)
+					switch {
+					case reads > 200: // the wait would go on for ever
+						answer = asJob("Cancelled")
+					case answer == nil:
+						answer = unusable.write
+					}
+					answer(w)
 				}))
 				defer server.Close()
 				c := newClient(t, client.Config{BaseURL: server.URL})
