@@ -29,6 +29,7 @@ type pool struct {
 	now                                 func() time.Time
 	holdBad, nonceIdle                  time.Duration
 	maxRefusals, maxChallenges, maxIdle int
+	confirms                            bool // Config.Confirm is set
 
 	mu       sync.Mutex
 	key      *key      // nil until the source was read
@@ -54,6 +55,7 @@ type turn struct {
 	fresh  bool   // nonce came with the answer just before: a refusal counts against the key
 	asks   bool   // the turn counts in pool.asking
 	doubt  uint64 // the number of the doubt in which the request is on trial, or 0
+	decide bool   // the turn is for the request of Config.Confirm, which decides about the key
 	number uint64 // the number of the turn, from 1
 }
 
@@ -207,7 +209,8 @@ func (p *pool) challenged(ctx context.Context, t turn, n *nonce) (turn, error) {
 
 // refused ends a turn whose request was refused. It returns the next turn of the request, with n,
 // the nonce of the refusal, or a *CredentialError. A refusal with stale=true does not count
-// against the key (RFC 7616, section 3.3).
+// against the key (RFC 7616, section 3.3). With p.confirms, the last refusal before the key counts
+// as bad returns a turn to decide about the key.
 func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	p.mu.Lock()
 	if t.key != p.key {
@@ -233,8 +236,19 @@ func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	if t.key != p.key || p.refusals < p.maxRefusals {
 		return p.proceed(ctx, t, n)
 	}
+	if p.confirms && !t.decide {
+		// The turn goes on as it is: on trial, with the nonce of the refusal.
+		t.nonce, t.fresh, t.decide = n, true, true
+		p.mu.Unlock()
+		return t, nil
+	}
+	return turn{}, p.holdBack(t, n, err)
+}
+
+// holdBack ends a turn whose refusal shows that the key is bad. It unlocks p.mu.
+func (p *pool) holdBack(t turn, n *nonce, source error) *CredentialError {
 	p.badUntil = p.now().Add(p.holdBad)
-	e := &CredentialError{Refusals: p.refusals, Until: p.badUntil, Source: err}
+	e := &CredentialError{Refusals: p.refusals, Until: p.badUntil, Source: source}
 	p.end(t)
 	p.put(n)
 	for len(p.waiting) > 0 {
@@ -242,7 +256,16 @@ func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 		p.give(turn{})
 	}
 	p.mu.Unlock()
-	return turn{}, e
+	return e
+}
+
+// undecided ends a turn to decide about the key that was refused on nonces which may all have been
+// stale. The next refusal begins a new count.
+func (p *pool) undecided(t turn) {
+	p.mu.Lock()
+	p.refusals = 0
+	p.mu.Unlock()
+	p.abandoned(t, nil)
 }
 
 // proceed ends t, and returns the next turn of its request, with n. The request waits if another

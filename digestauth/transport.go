@@ -44,6 +44,12 @@ type Config struct {
 	// read only the status and the header.
 	Authenticated func(*http.Response) bool
 
+	// Confirm, if not empty, is the path and query of a harmless GET that every good credential may
+	// send. Before a credential counts as bad, the Transport sends this request, so that no request
+	// of a caller, which the server may refuse for a reason of its own, holds the credential back
+	// from all others. Any answer except a 401 shows that the credential is good.
+	Confirm string
+
 	// Now is the clock, time.Now if nil. It is used for the age of nonces, and for how long a bad
 	// credential is held back.
 	Now func() time.Time
@@ -76,6 +82,7 @@ type Transport struct {
 	realm         string
 	base          http.RoundTripper
 	authenticated func(*http.Response) bool
+	confirm       string
 	maxRetries    int
 	maxBody       int64
 	pool          pool
@@ -100,10 +107,12 @@ func NewTransport(c Config) (*Transport, error) {
 		realm:         c.Realm,
 		base:          c.Base,
 		authenticated: c.Authenticated,
+		confirm:       c.Confirm,
 		maxRetries:    cmp.Or(c.MaxRetries, 8),
 		maxBody:       cmp.Or(c.MaxBody, 1<<20),
 		pool: pool{
 			source:        c.Credential,
+			confirms:      c.Confirm != "",
 			now:           c.Now,
 			maxRefusals:   cmp.Or(c.MaxRefusals, 4),
 			holdBad:       cmp.Or(c.HoldBad, 5*time.Second),
@@ -197,6 +206,9 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		return nil, err
 	}
 	for retries := 0; ; {
+		if turn.decide {
+			return nil, t.decide(req.Context(), turn)
+		}
 		authorized := turn.nonce != nil
 		out, err := signed(req, content, turn)
 		if err != nil {
@@ -248,6 +260,55 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		}
 		if err != nil {
 			return nil, err
+		}
+	}
+}
+
+// A RefusedError says that the server refused a request with each of several fresh nonces, and
+// accepted the same credential for the request of [Config.Confirm]. The server did not carry the
+// request out.
+type RefusedError struct{ Refusals int }
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("digestauth: the server refuses the request (%d times in a row), and accepts the credential for another request", e.Refusals)
+}
+
+// decide sends the request of Config.Confirm on a turn, and returns a *[CredentialError] if that is
+// refused as well, or a *[RefusedError]. A nonce may be refused although it is new: the request is
+// tried with as many as make a credential bad.
+func (t *Transport) decide(ctx context.Context, turn turn) error {
+	refusals := t.pool.maxRefusals
+	for tries := 1; ; tries++ {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.origin.String()+t.confirm, nil)
+		if err != nil {
+			t.pool.undecided(turn)
+			return err
+		}
+		req.Header.Set("Accept", "application/json")
+		out, err := signed(req, outbound.Content{}, turn)
+		if err != nil {
+			t.pool.undecided(turn)
+			return err
+		}
+		resp, err := t.base.RoundTrip(out)
+		if err != nil {
+			t.pool.undecided(turn)
+			return err
+		}
+		outbound.Discard(resp)
+		if resp.StatusCode != http.StatusUnauthorized || t.vouched(resp) {
+			t.pool.accepted(turn, nextNonce(turn.nonce, resp.Header))
+			return &RefusedError{Refusals: refusals}
+		}
+		challenge, err := ChooseChallenge(resp.Header, t.realm)
+		if err != nil {
+			t.pool.undecided(turn)
+			return err
+		}
+		turn.nonce = newNonce(challenge)
+		if tries == refusals {
+			t.pool.mu.Lock()
+			return t.pool.holdBack(turn, turn.nonce, nil)
 		}
 	}
 }

@@ -20,6 +20,10 @@ type token struct {
 	authorization []string // the value of Authorization
 	renew         time.Time
 	expires       time.Time
+
+	checking chan struct{} // has room for the request that checks the token
+	good     time.Time     // when Atlas accepted it last for the request of Config.Confirm
+	bad      bool          // Atlas refused it for that request
 }
 
 // fetch is a request for a token. token and err are set before done is closed.
@@ -227,6 +231,7 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	}
 	return &token{
 		authorization: []string{"Bearer " + content.AccessToken},
+		checking:      make(chan struct{}, 1),
 		// A random time at 75 to 90 % of its life, so that several gateways don't ask together.
 		renew: began.Add(lifetime*3/4 + rand.N(lifetime*3/20)),
 		// Earlier than the server says, so that a request does not arrive with an expired token.

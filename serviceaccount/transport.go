@@ -48,6 +48,12 @@ type Config struct {
 	// authenticated request, such as Atlas's NOT_IN_GROUP. Such a response is returned as it is.
 	// The function may read only the status and the header.
 	Authenticated func(*http.Response) bool
+	// Confirm, if not empty, is the path and query of a harmless GET that every good token may send.
+	// Before a refused token is replaced, the Transport sends this request with it, so that no
+	// request of a caller, which Atlas may refuse for a reason of its own, uses up the tokens of a
+	// minute or holds the credential back from all others.
+	Confirm string
+
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// TokensPerMinute bounds how often a token is asked for. 0 means 10, which is Atlas's limit.
@@ -67,6 +73,7 @@ type Transport struct {
 	origin        outbound.Origin
 	base          http.RoundTripper
 	authenticated func(*http.Response) bool
+	confirm       string
 	maxBody       int64
 	tokens        tokens
 }
@@ -120,6 +127,7 @@ func NewTransport(c Config) (*Transport, error) {
 		origin:        origin,
 		base:          c.Base,
 		authenticated: c.Authenticated,
+		confirm:       c.Confirm,
 		maxBody:       cmp.Or(c.MaxBody, 1<<20),
 		tokens: tokens{
 			url:     origin.String() + "/api/oauth/token",
@@ -177,6 +185,9 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		switch {
 		case response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response):
 			return response, nil
+		case t.accepted(req.Context(), token):
+			outbound.Discard(response)
+			return nil, &RefusedError{}
 		case refused != nil:
 			t.tokens.holdBack(token)
 			return response, nil
@@ -184,6 +195,48 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		refused = token
 		outbound.Discard(response)
 	}
+}
+
+// A RefusedError says that Atlas refused a request, and accepted the same token for the request of
+// [Config.Confirm]. Atlas did not carry the request out.
+type RefusedError struct{}
+
+func (e *RefusedError) Error() string {
+	return "serviceaccount: Atlas refuses the request, and accepts the token for another request"
+}
+
+// checked is for how long a token that was accepted is not checked again.
+const checked = time.Second
+
+// accepted reports whether Atlas accepts a token for the request of Config.Confirm. Requests that
+// ask at the same time share one answer.
+func (t *Transport) accepted(ctx context.Context, token *token) bool {
+	if t.confirm == "" {
+		return false
+	}
+	select {
+	case token.checking <- struct{}{}:
+		defer func() { <-token.checking }()
+	case <-ctx.Done():
+		return false
+	}
+	if token.bad || !token.good.IsZero() && t.tokens.now().Sub(token.good) < checked {
+		return !token.bad
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.origin.String()+t.confirm, nil)
+	if err != nil {
+		return false
+	}
+	req.Header["Accept"] = []string{"application/json"}
+	req.Header["Authorization"] = token.authorization
+	response, err := t.base.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	outbound.Discard(response)
+	token.bad = response.StatusCode == http.StatusUnauthorized && (t.authenticated == nil || !t.authenticated(response))
+	token.good = t.tokens.now()
+	return !token.bad
 }
 
 // Explain says why RoundTrip returned a 401. It returns a *[CredentialError] if two tokens were

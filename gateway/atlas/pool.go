@@ -214,6 +214,7 @@ func (u *Upstream) sign(c Credential) (signer, error) {
 				return serviceaccount.Credential{ClientID: id, ClientSecret: s}, err
 			},
 			Authenticated: outbound.Authenticated,
+			Confirm:       confirm,
 		})
 	}
 	return digestauth.NewTransport(digestauth.Config{
@@ -225,5 +226,10 @@ func (u *Upstream) sign(c Credential) (signer, error) {
 			return digestauth.Credential{Username: id, Password: s}, err
 		},
 		Authenticated: outbound.Authenticated,
+		Confirm:       confirm,
 	})
 }
+
+// confirm is the request that decides whether Atlas refuses a credential or only the requests of a
+// caller: a list of the groups that the credential may read.
+const confirm = "/api/atlas/v1.0/groups?itemsPerPage=1"

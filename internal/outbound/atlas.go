@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -36,10 +37,18 @@ func NameCode(response *http.Response, err error) (*http.Response, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	response.Body.Close()
 	response.Body = io.NopCloser(bytes.NewReader(body))
-	var content struct{ ErrorCode string }
+	// Under an envelope, Atlas's documents call the second member content or envelope.
+	type apiError struct{ ErrorCode string }
+	var answer struct {
+		apiError
+		Content, Envelope apiError
+	}
 	// Part of a body is of no use, and nobody relays the body of a 401.
-	if err == nil && json.Unmarshal(body, &content) == nil && content.ErrorCode != "" {
-		response.Header.Set("X-Error-Code", content.ErrorCode)
+	if err != nil || json.Unmarshal(body, &answer) != nil {
+		return response, nil
+	}
+	if code := cmp.Or(answer.ErrorCode, answer.Content.ErrorCode, answer.Envelope.ErrorCode); code != "" {
+		response.Header.Set("X-Error-Code", code)
 	}
 	return response, nil
 }
