@@ -10,7 +10,8 @@
 // order. It answers a 401 with the nonce of that 401. Atlas marks every 401 stale=false.
 // Therefore a credential counts as bad only after several refusals in a row on fresh nonces,
 // with no success in between. A bad credential is held back for a while instead of being tried
-// with every call.
+// with every call. Where callers share a credential, [Config].Confirm keeps the refusals of one
+// caller's requests from holding it back.
 //
 // The package refuses:
 //   - to send anything to another scheme, host or port than the credential's ([OriginError]);

@@ -68,9 +68,9 @@ func TestModes(t *testing.T) {
 		{"single use", digestauth.NoncePolicy{Uses: 1}, 2.00},
 		{"5% refused", digestauth.NoncePolicy{Refuse: 0.05}, 1.07},
 	} {
-		t.Run(mode.name, func(t *testing.T) {
+		run := func(t *testing.T, change func(*upstream) func(*digestauth.Config)) {
 			u := newUpstream(t, mode.policy)
-			c, _ := u.client(t, nil)
+			c, _ := u.client(t, change(u))
 			start := time.Now()
 			failed, example := load(c, u.URL, goroutines, calls)
 			requests, unsigned := u.requests.Load(), u.unsigned.Load()
@@ -83,6 +83,10 @@ func TestModes(t *testing.T) {
 			if warm := float64(requests-int64(goroutines)) / float64(calls); mode.most > 0 && warm > mode.most {
 				t.Errorf("%.4f upstream requests per call, want at most %.2f", warm, mode.most)
 			}
+		}
+		t.Run(mode.name, func(t *testing.T) { run(t, func(*upstream) func(*digestauth.Config) { return nil }) })
+		t.Run(mode.name+", confirmed", func(t *testing.T) {
+			run(t, func(u *upstream) func(*digestauth.Config) { return u.confirmed(t) })
 		})
 	}
 }
@@ -90,20 +94,26 @@ func TestModes(t *testing.T) {
 // Nonces expire before a server has answered all requests in flight: it needs 1 ms for each of 128
 // callers, one after the other.
 func TestCrowdedServer(t *testing.T) {
-	u := newUpstream(t, digestauth.NoncePolicy{Lifetime: 50 * time.Millisecond})
-	var one sync.Mutex
-	inner := u.Config.Handler
-	u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		one.Lock()
-		defer one.Unlock()
-		time.Sleep(time.Millisecond)
-		inner.ServeHTTP(w, r)
-	})
-	c, _ := u.client(t, nil)
-	const calls = 600
-	failed, example := load(c, u.URL, 128, calls)
-	t.Logf("%.2f upstream requests per call", float64(u.requests.Load())/calls)
-	if failed > 0 {
-		t.Errorf("%d of %d calls failed, one with: %s", failed, calls, example)
+	for _, confirms := range []bool{false, true} {
+		u := newUpstream(t, digestauth.NoncePolicy{Lifetime: 50 * time.Millisecond})
+		var one sync.Mutex
+		inner := u.Config.Handler
+		u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			one.Lock()
+			defer one.Unlock()
+			time.Sleep(time.Millisecond)
+			inner.ServeHTTP(w, r)
+		})
+		var change func(*digestauth.Config)
+		if confirms {
+			change = u.confirmed(t)
+		}
+		c, _ := u.client(t, change)
+		const calls = 600
+		failed, example := load(c, u.URL, 128, calls)
+		t.Logf("confirms %v: %.2f upstream requests per call", confirms, float64(u.requests.Load())/calls)
+		if failed > 0 {
+			t.Errorf("confirms %v: %d of %d calls failed, one with: %s", confirms, failed, calls, example)
+		}
 	}
 }

@@ -19,6 +19,9 @@ import (
 // the others wait. The next success, of any request, ends the doubt. After several refusals on
 // fresh nonces the key counts as bad. A key that has had no success is in doubt from the start.
 //
+// With Config.Confirm, no refusal of a caller's request puts the key in doubt or counts against it:
+// see judge.
+//
 // A fresh nonce may also be refused because it expired on its way, when the server is slow because
 // so many requests are in flight. Such a refusal halves the number of requests that may be in
 // flight, and successes raise it again step by step, like TCP's congestion window. Otherwise
@@ -29,7 +32,9 @@ type pool struct {
 	now                                 func() time.Time
 	holdBad, nonceIdle                  time.Duration
 	maxRefusals, maxChallenges, maxIdle int
-	confirms                            bool // Config.Confirm is set
+	// ask sends the request of Config.Confirm once, and returns the nonce to use next, or nil. It is
+	// nil if there is no such request.
+	ask func(context.Context, turn) (verdict, *nonce)
 
 	mu       sync.Mutex
 	key      *key      // nil until the source was read
@@ -46,6 +51,9 @@ type pool struct {
 	refusals int       // on fresh nonces, since the last success
 	counted  uint64    // turns, when a refusal on a fresh nonce was counted last
 	badUntil time.Time // until when a bad key is held back; zero after a success
+	accepts  uint64    // the number of the last turn on which the key was accepted
+
+	confirming *confirmation // nil if none is being sent
 }
 
 // A turn is the permission to send one request.
@@ -55,8 +63,9 @@ type turn struct {
 	fresh  bool   // nonce came with the answer just before: a refusal counts against the key
 	asks   bool   // the turn counts in pool.asking
 	doubt  uint64 // the number of the doubt in which the request is on trial, or 0
-	decide bool   // the turn is for the request of Config.Confirm, which decides about the key
 	number uint64 // the number of the turn, from 1
+
+	history history // of the request, with Config.Confirm
 }
 
 // A waiter is a request that waits for its turn.
@@ -183,8 +192,12 @@ func (p *pool) accepted(t turn, following *nonce) {
 	defer p.mu.Unlock()
 	p.end(t)
 	p.window = min(p.window+1, maxWindow)
+	if t.history.refused > p.counted { // its nonces were the cause
+		p.shrink()
+	}
 	if t.key == p.key {
 		p.doubt, p.refusals, p.badUntil = false, 0, time.Time{}
+		p.accepts = max(p.accepts, t.number)
 	}
 	p.put(following)
 	p.giveAll()
@@ -209,12 +222,14 @@ func (p *pool) challenged(ctx context.Context, t turn, n *nonce) (turn, error) {
 
 // refused ends a turn whose request was refused. It returns the next turn of the request, with n,
 // the nonce of the refusal, or a *CredentialError. A refusal with stale=true does not count
-// against the key (RFC 7616, section 3.3). With p.confirms, the last refusal before the key counts
-// as bad returns a turn to decide about the key.
+// against the key (RFC 7616, section 3.3).
 func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	p.mu.Lock()
 	if t.key != p.key {
 		return p.proceed(ctx, t, n)
+	}
+	if p.ask != nil {
+		return p.judge(ctx, t, n)
 	}
 	if !p.doubt {
 		p.beginDoubt()
@@ -224,8 +239,7 @@ func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	if !t.fresh || t.number <= p.counted {
 		return p.proceed(ctx, t, n)
 	}
-	p.counted = p.turns
-	p.window = max(min(p.window, 8*p.inFlight)/2, minWindow)
+	p.shrink()
 	if n.Stale {
 		return p.proceed(ctx, t, n)
 	}
@@ -236,46 +250,25 @@ func (p *pool) refused(ctx context.Context, t turn, n *nonce) (turn, error) {
 	if t.key != p.key || p.refusals < p.maxRefusals {
 		return p.proceed(ctx, t, n)
 	}
-	if p.confirms && !t.decide {
-		// The turn goes on as it is: on trial, with the nonce of the refusal.
-		t.nonce, t.fresh, t.decide = n, true, true
-		p.mu.Unlock()
-		return t, nil
-	}
 	return turn{}, p.holdBack(t, n, err)
-}
-
-// holdBack ends a turn whose refusal shows that the key is bad. It unlocks p.mu.
-func (p *pool) holdBack(t turn, n *nonce, source error) *CredentialError {
-	p.badUntil = p.now().Add(p.holdBad)
-	e := &CredentialError{Refusals: p.refusals, Until: p.badUntil, Source: source}
-	p.end(t)
-	p.put(n)
-	for len(p.waiting) > 0 {
-		p.put(p.waiting[0].own)
-		p.give(turn{})
-	}
-	p.mu.Unlock()
-	return e
-}
-
-// undecided ends a turn to decide about the key that was refused on nonces which may all have been
-// stale. The next refusal begins a new count.
-func (p *pool) undecided(t turn) {
-	p.mu.Lock()
-	p.refusals = 0
-	p.mu.Unlock()
-	p.abandoned(t, nil)
 }
 
 // proceed ends t, and returns the next turn of its request, with n. The request waits if another
 // one is on trial. proceed unlocks p.mu.
 func (p *pool) proceed(ctx context.Context, t turn, n *nonce) (turn, error) {
-	onTrial := p.onTrial(t)
+	onTrial, h := p.onTrial(t), t.history
 	p.end(t)
+	next, err := p.again(ctx, n, onTrial)
+	next.history = h
+	return next, err
+}
+
+// again returns the next turn of a request, with n or, if that is nil, with one of the pool. It
+// unlocks p.mu.
+func (p *pool) again(ctx context.Context, n *nonce, onTrial bool) (turn, error) {
 	if !p.heldBack() {
 		if t, ok := p.next(n, onTrial); ok {
-			t.fresh = true
+			t.fresh = n != nil
 			p.giveAll() // t may have asked for a nonce, so that another may ask now
 			p.mu.Unlock()
 			return t, nil
@@ -337,6 +330,12 @@ func (p *pool) end(t turn) {
 // onTrial reports whether the request of t is on trial in the present doubt.
 func (p *pool) onTrial(t turn) bool { return p.doubt && t.doubt == p.doubts }
 
+// shrink halves the number of requests that may be in flight.
+func (p *pool) shrink() {
+	p.counted = p.turns
+	p.window = max(min(p.window, 8*p.inFlight)/2, minWindow)
+}
+
 func (p *pool) beginDoubt() {
 	p.doubt, p.trials = true, 0
 	p.doubts++
@@ -361,8 +360,15 @@ func (p *pool) give(t turn) {
 	w.turn <- t
 }
 
-// heldBack reports whether the key counts as bad and may not be tried again yet.
-func (p *pool) heldBack() bool { return !p.badUntil.IsZero() && p.now().Before(p.badUntil) }
+// heldBack reports whether the key counts as bad and may not be tried again yet. A clock that was
+// set back does not make that longer.
+func (p *pool) heldBack() bool {
+	if p.badUntil.IsZero() {
+		return false
+	}
+	left := p.badUntil.Sub(p.now())
+	return 0 < left && left <= p.holdBad
+}
 
 // put makes n idle.
 func (p *pool) put(n *nonce) {

@@ -44,11 +44,13 @@ type Config struct {
 	// read only the status and the header.
 	Authenticated func(*http.Response) bool
 
-	// Confirm, if not empty, is the path and query of a harmless GET that every good credential may
-	// send. Before a credential counts as bad, the Transport sends this request, so that no request
-	// of a caller, which the server may refuse for a reason of its own, holds the credential back
-	// from all others. Any answer except a 401 shows that the credential is good.
-	Confirm string
+	// Confirm, if not nil, is a harmless GET at Origin that every good credential may send. The
+	// server may refuse a request of one caller for a reason of its own. With Confirm, such refusals
+	// don't delay the requests of other callers, and never hold the credential back: the Transport
+	// sends Confirm when a request was refused on a fresh nonce, and only refusals of Confirm count
+	// against the credential. Other answers show that the credential is good, except 408, 429 and
+	// 5xx, which decide nothing. Confirm is sent with its header, at most once at a time.
+	Confirm *http.Request
 
 	// Now is the clock, time.Now if nil. It is used for the age of nonces, and for how long a bad
 	// credential is held back.
@@ -82,7 +84,7 @@ type Transport struct {
 	realm         string
 	base          http.RoundTripper
 	authenticated func(*http.Response) bool
-	confirm       string
+	confirm       *http.Request
 	maxRetries    int
 	maxBody       int64
 	pool          pool
@@ -102,6 +104,9 @@ func NewTransport(c Config) (*Transport, error) {
 		c.MaxIdleNonces < 0 || c.NonceIdle < 0 || c.MaxBody < 0 {
 		return nil, errors.New("digestauth: a bound is negative")
 	}
+	if err := checkConfirm(&o, c.Confirm); err != nil {
+		return nil, err
+	}
 	t := &Transport{
 		origin:        o,
 		realm:         c.Realm,
@@ -112,7 +117,6 @@ func NewTransport(c Config) (*Transport, error) {
 		maxBody:       cmp.Or(c.MaxBody, 1<<20),
 		pool: pool{
 			source:        c.Credential,
-			confirms:      c.Confirm != "",
 			now:           c.Now,
 			maxRefusals:   cmp.Or(c.MaxRefusals, 4),
 			holdBad:       cmp.Or(c.HoldBad, 5*time.Second),
@@ -124,6 +128,9 @@ func NewTransport(c Config) (*Transport, error) {
 	}
 	if t.maxRetries < t.pool.maxRefusals {
 		return nil, errors.New("digestauth: MaxRetries is less than MaxRefusals")
+	}
+	if t.confirm != nil {
+		t.pool.ask = t.askConfirm
 	}
 	if t.base == nil {
 		t.base = defaultBase()
@@ -206,9 +213,6 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		return nil, err
 	}
 	for retries := 0; ; {
-		if turn.decide {
-			return nil, t.decide(req.Context(), turn)
-		}
 		authorized := turn.nonce != nil
 		out, err := signed(req, content, turn)
 		if err != nil {
@@ -264,63 +268,15 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	}
 }
 
-// A RefusedError says that the server refused a request with each of several fresh nonces, and
-// accepted the same credential for the request of [Config.Confirm]. The server did not carry the
-// request out.
-type RefusedError struct{ Refusals int }
-
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("digestauth: the server refuses the request (%d times in a row), and accepts the credential for another request", e.Refusals)
-}
-
-// decide sends the request of Config.Confirm on a turn, and returns a *[CredentialError] if that is
-// refused as well, or a *[RefusedError]. A nonce may be refused although it is new: the request is
-// tried with as many as make a credential bad.
-func (t *Transport) decide(ctx context.Context, turn turn) error {
-	refusals := t.pool.maxRefusals
-	for tries := 1; ; tries++ {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.origin.String()+t.confirm, nil)
-		if err != nil {
-			t.pool.undecided(turn)
-			return err
-		}
-		req.Header.Set("Accept", "application/json")
-		out, err := signed(req, outbound.Content{}, turn)
-		if err != nil {
-			t.pool.undecided(turn)
-			return err
-		}
-		resp, err := t.base.RoundTrip(out)
-		if err != nil {
-			t.pool.undecided(turn)
-			return err
-		}
-		outbound.Discard(resp)
-		if resp.StatusCode != http.StatusUnauthorized || t.vouched(resp) {
-			t.pool.accepted(turn, nextNonce(turn.nonce, resp.Header))
-			return &RefusedError{Refusals: refusals}
-		}
-		challenge, err := ChooseChallenge(resp.Header, t.realm)
-		if err != nil {
-			t.pool.undecided(turn)
-			return err
-		}
-		turn.nonce = newNonce(challenge)
-		if tries == refusals {
-			t.pool.mu.Lock()
-			return t.pool.holdBack(turn, turn.nonce, nil)
-		}
-	}
-}
-
 // vouched reports whether Config.Authenticated says that a 401 answers an authenticated request.
 func (t *Transport) vouched(resp *http.Response) bool {
 	return t.authenticated != nil && t.authenticated(resp)
 }
 
 // Explain says why RoundTrip returned a 401. It returns a *[ChallengeError] if the challenge could
-// not be answered, and a *[CredentialError] if each answer was refused. It returns nil for other
-// statuses, and for a 401 for which Config.Authenticated returns true.
+// not be answered. If each answer was refused, it returns a *[CredentialError], or a *[RefusedError]
+// with Config.Confirm. It returns nil for other statuses, and for a 401 for which
+// Config.Authenticated returns true.
 func (t *Transport) Explain(resp *http.Response) error {
 	if resp.StatusCode != http.StatusUnauthorized {
 		return nil
@@ -330,6 +286,9 @@ func (t *Transport) Explain(resp *http.Response) error {
 	}
 	if t.vouched(resp) {
 		return nil
+	}
+	if t.confirm != nil {
+		return &RefusedError{Refusals: t.maxRetries + 1}
 	}
 	return &CredentialError{Refusals: t.maxRetries + 1}
 }
