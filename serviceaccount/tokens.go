@@ -20,10 +20,8 @@ type token struct {
 	authorization []string // the value of Authorization
 	renew         time.Time
 	expires       time.Time
-
-	checking chan struct{} // has room for the request that checks the token
-	good     time.Time     // when Atlas accepted it last for the request of Config.Confirm
-	bad      bool          // Atlas refused it for that request
+	began         time.Time // when it was asked for
+	confirmations confirmations
 }
 
 // fetch is a request for a token. token and err are set before done is closed.
@@ -50,9 +48,26 @@ type tokens struct {
 	next     int         // the oldest of calls
 	failures int         // in a row
 	failed   *TokenError // the last failure
-	retry    time.Time   // when to try again after it
+	pause    pause       // after it
 	tried    Credential  // the last one that was tried
-	badUntil time.Time   // until when it is held back, if Atlas refused it
+	held     pause       // of tried, if Atlas refused it
+}
+
+// A pause is a time in which no token is asked for. A clock that was set back does not make it
+// longer.
+type pause struct {
+	until time.Time
+	long  time.Duration
+}
+
+func pauseFrom(now time.Time, d time.Duration) pause { return pause{now.Add(d), d} }
+
+// left returns how long the pause still lasts.
+func (p pause) left(now time.Time) time.Duration {
+	if left := p.until.Sub(now); left <= p.long {
+		return max(left, 0)
+	}
+	return 0
 }
 
 // get returns another token than the refused one. It waits for a token no longer than ctx.
@@ -117,7 +132,7 @@ func (t *tokens) stillBad(ctx context.Context) error {
 	if credential.Equal(t.tried) {
 		return &CredentialError{}
 	}
-	t.badUntil = time.Time{}
+	t.held = pause{}
 	return nil
 }
 
@@ -127,20 +142,21 @@ func (t *tokens) holdBack(second *token) {
 	defer t.mu.Unlock()
 	if t.current == second {
 		t.current = nil
-		t.badUntil = t.now().Add(t.holdBad)
+		t.held = pauseFrom(t.now(), t.holdBad)
 	}
 }
 
 // mayFetch returns an error if no token may be asked for now.
 func (t *tokens) mayFetch(now time.Time) error {
-	if now.Before(t.badUntil) {
+	if t.held.left(now) > 0 {
 		return errHeld
 	}
-	if now.Before(t.retry) {
-		return &TokenError{Status: t.failed.Status, RetryAfter: t.retry.Sub(now), Cause: t.failed.Cause}
+	if left := t.pause.left(now); left > 0 {
+		return &TokenError{Status: t.failed.Status, RetryAfter: left, Cause: t.failed.Cause}
 	}
-	if oldest := t.calls[t.next]; !oldest.IsZero() && now.Sub(oldest) < time.Minute {
-		return &TokenError{Status: http.StatusTooManyRequests, RetryAfter: time.Minute - now.Sub(oldest), Cause: errors.New("as many tokens were asked for as a minute allows")}
+	// The zero time leaves nothing, and neither does a clock that was set back.
+	if left := pauseFrom(t.calls[t.next], time.Minute).left(now); left > 0 {
+		return &TokenError{Status: http.StatusTooManyRequests, RetryAfter: left, Cause: errors.New("as many tokens were asked for as a minute allows")}
 	}
 	return nil
 }
@@ -181,13 +197,13 @@ func (t *tokens) conclude(credential Credential, f *fetch) {
 		t.next = (t.next + len(t.calls) - 1) % len(t.calls)
 		t.calls[t.next] = f.overwritten
 	case errors.As(f.err, &refused):
-		t.tried, t.badUntil = credential, now.Add(t.holdBad)
+		t.tried, t.held = credential, pauseFrom(now, t.holdBad)
 	case errors.As(f.err, &failed):
 		// The pauses are 1 s, 2 s, 4 s, then 8 s: short enough for a short failure, and in a long
 		// one they ask for fewer tokens than TokensPerMinute.
 		wait := time.Second << min(t.failures, 3)
 		t.failures++
-		t.failed, t.retry = failed, now.Add(max(wait, failed.RetryAfter))
+		t.failed, t.pause = failed, pauseFrom(now, max(wait, failed.RetryAfter))
 	}
 }
 
@@ -231,7 +247,7 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	}
 	return &token{
 		authorization: []string{"Bearer " + content.AccessToken},
-		checking:      make(chan struct{}, 1),
+		began:         began,
 		// A random time at 75 to 90 % of its life, so that several gateways don't ask together.
 		renew: began.Add(lifetime*3/4 + rand.N(lifetime*3/20)),
 		// Earlier than the server says, so that a request does not arrive with an expired token.

@@ -48,12 +48,14 @@ type Config struct {
 	// authenticated request, such as Atlas's NOT_IN_GROUP. Such a response is returned as it is.
 	// The function may read only the status and the header.
 	Authenticated func(*http.Response) bool
-	// Confirm, if not empty, is the path and query of a harmless GET that every good token may send.
-	// Before a refused token is replaced, the Transport sends this request with it, so that no
-	// request of a caller, which Atlas may refuse for a reason of its own, uses up the tokens of a
-	// minute or holds the credential back from all others.
-	Confirm string
-
+	// Confirm, if not nil, is a harmless GET at Origin that every good token may send. Atlas may
+	// refuse a request of one caller for a reason of its own. With Confirm, such refusals neither
+	// use up the tokens of a minute nor hold the credential back: the Transport sends Confirm when a
+	// request was refused, and only a refusal of Confirm counts against the token. Other answers
+	// show that the token is good, except 408, 429 and 5xx, which decide nothing. Confirm is sent
+	// with its header, at most once at a time. Where it decides nothing, a refused token is replaced
+	// once it is a minute old.
+	Confirm *http.Request
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// TokensPerMinute bounds how often a token is asked for. 0 means 10, which is Atlas's limit.
@@ -73,7 +75,7 @@ type Transport struct {
 	origin        outbound.Origin
 	base          http.RoundTripper
 	authenticated func(*http.Response) bool
-	confirm       string
+	confirm       *http.Request
 	maxBody       int64
 	tokens        tokens
 }
@@ -123,6 +125,9 @@ func NewTransport(c Config) (*Transport, error) {
 	case c.TokensPerMinute < 0 || c.HoldBad < 0 || c.FetchTimeout < 0 || c.MaxBody < 0:
 		return nil, errors.New("serviceaccount: a bound is negative")
 	}
+	if err := checkConfirm(&origin, c.Confirm); err != nil {
+		return nil, err
+	}
 	t := &Transport{
 		origin:        origin,
 		base:          c.Base,
@@ -147,9 +152,10 @@ func NewTransport(c Config) (*Transport, error) {
 
 // RoundTrip sends req with a token, and returns the response to it. If Atlas refuses the token,
 // RoundTrip sends the request once more, with a new token. It returns a second 401, its content
-// unread. The errors of the package are *[outbound.OriginError], *[CredentialError], *[TokenError]
-// and [outbound.ErrBodyTooLarge]; all others are Base's or the context's. req is not changed,
-// except that its Body is read and closed.
+// unread. With Config.Confirm, a refusal of the request only, and not of the token, is a
+// *[RefusedError]. The errors of the package are *[outbound.OriginError], *[CredentialError],
+// *[TokenError], *[RefusedError] and [outbound.ErrBodyTooLarge]; all others are Base's or the
+// context's. req is not changed, except that its Body is read and closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTripThrough(t.base, req)
 }
@@ -172,23 +178,25 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		if err != nil {
 			return nil, err
 		}
-		out, err := outbound.Request(req, content)
-		if err != nil {
-			return nil, err
-		}
-		out.Header["Authorization"] = token.authorization
-		response, err := base.RoundTrip(out)
+		response, err := send(base, req, content, token)
 		if err != nil {
 			return nil, err
 		}
 		response.Request = req
-		switch {
-		case response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response):
+		if !t.refuses(response) {
+			token.confirmations.accepted.Store(true)
 			return response, nil
-		case t.accepted(req.Context(), token):
-			outbound.Discard(response)
-			return nil, &RefusedError{}
-		case refused != nil:
+		}
+		revoked := false
+		if t.confirm != nil {
+			bad, err := t.isBad(req.Context(), token)
+			if !bad {
+				outbound.Discard(response)
+				return nil, cmp.Or(err, error(&RefusedError{}))
+			}
+			revoked = token.confirmations.accepted.Load()
+		}
+		if refused != nil && !revoked {
 			t.tokens.holdBack(token)
 			return response, nil
 		}
@@ -197,53 +205,26 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	}
 }
 
-// A RefusedError says that Atlas refused a request, and accepted the same token for the request of
-// [Config.Confirm]. Atlas did not carry the request out.
-type RefusedError struct{}
-
-func (e *RefusedError) Error() string {
-	return "serviceaccount: Atlas refuses the request, and accepts the token for another request"
+// send sends a request with a token.
+func send(base http.RoundTripper, req *http.Request, content outbound.Content, token *token) (*http.Response, error) {
+	out, err := outbound.Request(req, content)
+	if err != nil {
+		return nil, err
+	}
+	out.Header["Authorization"] = token.authorization
+	return base.RoundTrip(out)
 }
 
-// checked is for how long a token that was accepted is not checked again.
-const checked = time.Second
-
-// accepted reports whether Atlas accepts a token for the request of Config.Confirm. Requests that
-// ask at the same time share one answer.
-func (t *Transport) accepted(ctx context.Context, token *token) bool {
-	if t.confirm == "" {
-		return false
-	}
-	select {
-	case token.checking <- struct{}{}:
-		defer func() { <-token.checking }()
-	case <-ctx.Done():
-		return false
-	}
-	if token.bad || !token.good.IsZero() && t.tokens.now().Sub(token.good) < checked {
-		return !token.bad
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.origin.String()+t.confirm, nil)
-	if err != nil {
-		return false
-	}
-	req.Header["Accept"] = []string{"application/json"}
-	req.Header["Authorization"] = token.authorization
-	response, err := t.base.RoundTrip(req)
-	if err != nil {
-		return false
-	}
-	outbound.Discard(response)
-	token.bad = response.StatusCode == http.StatusUnauthorized && (t.authenticated == nil || !t.authenticated(response))
-	token.good = t.tokens.now()
-	return !token.bad
+// refuses reports whether a response says that Atlas refuses the token.
+func (t *Transport) refuses(response *http.Response) bool {
+	return response.StatusCode == http.StatusUnauthorized && (t.authenticated == nil || !t.authenticated(response))
 }
 
 // Explain says why RoundTrip returned a 401. It returns a *[CredentialError] if two tokens were
 // refused. It returns nil for other statuses, and for a 401 for which Config.Authenticated returns
 // true.
 func (t *Transport) Explain(response *http.Response) error {
-	if response.StatusCode != http.StatusUnauthorized || t.authenticated != nil && t.authenticated(response) {
+	if !t.refuses(response) {
 		return nil
 	}
 	return &CredentialError{}

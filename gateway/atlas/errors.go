@@ -95,8 +95,7 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 	var (
 		key       *digestauth.CredentialError
 		account   *serviceaccount.CredentialError
-		digested  *digestauth.RefusedError
-		tokened   *serviceaccount.RefusedError
+		request   *serviceaccount.RefusedError
 		challenge *digestauth.ChallengeError
 		probe     *digestauth.ProbeError
 		token     *serviceaccount.TokenError
@@ -104,7 +103,7 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 		network   *net.OpError
 	)
 	switch {
-	case errors.As(err, &key), errors.As(err, &account), errors.As(err, &digested), errors.As(err, &tokened):
+	case errors.As(err, &key), errors.As(err, &account), errors.As(err, &request):
 		return c.refused(e.Err, status)
 	case errors.As(err, &challenge):
 		e.Kind, e.Outcome = ChallengeUnsupported, NotSent

@@ -14,11 +14,11 @@ import (
 
 // Handed is called once for a create, just before its first byte leaves: neither for the request
 // for a challenge that goes ahead, nor again when Atlas answers a signed request with another
-// challenge.
+// challenge, nor for the request that confirms the credential then.
 func TestHandedIsCalledOnce(t *testing.T) {
 	var upstream *gatewaytest.Upstream
-	upstream = gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string {
-		if n := upstream.Signed.Load(); n < 3 {
+	upstream = gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
+		if n := upstream.Creates.Load(); r.Method == http.MethodPost && n < 3 {
 			return gatewaytest.Refusing(fmt.Sprintf(`WWW-Authenticate: Digest realm="MMS Public API", nonce="nonce-%d", algorithm=MD5, qop="auth", stale=false`, n))
 		}
 		return gatewaytest.JSON(http.StatusOK, made)
@@ -32,8 +32,8 @@ func TestHandedIsCalledOnce(t *testing.T) {
 		}
 		return nil
 	}))
-	if calls != 1 || upstream.Signed.Load() != 3 {
-		t.Errorf("%d calls, and %d signed requests", calls, upstream.Signed.Load())
+	if calls != 1 || upstream.Creates.Load() != 3 || upstream.Signed.Load() != 4 {
+		t.Errorf("%d calls, and %d signed requests, %d of them creates", calls, upstream.Signed.Load(), upstream.Creates.Load())
 	}
 	// With a nonce at hand nothing goes ahead.
 	before := upstream.Total.Load()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -214,7 +215,7 @@ func (u *Upstream) sign(c Credential) (signer, error) {
 				return serviceaccount.Credential{ClientID: id, ClientSecret: s}, err
 			},
 			Authenticated: outbound.Authenticated,
-			Confirm:       confirm,
+			Confirm:       u.confirm(),
 		})
 	}
 	return digestauth.NewTransport(digestauth.Config{
@@ -226,10 +227,17 @@ func (u *Upstream) sign(c Credential) (signer, error) {
 			return digestauth.Credential{Username: id, Password: s}, err
 		},
 		Authenticated: outbound.Authenticated,
-		Confirm:       confirm,
+		Confirm:       u.confirm(),
 	})
 }
 
-// confirm is the request that decides whether Atlas refuses a credential or only the requests of a
-// caller: a list of the groups that the credential may read.
-const confirm = "/api/atlas/v1.0/groups?itemsPerPage=1"
+// confirm returns the request that decides whether Atlas refuses a credential or only the requests
+// of one caller: a list of the groups that the credential may read. Atlas answers it to a
+// credential with any role.
+func (u *Upstream) confirm() *http.Request {
+	return &http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Path: "/api/atlas/v2/groups", RawQuery: "itemsPerPage=1"},
+		Header: http.Header{"Accept": {"application/vnd.atlas.2025-03-12+json"}, "User-Agent": userAgent},
+	}
+}

@@ -28,8 +28,9 @@ func Authenticated(response *http.Response) bool {
 	return false
 }
 
-// NameCode puts the errorCode of a 401 into its X-Error-Code where Atlas does not, since
-// [Authenticated] may look at the header only. It takes and returns what a RoundTripper returns.
+// NameCode puts the errorCode of a 401, which may be within an envelope, into its X-Error-Code where
+// Atlas does not, since [Authenticated] may look at the header only. It takes and returns what a
+// RoundTripper returns.
 func NameCode(response *http.Response, err error) (*http.Response, error) {
 	if err != nil || response.StatusCode != http.StatusUnauthorized || response.Header.Get("X-Error-Code") != "" {
 		return response, err
@@ -43,8 +44,12 @@ func NameCode(response *http.Response, err error) (*http.Response, error) {
 		apiError
 		Content, Envelope apiError
 	}
-	// Part of a body is of no use, and nobody relays the body of a 401.
-	if err != nil || json.Unmarshal(body, &answer) != nil {
+	if err == nil {
+		err = json.Unmarshal(body, &answer)
+	}
+	// A member of another type does not keep the other members from being read. Part of a body is of
+	// no use, and nobody relays the body of a 401.
+	if mismatch := new(json.UnmarshalTypeError); err != nil && !errors.As(err, &mismatch) {
 		return response, nil
 	}
 	if code := cmp.Or(answer.ErrorCode, answer.Content.ErrorCode, answer.Envelope.ErrorCode); code != "" {
