@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
@@ -69,20 +70,20 @@ func TestOneCallerIsRefused(t *testing.T) {
 		} {
 			t.Run(credential+", "+name, func(t *testing.T) {
 				var nonces, tokens, envelopes, confirms atomic.Int64
-				h := startUpstream(t, func(r *http.Request) string {
+				upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
 					switch {
 					case r.URL.Path == "/api/oauth/token":
 						tokens.Add(1)
-						return answering(200, `{"access_token":"c4na7y-token","expires_in":3600,"token_type":"Bearer"}`)
+						return gatewaytest.JSON(200, `{"access_token":"c4na7y-token","expires_in":3600,"token_type":"Bearer"}`)
 					case strings.Contains(r.URL.RawQuery, "envelope=true"):
 						envelopes.Add(1)
-						return answering(401, content, strings.Replace(challenge, "abcdefghijklmnopqrstuvwx", fmt.Sprintf("%024d", nonces.Add(1)), 1))
+						return gatewaytest.JSON(401, content, "WWW-Authenticate: "+strings.Replace(gatewaytest.Challenge, "abcdefghijklmnopqrstuvwx", fmt.Sprintf("%024d", nonces.Add(1)), 1))
 					case r.URL.Path == "/api/atlas/v2/groups":
 						confirms.Add(1)
 					}
-					return answering(200, list)
-				})
-				p := serveProcess(t, "upstream:\n  base_url: "+h.url+"\n  credentials: ["+yaml+"]\n",
+					return gatewaytest.JSON(200, `{"results":[]}`)
+				}))
+				p := serveProcess(t, "upstream:\n  base_url: "+upstream.URL+"\n  credentials: ["+yaml+"]\n",
 					"PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey, "CLIENT="+sim.ClientID, "SECRET="+sim.ClientSecret)
 				stop := make(chan struct{})
 				bad, badGone := repeat(4, stop, p.Listener+buckets+"?envelope=true")
