@@ -23,13 +23,6 @@ func (a *aging[K, V]) drop() int64 {
 	return oldest.at
 }
 
-// dropUntil drops all keys whose time is not after last.
-func (a *aging[K, V]) dropUntil(last int64) {
-	for len(a.order) > 0 && a.order[0].at <= last {
-		a.drop()
-	}
-}
-
 type age[K comparable] struct {
 	key K
 	at  int64

@@ -62,9 +62,9 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	if len(keys) == 0 {
 		keys = []signingKey{m.madeUp}
 	}
-	n := &nonces{keys: keys, lifetime: d.settings.NonceLifetime, counts: &m.counts, now: a.now}
+	n := &nonces{keys: keys, lifetime: d.settings.NonceLifetime, counts: &m.counts, timeline: &m.timeline, now: a.now}
 	a.challenger = &challenger{realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
-	a.tokens = newAccessTokens(d, keys, &m.revoked, a.now)
+	a.tokens = newAccessTokens(d, keys, m, a.now)
 	a.schemes = []scheme{
 		{"Digest", &digestWay{d, n, a.challenger}},
 		{"Basic", &basicWay{d, a.allowBasic, a.challenger}},

@@ -10,9 +10,10 @@ import (
 // revoked, how many attempts were made, and a signing key that was made up. One Memory serves all
 // configurations of a process, and may be used from several goroutines.
 type Memory struct {
-	counts  counts
-	revoked revoked
-	madeUp  signingKey
+	counts   counts
+	revoked  revoked
+	timeline timeline
+	madeUp   signingKey
 
 	mu     sync.Mutex
 	limits limits // of the configuration in force; zero before the first
@@ -50,12 +51,21 @@ func (m *Memory) limitsFor(d *Directory) limits {
 // of the token endpoint let far fewer tokens be issued in the default lifetime.
 const maxRevoked = 1 << 16
 
-// revoked remembers the ids of revoked tokens until they expire.
+// revoked remembers the ids of revoked tokens until they expire: by the clock, and by the time that
+// passes whatever is done to the clock. So a clock that was set ahead and is put right does not
+// make a token good again.
 type revoked struct {
 	max int // of ids
 
 	mu  sync.Mutex
-	ids aging[string, struct{}]
+	ids aging[string, time.Time] // the expiry of each; its time is when passed, in milliseconds
+}
+
+// revoke makes an access token unusable. It returns false when there is no room: forgetting another
+// token would make that token good again.
+func (m *Memory) revoke(id string, issued, expiry, now time.Time) bool {
+	_, passed := m.timeline.read(now)
+	return m.revoked.add(id, issued, expiry, now, passed)
 }
 
 func (r *revoked) has(id string) bool {
@@ -65,18 +75,33 @@ func (r *revoked) has(id string) bool {
 	return ok
 }
 
-// add returns false when there is no room: forgetting another token would make that token good
-// again.
-func (r *revoked) add(id string, expiry, now time.Time) bool {
+// add returns false when there is no room.
+func (r *revoked) add(id string, issued, expiry, now time.Time, passed time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ids.dropUntil(now.UnixMilli())
+	r.forget(now, passed)
 	if _, ok := r.ids.values[id]; ok {
 		return true
 	}
 	if len(r.ids.order) >= r.max {
 		return false
 	}
-	r.ids.add(id, struct{}{}, expiry.UnixMilli())
+	r.keep(id, expiry, passed+max(expiry.Sub(issued), expiry.Sub(now)))
 	return true
+}
+
+func (r *revoked) keep(id string, expiry time.Time, until time.Duration) {
+	r.ids.add(id, expiry, until.Milliseconds()+1)
+}
+
+// forget drops the tokens that have expired by the clock and by the time that has passed.
+func (r *revoked) forget(now time.Time, passed time.Duration) {
+	for len(r.ids.order) > 0 && r.ids.order[0].at <= passed.Milliseconds() {
+		id := r.ids.order[0].key
+		expiry := r.ids.values[id]
+		r.ids.drop()
+		if left := expiry.Sub(now); left > 0 {
+			r.keep(id, expiry, passed+left) // the clock was set back
+		}
+	}
 }

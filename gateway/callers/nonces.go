@@ -20,7 +20,7 @@ const (
 	nonceSize   = 24
 )
 
-// nonceAhead is how far ahead the clock of another process that issued a nonce may be. Once a key
+// nonceAhead is how far ahead the clock of another process that issued a nonce or a token may be. Once a key
 // pair's nonces from such a process fill the memory, those issued here can be refused for as long.
 const nonceAhead = 5 * time.Second
 
@@ -29,12 +29,14 @@ type nonces struct {
 	keys     []signingKey // the first signs
 	lifetime time.Duration
 	counts   *counts
+	timeline *timeline
 	now      func() time.Time
 }
 
 func (s *nonces) issue() string {
 	var n nonce
-	binary.BigEndian.PutUint64(n[:], uint64(s.now().UnixMilli())<<16)
+	at, _ := s.timeline.read(s.now())
+	binary.BigEndian.PutUint64(n[:], uint64(at.UnixMilli())<<16)
 	rand.Read(n[nonceTime : nonceTime+nonceRandom]) // never fails
 	n.sign(&s.keys[0])
 	return base64.URLEncoding.EncodeToString(n[:])
@@ -68,11 +70,13 @@ func (s *nonces) check(pair hash, text string, nc uint32) digestauth.NonceVerdic
 	for i := range s.keys {
 		ours = n.signedBy(&s.keys[i]) || ours
 	}
-	age := s.now().Sub(time.UnixMilli(n.issued()))
+	now, issued := s.now(), time.UnixMilli(n.issued())
+	at, _ := s.timeline.read(now)
+	expiry := issued.Add(s.lifetime)
 	switch {
 	case !ours:
 		return digestauth.NonceUnknown
-	case age >= s.lifetime || age < -nonceAhead:
+	case !lasts(now, issued, expiry) && !lasts(at, issued, expiry):
 		return digestauth.NonceExpired
 	}
 	return s.counts.use(pair, n, nc)

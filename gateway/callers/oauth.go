@@ -51,7 +51,7 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 		return caller, oauthError(w, http.StatusBadRequest, "invalid_request", "The token is missing.", InvalidRequest)
 	}
 	claims, refusal, ours := a.tokens.verify(form.Get("token"))
-	if ours && refusal == nil && claims.Subject == caller.Key && !a.memory.revoked.add(claims.ID, claims.ExpiresAt.Time, a.now()) {
+	if ours && refusal == nil && claims.Subject == caller.Key && !a.memory.revoke(claims.ID, claims.IssuedAt.Time, claims.ExpiresAt.Time, a.now()) {
 		w.Header().Set("Retry-After", "60")
 		return caller, oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "Too many tokens were revoked.", Unavailable)
 	}
