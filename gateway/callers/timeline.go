@@ -25,12 +25,16 @@ type timeline struct {
 func (t *timeline) read(now time.Time) (at time.Time, passed time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.began.IsZero() {
-		t.began, t.at = now, now.Round(0)
+	first := t.at.IsZero()
+	if first {
+		t.began = now
 	}
 	passed = now.Sub(t.began)
 	if t.elapsed != nil {
 		passed = t.elapsed()
+	}
+	if first {
+		t.at, t.passed = now.Round(0), passed
 	}
 	since := max(passed-t.passed, 0) // another goroutine may have read a later time already
 	t.passed += since
