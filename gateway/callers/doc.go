@@ -33,6 +33,15 @@
 // rest is not acceptable, send each caller's requests to one replica, or shorten the lifetimes.
 // To lock out a service account at once and everywhere, remove it from the configuration.
 //
+// # Clocks
+//
+// Nonces and access tokens hold the time of issue, and a clock may be set while the process runs.
+// If it is set back, what was issued before stays good for its lifetime, and for no longer than that
+// and the time by which the clock was set back. If it is set ahead, what was issued before expires
+// with it, and clients authenticate anew. No count of a nonce is good twice, and no revoked token is
+// good again, however the clock is set. After the clock of one of several processes was set back,
+// the others refuse its nonces for twice as long as the clock was set back, or until it is restarted.
+//
 // # What it refuses
 //
 //   - more than one Authorization field, and a field that is not exactly one credential;

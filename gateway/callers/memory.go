@@ -48,7 +48,8 @@ func (m *Memory) limitsFor(d *Directory) limits {
 }
 
 // maxRevoked bounds the revoked tokens that are remembered. Each takes some 150 bytes. The limits
-// of the token endpoint let far fewer tokens be issued in the default lifetime.
+// of the token endpoint let far fewer tokens be issued in the default lifetime, for which each is
+// remembered at least.
 const maxRevoked = 1 << 16
 
 // revoked remembers the ids of revoked tokens until they expire: by the clock, and by the time that
