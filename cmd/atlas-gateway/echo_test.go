@@ -87,6 +87,9 @@ func (e *echoing) answer(r *http.Request) string {
 		return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="r", nonce="abcdefgh", algorithm=MD5, qop="auth"`, "Connection: close")
 	}
 	keepAuthorization(&e.secrets, "an Authorization field for Atlas", authorization)
+	if group == nil { // the gateway's own request, which is to confirm a credential
+		return echoes(authorization)["the content of a 401"]
+	}
 	if r.URL.Path == "/api/oauth/token" && group[2] == "1" {
 		return gatewaytest.LastJSON(http.StatusOK, `{"access_token":"`+atlasToken+`","token_type":"Bearer","expires_in":3600}`)
 	}
