@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
@@ -106,7 +107,7 @@ func TestFaults(t *testing.T) {
 					way.MaxRetries, way.MaxResponse = -1, 64<<10
 					way.Transport = &http.Transport{DisableKeepAlives: true} // so that net/http does not repeat a GET
 					if test.fault.BeforeAuthentication && through {
-						way.BaseURL = startGateway(t, atlas, "").url() // one that has no nonce yet
+						way.BaseURL = gatewaytest.StartFor(t, atlas.URL(), "").URL // one that has no nonce yet
 					}
 					c := newClient(t, way)
 					setFaults(t, atlas, test.fault)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
@@ -169,7 +170,7 @@ func TestOutcomeOfSuccess(t *testing.T) {
 // Gateway-Outcome, the client can't know that.
 func TestGatewayWithoutAtlas(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	c := newClient(t, client.Config{BaseURL: startGateway(t, atlas, "").url()})
+	c := newClient(t, client.Config{BaseURL: gatewaytest.StartFor(t, atlas.URL(), "").URL})
 	atlas.Close()
 	for _, m := range methods {
 		if !m.create {

@@ -3,14 +3,12 @@ package client_test
 import (
 	"crypto/rand"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/sim"
 
@@ -20,9 +18,9 @@ import (
 // For each method, errors after which a retry would fail too.
 func TestRefusals(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	g := startGateway(t, atlas, "")
+	g := gatewaytest.StartFor(t, atlas.URL(), "")
 	direct := client.Config{BaseURL: atlas.URL(), Credential: key}
-	through := client.Config{BaseURL: g.url()}
+	through := client.Config{BaseURL: g.URL}
 	readOnly := client.Config{BaseURL: atlas.URL(), Credential: client.APIKey(sim.ReadOnlyPublicKey, sim.PrivateKey)}
 	bad := client.Config{BaseURL: atlas.URL(), Credential: client.APIKey(sim.PublicKey, "wrong")}
 	noAccount := client.Config{BaseURL: atlas.URL(), Credential: client.ServiceAccount(sim.ClientID, "wrong")}
@@ -113,21 +111,15 @@ func TestAtlasRefuses(t *testing.T) {
 // A caller of a gateway, with each kind of credential: what its grants allow, and what not.
 func TestGatewayCallers(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	file := filepath.Join(t.TempDir(), "nightly.ha1")
-	pair, account, token := callers.NewKeyPair("nightly", "", file), callers.NewServiceAccount("nightly"), callers.NewToken("nightly")
-	if err := os.WriteFile(file, []byte(pair.HA1File.Reveal()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	entry := pair.Entry
-	entry.ServiceAccounts, entry.Tokens = account.Entry.ServiceAccounts, token.Entry.Tokens
-	g := startGateway(t, atlas, listed(t, entry, "read"))
+	nightly := gatewaytest.Issue(t, "nightly", "[{operations: [read], groups: ["+group+"]}]")
+	g := gatewaytest.StartFor(t, atlas.URL(), "", nightly)
 	for _, credential := range []client.Credential{
-		client.APIKey(pair.ID, pair.Secret.Reveal()),
-		client.ServiceAccount(account.ID, account.Secret.Reveal()),
-		client.BearerToken(token.Secret.Reveal()),
+		client.APIKey(nightly.Pair.ID, nightly.Pair.Secret.Reveal()),
+		client.ServiceAccount(nightly.Account.ID, nightly.Account.Secret.Reveal()),
+		client.BearerToken(nightly.Token.Secret.Reveal()),
 	} {
 		t.Run(credential.String(), func(t *testing.T) {
-			c := newClient(t, client.Config{BaseURL: g.url(), Credential: credential})
+			c := newClient(t, client.Config{BaseURL: g.URL, Credential: credential})
 			if _, err := c.ExportsPage(t.Context(), group, cluster, client.ListOptions{}); err != nil {
 				t.Error(err)
 			}
@@ -138,7 +130,7 @@ func TestGatewayCallers(t *testing.T) {
 		})
 	}
 	t.Run("nobody", func(t *testing.T) {
-		c := newClient(t, client.Config{BaseURL: g.url()})
+		c := newClient(t, client.Config{BaseURL: g.URL})
 		_, err := c.ExportsPage(t.Context(), group, cluster, client.ListOptions{})
 		if diff := cmp.Diff(failure{"unauthorized", 401, "UNEXPECTED_ERROR", "unauthorized"}, failureOf(t, err)); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)

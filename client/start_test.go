@@ -1,28 +1,18 @@
 package client_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/gateway"
-	"atlas-export-gateway/gateway/callers"
-	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
-	"github.com/goccy/go-yaml"
 	"go.uber.org/goleak"
 )
 
@@ -61,99 +51,6 @@ func newClient(t testing.TB, config client.Config) *client.Client {
 	return c
 }
 
-// gatewayServer is a gateway on loopback that can be stopped and started again.
-type gatewayServer struct {
-	parts   *config.Parts
-	address string
-	stop    func()
-	logs    *lockedBuffer
-}
-
-// startGateway serves a gateway in front of a simulated Atlas, for anonymous callers or for those
-// that the settings list. It stops at the end of the test.
-func startGateway(t testing.TB, atlas *sim.Server, settings string) *gatewayServer {
-	t.Helper()
-	if !strings.Contains(settings, "callers:") {
-		settings += "callers: {anonymous: true}\n"
-	}
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	text := settings + "upstream:\n  base_url: " + atlas.URL() + "\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	parts, err := config.Load(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gatewayServer{parts: parts, address: "127.0.0.1:0", logs: &lockedBuffer{}}
-	g.start(t)
-	t.Cleanup(func() { g.stop() })
-	return g
-}
-
-// listed returns the settings for one caller, with a grant of operations in the group.
-func listed(t testing.TB, entry callers.Entry, operations string) string {
-	t.Helper()
-	list, err := yaml.Marshal([]callers.Entry{entry})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "callers:\n  list:\n  " + strings.ReplaceAll(strings.TrimSpace(string(list)), "\n", "\n  ") +
-		"\n    grants: [{operations: [" + operations + "], groups: [" + group + "]}]\n"
-}
-
-func (g *gatewayServer) url() string { return "http://" + g.address }
-
-// start serves on the address that the gateway had before, if any.
-func (g *gatewayServer) start(t testing.TB) {
-	t.Helper()
-	built, err := gateway.New(g.parts, slog.New(slog.NewJSONHandler(g.logs, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", g.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	management, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.address = listener.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- built.Serve(ctx, listener, management) }()
-	g.stop = sync.OnceFunc(func() {
-		cancel()
-		select {
-		case err := <-stopped:
-			if err != nil {
-				t.Errorf("the gateway stopped with: %v", err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Error("the gateway did not stop")
-		}
-	})
-}
-
-// lockedBuffer is a buffer that a server writes and a test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // ways runs a test for each way to a simulated Atlas: directly, and through a gateway.
 func ways(t *testing.T, config sim.Config, settings string, test func(t *testing.T, atlas *sim.Server, way client.Config)) {
 	t.Run("direct", func(t *testing.T) {
@@ -162,8 +59,7 @@ func ways(t *testing.T, config sim.Config, settings string, test func(t *testing
 	})
 	t.Run("gateway", func(t *testing.T) {
 		atlas := sim.Start(t, config)
-		g := startGateway(t, atlas, settings)
-		test(t, atlas, client.Config{BaseURL: g.url()})
+		test(t, atlas, client.Config{BaseURL: gatewaytest.StartFor(t, atlas.URL(), settings).URL})
 	})
 }
 

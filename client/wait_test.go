@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/sim"
 
@@ -144,39 +144,39 @@ func TestWaitForExportFails(t *testing.T) {
 
 // interruptions are what a wait outlasts.
 var interruptions = map[string]struct {
-	begin, end func(*testing.T, *sim.Server, *gatewayServer)
+	begin, end func(*testing.T, *sim.Server, *gatewaytest.Gateway)
 	succeeds   bool // at once: the layers below recover
 }{
 	"a gateway that restarts": {
-		begin: func(_ *testing.T, _ *sim.Server, g *gatewayServer) { g.stop() },
-		end:   func(t *testing.T, _ *sim.Server, g *gatewayServer) { g.start(t) },
+		begin: func(t *testing.T, _ *sim.Server, g *gatewaytest.Gateway) { g.Stop(); g.Wait(t) },
+		end:   func(t *testing.T, _ *sim.Server, g *gatewaytest.Gateway) { g.Restart(t) },
 	},
 	"503s": {
-		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) {
 			setFaults(t, atlas, sim.Fault{Kind: sim.FaultUnavailable})
 		},
 	},
 	"429s": {
-		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) {
 			setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit})
 		},
 	},
 	"rate limits that come as 400": {
-		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) {
 			setFaults(t, atlas, sim.Fault{Kind: sim.FaultRateLimit400})
 		},
 	},
 	"answers that break off": {
-		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) {
 			setFaults(t, atlas, sim.Fault{Kind: sim.FaultTruncate})
 		},
 	},
 	"nonces that are forgotten": {
-		begin:    func(_ *testing.T, atlas *sim.Server, _ *gatewayServer) { atlas.ForgetNonces() },
+		begin:    func(_ *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) { atlas.ForgetNonces() },
 		succeeds: true,
 	},
 	"nonces that are good once": {
-		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) {
 			settings := atlas.Settings()
 			settings.Nonces.Uses = 1
 			if err := atlas.SetSettings(settings); err != nil {
@@ -186,7 +186,7 @@ var interruptions = map[string]struct {
 		succeeds: true,
 	},
 	"a connection that is reset": {
-		begin: func(t *testing.T, atlas *sim.Server, _ *gatewayServer) {
+		begin: func(t *testing.T, atlas *sim.Server, _ *gatewaytest.Gateway) {
 			setFaults(t, atlas, sim.Fault{Kind: sim.FaultReset, Count: 1})
 		},
 		succeeds: true,
@@ -203,10 +203,10 @@ func TestWaitForExportSurvives(t *testing.T) {
 				}
 				atlas := sim.Start(t, sim.Config{})
 				way := client.Config{BaseURL: atlas.URL(), Credential: key}
-				var g *gatewayServer
+				var g *gatewaytest.Gateway
 				if !direct {
-					g = startGateway(t, atlas, "")
-					way = client.Config{BaseURL: g.url()}
+					g = gatewaytest.StartFor(t, atlas.URL(), "")
+					way = client.Config{BaseURL: g.URL}
 				}
 				c := newClient(t, way)
 				job := createExport(t, c, cluster, sim.OrdersSnapshot)
@@ -242,16 +242,18 @@ func TestWaitForExportSurvives(t *testing.T) {
 // fetches another one.
 func TestWaitForExportOutlastsTokens(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	account := callers.NewServiceAccount("nightly")
-	g := startGateway(t, atlas, listed(t, account.Entry, "manage"))
-	c := newClient(t, client.Config{BaseURL: g.url(), Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
+	nightly := gatewaytest.Issue(t, "nightly", "[{operations: [manage], groups: ["+group+"]}]")
+	account := nightly.Account
+	g := gatewaytest.StartFor(t, atlas.URL(), "", nightly)
+	c := newClient(t, client.Config{BaseURL: g.URL, Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
 	job := createExport(t, c, cluster, sim.OrdersSnapshot)
 	var reads []string
 	o := quickly
 	o.Progress = func(p client.ExportProgress) {
 		reads = append(reads, seen(p))
-		g.stop()
-		g.start(t)
+		g.Stop()
+		g.Wait(t)
+		g.Restart(t)
 		atlas.Advance(12 * time.Minute)
 	}
 	_, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o)
@@ -261,13 +263,14 @@ func TestWaitForExportOutlastsTokens(t *testing.T) {
 
 	// A wait also starts while no token can be fetched.
 	reads = nil
-	g.stop()
+	g.Stop()
+	g.Wait(t)
 	o.Progress = func(p client.ExportProgress) {
 		if reads = append(reads, seen(p)); len(reads) == 1 {
-			g.start(t)
+			g.Restart(t)
 		}
 	}
-	c = newClient(t, client.Config{BaseURL: g.url(), Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
+	c = newClient(t, client.Config{BaseURL: g.URL, Credential: client.ServiceAccount(account.ID, account.Secret.Reveal())})
 	if _, err := c.WaitForExport(t.Context(), group, cluster, job.ID, o); err != nil || reads[0] != "error" {
 		t.Errorf("%v %q", err, reads)
 	}
