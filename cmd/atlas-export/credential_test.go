@@ -2,43 +2,24 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
-
-	"github.com/goccy/go-yaml"
 )
 
 // Each kind of credential works at Atlas and at a gateway, from each place that can hold it. No
 // output has its secret.
 func TestCredentials(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	directory := t.TempDir()
-	ha1 := filepath.Join(directory, "ha1")
-	pair, account, token := callers.NewKeyPair("nightly", "", ha1), callers.NewServiceAccount("nightly"), callers.NewToken("nightly")
-	writeFile(t, ha1, pair.HA1File.Reveal())
-	entry := pair.Entry
-	entry.ServiceAccounts, entry.Tokens = account.Entry.ServiceAccounts, token.Entry.Tokens
-	text, err := yaml.Marshal([]callers.Entry{entry})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateway := startGateway(t, atlas, "callers:\n  list:\n    "+strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n    ")+"\n      grants: [{operations: [read], groups: [\"*\"]}]\n")
+	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [read], groups: ["*"]}]`)
+	pair, account, token := nightly.Pair, nightly.Account, nightly.Token
+	gateway := gatewaytest.StartFor(t, atlas.URL(), "", nightly).URL
 
 	for _, test := range []struct{ name, url, id, secret, idKey, secretKey, idVariable, secretVariable string }{
 		{"API key of Atlas", atlas.URL(), sim.PublicKey, sim.PrivateKey, "public_key", "private_key_file", "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"},
@@ -105,18 +86,10 @@ func process(t *testing.T, env []string, args ...string) (*exec.Cmd, *bytes.Buff
 // The program trusts a certificate only if a trusted authority has signed it. SSL_CERT_FILE names
 // other authorities than the system's.
 func TestTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	authority := gatewaytest.NewAuthority(t)
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	writeFile(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	w := direct(t, sim.Config{TLS: &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}})
+	writeFile(t, file, authority.PEM)
+	w := direct(t, sim.Config{TLS: &authority.Loopback(t).Certificate})
 
 	command, stderr := process(t, w.environ(w.owner), "buckets", "list", "-o", "name")
 	if err := command.Run(); command.ProcessState.ExitCode() != exitUnavailable || !strings.Contains(stderr.String(), "certificate") {

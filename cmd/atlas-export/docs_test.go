@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/internal/pages"
 	"atlas-export-gateway/sim"
 
@@ -164,7 +165,7 @@ func TestPage(t *testing.T) {
 				{"make build\n", ""},
 				{"bin/atlas-sim -speed 20 &\n", ""},
 				{"http://127.0.0.1:27080", w.url},
-				{"http://127.0.0.1:8080", startGateway(tb, w.atlas, "callers: {anonymous: true}")},
+				{"http://127.0.0.1:8080", gatewaytest.StartFor(tb, w.atlas.URL(), "").URL},
 				{"bin/atlas-export", "atlas-export"},
 			} {
 				if !strings.Contains(text, replacement[0]) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
@@ -49,11 +49,7 @@ func isCreate(command []string) bool { return command[1] == "create" }
 // Each command has an exit status for each kind of error. It writes only to standard error; the
 // first line is the error.
 func TestErrors(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close() // nobody listens on its port
+	refused := gatewaytest.Refused(t)
 	ways(t, sim.Config{}, func(t *testing.T, w *world) {
 		bucket, export := w.prepare(t)
 		for _, kind := range []struct {
@@ -70,7 +66,7 @@ func TestErrors(t *testing.T) {
 			{name: "not found", key: w.owner, flags: []string{"--group", unknownID}, want: always(exitNotFound)},
 			{name: "rate limited", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultRateLimit, RetryAfter: 7}}, want: always(exitRateLimited)},
 			{name: "rate limited as 400", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultRateLimit400}}, want: always(exitRateLimited)},
-			{name: "nobody listens", key: w.owner, flags: []string{"--base-url", "http://" + closed.Addr().String()}, want: always(exitUnavailable)},
+			{name: "nobody listens", key: w.owner, flags: []string{"--base-url", "http://" + refused}, want: always(exitUnavailable)},
 			{name: "unavailable", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultUnavailable}}, want: unknownIfCreate},
 			{name: "truncated", key: w.owner, faults: []sim.Fault{{Kind: sim.FaultTruncate}}, want: unknownIfCreate},
 		} {

@@ -2,10 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,14 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"atlas-export-gateway/gateway"
-	"atlas-export-gateway/gateway/callers"
-	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -60,60 +53,11 @@ func direct(t testing.TB, config sim.Config) *world {
 func throughGateway(t testing.TB, config sim.Config) *world {
 	t.Helper()
 	w := &world{atlas: sim.Start(t, config)}
-	directory := t.TempDir()
-	caller := func(name, grants string) (key, string) {
-		file := filepath.Join(directory, name+".ha1")
-		pair := callers.NewKeyPair(name, "", file)
-		writeFile(t, file, pair.HA1File.Reveal())
-		entry, err := yaml.Marshal([]callers.Entry{pair.Entry})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key{pair.ID, pair.Secret.Reveal()}, "  " + strings.ReplaceAll(strings.TrimSpace(string(entry)), "\n", "\n  ") + "\n    grants: " + grants + "\n"
-	}
-	var owner, reader string
-	w.owner, owner = caller("owner", `[{operations: [manage], groups: ["*"]}]`)
-	w.reader, reader = caller("reader", `[{operations: [read], groups: [`+sim.GroupID+`]}]`)
-	w.url = startGateway(t, w.atlas, "callers:\n  list:\n"+owner+reader)
+	owner := gatewaytest.Issue(t, "owner", `[{operations: [manage], groups: ["*"]}]`)
+	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: [`+sim.GroupID+`]}]`)
+	w.owner, w.reader = key{owner.Pair.ID, owner.Pair.Secret.Reveal()}, key{reader.Pair.ID, reader.Pair.Secret.Reveal()}
+	w.url = gatewaytest.StartFor(t, w.atlas.URL(), "", owner, reader).URL
 	return w
-}
-
-// startGateway serves a gateway in front of a simulated Atlas until the test ends.
-func startGateway(t testing.TB, atlas *sim.Server, settings string) (url string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	writeFile(t, file, settings+"\nupstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n")
-	parts, err := config.Load(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(parts, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen := func() net.Listener {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	listener, management := listen(), listen()
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- g.Serve(ctx, listener, management) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-stopped:
-			if err != nil {
-				t.Errorf("the gateway stopped with: %v", err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Error("the gateway did not stop")
-		}
-	})
-	return "http://" + listener.Addr().String()
 }
 
 func writeFile(t testing.TB, name, content string) {

@@ -37,12 +37,17 @@ func Serve(t testing.TB, handle func(net.Conn)) net.Listener {
 	return l
 }
 
-// Refused returns an address on loopback at which nothing listens.
+// Refused returns an address on loopback at which nothing listens. No listener gets the port before
+// the end of the test: a connection uses it.
 func Refused(t testing.TB) string {
 	t.Helper()
-	l := Listen(t)
-	l.Close()
-	return l.Addr().String()
+	l := Serve(t, func(conn net.Conn) { conn.Read(make([]byte, 1)) })
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 // Tap opens a listener on loopback to which nothing should connect, and counts the connections.
