@@ -13,18 +13,10 @@
 package clients_test
 
 import (
-	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
+	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,7 +28,7 @@ import (
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/config"
-	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 )
@@ -69,22 +61,13 @@ type running struct {
 	nightly, reader caller
 	caFile          string          // the authority to trust, if the gateway has TLS
 	transport       *http.Transport // trusts caFile
-	config          config.Config
+	yaml            string          // the configuration
+	log             *gatewaytest.Buffer
 	stop            func()
-
-	mu   sync.Mutex
-	logs bytes.Buffer
 }
 
 // caller has a key of each kind.
 type caller struct{ pair, account, token callers.Issued }
-
-// Write appends to the gateway's log.
-func (r *running) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.logs.Write(p)
-}
 
 // options are the settings of a gateway that differ from the default.
 type options struct {
@@ -97,21 +80,12 @@ type options struct {
 func start(t testing.TB, o options) *running {
 	t.Helper()
 	r := newRunning(t, o)
-	g := r.gateway(t)
-	public, management := listen(t), listen(t)
-	r.url = "http://" + public.Addr().String()
-	if o.tls {
-		r.url = "https://" + public.Addr().String()
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- g.Serve(ctx, public, management) }()
+	g := gatewaytest.Start(t, r.yaml)
+	r.url, r.log = g.URL, g.Log
 	r.stop = sync.OnceFunc(func() {
 		r.transport.CloseIdleConnections() // a server waits 5 s for connections that were never used
-		cancel()
-		if err := <-stopped; err != nil {
-			t.Errorf("the gateway stopped with: %v", err)
-		}
+		g.Stop()
+		g.Wait(t)
 	})
 	t.Cleanup(r.stop)
 	return r
@@ -120,11 +94,12 @@ func start(t testing.TB, o options) *running {
 // gateway builds a gateway of the configuration.
 func (r *running) gateway(t testing.TB) *gateway.Gateway {
 	t.Helper()
-	parts, err := config.Build(r.config)
+	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "gateway.yaml"), r.yaml)
+	parts, err := config.Load(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(r, nil)))
+	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(r.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,82 +114,23 @@ func newRunning(t testing.TB, o options) *running {
 		options:   o,
 		atlas:     sim.Start(t, sim.Config{Now: func() time.Time { return created }}),
 		transport: &http.Transport{MaxIdleConnsPerHost: atATime},
+		log:       &gatewaytest.Buffer{},
 	}
-	dir := t.TempDir()
-	write := func(name string, content []byte) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	list := func(name, operations string) (caller, config.Caller) {
-		file := filepath.Join(dir, name+".ha1")
-		c := caller{callers.NewKeyPair(name, "", file), callers.NewServiceAccount(name), callers.NewToken(name)}
-		write(name+".ha1", []byte(c.pair.HA1File.Reveal()))
-		entry := c.pair.Entry
-		entry.ServiceAccounts, entry.Tokens = c.account.Entry.ServiceAccounts, c.token.Entry.Tokens
-		return c, config.Caller{Entry: entry, Grants: []policy.Grant{{Operations: []string{operations}, Groups: []string{"*"}}}}
-	}
-	settings := &r.config
-	settings.Upstream.BaseURL = r.atlas.URL()
-	settings.Upstream.Credentials = []config.CredentialSource{{
-		PublicKeyFile:  write("public", []byte(sim.PublicKey)),
-		PrivateKeyFile: write("private", []byte(sim.PrivateKey)),
-	}}
-	settings.Callers.DigestAlgorithm = o.algorithm
-	settings.Callers.List = make([]config.Caller, 2)
-	r.nightly, settings.Callers.List[0] = list("nightly", "manage")
-	r.reader, settings.Callers.List[1] = list("reader", "read")
-	settings.Limits.RequestBody = o.requestBody
-	settings.Timeouts.Drain = time.Millisecond
-	settings.Responses.Check = "enforce"
+	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [manage], groups: ["*"]}]`)
+	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: ["*"]}]`)
+	r.nightly, r.reader = caller{nightly.Pair, nightly.Account, nightly.Token}, caller{reader.Pair, reader.Account, reader.Token}
+	settings := fmt.Sprintf("limits: {request_body: %d}\nresponses: {check: enforce}\n", o.requestBody)
 	if o.tls {
-		certificate, key := selfSigned(t)
-		r.caFile = write("tls.crt", certificate)
-		settings.Listener.TLSCertFile, settings.Listener.TLSKeyFile = r.caFile, write("tls.key", key)
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(certificate)
-		r.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+		authority := gatewaytest.NewAuthority(t)
+		settings += authority.Loopback(t).TLS(t)
+		r.caFile = gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "ca.pem"), authority.PEM)
+		r.transport.TLSClientConfig = &tls.Config{RootCAs: authority.Pool}
+	}
+	r.yaml = gatewaytest.YAML(r.atlas.URL(), settings, nightly, reader)
+	if o.algorithm != "" {
+		r.yaml += "  digest_algorithm: " + o.algorithm + "\n" // of callers, beside the list
 	}
 	return r
-}
-
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// selfSigned makes a certificate for loopback that is its own authority, and its key.
-func selfSigned(t testing.TB) (certificate, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	template.Subject.CommonName = "gateway"
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 // record is a record in the log of the gateway.
@@ -230,9 +146,7 @@ type record struct {
 func (r *running) records(t testing.TB) []record {
 	t.Helper()
 	r.stop()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	logs := r.logs.String()
+	logs := r.log.String()
 	for _, c := range []caller{r.nightly, r.reader} {
 		for _, secret := range []secret.Secret{c.pair.Secret, c.account.Secret, c.token.Secret} {
 			if strings.Contains(logs, secret.Reveal()) {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"path/filepath"
@@ -66,7 +67,7 @@ func (c *Certificate) WriteFiles(t testing.TB) (certFile, keyFile string) {
 func (c *Certificate) TLS(t testing.TB) string {
 	t.Helper()
 	certFile, keyFile := c.WriteFiles(t)
-	return "listener: {tls_cert_file: " + certFile + ", tls_key_file: " + keyFile + "}\n"
+	return fmt.Sprintf("listener: {tls_cert_file: %q, tls_key_file: %q}\n", certFile, keyFile)
 }
 
 // Environ returns the settings of a listener with the certificate, as variables of the
@@ -95,6 +96,7 @@ func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, 
 		IPAddresses:           addresses,
 	}
 	if issuer == nil {
+		template.Subject.CommonName += " authority" // OpenSSL takes equal names for a self-signed certificate
 		issuer, issuerKey = template, key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
