@@ -184,7 +184,7 @@ func (f *forwarding) contents() []forwarded {
 	}
 }
 
-// received is a request as Atlas saw it, but for its signature.
+// received is a request as Atlas received it, without its signature.
 type received struct {
 	line   string
 	fields map[string]string

@@ -1,5 +1,5 @@
-// Package gatewaytest starts gateways for tests, and what stands around them: callers with keys,
-// certificates, and upstreams that speak bytes. Only tests import it.
+// Package gatewaytest starts gateways for tests, and what tests need around them: callers with
+// keys, certificates, and upstreams that speak bytes. Only tests import it.
 //
 // [Start] serves a gateway on loopback, in the test's own process. The gateway stops with the
 // test. Its log, its metrics and the answers that [Send] reads must then hold no secret of the

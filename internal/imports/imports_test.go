@@ -25,6 +25,8 @@ var never = []struct {
 		"whoever may ask Atlas is outside: a caller, or the gateway itself"},
 	{[]string{"gateway/callers", "gateway/policy", "gateway/observe"}, []string{"gateway", "gateway/atlas", "gateway/config"},
 		"each says one thing, and the gateway brings them together"},
+	{[]string{"cmd/...", "client", "sim", "gateway/...", "internal/outbound"}, []string{"internal/gatewaytest"},
+		"only tests start gateways with it"},
 	{[]string{"serviceaccount"}, []string{"digestauth"},
 		"the two signing transports do not need each other"},
 	{[]string{"secret", "internal/outbound", "internal/objectid"}, []string{"client", "contract", "digestauth", "serviceaccount", "gateway/..."},
