@@ -171,8 +171,6 @@ func refuseUpstream(e *atlas.Error) *refusal {
 		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
 	case atlas.CredentialRefused:
 		return refuse(kindCredential, e, "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
-	case atlas.ChallengeUnsupported:
-		return refuse(kindCredential, e, "Atlas asks for a kind of authentication that the gateway does not use.")
 	case atlas.Unsigned:
 		return refuse(kindUnsigned, e, unsigned).with("Retry-After", after)
 	case atlas.RateLimited:

@@ -94,6 +94,39 @@ func (p *process) goroutines(t *testing.T) (n int) {
 	return n
 }
 
+// buckets returns how many buckets there are, which must be as many as creates were answered, or as
+// may have been carried out.
+func (s *suspension) buckets(t *testing.T) int64 {
+	t.Helper()
+	_, list := get(t, s.p.Listener+buckets+"?itemsPerPage=1")
+	var made struct {
+		Count int64 `json:"totalCount"`
+	}
+	if err := json.Unmarshal([]byte(list), &made); err != nil {
+		t.Fatal(err)
+	}
+	if created := s.created.Load(); made.Count < created || made.Count > created+s.unknown.Load() {
+		t.Errorf("%d buckets for %d creates and %d requests of unknown outcome", made.Count, created, s.unknown.Load())
+	}
+	return made.Count
+}
+
+// settles waits until the process has about as many goroutines as before. Each connection to Atlas
+// may have a few.
+func (p *process) settles(t *testing.T, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		after := p.goroutines(t)
+		if after <= before+4 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d goroutines before, %d afterwards", before, after)
+			return
+		}
+	}
+}
+
 // A process that is suspended under load, as when its machine sleeps, goes on when it is continued:
 // each request that was under way ends, later ones succeed, each create is counted once, no
 // credential is refused, and nothing stays behind. SUSPEND sets for how long it is suspended, such
@@ -153,32 +186,12 @@ func TestSuspended(t *testing.T) {
 			if n := s.unknown.Load() + s.unsent.Load() - refused; n > 0 {
 				t.Errorf("%d of 40 later requests failed", n)
 			}
-			_, list := get(t, p.Listener+buckets+"?itemsPerPage=1")
-			var made struct {
-				Count int64 `json:"totalCount"`
-			}
-			if err := json.Unmarshal([]byte(list), &made); err != nil {
-				t.Fatal(err)
-			}
-			if created := s.created.Load(); made.Count < created || made.Count > created+s.unknown.Load() {
-				t.Errorf("%d buckets for %d creates and %d requests of unknown outcome", made.Count, created, s.unknown.Load())
-			}
 			t.Logf("suspended for %v: %d answers, %d creates, %d buckets, %d unknown, %d refused; %d goroutines before",
-				suspended, s.answered.Load(), s.created.Load(), made.Count, s.unknown.Load(), s.unsent.Load(), before)
+				suspended, s.answered.Load(), s.created.Load(), s.buckets(t), s.unknown.Load(), s.unsent.Load(), before)
 			s.client.CloseIdleConnections()
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-				// Each connection to Atlas may have a few.
-				after := p.goroutines(t)
-				if after <= before+4 {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Errorf("%d goroutines before, %d afterwards", before, after)
-					break
-				}
-			}
+			p.settles(t, before)
 			p.stop(t)
-			if logs := p.stderr.String(); strings.Contains(logs, `"kind":"upstream_credential"`) {
+			if logs := p.stderr.String(); strings.Contains(logs, `"error":"upstream_credential"`) {
 				t.Error("a credential was refused")
 			}
 		})

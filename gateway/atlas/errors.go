@@ -23,8 +23,6 @@ const (
 	NoCredential Kind = iota + 1
 	// CredentialRefused: Atlas does not accept the credential, or it can't be read.
 	CredentialRefused
-	// ChallengeUnsupported: Atlas asks for a kind of authentication that the gateway does not use.
-	ChallengeUnsupported
 	// Unsigned: Atlas gave neither a challenge nor a token to sign the request with.
 	Unsigned
 	// RateLimited is Unsigned where the reason is a rate limit of Atlas's.
@@ -93,20 +91,17 @@ func (e unquoted) Unwrap() error { return e.error }
 func (c *credential) failed(ctx context.Context, err error, status int, outcome Outcome) *Error {
 	e := &Error{Outcome: outcome, Status: status, Err: unquoted{err}}
 	var (
-		key       *digestauth.CredentialError
-		account   *serviceaccount.CredentialError
-		request   *serviceaccount.RefusedError
-		challenge *digestauth.ChallengeError
-		probe     *digestauth.ProbeError
-		token     *serviceaccount.TokenError
-		handed    *handedError
-		network   *net.OpError
+		key     *digestauth.CredentialError
+		account *serviceaccount.CredentialError
+		request *serviceaccount.RefusedError
+		probe   *digestauth.ProbeError
+		token   *serviceaccount.TokenError
+		handed  *handedError
+		network *net.OpError
 	)
 	switch {
 	case errors.As(err, &key), errors.As(err, &account), errors.As(err, &request):
 		return c.refused(e.Err, status)
-	case errors.As(err, &challenge):
-		e.Kind, e.Outcome = ChallengeUnsupported, NotSent
 	case errors.As(err, &probe):
 		e.unsigned(probe.Status, outbound.RetryAfter(probe.Header, time.Now()))
 	case errors.As(err, &token):

@@ -1,6 +1,7 @@
 package atlas_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,4 +128,22 @@ func tokens(r *http.Request) string {
 		return gatewaytest.JSON(http.StatusOK, `{"access_token":"c4na7y-access-token","token_type":"Bearer","expires_in":3600}`)
 	}
 	return gatewaytest.JSON(http.StatusOK, made)
+}
+
+// A create whose context has ended is not sent, also with a nonce at hand: a nonce is sent right
+// away, before the end of the context is noticed by itself.
+func TestCreateOfAnEndedContext(t *testing.T) {
+	u := start(t, configure(answering(t, gatewaytest.JSON(200, list)).URL))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		must(t, u, read(t)) // leaves its nonce
+		e := fail(t, ctx, u, create(t, func() error {
+			t.Error("the create was handed to the network")
+			return nil
+		}))
+		if e.Kind != atlas.Canceled || e.Outcome != atlas.NotSent {
+			t.Fatalf("%+v", e)
+		}
+	}
 }

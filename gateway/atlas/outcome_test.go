@@ -190,7 +190,10 @@ func TestRetryAfterHasADay(t *testing.T) {
 // create was sent again with another nonce.
 func TestDisconnectedAfterANonceWasRefused(t *testing.T) {
 	var signed atomic.Int64
-	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string {
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
+		if r.Method == http.MethodGet { // of the gateway's own, to confirm the key
+			return gatewaytest.JSON(200, list)
+		}
 		if signed.Add(1) == 1 {
 			return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="MMS Public API", nonce="another", algorithm=MD5, qop="auth"`)
 		}

@@ -65,7 +65,7 @@ func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
 		}
 		return u.read(ctx, c, received)
 	}
-	s := &sending{next: u.transport, handed: r.Handed}
+	s := &sending{next: u.transport, handed: r.Handed, caller: ctx}
 	ctx, cancel := s.context(ctx, u.config.Timeout)
 	defer cancel()
 	received, err := c.signer.RoundTripThrough(s, u.outbound(ctx, r))
@@ -144,6 +144,7 @@ func (u *Upstream) credentialFor(group string) *credential {
 type sending struct {
 	next   http.RoundTripper
 	handed func() error
+	caller context.Context // until the create is sent
 
 	state  atomic.Int32
 	undone bool // a 401 or an error of handed says that the create was not carried out
@@ -175,6 +176,9 @@ func (s *sending) context(ctx context.Context, timeout time.Duration) (context.C
 func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Header["Authorization"] == nil {
 		return s.next.RoundTrip(r) // a request for a challenge, without the content
+	}
+	if s.caller.Err() != nil {
+		s.state.CompareAndSwap(unsent, abandoned) // as context does, which may not have come to it
 	}
 	switch {
 	case s.state.CompareAndSwap(unsent, sent):
