@@ -2,6 +2,8 @@ package atlas_test
 
 import (
 	"fmt"
+	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -103,6 +105,16 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 	}
 	if n := reached.Load(); n > 0 {
 		t.Errorf("the other host got %d connections", n)
+	}
+}
+
+// The largest bound that a number can express bounds nothing, and refuses nothing.
+func TestLargestBound(t *testing.T) {
+	c := configure(answering(t, gatewaytest.JSON(http.StatusOK, list)).URL)
+	c.MaxResponse = math.MaxInt
+	u := start(t, c)
+	if r := must(t, u, read(t)); string(r.Body) != list {
+		t.Errorf("got %q", r.Body)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"path"
@@ -86,7 +87,7 @@ func (u *Upstream) read(ctx context.Context, c *credential, received *http.Respo
 		}
 		return nil, c.refused(cause, status)
 	}
-	limit := int64(u.config.MaxResponse)
+	limit := min(int64(u.config.MaxResponse), math.MaxInt64-1) // one byte more is read
 	if received.ContentLength > limit {
 		return nil, &Error{Kind: TooLarge, Outcome: Unknown, Status: status, Limit: u.config.MaxResponse, Err: errTooLarge}
 	}

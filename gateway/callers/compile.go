@@ -91,13 +91,15 @@ func (c *compiler) checkSettings() {
 	if s.NonceLifetime < 10*time.Second || s.NonceLifetime > time.Hour {
 		refuse("nonce_lifetime", "is %s; expected 10s to 1h", s.NonceLifetime)
 	}
-	if s.Attempts.PerClient < 1 {
-		refuse("attempts.per_client", "is %d; expected at least 1", s.Attempts.PerClient)
-	}
-	if s.Attempts.Overall < 1 {
-		refuse("attempts.overall", "is %d; expected at least 1", s.Attempts.Overall)
+	for path, value := range map[string]int{"attempts.per_client": s.Attempts.PerClient, "attempts.overall": s.Attempts.Overall} {
+		if value < 1 || value > maxAttempts {
+			refuse(path, "is %d; expected 1 to %d", value, maxAttempts)
+		}
 	}
 }
+
+// maxAttempts is the most that Attempts may allow in a minute: as good as no limit.
+const maxAttempts = 1_000_000
 
 func (c *compiler) addCallers(list []Entry) {
 	names := map[string]bool{}

@@ -39,7 +39,8 @@ type Settings struct {
 
 // Attempts are how many requests a minute the token and revoke endpoints answer in each process.
 // Requests beyond that get 429. Requests with the right secret and requests with a wrong one are
-// counted separately, so that nobody can lock a client out by trying its id.
+// counted separately, so that nobody can lock a client out by trying its id. Each number is from 1
+// to 1,000,000.
 type Attempts struct {
 	// PerClient is the number for one client id. Default 10, as at Atlas.
 	PerClient int `yaml:"per_client"`

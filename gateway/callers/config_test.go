@@ -93,8 +93,8 @@ func TestCompileRefuses(t *testing.T) {
 	}
 	got := reports(t, config, false)
 	want := []string{
-		`attempts.overall: is -1; expected at least 1`,
-		`attempts.per_client: is -1; expected at least 1`,
+		`attempts.overall: is -1; expected 1 to 1000000`,
+		`attempts.per_client: is -1; expected 1 to 1000000`,
 		`digest_algorithm: is "MD-5"; expected one of MD5, SHA-256; did you mean MD5?`,
 		`list[0].name: is required`,
 		`list[0].tokens[0].sha256: expected a SHA-256 hash, 64 hexadecimal digits`,

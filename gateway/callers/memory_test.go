@@ -212,7 +212,7 @@ func TestKeepDuringRequests(t *testing.T) {
 		c.Attempts = callers.Attempts{PerClient: attempts, Overall: attempts} // that never run out
 		current.Store(reload(t, memory, c, callers.Options{}))
 	}
-	apply(1e6)
+	apply(9e5)
 	client := basic(k.account.ID, k.account.Secret)
 	var group sync.WaitGroup
 	done := make(chan struct{})
@@ -247,8 +247,8 @@ func TestKeepDuringRequests(t *testing.T) {
 	more := callers.NewKeyPair("more", "", filepath.Join(t.TempDir(), "more"))
 	write(t, more.Entry.KeyPairs[0].HA1File, more.HA1File.Reveal())
 	for i := range 25 {
-		apply(1e6+i/10, more.Entry)
-		apply(1e6 + i/10)
+		apply(9e5+i/10, more.Entry)
+		apply(9e5 + i/10)
 	}
 	close(done)
 	group.Wait()

@@ -121,8 +121,8 @@ var badChanges = []struct{ name, change, to, want string }{
 	{"a file without authorities", "  credentials:", "  ca_file: testdata/key\n  credentials:", ":3: upstream.ca_file: the file holds no PEM certificate"},
 	{"a file of authorities that is missing", "  credentials:", "  ca_file: testdata/none\n  credentials:", ":3: upstream.ca_file: the file can't be read: no such file or directory"},
 	{"one address for both listeners", "callers:", "management: {address: '127.0.0.1:8080'}\ncallers:", ":6: management.address: is the listener's"},
-	{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected at least 1"},
-	{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s"},
+	{"a negative limit", "callers:", "limits: {in_flight: -1}\ncallers:", ":6: limits.in_flight: is -1; expected 1 to 1000000"},
+	{"a negative time", "callers:", "timeouts: {idle: -1s}\ncallers:", ":6: timeouts.idle: is -1s; expected 1ms to 1h"},
 	{"a time without a unit", "callers:", "timeouts: {idle: 5}\ncallers:", ":6: timeouts.idle: expected a duration such as 500ms, 10s or 1m30s"},
 	{"a bad mode", "callers:", "responses: {check: enforced}\ncallers:", `:6: responses.check: is "enforced"; expected one of off, report, enforce; did you mean enforce?`},
 	{"a bad level", "callers:", "log: {level: inf}\ncallers:", "did you mean info?"},
@@ -169,7 +169,7 @@ FILE:8: callers.list[0].name: expected up to 64 letters, digits, dots, hyphens a
 FILE:9: callers.list[0].tokens[0].sha256: expected a SHA-256 hash, 64 hexadecimal digits
 FILE:10: callers.list[0].grants[0].groups: is required; write ["*"] to allow all
 FILE:10: callers.list[0].grants[0].operations[0]: "x" is not an operationId, read, export, manage or *
-FILE:11: limits.in_flight: is -1; expected at least 1
+FILE:11: limits.in_flight: is -1; expected 1 to 1000000
 FILE:12: log.level: is "loud"; expected one of debug, info, warn, error`, "FILE", "testdata/bad-values.yaml")
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

@@ -59,7 +59,8 @@ type Upstream struct {
 	Realm string `yaml:"realm"`
 	// CAFile is a PEM file of certificate authorities to trust instead of the system's.
 	CAFile string `yaml:"ca_file"`
-	// MaxConnections bounds the connections to the upstream, used or idle. Default 256.
+	// MaxConnections bounds the connections to the upstream, used or idle, from 1 to 1,000,000.
+	// Default 256.
 	MaxConnections int `yaml:"max_connections"`
 	// Credentials are tried in order; the first whose groups match signs the request.
 	Credentials []CredentialSource `yaml:"credentials"`
@@ -107,16 +108,17 @@ type Caller struct {
 	Grants        []policy.Grant `yaml:"grants"`
 }
 
-// Limits bound what requests may cost.
+// Limits bound what requests may cost. Each is at least 1, and at most 1,000,000 unless it says
+// otherwise.
 type Limits struct {
-	// RequestHeader bounds request line and header fields, in bytes. Default 16 KiB.
+	// RequestHeader bounds request line and header fields, in bytes, at most 1 MiB. Default 16 KiB.
 	RequestHeader int `yaml:"request_header"`
-	// RequestBody bounds a request's content, in bytes. Default 256 KiB.
+	// RequestBody bounds a request's content, in bytes, at most 64 MiB. Default 256 KiB.
 	RequestBody int `yaml:"request_body"`
 	// RequestValues bounds the JSON values in a request's content: objects, lists, texts,
 	// numbers. Each costs many times its bytes to check. Default 10,000.
 	RequestValues int `yaml:"request_values"`
-	// ResponseBody bounds a response's content, in bytes. Default 8 MiB.
+	// ResponseBody bounds a response's content, in bytes, at most 256 MiB. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
 	// InFlight bounds the requests that are worked on at a time. A request counts from when it
 	// has arrived until Atlas's response is checked. InFlight also bounds the requests with content or
@@ -127,7 +129,7 @@ type Limits struct {
 	Connections int `yaml:"connections"`
 }
 
-// Timeouts bound how long the parts of a request may take.
+// Timeouts bound how long the parts of a request may take. Each is from 1ms to 1h.
 type Timeouts struct {
 	// Header is for the request's header to arrive. Default 5s.
 	Header time.Duration `yaml:"header"`
@@ -149,7 +151,8 @@ type Responses struct {
 	// Check is off; report, which counts and logs violations of a share of the responses;
 	// or enforce, which answers 502 to every violation. Default report.
 	Check string `yaml:"check"`
-	// Sample sets the share of the responses that report checks: one in Sample. Default 100.
+	// Sample sets the share of the responses that report checks: one in Sample, from 1 to
+	// 1,000,000. Default 100.
 	Sample int `yaml:"sample"`
 }
 

@@ -140,20 +140,22 @@ func (b *builder) callers(c Callers) {
 	b.parts.Callers = callers.Compile(known, here, func(path, format string, args ...any) { b.refuse("callers."+path, format, args...) })
 }
 
-// bounds refuses numbers and times that are out of range.
+// bounds refuses numbers and times that are out of range. The upper bounds are far beyond any use,
+// and far below what overflows.
 func (b *builder) bounds(c *Config) {
-	for path, value := range map[string]int{
-		"upstream.max_connections": c.Upstream.MaxConnections,
-		"limits.request_header":    c.Limits.RequestHeader,
-		"limits.request_body":      c.Limits.RequestBody,
-		"limits.response_body":     c.Limits.ResponseBody,
-		"limits.in_flight":         c.Limits.InFlight,
-		"limits.request_values":    c.Limits.RequestValues,
-		"limits.connections":       c.Limits.Connections,
-		"responses.sample":         c.Responses.Sample,
+	const many = 1_000_000
+	for path, number := range map[string]struct{ value, most int }{
+		"upstream.max_connections": {c.Upstream.MaxConnections, many},
+		"limits.request_header":    {c.Limits.RequestHeader, 1 << 20},
+		"limits.request_body":      {c.Limits.RequestBody, 64 << 20},
+		"limits.response_body":     {c.Limits.ResponseBody, 256 << 20},
+		"limits.in_flight":         {c.Limits.InFlight, many},
+		"limits.request_values":    {c.Limits.RequestValues, many},
+		"limits.connections":       {c.Limits.Connections, many},
+		"responses.sample":         {c.Responses.Sample, many},
 	} {
-		if value < 1 {
-			b.refuse(path, "is %d; expected at least 1", value)
+		if number.value < 1 || number.value > number.most {
+			b.refuse(path, "is %d; expected 1 to %d", number.value, number.most)
 		}
 	}
 	for path, value := range map[string]time.Duration{
@@ -164,8 +166,8 @@ func (b *builder) bounds(c *Config) {
 		"timeouts.drain":    c.Timeouts.Drain,
 		"timeouts.shutdown": c.Timeouts.Shutdown,
 	} {
-		if value < 0 {
-			b.refuse(path, "is %s; expected a time ahead", value)
+		if value < time.Millisecond || value > time.Hour {
+			b.refuse(path, "is %s; expected 1ms to 1h", value)
 		}
 	}
 }
