@@ -51,13 +51,31 @@ func TestCreateOutlivesItsCaller(t *testing.T) {
 	g.Await(t, 0, `"operation":"createBackupExport","status":200`)
 }
 
-// A create is not sent if its caller hangs up before that.
+// reset ends a connection so that no answer can come through.
+func reset(conn net.Conn) {
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
+}
+
+// A create goes on when its caller resets the connection, once it was sent.
+func TestCreateOutlivesItsConnection(t *testing.T) {
+	upstream, arrived, proceed := holdingUpstream(t)
+	g := gatewaytest.StartFor(t, upstream.URL, "")
+	conn := sendCreate(t, g)
+	<-arrived
+	reset(conn)
+	time.Sleep(50 * time.Millisecond) // for the gateway to notice
+	close(proceed)
+	g.Await(t, 0, `"operation":"createBackupExport","status":200`)
+}
+
+// A create is not sent if its caller resets the connection before that.
 func TestCreateIsNotSentForACallerWhoIsGone(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(300 * time.Millisecond), BeforeAuthentication: true}}})
 	g := gatewaytest.StartFor(t, atlas.URL(), "")
 	conn := sendCreate(t, g)
 	time.Sleep(50 * time.Millisecond)
-	conn.Close()
+	reset(conn)
 	g.Await(t, 0, `"error":"caller_gone"`)
 	time.Sleep(400 * time.Millisecond)
 	for _, r := range atlas.Requests(0) {
@@ -67,7 +85,7 @@ func TestCreateIsNotSentForACallerWhoIsGone(t *testing.T) {
 	}
 }
 
-// A create that waits for a challenge of Atlas's ends when its caller hangs up.
+// A create that waits for a challenge of Atlas's ends when its caller resets the connection.
 func TestCreateWaitsNoLongerThanItsCaller(t *testing.T) {
 	l := gatewaytest.Listen(t)
 	defer l.Close()
@@ -82,7 +100,7 @@ func TestCreateWaitsNoLongerThanItsCaller(t *testing.T) {
 	if _, err := probe.Read(make([]byte, 4096)); err != nil {
 		t.Fatal(err)
 	}
-	conn.Close()
+	reset(conn)
 	if _, err := io.Copy(io.Discard, probe); err != nil { // to the end of the connection
 		t.Errorf("the gateway still waits: %v", err)
 	}

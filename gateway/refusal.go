@@ -142,7 +142,7 @@ func refuseUnread(e *readError) *refusal {
 	case errors.Is(e.error, os.ErrDeadlineExceeded):
 		return refuse(kindRequestTimeout, e, "The request did not arrive within %s.", e.limit)
 	case errors.Is(e.error, io.ErrUnexpectedEOF):
-		return refuse(kindCallerGone, e, "The request ended early.")
+		return refuse(kindCallerGone, e, "The request ended early.").withOutcome()
 	}
 	return refuse(kindRequest, fmt.Errorf("reading the content: %w", e), "The request's content can't be read.")
 }

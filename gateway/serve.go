@@ -37,6 +37,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    config.Limits.RequestHeader,
 		ErrorLog:          serverLog,
+		ConnContext:       withCallerConn,
 		// OPTIONS * is not an operation of the contract.
 		DisableGeneralOptionsHandler: true,
 		// These bound what one connection of HTTP/2 holds: its requests, the unread content of each,
@@ -53,7 +54,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ErrorLog:          serverLog,
 	}
 	failed := make(chan error, 2)
-	callers = netutil.LimitListener(callers, config.Limits.Connections)
+	callers = callerListener{netutil.LimitListener(callers, config.Limits.Connections)}
 	serve := public.Serve
 	if config.Listener.TLSCertFile != "" {
 		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
