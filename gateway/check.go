@@ -53,9 +53,9 @@ func (g *Gateway) checkResponse(x *exchange) error {
 	case r.Status == http.StatusNoContent && len(r.Body) == 0:
 		return nil
 	case r.Header.Get("Content-Encoding") != "":
-		return refuseResponse(fmt.Errorf("Content-Encoding %.40q", r.Header.Get("Content-Encoding")), "Atlas answered in an encoding that it was not asked for.")
+		return refuseResponse(fmt.Errorf("Content-Encoding %s", known(r.Header.Get("Content-Encoding"), encodings)), "Atlas answered in an encoding that it was not asked for.")
 	case x.contentType == "":
-		return refuseResponse(fmt.Errorf("status %d, Content-Type %.40q", r.Status, r.Header.Get("Content-Type")), "Atlas answered %d without JSON.", r.Status)
+		return refuseResponse(fmt.Errorf("status %d, Content-Type %s", r.Status, known(contentType, mediaTypes)), "Atlas answered %d without JSON.", r.Status)
 	case !jsontext.Value(r.Body).IsValid():
 		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered %d with JSON that is broken.", r.Status)
 	}
@@ -117,6 +117,30 @@ func relayedType(version *contract.Version, contentType string) string {
 }
 
 var jsonTypes = regexp.MustCompile(`^application/(json|vnd\.[a-z0-9.-]{1,64}\+json)$`)
+
+// What the log may name of a response that is not relayed. An upstream may repeat in any field what
+// it was sent, and a secret may have the form of a media type.
+var (
+	encodings  = []string{"gzip", "x-gzip", "deflate", "compress", "br", "zstd", "identity"}
+	mediaTypes = []string{
+		"text/html", "text/plain", "text/xml", "text/csv", "text/json", "text/event-stream",
+		"application/xml", "application/xhtml+xml", "application/octet-stream", "application/problem+json",
+		"application/gzip", "application/zip", "application/pdf", "application/x-www-form-urlencoded", "multipart/form-data",
+	}
+)
+
+// known returns the value of a field, without parameters, if it is in the list, and otherwise that it
+// is not.
+func known(value string, list []string) string {
+	name, _, _ := strings.Cut(strings.ToLower(value), ";")
+	switch name = strings.TrimSpace(name); {
+	case value == "":
+		return "missing"
+	case slices.Contains(list, name):
+		return name
+	}
+	return "of another kind"
+}
 
 // setsTrue reports whether a query sets a boolean parameter.
 func setsTrue(query, name string) bool {

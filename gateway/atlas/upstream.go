@@ -3,12 +3,14 @@ package atlas
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -83,9 +85,9 @@ func (u *Upstream) read(ctx context.Context, c *credential, received *http.Respo
 	if status == http.StatusUnauthorized {
 		cause := c.signer.Explain(received)
 		if cause == nil {
-			cause = fmt.Errorf("answered 401 %.40q", received.Header.Get("X-Error-Code"))
+			cause = errors.New("answered 401 " + errorCode(received.Header))
 		}
-		return nil, c.refused(cause, status)
+		return nil, c.refused(unquoted{cause}, status)
 	}
 	limit := min(int64(u.config.MaxResponse), math.MaxInt64-1) // one byte more is read
 	if received.ContentLength > limit {
@@ -100,6 +102,16 @@ func (u *Upstream) read(ctx context.Context, c *credential, received *http.Respo
 	}
 	return &Response{Status: status, Header: received.Header, Body: body}, nil
 }
+
+// errorCode returns the errorCode of a response for the log, if it has the form of Atlas's.
+func errorCode(header http.Header) string {
+	if code := header.Get("X-Error-Code"); atlasCode.MatchString(code) {
+		return code
+	}
+	return "without an errorCode"
+}
+
+var atlasCode = regexp.MustCompile(`^[A-Z]+(_[A-Z]+){0,9}$`)
 
 // userAgent names the gateway to Atlas.
 var userAgent = []string{"atlas-export-gateway"}
