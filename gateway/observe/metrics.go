@@ -30,7 +30,7 @@ func NewMetrics(operations []string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_requests_total",
-			Help: "Requests of callers, by operation of the contract (none where none was matched) and by the status answered.",
+			Help: "Requests of callers, by operation of the contract (none where none was matched) and by the status answered (a class such as 5xx for a status that HTTP does not have, and other beyond the classes).",
 		}, []string{"operation", "status"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_refusals_total",
@@ -43,7 +43,7 @@ func NewMetrics(operations []string) *Metrics {
 		}, []string{"operation"}),
 		upstream: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_upstream_requests_total",
-			Help: "Requests sent to Atlas, challenges and retries included, by the status answered (error where none was).",
+			Help: "Requests sent to Atlas, challenges and retries included, by the status answered (a class such as 5xx for a status that HTTP does not have, other beyond the classes, error where none was answered).",
 		}, []string{"status"}),
 		responseViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_response_violations_total",
@@ -79,7 +79,7 @@ func (m *Metrics) CountDropped(dropped func() uint64) {
 
 // Observe counts a request.
 func (m *Metrics) Observe(_ context.Context, r *Record) {
-	m.requests.WithLabelValues(r.Operation, strconv.Itoa(r.Status)).Inc()
+	m.requests.WithLabelValues(r.Operation, statusLabel(r.Status)).Inc()
 	m.durations.WithLabelValues(r.Operation).Observe(r.Duration.Seconds())
 	if r.Refusal.Kind != "" {
 		m.refusals.WithLabelValues(r.Operation, r.Refusal.Kind, cmp.Or(r.Refusal.Reason, r.Refusal.Missing)).Inc()
@@ -93,7 +93,20 @@ func (m *Metrics) Upstream(status int) {
 		m.upstream.WithLabelValues("error").Inc()
 		return
 	}
-	m.upstream.WithLabelValues(strconv.Itoa(status)).Inc()
+	m.upstream.WithLabelValues(statusLabel(status)).Inc()
+}
+
+// statusLabel returns the label of a status: the status itself where it is registered for HTTP or is
+// the gateway's own 499, and otherwise its class, such as 5xx. An upstream can answer with any number
+// of three digits; each label takes memory for as long as the program runs.
+func statusLabel(status int) string {
+	switch {
+	case http.StatusText(status) != "", status == 499:
+		return strconv.Itoa(status)
+	case 100 <= status && status <= 599:
+		return strconv.Itoa(status/100) + "xx"
+	}
+	return "other"
 }
 
 // ResponseViolation counts a place in a response of Atlas that breaks the contract.

@@ -82,7 +82,7 @@ func TestMetrics(t *testing.T) {
 			`refusals_total{kind="upstream_response",operation="createBackupExport",reason="a_reason"}`: "1",
 		}},
 		{"an empty Record", func(m *observe.Metrics) { m.Observe(t.Context(), &observe.Record{}) }, map[string]string{
-			`requests_total{operation="",status="0"}`:      "1",
+			`requests_total{operation="",status="other"}`:  "1",
 			`request_duration_seconds_count{operation=""}`: "1",
 			`request_duration_seconds_sum{operation=""}`:   "0",
 		}},
