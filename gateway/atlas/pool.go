@@ -160,6 +160,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
+// quiet is how long a connection is left alone before a create, or another request that changes
+// something, goes out on it. A response that nobody asked for is found if it comes within that time
+// behind an answer, and not taken for the answer to the create.
+const quiet = 5 * time.Millisecond
+
 // connect prepares connections to Atlas and to nothing else. It uses no proxy, whatever the
 // environment says: a proxy would see the credential.
 func (p *Pool) connect(c Config) (*transport, error) {
@@ -172,6 +177,7 @@ func (p *Pool) connect(c Config) (*transport, error) {
 		// since it is not sent again.
 		IdleTimeout:    30 * time.Second,
 		MaxConnections: c.MaxConnections,
+		Quiet:          quiet,
 		MaxHeader:      64 << 10,
 		// A short list arrives with one read.
 		ReadBuffer: 16 << 10,

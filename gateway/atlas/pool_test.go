@@ -27,6 +27,7 @@ func TestKeepKeepsSigners(t *testing.T) {
 			c.Timeout, c.MaxResponse, c.Credentials[0].Name = time.Minute, 1<<20, "upstream.credentials[7]"
 			again := use(t, p, c)
 			must(t, again, read(t))
+			time.Sleep(20 * time.Millisecond) // a create goes out on a connection that was quiet
 			must(t, again, create(t, nil))
 			if n := server.Counts(); n.Requests != before.Requests+2 || n.Connections != before.Connections {
 				t.Errorf("%d requests and %d connections more for 2 requests", n.Requests-before.Requests, n.Connections-before.Connections)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +106,31 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 	}
 	if n := reached.Load(); n > 0 {
 		t.Errorf("the other host got %d connections", n)
+	}
+}
+
+// A create goes out on a connection only once that was quiet, so that a response that nobody asked for
+// is not taken for its answer. A read does not wait.
+func TestCreatesGoOutOnQuietConnections(t *testing.T) {
+	var answered atomic.Int64
+	var gaps []time.Duration // from an answer to the next request
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
+		now := time.Now().UnixNano()
+		if r.Method == http.MethodPost {
+			gaps = append(gaps, time.Duration(now-answered.Load()))
+		}
+		answered.Store(now)
+		return gatewaytest.JSON(http.StatusOK, made)
+	}))
+	c := configure(upstream.URL)
+	c.MaxConnections = 1
+	u := start(t, c)
+	for range 20 {
+		must(t, u, read(t))
+		must(t, u, create(t, nil))
+	}
+	if least := slices.Min(gaps); len(gaps) != 20 || least < 5*time.Millisecond {
+		t.Errorf("a create was sent %v after an answer", least)
 	}
 }
 

@@ -6,6 +6,11 @@
 // carried out, whatever the request's fields say. And it hands no request to goroutines of the
 // connection: that took more of the gateway's time than all checks.
 //
+// Nothing but their order ties a response to its request. A response that nobody asked for ends the
+// connection if it arrives before the next request is sent. If it arrives later, it is taken for the
+// response to that request, as it is by net/http's Transport: no client of HTTP/1.1 can tell the two
+// apart. Config.Quiet makes that rarer for requests that may change something.
+//
 // The package is made for content that is short and in memory: it reads a response only once the
 // content was sent, and a context that ends does not interrupt the reading of a request's Body.
 package http1
@@ -19,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -26,8 +32,8 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// Config says where a [Transport] sends to, and within which bounds. All fields except TLS and
-// Control are required.
+// Config says where a [Transport] sends to, and within which bounds. All fields except TLS,
+// Control and Quiet are required.
 type Config struct {
 	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
 	Origin string
@@ -39,6 +45,10 @@ type Config struct {
 	DialTimeout time.Duration
 	// IdleTimeout is how long an unused connection is kept.
 	IdleTimeout time.Duration
+	// Quiet is how long a connection must have been unused, with nothing to read, before a request
+	// other than a GET or HEAD is sent on it. If none has been, the request waits for one or
+	// is sent on a new one, whichever takes less time. 0 means that any connection will do.
+	Quiet time.Duration
 	// MaxConnections bounds the connections, used or idle. A request waits for one of them.
 	MaxConnections int
 	// MaxHeader bounds the header of a response, in bytes.
@@ -54,13 +64,15 @@ type Transport struct {
 	dialer net.Dialer
 
 	// Each connection that is used or being made has a place. A connection is made only if none is
-	// idle, and it becomes idle before its place is free: so the places bound used and idle ones.
+	// idle or if places and idle ones together leave room for it, and it becomes idle before its
+	// place is free: so used and idle ones together are bounded.
 	places chan struct{}
 
 	mu       sync.Mutex
 	idle     []*connection // the most recently used last
 	sweeping bool          // closeOld will be called
 	retired  bool          // no connection is kept
+	dialing  time.Duration // how long the last connection took to make
 }
 
 // NewTransport returns a Transport. It checks the origin, and connects to nothing.
@@ -114,8 +126,13 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		}
 	}()
 	trace := httptrace.ContextClientTrace(ctx)
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	quiet := t.config.Quiet
+	if reads {
+		quiet = 0
+	}
 	for {
-		c, err := t.take(ctx)
+		c, err := t.take(ctx, quiet)
 		if err != nil {
 			return nil, err
 		}
@@ -131,26 +148,35 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 			response.Body = newContent(response, t, c)
 			return response, nil
 		}
-		if errors.Is(err, errNoResponse) && c.used && req.Body == nil && (req.Method == http.MethodGet || req.Method == http.MethodHead) {
+		if errors.Is(err, errNoResponse) && c.used && req.Body == nil && reads {
 			continue // until no connection is left that had been used before
 		}
 		return nil, err
 	}
 }
 
-// take returns a connection that no request uses: one that was used before if there is one, and
-// otherwise a new one.
-func (t *Transport) take(ctx context.Context) (*connection, error) {
+// take returns a connection that no request uses: the most recently used one that has been unused
+// for as long as quiet, or else a new one. It waits with the one that has been unused the longest if
+// that takes less time than a new one, or if there may be no more connections.
+func (t *Transport) take(ctx context.Context, quiet time.Duration) (*connection, error) {
 	for {
+		now := time.Now()
 		t.mu.Lock()
-		last := len(t.idle) - 1
-		if last < 0 {
+		i := len(t.idle) - 1
+		for quiet > 0 && i >= 0 && now.Sub(t.idle[i].since) < quiet {
+			i--
+		}
+		if i < 0 && len(t.idle) > 0 && (quiet-now.Sub(t.idle[0].since) < t.dialing || len(t.places)+len(t.idle) > t.config.MaxConnections) {
+			i = 0
+		}
+		if i < 0 {
 			t.mu.Unlock()
 			return t.dial(ctx)
 		}
-		c := t.idle[last]
-		t.idle[last], t.idle = nil, t.idle[:last]
+		c := t.idle[i]
+		t.idle = slices.Delete(t.idle, i, i+1)
 		t.mu.Unlock()
+		pause(ctx, quiet-now.Sub(c.since))
 		if c.usable() {
 			return c, nil
 		}
@@ -158,7 +184,21 @@ func (t *Transport) take(ctx context.Context) (*connection, error) {
 	}
 }
 
+// pause waits for a time, or until the context ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 func (t *Transport) dial(ctx context.Context) (*connection, error) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
 	defer cancel()
 	socket, err := t.dialer.DialContext(ctx, "tcp", t.origin.HostPort())
@@ -180,6 +220,9 @@ func (t *Transport) dial(ctx context.Context) (*connection, error) {
 	}
 	c.reader = bufio.NewReaderSize(c, t.config.ReadBuffer)
 	c.writer = bufio.NewWriter(c)
+	t.mu.Lock()
+	t.dialing = time.Since(began)
+	t.mu.Unlock()
 	return c, nil
 }
 
