@@ -7,11 +7,22 @@ import (
 	"net/url"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/internal/hosts"
 )
 
-// authenticate finds out who calls, before a byte of the body is read.
+// authenticate finds out who calls, before a byte of the body is read. The connection of a request
+// that passes is not evicted any more, so a create is never cut off between here and its answer.
+// Before this step nothing of a request has reached Atlas.
 func (g *Gateway) authenticate(x *exchange) error {
+	if err := identify(x); err != nil {
+		return err
+	}
+	return inbound.Keep(x.in.Context())
+}
+
+// identify finds out who calls.
+func identify(x *exchange) error {
 	s := x.settings
 	// Where there are no keys to check, the credential of an anonymous caller is not looked at.
 	if s.anonymous && (!s.listed || x.in.Header["Authorization"] == nil) {

@@ -64,14 +64,15 @@ func TestSlowCallersTakeNoPlace(t *testing.T) {
 	}
 }
 
-// More connections than limits.connections wait for one to end.
+// More connections than limits.connections wait for one to end, if a request on each of these was
+// authenticated.
 func TestConnectionsAreBounded(t *testing.T) {
 	g := gatewaytest.StartFor(t, "http://127.0.0.1:9", "limits: {connections: 1}")
 	first, err := net.Dial("tcp", g.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(first, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	fmt.Fprintf(first, "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\n\r\n", v2Exports, latest) // of an anonymous caller
 	if _, err := bufio.NewReader(first).ReadByte(); err != nil {
 		t.Fatal(err)
 	}

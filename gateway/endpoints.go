@@ -5,6 +5,7 @@ import (
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/inbound"
 )
 
 // ownEndpoint returns what serves the gateway's own two paths, where service accounts of the
@@ -32,6 +33,9 @@ func (x *exchange) serveOwn(serve func(http.ResponseWriter, *http.Request) (call
 	w := &statusWriter{ResponseWriter: x.out, request: x.in}
 	caller, err := serve(w, x.in)
 	x.caller, x.status = caller, w.status
+	if caller != (callers.Caller{}) {
+		inbound.Keep(x.in.Context()) // the secret was right, and the answer is written in any case
+	}
 	if err != nil {
 		x.refusal = classify(&endpointError{w.status, err})
 	}

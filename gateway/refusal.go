@@ -13,6 +13,7 @@ import (
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/gateway/observe"
 	"atlas-export-gateway/gateway/policy"
 )
@@ -123,6 +124,8 @@ func classify(err error) *refusal {
 	switch err {
 	case contract.ErrNotFound:
 		return refuse(kindNotFound, err, "The gateway serves the snapshot export API only, and this path is not part of it.")
+	case inbound.ErrEvicted:
+		return refuse(kindCallerGone, nil, "The connection was closed to make room for others.").withOutcome()
 	case errOverloaded:
 		return refuse(kindOverloaded, nil, "The gateway is serving as many requests as it may; try again.").with("Retry-After", "1")
 	}

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/internal/build"
-
-	"golang.org/x/net/netutil"
 )
 
 // Serve answers callers on one listener and operators on another until the context ends.
@@ -28,6 +27,9 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	defer g.lasting.pool.CloseIdleConnections()
 	config := g.settings.Load().parts.Config
 	t := config.Timeouts
+	evicted := &evictions{log: g.log, metrics: g.metrics}
+	defer evicted.flush()
+	connections := inbound.NewTable(inbound.Config{Limit: config.Limits.Connections, Counted: g.metrics.Connections, Evicted: evicted.add})
 	serverLog := log.New(logWriter{g.log}, "", 0)
 	public := &http.Server{
 		Handler:           g,
@@ -36,8 +38,11 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		WriteTimeout:      t.Request + t.Upstream + 10*time.Second,
 		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    config.Limits.RequestHeader,
-		ErrorLog:          serverLog,
-		ConnContext:       withCallerConn,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return withCallerConn(connections.ConnContext(ctx, conn), conn)
+		},
+		ConnState: connections.ConnState,
+		ErrorLog:  serverLog,
 		// OPTIONS * is not an operation of the contract.
 		DisableGeneralOptionsHandler: true,
 		// These bound what one connection of HTTP/2 holds: its requests, the unread content of each,
@@ -54,7 +59,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ErrorLog:          serverLog,
 	}
 	failed := make(chan error, 2)
-	callers = callerListener{netutil.LimitListener(callers, config.Limits.Connections)}
+	callers = connections.Listener(callerListener{callers})
 	serve := public.Serve
 	if config.Listener.TLSCertFile != "" {
 		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
@@ -124,10 +129,13 @@ func (g *Gateway) listensAt(address net.Addr) error {
 	return nil
 }
 
-// logWriter turns the lines of net/http's own log, such as failed handshakes, into records.
+// logWriter turns the lines of net/http's own log, such as failed handshakes, into records. A
+// handshake that failed since the connection was evicted is in the record of evictions.
 type logWriter struct{ log *slog.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {
-	w.log.Warn("http", "message", strings.TrimSpace(string(line)))
+	if message := strings.TrimSpace(string(line)); !strings.HasSuffix(message, inbound.ErrEvicted.Error()) {
+		w.log.Warn("http", "message", message)
+	}
 	return len(line), nil
 }

@@ -21,6 +21,9 @@ type Metrics struct {
 	responseViolations *prometheus.CounterVec
 	reloaded           prometheus.Gauge
 	retries            prometheus.Counter
+	authenticated      prometheus.Gauge // connections
+	others             prometheus.Gauge // connections
+	evictions          prometheus.Counter
 }
 
 // NewMetrics returns Metrics that know the operations of the contract by their operationIds. Each
@@ -58,8 +61,17 @@ func NewMetrics(operations []string) *Metrics {
 		Name: "atlas_gateway_reload_retries_total",
 		Help: "How often a configuration was tried again, since a file of it could not be read.",
 	})
+	connections := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "atlas_gateway_connections",
+		Help: "Connections of callers, by whether a request on them was ever authenticated.",
+	}, []string{"authenticated"})
+	m.authenticated, m.others = connections.WithLabelValues("true"), connections.WithLabelValues("false")
+	m.evictions = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "atlas_gateway_connection_evictions_total",
+		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
+	})
 	m.reloaded.Set(1)
-	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded, m.retries,
+	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded, m.retries, connections, m.evictions,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
@@ -129,6 +141,16 @@ func (m *Metrics) Reloaded(successful bool) {
 
 // Retried counts that a configuration is tried again.
 func (m *Metrics) Retried() { m.retries.Inc() }
+
+// Connections notes how many connections callers have: those on which a request was authenticated,
+// and the others.
+func (m *Metrics) Connections(authenticated, others int) {
+	m.authenticated.Set(float64(authenticated))
+	m.others.Set(float64(others))
+}
+
+// ConnectionEvicted counts a connection that was closed to make room for another.
+func (m *Metrics) ConnectionEvicted() { m.evictions.Inc() }
 
 // Handler answers with all metrics in the form of Prometheus.
 func (m *Metrics) Handler() http.Handler {

@@ -58,6 +58,9 @@ func untouched() map[string]string {
 		`request_duration_seconds_count{operation="listBackupExports"}`:        "0",
 		`request_duration_seconds_sum{operation="createBackupExport"}`:         "0",
 		`request_duration_seconds_sum{operation="listBackupExports"}`:          "0",
+		`connections{authenticated="true"}`:                                    "0",
+		`connections{authenticated="false"}`:                                   "0",
+		"connection_evictions_total":                                           "0",
 		`requests_total{operation="createBackupExport",status="200"}`:          "0",
 		`requests_total{operation="listBackupExports",status="200"}`:           "0",
 		`response_violations_total{operation="createBackupExport",pointer=""}`: "0",
@@ -108,6 +111,11 @@ func TestMetrics(t *testing.T) {
 		}, map[string]string{
 			`response_violations_total{operation="listBackupExports",pointer="/results/*/id"}`: "1",
 			`response_violations_total{operation="listBackupExports",pointer=""}`:              "1",
+		}},
+		{"connections", func(m *observe.Metrics) { m.Connections(9, 9); m.Connections(3, 2); m.ConnectionEvicted() }, map[string]string{
+			`connections{authenticated="true"}`:  "3",
+			`connections{authenticated="false"}`: "2",
+			"connection_evictions_total":         "1",
 		}},
 		{"a reload that was refused", func(m *observe.Metrics) { m.Reloaded(false) }, map[string]string{"last_reload_successful": "0"}},
 		{"a reload after that", func(m *observe.Metrics) { m.Reloaded(false); m.Reloaded(true) }, nil},
