@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"atlas-export-gateway/gateway/inbound"
 )
 
 // apiError is Atlas's form of an error. Official clients insist on application/json and on an
@@ -68,6 +70,7 @@ func writeError(w http.ResponseWriter, r *http.Request, e *refusal) {
 // shortenDeadlines leaves a caller little time to receive a refusal. unread means that the request's
 // content was not read.
 func shortenDeadlines(w http.ResponseWriter, r *http.Request, unread bool) {
+	inbound.Refused(r.Context())
 	if unread {
 		// net/http reads announced content before it sends the refusal, so that the connection can
 		// serve another request, and reads chunks before it closes the connection. A second is enough

@@ -4,15 +4,21 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // state is what a connection is doing, as far as evicting it goes.
 type state int32
 
 const (
-	idle          state = iota // never authenticated, between two requests or silent so far
-	busy                       // never authenticated, in a handshake or with a request that is arriving or being answered
-	authenticated              // a request on it was
+	// The connection waits for the first byte of a request.
+	idle state = iota
+	// A handshake, a header or content has begun to arrive, and the connection waits for the rest.
+	arriving
+	// It is the server's turn.
+	served
+	// A request on the connection was authenticated.
+	authenticated
 	evicted
 	closed
 )
@@ -23,32 +29,84 @@ type connection struct {
 	table   *Table
 	origin  netip.Prefix
 	arrival uint64 // its number among all that came
-	place   int    // in the connections of its group
+	came    time.Time
 	// is changes while the table is locked. Most requests are on a connection that is authenticated,
 	// and only read it.
-	is     atomic.Int32
-	framed atomic.Bool // speaks HTTP/2
+	is atomic.Int32
+
+	// Only while the table is locked, and only until a request is authenticated:
+	place   int       // in the connections of its group
+	since   time.Time // when it became served
+	begun   bool      // bytes of a request arrived, or of a handshake
+	handled bool      // net/http has a request, which is not refused yet
+	framed  bool      // it speaks HTTP/2
 }
 
 func (c *connection) state() state { return state(c.is.Load()) }
 
-// become changes the state, if it may change to that one, and locks nothing if it has it already.
-func (c *connection) become(s state) {
-	if c.state() == s {
-		return
-	}
+// change changes what a connection that is not authenticated is doing.
+func (c *connection) change(next func() state) {
 	c.table.mu.Lock()
-	c.table.move(c, s)
+	c.table.move(c, next())
 	c.table.mu.Unlock()
 }
 
-// Read notes that a handshake or a header arrives, which net/http reports only once it is whole.
+// Read notes whether the server waits for the peer. net/http reports a handshake and a header only
+// once they are whole.
 func (c *connection) Read(b []byte) (int, error) {
+	if c.state() < authenticated {
+		c.await()
+	}
 	n, err := c.Conn.Read(b)
-	if n > 0 && c.state() == idle && !c.framed.Load() {
-		c.become(busy)
+	if n > 0 && c.state() < authenticated {
+		c.receive()
 	}
 	return n, c.explain("read", err)
+}
+
+// await notes that the server reads.
+func (c *connection) await() {
+	c.change(func() state {
+		switch {
+		case c.handled: // net/http reads beside the handler, to learn when the peer goes
+			return served
+		case c.begun && !c.framed:
+			return arriving
+		}
+		return idle // over HTTP/2 also between the frames of a header
+	})
+}
+
+// receive notes that bytes arrived.
+func (c *connection) receive() {
+	c.change(func() state {
+		c.begun = true
+		return served
+	})
+}
+
+// handle notes that a request's header is whole.
+func (c *connection) handle() {
+	c.change(func() state {
+		c.handled = true
+		return served
+	})
+}
+
+// refuse notes that a request was refused.
+func (c *connection) refuse() {
+	c.change(func() state {
+		c.handled = false
+		return arriving
+	})
+}
+
+// rest notes that no request is under way.
+func (c *connection) rest(framed bool) {
+	c.change(func() state {
+		c.handled, c.begun, c.framed = false, false, framed
+		return idle
+	})
 }
 
 func (c *connection) Write(b []byte) (int, error) {
@@ -68,7 +126,7 @@ func (c *connection) explain(operation string, err error) error {
 // Close closes the connection, and frees its place.
 func (c *connection) Close() error {
 	err := c.Conn.Close()
-	c.become(closed)
+	c.change(func() state { return closed })
 	return err
 }
 

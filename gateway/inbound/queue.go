@@ -9,12 +9,12 @@ import (
 // oldest. Where several origins have the most, the oldest of all these connections is first.
 type queue struct {
 	groups  map[netip.Prefix]*group
-	largest largest
+	largest bySize
 }
 
-// group is the connections of one origin in a queue. The zero group has none.
+// group is the connections of one origin in a queue. A nil group has none.
 type group struct {
-	connections oldest
+	connections byArrival
 	place       int // in the queue
 }
 
@@ -23,6 +23,14 @@ func (g *group) count() int {
 		return 0
 	}
 	return len(g.connections)
+}
+
+// oldest returns the connection that came first, nil if there is none.
+func (g *group) oldest() *connection {
+	if g == nil {
+		return nil
+	}
+	return g.connections[0]
 }
 
 // of returns the group of an origin, nil if the queue has none of its connections.
@@ -34,7 +42,7 @@ func (q *queue) add(c *connection) {
 		if q.groups == nil {
 			q.groups = map[netip.Prefix]*group{}
 		}
-		g = &group{connections: oldest{c}}
+		g = &group{connections: byArrival{c}}
 		c.place = 0
 		q.groups[c.origin] = g
 		heap.Push(&q.largest, g)
@@ -55,55 +63,55 @@ func (q *queue) remove(c *connection) {
 	heap.Fix(&q.largest, g.place)
 }
 
-// oldest is a heap of connections.
-type oldest []*connection
+// byArrival is a heap of connections.
+type byArrival []*connection
 
-func (o oldest) Len() int           { return len(o) }
-func (o oldest) Less(i, j int) bool { return o[i].arrival < o[j].arrival }
-func (o oldest) Swap(i, j int) {
-	o[i], o[j] = o[j], o[i]
-	o[i].place, o[j].place = i, j
+func (a byArrival) Len() int           { return len(a) }
+func (a byArrival) Less(i, j int) bool { return a[i].arrival < a[j].arrival }
+func (a byArrival) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].place, a[j].place = i, j
 }
 
-func (o *oldest) Push(c any) {
-	c.(*connection).place = len(*o)
-	*o = append(*o, c.(*connection))
+func (a *byArrival) Push(c any) {
+	c.(*connection).place = len(*a)
+	*a = append(*a, c.(*connection))
 }
 
-func (o *oldest) Pop() any {
-	last := len(*o) - 1
-	c := (*o)[last]
-	(*o)[last] = nil
-	*o = (*o)[:last]
+func (a *byArrival) Pop() any {
+	last := len(*a) - 1
+	c := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
 	return c
 }
 
-// largest is a heap of groups.
-type largest []*group
+// bySize is a heap of groups.
+type bySize []*group
 
-func (l largest) Len() int { return len(l) }
-func (l largest) Less(i, j int) bool {
-	a, b := l[i].connections, l[j].connections
+func (s bySize) Len() int { return len(s) }
+func (s bySize) Less(i, j int) bool {
+	a, b := s[i].connections, s[j].connections
 	if len(a) != len(b) {
 		return len(a) > len(b)
 	}
 	return a[0].arrival < b[0].arrival
 }
 
-func (l largest) Swap(i, j int) {
-	l[i], l[j] = l[j], l[i]
-	l[i].place, l[j].place = i, j
+func (s bySize) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].place, s[j].place = i, j
 }
 
-func (l *largest) Push(g any) {
-	g.(*group).place = len(*l)
-	*l = append(*l, g.(*group))
+func (s *bySize) Push(g any) {
+	g.(*group).place = len(*s)
+	*s = append(*s, g.(*group))
 }
 
-func (l *largest) Pop() any {
-	last := len(*l) - 1
-	g := (*l)[last]
-	(*l)[last] = nil
-	*l = (*l)[:last]
+func (s *bySize) Pop() any {
+	last := len(*s) - 1
+	g := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
 	return g
 }

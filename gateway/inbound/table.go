@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // ErrEvicted is the error of reading from a connection that was closed to make room, of writing to
@@ -33,28 +34,37 @@ type Config struct {
 	Evicted func(origin netip.Prefix)
 }
 
+// Peers who come all at once must not push out a caller before it could show its credential. So
+// a connection is evicted at the earliest youth after it came, and not while it is the server's turn
+// to work on what arrived, unless that takes as long as turn, which it does only where net/http
+// waits for something that the table is not told of.
+const (
+	youth = 10 * time.Millisecond
+	turn  = 250 * time.Millisecond
+)
+
 // Table is the connections of callers. It is safe for concurrent use.
 type Table struct {
 	config Config
 
 	mu            sync.Mutex
-	freed         sync.Cond // a place is free, or the listener is closed
+	changed       sync.Cond // there may be a place, or a connection to evict, or the listener is closed
 	closed        bool
-	taken         int // places
-	authenticated int // places whose connections are never evicted
-	idle, busy    queue
+	taken         int                  // places
+	authenticated int                  // places whose connections are never evicted
+	queues        [authenticated]queue // of the others, by state
 	arrivals      uint64
 }
 
 // NewTable returns an empty Table.
 func NewTable(config Config) *Table {
 	t := &Table{config: config}
-	t.freed.L = &t.mu
+	t.changed.L = &t.mu
 	return t
 }
 
 // Listener returns a listener whose connections have places in the table. Where no place is free
-// and no connection may be evicted, Accept waits with a connection until another ends.
+// and no connection may be evicted, Accept waits with a connection until that changes.
 func (t *Table) Listener(l net.Listener) net.Listener { return &listener{l, t} }
 
 type listener struct {
@@ -79,7 +89,7 @@ func (l *listener) Close() error {
 	l.table.mu.Lock()
 	l.table.closed = true
 	l.table.mu.Unlock()
-	l.table.freed.Broadcast()
+	l.table.changed.Broadcast()
 	return l.Listener.Close()
 }
 
@@ -87,12 +97,7 @@ func (l *listener) Close() error {
 func (t *Table) admit(accepted net.Conn) *connection {
 	c := &connection{Conn: accepted, table: t, origin: originOf(accepted.RemoteAddr())}
 	t.mu.Lock()
-	victim := t.surplus(c.origin)
-	for !t.closed && victim == nil && t.taken >= t.config.Limit {
-		if victim = t.first(); victim == nil {
-			t.freed.Wait()
-		}
-	}
+	victim := t.makeRoom(c.origin)
 	if t.closed {
 		t.mu.Unlock()
 		return nil
@@ -102,8 +107,10 @@ func (t *Table) admit(accepted net.Conn) *connection {
 	}
 	t.arrivals++
 	t.taken++
-	c.arrival = t.arrivals
-	t.idle.add(c)
+	c.arrival, c.came = t.arrivals, time.Now()
+	c.since = c.came
+	c.is.Store(int32(served)) // until the server reads from it for the first time
+	t.queues[served].add(c)
 	t.count()
 	t.mu.Unlock()
 	if victim != nil {
@@ -114,29 +121,72 @@ func (t *Table) admit(accepted net.Conn) *connection {
 	return c
 }
 
-// surplus returns the connection that goes if an origin has as many as it may have that never
-// showed a good credential, and nil if it has fewer.
-func (t *Table) surplus(origin netip.Prefix) *connection {
-	silent, sending := t.idle.of(origin), t.busy.of(origin)
-	if silent.count()+sending.count() < max(1, t.config.Limit/2) {
-		return nil
-	}
-	if silent.count() > 0 {
-		return silent.connections[0]
-	}
-	return sending.connections[0]
-}
-
-// first returns the connection that goes first, nil if none may. Idle ones go before those with a
-// request. Of each kind the oldest goes of the origin that has the most, so that no origin can push
-// out the connections of another that has fewer.
-func (t *Table) first() *connection {
-	for _, q := range []*queue{&t.idle, &t.busy} {
-		if len(q.largest) > 0 {
-			return q.largest[0].connections[0]
+// makeRoom waits until there is a place for a connection from an origin, and returns the connection
+// that has to go for that, nil if none has. It also returns when the listener is closed.
+func (t *Table) makeRoom(origin netip.Prefix) *connection {
+	for !t.closed {
+		pick := t.first
+		if t.surplus(origin) {
+			pick = func(s state) *connection { return t.queues[s].of(origin).oldest() }
+		} else if t.taken < t.config.Limit {
+			return nil
 		}
+		victim, wait := choose(pick)
+		if victim != nil || t.taken < t.config.Limit {
+			return victim
+		}
+		if wait > 0 {
+			time.AfterFunc(wait, func() {
+				t.mu.Lock() // not before Wait
+				t.mu.Unlock()
+				t.changed.Broadcast()
+			})
+		}
+		t.changed.Wait()
 	}
 	return nil
+}
+
+// surplus reports whether an origin has as many connections as it may have that never showed a good
+// credential.
+func (t *Table) surplus(origin netip.Prefix) bool {
+	n := 0
+	for i := range t.queues {
+		n += t.queues[i].of(origin).count()
+	}
+	return n >= max(1, t.config.Limit/2)
+}
+
+// first returns the connection of a state that goes first: the oldest of the origin that has the most,
+// so that no origin can push out the connections of another that has fewer. It is nil if there is none.
+func (t *Table) first(s state) *connection {
+	if largest := t.queues[s].largest; len(largest) > 0 {
+		return largest[0].oldest()
+	}
+	return nil
+}
+
+// choose returns the connection to evict among those that pick has for each state. It returns nil if
+// none may be evicted now, and how long it takes until one may, 0 if it is not a matter of time.
+func choose(pick func(state) *connection) (victim *connection, wait time.Duration) {
+	now := time.Now()
+	for _, s := range []state{idle, arriving, served} {
+		c := pick(s)
+		if c == nil {
+			continue
+		}
+		left := youth - now.Sub(c.came)
+		if s == served {
+			left = turn - now.Sub(c.since)
+		}
+		if left <= 0 {
+			return c, 0
+		}
+		if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	return nil, wait
 }
 
 // move changes the state of a connection, if it may change to that one: an authenticated
@@ -147,28 +197,26 @@ func (t *Table) move(c *connection, to state) {
 		return
 	}
 	switch was {
-	case idle:
-		t.idle.remove(c)
-	case busy:
-		t.busy.remove(c)
+	case idle, arriving, served:
+		t.queues[was].remove(c)
 	case authenticated:
 		t.authenticated--
 	}
 	c.is.Store(int32(to))
 	switch to {
-	case idle:
-		t.idle.add(c)
-		return
-	case busy:
-		t.busy.add(c)
-		return
+	case idle, arriving, served:
+		if to == served {
+			c.since = time.Now()
+		}
+		t.queues[to].add(c)
 	case authenticated:
 		t.authenticated++
-	default:
+		t.count()
+	case evicted, closed:
 		t.taken--
-		t.freed.Signal()
+		t.count()
 	}
-	t.count()
+	t.changed.Signal()
 }
 
 func (t *Table) count() { t.config.Counted(t.authenticated, t.taken-t.authenticated) }
@@ -181,13 +229,10 @@ func (t *Table) ConnState(conn net.Conn, now http.ConnState) {
 	}
 	switch now {
 	case http.StateActive:
-		c.become(busy)
+		c.handle()
 	case http.StateIdle:
-		// Frames may arrive at any time over HTTP/2, and need not be requests.
-		if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
-			c.framed.Store(true)
-		}
-		c.become(idle)
+		secure, ok := conn.(*tls.Conn)
+		c.rest(ok && secure.ConnectionState().NegotiatedProtocol == "h2")
 	}
 }
 
@@ -200,19 +245,33 @@ func (t *Table) ConnContext(ctx context.Context, conn net.Conn) context.Context 
 	return context.WithValue(ctx, key{}, ours(conn))
 }
 
-// Keep keeps the connection of a request, by its context, from being evicted, now that the request
-// is authenticated. The error is ErrEvicted if the connection was evicted before. So a request
+// Keep keeps the connection of a request from being evicted, now that the request is authenticated.
+// ctx is the request's context. The error is ErrEvicted if the connection was evicted before. So a request
 // either is never cut off, or is known to be before it has had any effect.
 func Keep(ctx context.Context) error {
-	c, _ := ctx.Value(key{}).(*connection)
+	c := of(ctx)
 	if c == nil || c.state() == authenticated {
 		return nil
 	}
-	c.become(authenticated)
+	c.change(func() state { return authenticated })
 	if c.state() == evicted {
 		return ErrEvicted
 	}
 	return nil
+}
+
+// Refused notes that a request was refused, by its context. What is left of it depends on the peer
+// only: to receive the refusal, and to send the content that it announced.
+func Refused(ctx context.Context) {
+	if c := of(ctx); c != nil && c.state() < authenticated {
+		c.refuse()
+	}
+}
+
+// of returns the connection of a request, nil if it is not from a Listener.
+func of(ctx context.Context) *connection {
+	c, _ := ctx.Value(key{}).(*connection)
+	return c
 }
 
 // ours returns the connection under one that the server knows, nil if it is not from a Listener.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"atlas-export-gateway/gateway/inbound"
@@ -19,22 +19,33 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer is a connection as the kernel accepts it, from an address. Each Read gets a byte.
+// peer is a connection as the kernel accepts it, from an address.
 type peer struct {
 	net.Conn
 	address string
+	bytes   chan struct{} // one is read for each value
+	gone    chan struct{} // closed with the connection
 	closed  bool
+}
+
+func newPeer(address string) *peer {
+	return &peer{address: address, bytes: make(chan struct{}), gone: make(chan struct{})}
 }
 
 func (p *peer) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(p.address), 50000))
 }
 
-func (p *peer) Read([]byte) (int, error) { return p.use() }
+func (p *peer) Read([]byte) (int, error) {
+	select {
+	case <-p.bytes:
+		return 1, nil
+	case <-p.gone:
+		return 0, net.ErrClosed
+	}
+}
 
-func (p *peer) Write([]byte) (int, error) { return p.use() }
-
-func (p *peer) use() (int, error) {
+func (p *peer) Write([]byte) (int, error) {
 	if p.closed {
 		return 0, net.ErrClosed
 	}
@@ -42,7 +53,10 @@ func (p *peer) use() (int, error) {
 }
 
 func (p *peer) Close() error {
-	p.closed = true
+	if !p.closed {
+		p.closed = true
+		close(p.gone)
+	}
 	return nil
 }
 
@@ -52,13 +66,7 @@ type accepting struct {
 	peers chan *peer
 }
 
-func (a *accepting) Accept() (net.Conn, error) {
-	p, ok := <-a.peers
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return p, nil
-}
+func (a *accepting) Accept() (net.Conn, error) { return <-a.peers, nil }
 
 func (a *accepting) Close() error { return nil }
 
@@ -82,172 +90,79 @@ func newTested(limit int) *tested {
 	return t
 }
 
-// held is a connection of a peer that has a place.
-type held struct {
-	*peer
-	conn  net.Conn
-	ctx   context.Context
-	state string // as the test expects it: idle, busy or authenticated
-}
-
+// accept accepts a connection from an address.
 func (t *tested) accept(test testing.TB, address string) *held {
 	test.Helper()
-	p := &peer{address: address}
+	p := newPeer(address)
 	t.peers <- p
 	conn, err := t.listener.Accept()
 	if err != nil {
 		test.Fatal(err)
 	}
-	return &held{peer: p, conn: conn, ctx: t.ConnContext(test.Context(), conn), state: "idle"}
+	now := time.Now()
+	return &held{peer: p, conn: conn, ctx: t.ConnContext(context.Background(), conn), state: served, came: now, since: now}
 }
 
-// expected returns the connection that is to go if one comes from an address, nil if none is. It is
-// what the package says of the order, without its heaps.
-func expected(all []*held, limit int, address string) *held {
-	count := map[[2]string]int{} // by address and state
-	for _, h := range all {
-		count[[2]string{h.address, h.state}]++
-	}
-	best := func(state string, of func(*held) bool) (found *held) {
-		for _, h := range all { // in the order in which they came
-			if h.state == state && of(h) && (found == nil || count[[2]string{h.address, state}] > count[[2]string{found.address, state}]) {
-				found = h
-			}
-		}
-		return found
-	}
-	of := func(*held) bool { return true }
-	if count[[2]string{address, "idle"}]+count[[2]string{address, "busy"}] >= max(1, limit/2) {
-		of = func(h *held) bool { return h.address == address }
-	} else if len(all) < limit {
-		return nil
-	}
-	if h := best("idle", of); h != nil {
-		return h
-	}
-	return best("busy", of)
-}
-
-// Whatever connections do, the one goes that is to go, and the numbers are right.
-func TestEvictions(t *testing.T) {
-	for seed := range uint64(300) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		limit := 1 + random.IntN(12)
-		table := newTested(limit)
-		addresses := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"}[:1+random.IntN(6)]
-		var all []*held
-		for step := range 400 {
-			var one *held
-			if len(all) > 0 {
-				one = all[random.IntN(len(all))]
-			}
-			what := random.IntN(8)
-			switch {
-			case one == nil || what < 4:
-				address := addresses[random.IntN(len(addresses))]
-				goes := expected(all, limit, address)
-				if goes == nil && len(all) == limit { // it would wait
-					continue
-				}
-				all = append(all, table.accept(t, address))
-				if goes != nil {
-					if !goes.closed {
-						t.Fatalf("seed %d, step %d: not the one that is to go", seed, step)
-					}
-					all = slices.DeleteFunc(all, func(h *held) bool { return h == goes })
-					if err := inbound.Keep(goes.ctx); err != inbound.ErrEvicted {
-						t.Fatalf("an evicted connection was kept: %v", err)
-					}
-					goes.conn.Close() // as the server does
-				}
-			case what == 4:
-				one.conn.Read(nil)
-				one.begin()
-			case what == 5:
-				table.ConnState(one.conn, http.StateActive)
-				one.begin()
-			case what == 6:
-				table.ConnState(one.conn, http.StateIdle)
-				if one.state == "busy" {
-					one.state = "idle"
-				}
-			case random.IntN(4) == 0:
-				one.conn.Close()
-				all = slices.DeleteFunc(all, func(h *held) bool { return h == one })
-			case random.IntN(3) == 0:
-				if err := inbound.Keep(one.ctx); err != nil {
-					t.Fatal(err)
-				}
-				one.state = "authenticated"
-			}
-			if err := table.check(all); err != nil {
-				t.Fatalf("seed %d, step %d: %v", seed, step, err)
-			}
-		}
-	}
-}
-
-// check holds the table to what the test knows: all that have a place.
-func (t *tested) check(all []*held) error {
-	authenticated := 0
-	for _, h := range all {
-		if h.closed {
-			return errors.New("one went that was to stay")
-		}
-		if h.state == "authenticated" {
-			authenticated++
-		}
-	}
-	if t.authenticated != authenticated || t.others != len(all)-authenticated {
-		return fmt.Errorf("%d and %d, want %d of %d", t.authenticated, t.others, authenticated, len(all))
-	}
-	return nil
-}
-
-func (h *held) begin() {
-	if h.state == "idle" {
-		h.state = "busy"
-	}
-}
-
-// Where all connections are authenticated, the next waits until one ends, or the listener.
+// A connection that has no place waits until it may have another's, until one ends, or until the
+// listener does.
 func TestWaits(t *testing.T) {
-	for _, end := range []string{"a connection", "the listener"} {
-		table := newTested(2)
-		first, second := table.accept(t, "192.0.2.1"), table.accept(t, "192.0.2.2")
-		for _, h := range []*held{first, second} {
-			if err := inbound.Keep(h.ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-		third := &peer{address: "192.0.2.3"}
-		table.peers <- third
-		accepted := make(chan error)
-		go func() {
-			_, err := table.listener.Accept()
-			accepted <- err
-		}()
-		select {
-		case err := <-accepted:
-			t.Fatalf("it did not wait: %v", err)
-		case <-time.After(50 * time.Millisecond):
-		}
-		var want error
-		if end == "the listener" {
-			want = net.ErrClosed
-			table.listener.Close()
-		} else {
-			first.conn.Close()
-			first.conn.Close() // once more makes no difference
-		}
-		if err := <-accepted; !errors.Is(err, want) || third.closed != (want != nil) {
-			t.Errorf("%s: %v, closed: %v", end, err, third.closed)
-		}
-		if second.closed || len(table.evicted) > 0 {
-			t.Errorf("%s: evicted %v", end, table.evicted)
-		}
+	closing := func(_ *tested, first *held) { first.conn.Close() }
+	reading := func(_ *tested, first *held) { first.await() }
+	for _, test := range []struct {
+		name   string
+		before func(table *tested, h *held) // to both connections that have places
+		after  func(table *tested, first *held)
+		at     time.Duration // when after is called, once the third has come
+		waits  time.Duration
+		want   error
+		goes   bool // the first
+	}{
+		{"for the end of an authenticated one", keep, closing, time.Hour, time.Hour, nil, true},
+		{"for the end of the listener", keep, func(table *tested, _ *held) { table.listener.Close() }, time.Hour, time.Hour, net.ErrClosed, false},
+		{"for one that grows older", func(_ *tested, h *held) { h.await() }, nil, 0, 10 * time.Millisecond, nil, true},
+		{"for one that is served for too long", nil, nil, 0, 250 * time.Millisecond, nil, true},
+		{"for one that the server has served", nil, reading, 20 * time.Millisecond, 20 * time.Millisecond, nil, true},
+		{"for one that the server has served at once", nil, reading, 5 * time.Millisecond, 10 * time.Millisecond, nil, true},
+		{"for one that was refused", active, func(_ *tested, first *held) { first.refuse() }, 20 * time.Millisecond, 20 * time.Millisecond, nil, true},
+		{"for one that the server reads beside its handler", active, reading, 20 * time.Millisecond, 250 * time.Millisecond, nil, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := newTested(2)
+				first, second := table.accept(t, "192.0.2.1"), table.accept(t, "192.0.2.2")
+				if test.before != nil {
+					test.before(table, first)
+					test.before(table, second)
+				}
+				came := time.Now()
+				if test.after != nil {
+					time.AfterFunc(test.at, func() { test.after(table, first) })
+				}
+				third := newPeer("192.0.2.3")
+				table.peers <- third
+				conn, err := table.listener.Accept()
+				if waited := time.Since(came); waited != test.waits || !errors.Is(err, test.want) || third.closed != (test.want != nil) {
+					t.Errorf("after %s, %v; closed: %v", waited, err, third.closed)
+				}
+				if second.closed || first.closed != test.goes {
+					t.Errorf("the first went: %v, the second: %v", first.closed, second.closed)
+				}
+				first.conn.Close()
+				second.conn.Close()
+				if conn != nil {
+					conn.Close()
+				}
+				if table.authenticated+table.others != 0 {
+					t.Errorf("%d and %d are left", table.authenticated, table.others)
+				}
+			})
+		})
 	}
 }
+
+func keep(_ *tested, h *held) { inbound.Keep(h.ctx) }
+
+func active(table *tested, h *held) { h.active(table) }
 
 // An origin of IPv6 is a network, since a peer may have all its addresses, and an address of IPv4 is
 // the same in either form.
@@ -262,56 +177,68 @@ func TestOrigins(t *testing.T) {
 		{[2]string{"192.0.2.1", "::ffff:192.0.2.1"}, true},
 		{[2]string{"192.0.2.1", "192.0.2.2"}, false},
 	} {
-		table := newTested(3) // one for each origin
-		first := table.accept(t, test.addresses[0])
-		table.accept(t, test.addresses[1])
-		if first.closed != test.same {
-			t.Errorf("%q: the first was evicted: %v", test.addresses, first.closed)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			table := newTested(3) // one for each origin
+			first := table.accept(t, test.addresses[0])
+			first.await()
+			time.Sleep(time.Second)
+			second := table.accept(t, test.addresses[1])
+			if first.closed != test.same {
+				t.Errorf("%q: the first was evicted: %v", test.addresses, first.closed)
+			}
+			first.conn.Close()
+			second.conn.Close()
+		})
 	}
 }
 
-// Who reads from an evicted connection, or writes to it, learns what happened.
+// Who reads from an evicted connection, or writes to it, learns what happened, and so does a request
+// that is authenticated too late.
 func TestErrEvicted(t *testing.T) {
-	table := newTested(1)
-	first := table.accept(t, "192.0.2.1")
-	second := table.accept(t, "192.0.2.2")
-	_, read := first.conn.Read(nil)
-	_, write := first.conn.Write(nil)
-	for _, err := range []error{read, write} {
-		if !errors.Is(err, inbound.ErrEvicted) || !errors.Is(err, net.ErrClosed) {
+	synctest.Test(t, func(t *testing.T) {
+		table := newTested(1)
+		first := table.accept(t, "192.0.2.1")
+		second := table.accept(t, "192.0.2.2") // after the longest turn
+		_, read := first.conn.Read(nil)
+		_, write := first.conn.Write(nil)
+		keep := inbound.Keep(first.ctx)
+		for _, err := range []error{read, write, keep} {
+			if !errors.Is(err, inbound.ErrEvicted) || !errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			}
+		}
+		if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}; !slices.Equal(table.evicted, want) {
+			t.Errorf("%v", table.evicted)
+		}
+		second.conn.Close()
+		if _, err := second.conn.Read(nil); errors.Is(err, inbound.ErrEvicted) {
 			t.Error(err)
 		}
-	}
-	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}; !slices.Equal(table.evicted, want) {
-		t.Errorf("%v", table.evicted)
-	}
-	second.conn.Close()
-	if _, err := second.conn.Read(nil); errors.Is(err, inbound.ErrEvicted) {
-		t.Error(err)
-	}
-	// What is not from a Listener is left alone.
-	other := &peer{address: "192.0.2.3"}
-	table.ConnState(other, http.StateActive)
-	for _, ctx := range []context.Context{t.Context(), table.ConnContext(t.Context(), other)} {
-		if err := inbound.Keep(ctx); err != nil {
-			t.Error(err)
+		// What is not from a Listener is left alone.
+		other := newPeer("192.0.2.3")
+		table.ConnState(other, http.StateActive)
+		for _, ctx := range []context.Context{context.Background(), table.ConnContext(context.Background(), other)} {
+			inbound.Refused(ctx)
+			if err := inbound.Keep(ctx); err != nil {
+				t.Error(err)
+			}
 		}
-	}
+	})
 }
 
 // A place costs the same, however many peers there are.
 func BenchmarkEviction(b *testing.B) {
 	for _, limit := range []int{64, 4096, 65536} {
 		b.Run(fmt.Sprint(limit), func(b *testing.B) {
-			table := inbound.NewTable(inbound.Config{Limit: limit, Counted: func(int, int) {}, Evicted: func(netip.Prefix) {}})
-			peers := make(chan *peer, 1)
-			listener := table.Listener(&accepting{peers: peers})
+			table := newTested(limit)
 			for i := 0; b.Loop(); i++ {
-				peers <- &peer{address: fmt.Sprintf("10.0.%d.%d", i/250%4, i%250)}
-				if _, err := listener.Accept(); err != nil {
-					b.Fatal(err)
+				h := table.accept(b, fmt.Sprintf("10.0.%d.%d", i/250%4, i%250))
+				h.active(table)
+				h.rest(table)
+				if i < limit {
+					time.Sleep(20 * time.Millisecond / time.Duration(limit))
 				}
+				table.evicted = table.evicted[:0]
 			}
 		})
 	}
