@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -61,12 +60,16 @@ func (c *callerConn) Close() error {
 
 type callerConnKey struct{}
 
-// withCallerConn is the ConnContext of the server.
+// withCallerConn returns the context of a connection that the server has, which TLS and the table of
+// connections may have wrapped. net/http has no other way from a request to its connection.
 func withCallerConn(ctx context.Context, conn net.Conn) context.Context {
-	if encrypted, ok := conn.(*tls.Conn); ok {
-		conn = encrypted.NetConn()
+	for {
+		wrapped, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return context.WithValue(ctx, callerConnKey{}, conn)
+		}
+		conn = wrapped.NetConn()
 	}
-	return context.WithValue(ctx, callerConnKey{}, conn)
 }
 
 // callerContext returns a context that ends when the caller of a request can get no answer. With

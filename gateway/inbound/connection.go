@@ -101,6 +101,17 @@ func (c *connection) refuse() {
 	})
 }
 
+// answer notes that the server writes.
+func (c *connection) answer() {
+	c.change(func() state {
+		if !c.handled || c.framed {
+			return c.state()
+		}
+		c.handled = false
+		return arriving
+	})
+}
+
 // rest notes that no request is under way.
 func (c *connection) rest(framed bool) {
 	c.change(func() state {
@@ -109,7 +120,12 @@ func (c *connection) rest(framed bool) {
 	})
 }
 
+// Write notes that a request is answered. One that is answered before it is authenticated is refused,
+// in some cases by net/http itself. Over HTTP/2, a frame need not be an answer.
 func (c *connection) Write(b []byte) (int, error) {
+	if c.state() == served {
+		c.answer()
+	}
 	n, err := c.Conn.Write(b)
 	return n, c.explain("write", err)
 }
@@ -122,6 +138,9 @@ func (c *connection) explain(operation string, err error) error {
 	}
 	return err
 }
+
+// NetConn returns the connection that the listener below has accepted.
+func (c *connection) NetConn() net.Conn { return c.Conn }
 
 // Close closes the connection, and frees its place.
 func (c *connection) Close() error {

@@ -36,8 +36,7 @@ type Config struct {
 
 // Peers who come all at once must not push out a caller before it could show its credential. So
 // a connection is evicted at the earliest youth after it came, and not while it is the server's turn
-// to work on what arrived, unless that takes as long as turn, which it does only where net/http
-// waits for something that the table is not told of.
+// to work on what arrived, unless that takes as long as turn.
 const (
 	youth = 10 * time.Millisecond
 	turn  = 250 * time.Millisecond
@@ -64,7 +63,8 @@ func NewTable(config Config) *Table {
 }
 
 // Listener returns a listener whose connections have places in the table. Where no place is free
-// and no connection may be evicted, Accept waits with a connection until that changes.
+// and no connection may be evicted, Accept waits with a connection until that changes, and so
+// it does with one of an origin that has as many as it may have.
 func (t *Table) Listener(l net.Listener) net.Listener { return &listener{l, t} }
 
 type listener struct {
@@ -132,7 +132,7 @@ func (t *Table) makeRoom(origin netip.Prefix) *connection {
 			return nil
 		}
 		victim, wait := choose(pick)
-		if victim != nil || t.taken < t.config.Limit {
+		if victim != nil {
 			return victim
 		}
 		if wait > 0 {

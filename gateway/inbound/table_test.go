@@ -123,6 +123,7 @@ func TestWaits(t *testing.T) {
 		{"for one that is served for too long", nil, nil, 0, 250 * time.Millisecond, nil, true},
 		{"for one that the server has served", nil, reading, 20 * time.Millisecond, 20 * time.Millisecond, nil, true},
 		{"for one that the server has served at once", nil, reading, 5 * time.Millisecond, 10 * time.Millisecond, nil, true},
+		{"for one that was answered", active, func(_ *tested, first *held) { first.answer() }, 20 * time.Millisecond, 20 * time.Millisecond, nil, true},
 		{"for one that was refused", active, func(_ *tested, first *held) { first.refuse() }, 20 * time.Millisecond, 20 * time.Millisecond, nil, true},
 		{"for one that the server reads beside its handler", active, reading, 20 * time.Millisecond, 250 * time.Millisecond, nil, true},
 	} {
