@@ -170,7 +170,9 @@ func TestPeers(t *testing.T) {
 			client := func() *http.Client {
 				return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.Pool}, ForceAttemptHTTP2: test.tls}, Timeout: 5 * time.Second}
 			}
-			caller := func() *honest { return &honest{client: client(), url: p.Listener + buckets, token: token, again: test.again} }
+			caller := func() *honest {
+				return &honest{client: client(), url: p.Listener + buckets, token: token, again: test.again}
+			}
 			kept := caller()
 			kept.get(t)
 			_, address, _ := strings.Cut(p.Listener, "://")
