@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"net"
-	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -120,23 +119,20 @@ func (l *links) more() bool {
 	return ahead >= 0
 }
 
-// href rewrites a URL that begins with the origin, and ends there or goes on with a path or
-// query.
+// href rewrites a URL that begins with the origin, and ends there or goes on with a path or query. The
+// origin and the character behind it must be written without JSON's escapes, as Atlas writes them:
+// what is written otherwise stays, whatever else the body holds.
 func (l *links) href() {
 	quoted, err := l.decoder.ReadValue()
 	if err != nil {
 		return
 	}
-	text, err := jsontext.AppendUnquote(nil, quoted)
-	if err != nil {
-		return // not a string
-	}
-	rest, ok := strings.CutPrefix(string(text), l.from)
-	if !ok || rest != "" && rest[0] != '/' && rest[0] != '?' {
+	rest, ok := bytes.CutPrefix(quoted, []byte(`"`+l.from))
+	if !ok || rest[0] != '"' && rest[0] != '/' && rest[0] != '?' {
 		return
 	}
-	start := int(l.decoder.InputOffset()) - len(quoted)
-	rewritten, _ := jsontext.AppendQuote(nil, l.to+rest) // valid UTF-8, as it was unquoted from JSON
-	l.parts = append(l.parts, l.body[l.copied:start], rewritten)
-	l.copied = start + len(quoted)
+	end := int(l.decoder.InputOffset()) - len(rest)
+	to, _ := jsontext.AppendQuote(nil, l.to)
+	l.parts = append(l.parts, l.body[l.copied:end-len(l.from)], to[1:len(to)-1])
+	l.copied = end
 }

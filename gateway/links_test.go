@@ -17,13 +17,18 @@ func TestLinksAreRewritten(t *testing.T) {
 		return gatewaytest.LastJSON(200, answer.Load().(string))
 	}))
 	g := gatewaytest.StartFor(t, upstream.URL, "")
-	replace := strings.NewReplacer("UP", upstream.URL, "GW", g.URL)
+	host := strings.TrimPrefix(upstream.URL, "http://")
+	replace := strings.NewReplacer("ESCAPED", `http:\/\/`+host, "ttpTAIL", "ttp://"+host, "UP", upstream.URL, "GW", g.URL)
 	tests := []struct{ name, from, to string }{
 		{"at the top", `{"results":[],"links":[{"href":"UP/a?pageNum=1","rel":"self"},{"rel":"next","href":"UP/b"}]}`, `{"results":[],"links":[{"href":"GW/a?pageNum=1","rel":"self"},{"rel":"next","href":"GW/b"}]}`},
 		{"in results", `{"results":[{"id":"1","links":[{"href":"UP/a"}]},{"links":[{"href":"UP/b"}]}]}`, `{"results":[{"id":"1","links":[{"href":"GW/a"}]},{"links":[{"href":"GW/b"}]}]}`},
 		{"in an envelope", `{"status":200,"content":{"links":[{"href":"UP/a"}]}}`, `{"status":200,"content":{"links":[{"href":"GW/a"}]}}`},
 		{"in an envelope by its other name", `{"status":200,"envelope":{"links":[{"href":"UP/a"}]}}`, `{"status":200,"envelope":{"links":[{"href":"GW/a"}]}}`},
-		{"with escapes and spaces", `{ "links" : [ { "href" : "UP/a\"\\\u0041" } ] }`, `{ "links" : [ { "href" : "GW/a\"\\A" } ] }`},
+		{"with escapes and spaces", `{ "links" : [ { "href" : "UP/a\"\\\u0041" } ] }`, `{ "links" : [ { "href" : "GW/a\"\\\u0041" } ] }`},
+		{"not with escapes in the origin", `{"results":[],"links":[{"href":"ESCAPED\/a"}]}`, `{"results":[],"links":[{"href":"ESCAPED\/a"}]}`},
+		{"nor beside plain ones", `{"links":[{"href":"ESCAPED\/a"},{"href":"UP/b"},{"href":"ESCAPED/c"},{"href":"\u0068ttpTAIL/d"},{"href":"UP\/e"},{"href":"UP\u003ff"},{"href":"UP?g"}],"x":"UP"}`,
+			`{"links":[{"href":"ESCAPED\/a"},{"href":"GW/b"},{"href":"ESCAPED/c"},{"href":"\u0068ttpTAIL/d"},{"href":"UP\/e"},{"href":"UP\u003ff"},{"href":"GW?g"}],"x":"UP"}`},
+		{"nor in front of one that is no link", `{"links":[{"href":"ESCAPED\/a"}],"customData":[{"value":"UP"}]}`, `{"links":[{"href":"ESCAPED\/a"}],"customData":[{"value":"UP"}]}`},
 		{"the origin without a path", `{"links":[{"href":"UP"}]}`, `{"links":[{"href":"GW"}]}`},
 		{"not in custom data", `{"customData":[{"key":"UP/a","value":"UP/b"}],"links":[]}`, `{"customData":[{"key":"UP/a","value":"UP/b"}],"links":[]}`},
 		{"not in other members", `{"links":[{"rel":"UP/a"}],"href":"UP/b","x":{"links":[{"href":"UP/c"}]}}`, `{"links":[{"rel":"UP/a"}],"href":"UP/b","x":{"links":[{"href":"UP/c"}]}}`},
