@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 type exchange struct {
 	settings *settings // those in force when the request came in
 
+	ctx   context.Context // ends when the caller can get no answer
 	in    *http.Request
 	out   http.ResponseWriter
 	id    string
@@ -46,6 +48,7 @@ func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange 
 	s := g.settings.Load()
 	return &exchange{
 		settings: s,
+		ctx:      begin(r),
 		in:       r,
 		out:      w,
 		id:       g.ids.next(),

@@ -21,7 +21,7 @@ func (g *Gateway) obtain(x *exchange) error {
 	if x.version.HasBody() {
 		request.Body = x.body
 	}
-	response, err := x.settings.atlas.Send(callerContext(x.in), request)
+	response, err := x.settings.atlas.Send(x.ctx, request)
 	if failed, ok := errors.AsType[*atlas.Error](err); ok {
 		x.outcome = failed.Outcome
 		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}

@@ -59,7 +59,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		ErrorLog:          serverLog,
 	}
 	failed := make(chan error, 2)
-	callers = connections.Listener(callerListener{callers})
+	callers = connections.Listener(callerListener{callers, unusedBytes(config.Limits)})
 	serve := public.Serve
 	if config.Listener.TLSCertFile != "" {
 		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
