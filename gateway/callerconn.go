@@ -14,13 +14,13 @@ import (
 
 // A caller may end its own side of the connection once it has sent its request, and still read the
 // answer. net/http takes that for the end of the caller and cancels the request's context. A full
-// close looks the same until the answer is sent: it too begins with a FIN. So a FIN ends no request.
-// A connection that was reset does, or one on which a write has failed, since no answer can come
-// through. A caller that left by a FIN costs one request to Atlas, and keeps its connection's place
-// until the request has ended.
+// close looks the same until the answer is sent: it too begins with a FIN. So a FIN ends no
+// request. A connection that was reset does, or one on which a write has failed, since no answer
+// can come through. A caller that left by a FIN costs one request to Atlas, and keeps its
+// connection's place until the request has ended.
 
-// callerListener accepts connections that tell when they can carry no answer, and that end when they
-// read more than unused bytes between the beginnings of two requests.
+// callerListener accepts connections that tell when they can carry no answer, and that end when
+// they read more than unused bytes between the beginnings of two requests.
 type callerListener struct {
 	net.Listener
 	unused int64
@@ -36,10 +36,10 @@ func (l callerListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// unusedBytes is how much a connection may read between the beginnings of two requests: 64 times what
-// a request may have, and a handshake. HTTP/2 has up to 16 requests at a time, in frames that may be
-// small. net/http reads frames that bring no request on, such as an empty CONTINUATION, for as long as
-// timeouts.idle allows.
+// unusedBytes is how much a connection may read between the beginnings of two requests: 64 times
+// what a request may have, and a handshake. HTTP/2 has up to 16 requests at a time, in frames that
+// may be small. net/http reads frames that bring no request on, such as an empty CONTINUATION, for
+// as long as timeouts.idle allows.
 func unusedBytes(l config.Limits) int64 {
 	return 1<<20 + 64*(int64(l.RequestHeader)+int64(l.RequestBody))
 }
@@ -95,8 +95,8 @@ func withCallerConn(ctx context.Context, conn net.Conn) context.Context {
 }
 
 // begin notes that a request begins, and returns a context that ends when its caller can get no
-// answer. With HTTP/2 that is the request's own: net/http closes the connection when the caller ends
-// its side, and a caller ends a single request by RST_STREAM.
+// answer. With HTTP/2 that is the request's own: net/http closes the connection when the caller
+// ends its side, and a caller ends a single request by RST_STREAM.
 func begin(r *http.Request) context.Context {
 	conn, ok := r.Context().Value(callerConnKey{}).(*callerConn)
 	if !ok { // of another server than Serve's

@@ -118,8 +118,8 @@ func relayedType(version *contract.Version, contentType string) string {
 
 var jsonTypes = regexp.MustCompile(`^application/(json|vnd\.[a-z0-9.-]{1,64}\+json)$`)
 
-// What the log may name of a response that is not relayed. An upstream may repeat in any field what
-// it was sent, and a secret may have the form of a media type.
+// What the log may name of a response that is not relayed. An upstream may repeat in any field
+// what it was sent, and a secret may have the form of a media type.
 var (
 	encodings  = []string{"gzip", "x-gzip", "deflate", "compress", "br", "zstd", "identity"}
 	mediaTypes = []string{
@@ -129,8 +129,8 @@ var (
 	}
 )
 
-// known returns the value of a field, without parameters, if it is in the list, and otherwise that it
-// is not.
+// known returns the value of a field, without parameters, if it is in the list, and otherwise that
+// it is not.
 func known(value string, list []string) string {
 	name, _, _ := strings.Cut(strings.ToLower(value), ";")
 	switch name = strings.TrimSpace(name); {

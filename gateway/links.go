@@ -9,10 +9,10 @@ import (
 )
 
 // rewriteLinks replaces the origin from by the origin to in the href of links: at the top, in
-// results, and inside an envelope. It replaces it nowhere else, since customData and names may hold
-// any text. Every other byte stays. It returns the parts that make up the new body. It reads the
-// old body only up to the last place where from occurs: to search a long list costs far less than
-// to read all its tokens.
+// results, and inside an envelope. It replaces it nowhere else, since customData and names may
+// hold any text. Every other byte stays. It returns the parts that make up the new body. It reads
+// the old body only up to the last place where from occurs: to search a long list costs far less
+// than to read all its tokens.
 func rewriteLinks(body []byte, from, to string) net.Buffers {
 	l := &links{body: body, from: from, to: to, next: bytes.Index(body, []byte(from))}
 	if to == "" || l.next < 0 {
@@ -119,9 +119,9 @@ func (l *links) more() bool {
 	return ahead >= 0
 }
 
-// href rewrites a URL that begins with the origin, and ends there or goes on with a path or query. The
-// origin and the character behind it must be written without JSON's escapes, as Atlas writes them:
-// what is written otherwise stays, whatever else the body holds.
+// href rewrites a URL that begins with the origin, and ends there or goes on with a path or query.
+// The origin and the character behind it must be written without JSON's escapes, as Atlas writes
+// them: what is written otherwise stays, whatever else the body holds.
 func (l *links) href() {
 	quoted, err := l.decoder.ReadValue()
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"atlas-export-gateway/internal/gatewaytest"
 )
 
-// An upstream that answers with every status that three digits can write makes no more metrics than
-// HTTP has statuses and classes.
+// An upstream that answers with every status that three digits can write makes no more metrics
+// than HTTP has statuses and classes.
 func TestMetricsOfEveryStatus(t *testing.T) {
 	var next atomic.Int64
 	upstream := gatewaytest.StartUpstream(t, func(conn net.Conn, r *http.Request) bool {

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// A connection over HTTP/2 that goes on with empty CONTINUATION frames, or other frames that bring no
-// request, ends: after some megabytes, and after timeouts.idle and a second.
+// A connection over HTTP/2 that goes on with empty CONTINUATION frames, or other frames that bring
+// no request, ends: after some megabytes, and after timeouts.idle and a second.
 func TestFramesWithoutRequests(t *testing.T) {
 	g, roots := startTLS(t, sim.Start(t, sim.Config{}).URL(), "callers: {anonymous: true}\nlimits: {request_body: 16384}\ntimeouts: {idle: 2s}\n")
 	const unused = 1<<20 + 64*(16<<10+16<<10)

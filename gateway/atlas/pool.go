@@ -161,8 +161,8 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // quiet is how long a connection is left alone before a create, or another request that changes
-// something, goes out on it. A response that nobody asked for is found if it comes within that time
-// behind an answer, and not taken for the answer to the create.
+// something, goes out on it. A response that nobody asked for is found if it comes within that
+// time behind an answer, and not taken for the answer to the create.
 const quiet = 5 * time.Millisecond
 
 // connect prepares connections to Atlas and to nothing else. It uses no proxy, whatever the
@@ -173,8 +173,8 @@ func (p *Pool) connect(c Config) (*transport, error) {
 		TLS:         &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
 		Control:     refuseLinkLocal,
 		DialTimeout: 10 * time.Second,
-		// Servers keep idle connections longer. A create on a connection that was just closed fails,
-		// since it is not sent again.
+		// Servers keep idle connections longer. A create on a connection that was just closed
+		// fails, since it is not sent again.
 		IdleTimeout:    30 * time.Second,
 		MaxConnections: c.MaxConnections,
 		Quiet:          quiet,
@@ -198,8 +198,8 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 }
 
 // sign returns the signer for a credential: Digest for an API key, a bearer token for a service
-// account. The signer begins with the halves that the configuration was read with where they can't be
-// read now, or where one half of an API key is still to come.
+// account. The signer begins with the halves that the configuration was read with where they can't
+// be read now, or where one half of an API key is still to come.
 func (u *Upstream) sign(c Credential) (signer, error) {
 	var begun atomic.Bool
 	halves := func() (string, secret.Secret, error) {

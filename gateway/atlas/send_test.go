@@ -109,8 +109,8 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 	}
 }
 
-// A create goes out on a connection only once that was quiet, so that a response that nobody asked for
-// is not taken for its answer. A read does not wait.
+// A create goes out on a connection only once that was quiet, so that a response that nobody asked
+// for is not taken for its answer. A read does not wait.
 func TestCreatesGoOutOnQuietConnections(t *testing.T) {
 	var answered atomic.Int64
 	var gaps []time.Duration // from an answer to the next request

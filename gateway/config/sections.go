@@ -44,7 +44,8 @@ func (b *builder) listener(l Listener) {
 	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
 }
 
-// ReadCertificate reads the files of the listener's certificate again, which the configuration has.
+// ReadCertificate reads the files of the listener's certificate again, which the configuration
+// has.
 func (p *Parts) ReadCertificate() (*tls.Certificate, error) {
 	certificate, err := keyPair(p.Config.Listener.TLSCertFile, p.Config.Listener.TLSKeyFile)
 	return &certificate, err
@@ -136,7 +137,8 @@ func (b *builder) callers(c Callers) {
 		}
 		b.parts.Policies[caller.Name] = policy.Compile(caller.Name, fmt.Sprintf("callers.list[%d].grants", i), caller.Grants, b.operations, b.refuse)
 	}
-	// Without a file, a key is made up on loopback, where only one process signs nonces and tokens.
+	// Without a file, a key is made up on loopback, where only one process signs nonces and
+	// tokens.
 	b.parts.Callers = callers.Compile(known, here, func(path, format string, args ...any) { b.refuse("callers."+path, format, args...) })
 }
 

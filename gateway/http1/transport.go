@@ -6,10 +6,10 @@
 // carried out, whatever the request's fields say. And it hands no request to goroutines of the
 // connection: that took more of the gateway's time than all checks.
 //
-// Nothing but their order ties a response to its request. A response that nobody asked for ends the
-// connection if it arrives before the next request is sent. If it arrives later, it is taken for the
-// response to that request, as it is by net/http's Transport: no client of HTTP/1.1 can tell the two
-// apart. Config.Quiet makes that rarer for requests that may change something.
+// Nothing but their order ties a response to its request. A response that nobody asked for ends
+// the connection if it arrives before the next request is sent. If it arrives later, it is taken
+// for the response to that request, as it is by net/http's Transport: no client of HTTP/1.1 can
+// tell the two apart. Config.Quiet makes that rarer for requests that may change something.
 //
 // The package is made for content that is short and in memory: it reads a response only once the
 // content was sent, and a context that ends does not interrupt the reading of a request's Body.
@@ -156,8 +156,8 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 }
 
 // take returns a connection that no request uses: the most recently used one that has been unused
-// for as long as quiet, or else a new one. It waits with the one that has been unused the longest if
-// that takes less time than a new one, or if there may be no more connections.
+// for as long as quiet, or else a new one. It waits with the one that has been unused the longest
+// if that takes less time than a new one, or if there may be no more connections.
 func (t *Transport) take(ctx context.Context, quiet time.Duration) (*connection, error) {
 	for {
 		now := time.Now()

@@ -108,9 +108,9 @@ func (m *Metrics) Upstream(status int) {
 	m.upstream.WithLabelValues(statusLabel(status)).Inc()
 }
 
-// statusLabel returns the label of a status: the status itself where it is registered for HTTP or is
-// the gateway's own 499, and otherwise its class, such as 5xx. An upstream can answer with any number
-// of three digits; each label takes memory for as long as the program runs.
+// statusLabel returns the label of a status: the status itself where it is registered for HTTP or
+// is the gateway's own 499, and otherwise its class, such as 5xx. An upstream can answer with any
+// number of three digits; each label takes memory for as long as the program runs.
 func statusLabel(status int) string {
 	switch {
 	case http.StatusText(status) != "", status == 499:
