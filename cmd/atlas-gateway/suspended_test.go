@@ -94,9 +94,36 @@ func (p *process) goroutines(t *testing.T) (n int) {
 	return n
 }
 
-// buckets returns how many buckets there are, which must be as many as creates were answered, or as
-// may have been carried out.
-func (s *suspension) buckets(t *testing.T) int64 {
+// settles fails the test unless the process soon has as many goroutines as before.
+func (p *process) settles(t *testing.T, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		after := p.goroutines(t)
+		if after <= before+4 { // a connection may have a few
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d goroutines before, %d afterwards", before, after)
+			return
+		}
+	}
+}
+
+// checkUnderWay checks the requests that were under way. After a short suspension none of them may
+// have been refused. After a long one timeouts may have ended them.
+func (s *suspension) checkUnderWay(t *testing.T, suspended time.Duration) {
+	t.Helper()
+	s.kinds.Range(func(kind, _ any) bool {
+		t.Logf("refused: %v", kind)
+		if suspended < 10*time.Second || strings.Contains(fmt.Sprint(kind), "credential") {
+			t.Errorf("a request that was under way: %v", kind)
+		}
+		return true
+	})
+}
+
+// checkCreates checks that each create was carried out once, and returns how many were.
+func (s *suspension) checkCreates(t *testing.T) int64 {
 	t.Helper()
 	_, list := get(t, s.p.Listener+buckets+"?itemsPerPage=1")
 	var made struct {
@@ -109,22 +136,6 @@ func (s *suspension) buckets(t *testing.T) int64 {
 		t.Errorf("%d buckets for %d creates and %d requests of unknown outcome", made.Count, created, s.unknown.Load())
 	}
 	return made.Count
-}
-
-// settles waits until the process has about as many goroutines as before. Each connection to Atlas
-// may have a few.
-func (p *process) settles(t *testing.T, before int) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		after := p.goroutines(t)
-		if after <= before+4 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("%d goroutines before, %d afterwards", before, after)
-			return
-		}
-	}
 }
 
 // A process that is suspended under load, as when its machine sleeps, goes on when it is continued:
@@ -168,13 +179,7 @@ func TestSuspended(t *testing.T) {
 			if took := time.Since(ended); took > 5*time.Second {
 				t.Errorf("the last request ended %v after the load", took)
 			}
-			s.kinds.Range(func(kind, _ any) bool {
-				t.Logf("refused: %v", kind)
-				if suspended < 10*time.Second || strings.Contains(fmt.Sprint(kind), "credential") {
-					t.Errorf("a request that was under way: %v", kind)
-				}
-				return true
-			})
+			s.checkUnderWay(t, suspended)
 			if s.answered.Load()+s.created.Load() < atStop+callers {
 				t.Error("the process did not go on")
 			}
@@ -186,8 +191,9 @@ func TestSuspended(t *testing.T) {
 			if n := s.unknown.Load() + s.unsent.Load() - refused; n > 0 {
 				t.Errorf("%d of 40 later requests failed", n)
 			}
+			made := s.checkCreates(t)
 			t.Logf("suspended for %v: %d answers, %d creates, %d buckets, %d unknown, %d refused; %d goroutines before",
-				suspended, s.answered.Load(), s.created.Load(), s.buckets(t), s.unknown.Load(), s.unsent.Load(), before)
+				suspended, s.answered.Load(), s.created.Load(), made, s.unknown.Load(), s.unsent.Load(), before)
 			s.client.CloseIdleConnections()
 			p.settles(t, before)
 			p.stop(t)

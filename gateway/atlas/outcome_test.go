@@ -189,19 +189,19 @@ func TestRetryAfterHasADay(t *testing.T) {
 // Nothing is known of a create whose connection ends after Atlas has refused a nonce of it: the
 // create was sent again with another nonce.
 func TestDisconnectedAfterANonceWasRefused(t *testing.T) {
-	var signed atomic.Int64
+	var sent atomic.Int64
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
-		if r.Method == http.MethodGet { // of the gateway's own, to confirm the key
-			return gatewaytest.JSON(200, list)
-		}
-		if signed.Add(1) == 1 {
+		switch {
+		case r.Method != http.MethodPost: // confirms the credential
+			return gatewaytest.JSON(http.StatusOK, list)
+		case sent.Add(1) == 1:
 			return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="MMS Public API", nonce="another", algorithm=MD5, qop="auth"`)
 		}
 		return ""
 	}))
 	u := start(t, configure(upstream.URL))
 	checkError(t, &atlas.Error{Kind: atlas.Disconnected, Outcome: atlas.Unknown}, fail(t, t.Context(), u, create(t, nil)))
-	if n := signed.Load(); n != 2 {
+	if n := sent.Load(); n != 2 {
 		t.Errorf("the create was sent %d times", n)
 	}
 }
