@@ -148,6 +148,7 @@ func TestPeers(t *testing.T) {
 		"silent":                              {begin: saying("")},
 		"half a header":                       {begin: saying(get)},
 		"half a header, many":                 {begin: saying(get), many: true},
+		"without their content":               {begin: saying("POST " + get[4:] + "Content-Length: 100\r\n\r\n{")},
 		"that come back":                      {begin: saying(get + "\r\n"), again: true},
 		"with half a header, come back, many": {begin: saying(get), many: true, again: true},
 		"no handshake":                        {begin: saying(""), tls: true},
