@@ -95,7 +95,8 @@ func (a *attack) start(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				// A handshake that is not answered is no reason to go, and so is one that is cut off.
+				// A handshake that is not answered is no reason to go, and so is one that is cut
+				// off.
 				conn.SetDeadline(time.Now().Add(time.Second))
 				a.begin(conn)
 				began()
@@ -200,8 +201,8 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// beside has callers with a key send requests during an attack: on a connection that one has kept, and
-// on new ones. It looks at what operators see, too.
+// beside has callers with a key send requests during an attack: on a connection that one has kept,
+// and on new ones. It looks at what operators see, too.
 func (a *attack) beside(t *testing.T, p *process, kept *honest, caller func() *honest) {
 	t.Helper()
 	rounds := 10

@@ -30,8 +30,8 @@ type connection struct {
 	origin  netip.Prefix
 	arrival uint64 // its number among all that came
 	came    time.Time
-	// is changes while the table is locked. Most requests are on a connection that is authenticated,
-	// and only read it.
+	// is changes while the table is locked. Most requests are on a connection that is
+	// authenticated, and only read it.
 	is atomic.Int32
 
 	// Only while the table is locked, and only until a request is authenticated:
@@ -120,8 +120,8 @@ func (c *connection) rest(framed bool) {
 	})
 }
 
-// Write notes that a request is answered. One that is answered before it is authenticated is refused,
-// in some cases by net/http itself. Over HTTP/2, a frame need not be an answer.
+// Write notes that a request is answered. One that is answered before it is authenticated is
+// refused, in some cases by net/http itself. Over HTTP/2, a frame need not be an answer.
 func (c *connection) Write(b []byte) (int, error) {
 	if c.state() == served {
 		c.answer()
@@ -149,7 +149,8 @@ func (c *connection) Close() error {
 	return err
 }
 
-// originOf returns the origin of an address of a peer, which is empty for what is no address of IP.
+// originOf returns the origin of an address of a peer, which is empty for what is no address of
+// IP.
 func originOf(address net.Addr) netip.Prefix {
 	peer, ok := address.(*net.TCPAddr)
 	if !ok {

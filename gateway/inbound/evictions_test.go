@@ -97,8 +97,8 @@ func (h *held) rest(table *tested) {
 	h.become(idle)
 }
 
-// expected returns the connection that is to go if one comes from an address, and whether the new one
-// is to wait. It is what the package says of the order, without its heaps.
+// expected returns the connection that is to go if one comes from an address, and whether the new
+// one is to wait. It is what the package says of the order, without its heaps.
 func expected(all []*held, limit int, address string) (goes *held, waits bool) {
 	count := map[[2]string]int{} // by address and state
 	for _, h := range all {

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// queue is connections in the order in which they are evicted: of the origin that has the most, the
-// oldest. Where several origins have the most, the oldest of all these connections is first.
+// queue is connections in the order in which they are evicted: of the origin that has the most,
+// the oldest. Where several origins have the most, the oldest of all these connections is first.
 type queue struct {
 	groups  map[netip.Prefix]*group
 	largest bySize

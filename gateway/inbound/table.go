@@ -23,9 +23,9 @@ var ErrEvicted = fmt.Errorf("the connection was evicted: %w", net.ErrClosed)
 
 // Config says how many connections there may be, and who is told of them.
 type Config struct {
-	// Limit is how many connections have a place at a time, at least 1. One origin may have half of
-	// that many connections that never showed a good credential. An origin is an address of IPv4, or
-	// a network of IPv6 of 64 bits, all of which one peer may have.
+	// Limit is how many connections have a place at a time, at least 1. One origin may have half
+	// of that many connections that never showed a good credential. An origin is an address of
+	// IPv4, or a network of IPv6 of 64 bits, all of which one peer may have.
 	Limit int
 	// Counted is called when the numbers of connections change, with those on which a request was
 	// authenticated and the others. It is called while the Table is locked.
@@ -34,8 +34,8 @@ type Config struct {
 	Evicted func(origin netip.Prefix)
 }
 
-// Peers who come all at once must not push out a caller before it could show its credential. So
-// a connection is evicted at the earliest youth after it came, and not while it is the server's turn
+// Peers who come all at once must not push out a caller before it could show its credential. So a
+// connection is evicted at the earliest youth after it came, and not while it is the server's turn
 // to work on what arrived, unless that takes as long as turn.
 const (
 	youth = 10 * time.Millisecond
@@ -89,7 +89,7 @@ func (l *listener) Close() error {
 	l.table.mu.Lock()
 	l.table.closed = true
 	l.table.mu.Unlock()
-	l.table.changed.Broadcast()
+	l.table.wake()
 	return l.Listener.Close()
 }
 
@@ -121,8 +121,9 @@ func (t *Table) admit(accepted net.Conn) *connection {
 	return c
 }
 
-// makeRoom waits until there is a place for a connection from an origin, and returns the connection
-// that has to go for that, nil if none has. It also returns when the listener is closed.
+// makeRoom waits until there is a place for a connection from an origin, and returns the
+// connection that has to go for that, nil if none has. It also returns when the listener is
+// closed.
 func (t *Table) makeRoom(origin netip.Prefix) *connection {
 	for !t.closed {
 		pick := t.first
@@ -136,19 +137,23 @@ func (t *Table) makeRoom(origin netip.Prefix) *connection {
 			return victim
 		}
 		if wait > 0 {
-			time.AfterFunc(wait, func() {
-				t.mu.Lock() // not before Wait
-				t.mu.Unlock()
-				t.changed.Broadcast()
-			})
+			time.AfterFunc(wait, t.wake)
 		}
 		t.changed.Wait()
 	}
 	return nil
 }
 
-// surplus reports whether an origin has as many connections as it may have that never showed a good
-// credential.
+// wake has makeRoom look again. It locks the table, so that it does not come just before makeRoom
+// waits.
+func (t *Table) wake() {
+	t.mu.Lock()
+	t.changed.Broadcast()
+	t.mu.Unlock()
+}
+
+// surplus reports whether an origin has as many connections as it may have that never showed a
+// good credential.
 func (t *Table) surplus(origin netip.Prefix) bool {
 	n := 0
 	for i := range t.queues {
@@ -157,8 +162,9 @@ func (t *Table) surplus(origin netip.Prefix) bool {
 	return n >= max(1, t.config.Limit/2)
 }
 
-// first returns the connection of a state that goes first: the oldest of the origin that has the most,
-// so that no origin can push out the connections of another that has fewer. It is nil if there is none.
+// first returns the connection of a state that goes first: the oldest of the origin that has the
+// most, so that no origin can push out the connections of another that has fewer. It is nil if
+// there is none.
 func (t *Table) first(s state) *connection {
 	if largest := t.queues[s].largest; len(largest) > 0 {
 		return largest[0].oldest()
@@ -166,8 +172,9 @@ func (t *Table) first(s state) *connection {
 	return nil
 }
 
-// choose returns the connection to evict among those that pick has for each state. It returns nil if
-// none may be evicted now, and how long it takes until one may, 0 if it is not a matter of time.
+// choose returns the connection to evict among those that pick has for each state. It returns nil
+// if none may be evicted now, and how long it takes until one may, 0 if it is not a matter of
+// time.
 func choose(pick func(state) *connection) (victim *connection, wait time.Duration) {
 	now := time.Now()
 	for _, s := range []state{idle, arriving, served} {
@@ -245,9 +252,10 @@ func (t *Table) ConnContext(ctx context.Context, conn net.Conn) context.Context 
 	return context.WithValue(ctx, key{}, ours(conn))
 }
 
-// Keep keeps the connection of a request from being evicted, now that the request is authenticated.
-// ctx is the request's context. The error is ErrEvicted if the connection was evicted before. So a request
-// either is never cut off, or is known to be before it has had any effect.
+// Keep keeps the connection of a request from being evicted, now that the request is
+// authenticated. ctx is the request's context. The error is ErrEvicted if the connection was
+// evicted before. So a request either is never cut off, or is known to be before it has had any
+// effect.
 func Keep(ctx context.Context) error {
 	c := of(ctx)
 	if c == nil || c.state() == authenticated {

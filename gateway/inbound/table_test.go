@@ -165,8 +165,8 @@ func keep(_ *tested, h *held) { inbound.Keep(h.ctx) }
 
 func active(table *tested, h *held) { h.active(table) }
 
-// An origin of IPv6 is a network, since a peer may have all its addresses, and an address of IPv4 is
-// the same in either form.
+// An origin of IPv6 is a network, since a peer may have all its addresses, and an address of IPv4
+// is the same in either form.
 func TestOrigins(t *testing.T) {
 	for _, test := range []struct {
 		addresses [2]string
@@ -193,8 +193,8 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// Who reads from an evicted connection, or writes to it, learns what happened, and so does a request
-// that is authenticated too late.
+// Who reads from an evicted connection, or writes to it, learns what happened, and so does a
+// request that is authenticated too late.
 func TestErrEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := newTested(1)
