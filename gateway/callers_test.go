@@ -205,6 +205,7 @@ func TestAnonymousBesideKeys(t *testing.T) {
 // A refusal does not wait for content that was announced and does not come. The record of a
 // request names the key that was shown.
 func TestRefusalDoesNotWaitForContent(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
 	g := gatewaytest.StartFor(t, atlas.URL(), "timeouts: {request: 30s}\n", nightly)

@@ -104,6 +104,7 @@ func dial(t *testing.T, address string) net.Conn {
 // A create is answered, however many peers come meanwhile: its connection is authenticated before
 // its content is read and before anything is sent to Atlas.
 func TestCreateIsNotEvicted(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
 		t.Run(protocol, func(t *testing.T) {
 			upstream, arrived, proceed := holdingUpstream(t)

@@ -16,6 +16,7 @@ import (
 // Every file that the configuration names is watched. A change is noticed also where the file is
 // a link into a folder that is swapped, as Kubernetes mounts secrets.
 func TestFilesAreWatched(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
 	dir := t.TempDir()

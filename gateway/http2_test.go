@@ -186,6 +186,7 @@ func TestHTTP2CreateGoesOn(t *testing.T) {
 
 // The gateway soon gives up an error whose caller has no window for it, and resets the stream.
 func TestHTTP2RefusalIsNotTaken(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	g, roots := startTLS(t, atlas.URL(), "", gatewaytest.Issue(t, "nightly", everything))
 	peer := gatewaytest.DialHTTP2(t, g.Address, roots, 0)

@@ -14,6 +14,7 @@ import (
 // A mistake in the configuration does not keep the listener's certificate from being renewed: the
 // new pair is in force, and nothing else of the configuration is.
 func TestCertificateRenewsBesideAMistake(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	reader := gatewaytest.Issue(t, "reader", everything)
 	dir := t.TempDir()
@@ -59,6 +60,7 @@ func TestCertificateRenewsBesideAMistake(t *testing.T) {
 
 // A file that becomes readable, and so is no longer written, counts as changed.
 func TestReloadAfterAChangeOfMode(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	if os.Getuid() == 0 {
 		t.Log("root can read a file of any mode: only the change is seen")
 	}

@@ -18,6 +18,7 @@ import (
 // The listener speaks TLS. A replaced certificate serves the next connection while clients run.
 // If the certificate and the key do not fit, the one before stays.
 func TestListenerTLS(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: ["*"]}]`)
 	dir := t.TempDir()

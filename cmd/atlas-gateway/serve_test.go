@@ -53,6 +53,7 @@ upstream:
 // At SIGHUP the program reads its configuration again. A bad configuration does not end the
 // program.
 func TestServeReloads(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	p := serveProcess(t, `
 upstream:

@@ -24,6 +24,7 @@ import (
 // Row 20: content that callers begin and don't end takes bounded memory, however many callers
 // there are. Callers whose content is short are served meanwhile.
 func TestUnfinishedContent(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	measured(t)
 	const callers, inFlight = 1000, 16
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
@@ -208,6 +209,7 @@ func drip(held []net.Conn, done <-chan struct{}) {
 // Row 23: 1,000 callers who are slow in each way don't keep honest ones waiting. They cost
 // little, and their connections end.
 func TestSlowCallers(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	measured(t)
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
 	// There are more callers who are slow with their content than requests allowed at a time.
