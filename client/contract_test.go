@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"atlas-export-gateway/api"
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gen"
@@ -23,11 +22,7 @@ import (
 // compiled is the contract as the gateway reads it.
 func compiled(t testing.TB) *contract.Contract {
 	t.Helper()
-	doc, err := api.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := contract.Compile(doc)
+	c, err := contract.Load()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"atlas-export-gateway/api"
 	"atlas-export-gateway/contract"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,11 +21,7 @@ const (
 
 func compiled(t testing.TB) *contract.Contract {
 	t.Helper()
-	doc, err := api.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := contract.Compile(doc)
+	c, err := contract.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
