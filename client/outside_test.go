@@ -15,6 +15,7 @@ import (
 
 // docs/example is another module. It builds with what its go.mod lists, and exports a snapshot.
 func TestOutsideModule(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	program := filepath.Join(t.TempDir(), "example")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
 	build.Dir = filepath.Join("..", "docs", "example")

@@ -83,6 +83,7 @@ func TestStrayAnswers(t *testing.T) {
 // An answer with a job of another snapshot or bucket is not about the create: the outcome of the
 // create is not known.
 func TestAnotherJob(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const snapshot, bucket, other = "6a01e0b45be2d84417c09f10", "65a9d3e1f20b4c7788990011", "6a01e0b45be2d84417c09f11"
 	for _, members := range []string{`"snapshotId":"` + other + `"`, `"exportBucketId":"` + other + `"`} {
 		url := talk(t, func(*http.Request) []string {

@@ -80,6 +80,7 @@ var unusableSequences = []struct {
 // Answers that claim success and are not the job end a wait when there were 20 of them. They do not
 // end it where one with the job comes between, and other failures do not count.
 func TestUnusableAnswersEndWaits(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for name, unusable := range unusableAnswers {
 		for _, test := range unusableSequences {
 			t.Run(name+" "+test.name, func(t *testing.T) {

@@ -65,6 +65,7 @@ func endlessPages(w http.ResponseWriter, _ *http.Request, number int) { writePag
 
 // A list without an end is cut, and the exit status and an error say so. What was written is whole.
 func TestEndlessLists(t *testing.T) {
+	t.Parallel() // it is of a process of its own, or waits
 	s := servePages(t, endlessPages)
 	wholeJSON := func(t *testing.T, stdout string) {
 		var page struct {
