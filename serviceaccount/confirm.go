@@ -79,7 +79,7 @@ const undecidedAge = time.Minute
 
 // isBad reports whether a token counts as bad, which was refused just now.
 func (t *Transport) isBad(ctx context.Context, token *token) (bool, error) {
-	for !token.confirmations.foundBad() {
+	for round := 0; !token.confirmations.foundBad(); round++ {
 		c, isNew := token.confirmations.join(func() verdict { return t.askConfirm(token) })
 		select {
 		case <-c.done:
@@ -90,10 +90,11 @@ func (t *Transport) isBad(ctx context.Context, token *token) (bool, error) {
 		case c.verdict == undecided:
 			age := t.tokens.now().Sub(token.began)
 			return age < 0 || age >= undecidedAge, nil
-		case c.verdict == good && isNew:
+		// A confirmation that began before the token was refused does not show that it is still good.
+		// The one after that does.
+		case c.verdict == good && (isNew || round > 0):
 			return false, nil
 		}
-		// A confirmation that began before the token was refused does not show that it is still good.
 	}
 	return true, nil
 }

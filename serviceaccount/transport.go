@@ -189,9 +189,12 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 		}
 		revoked := false
 		if t.confirm != nil {
+			// The response lets go of its connection first, since the request of Config.Confirm needs
+			// one, and there may be no other.
+			outbound.Discard(response)
+			response.Body = http.NoBody
 			bad, err := t.isBad(req.Context(), token)
 			if !bad {
-				outbound.Discard(response)
 				return nil, cmp.Or(err, error(&RefusedError{}))
 			}
 			revoked = token.confirmations.accepted.Load()

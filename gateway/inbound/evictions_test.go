@@ -110,18 +110,25 @@ func expected(all []*held, limit int, address string) (goes *held, waits bool) {
 	} else if len(all) < limit {
 		return nil, false
 	}
+	total := func(h *held) int {
+		return count[[2]string{h.address, idle}] + count[[2]string{h.address, arriving}] + count[[2]string{h.address, served}]
+	}
 	for _, state := range []string{idle, arriving, served} {
+		var next *held
 		for _, h := range all { // in the order in which they came
-			if h.state == state && of(h) && (goes == nil || count[[2]string{h.address, state}] > count[[2]string{goes.address, state}]) {
-				goes = h
+			if h.state == state && of(h) && (next == nil || count[[2]string{h.address, state}] > count[[2]string{next.address, state}]) {
+				next = h
 			}
 		}
-		if goes != nil && (state == served && time.Since(goes.since) >= 250*time.Millisecond || state != served && time.Since(goes.came) >= 10*time.Millisecond) {
-			return goes, false
+		if next == nil || state == served && goes != nil {
+			continue
 		}
-		goes = nil
+		may := state == served && time.Since(next.since) >= 250*time.Millisecond || state != served && time.Since(next.came) >= 10*time.Millisecond
+		if may && (goes == nil || total(next) > total(goes)) {
+			goes = next
+		}
 	}
-	return nil, true
+	return goes, goes == nil
 }
 
 // Whatever connections do, the one goes that is to go, and the numbers are right.

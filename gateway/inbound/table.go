@@ -132,12 +132,15 @@ func (t *Table) makeRoom(origin netip.Prefix) *connection {
 		} else if t.taken < t.config.Limit {
 			return nil
 		}
-		victim, wait := choose(pick)
+		victim, wait := t.choose(pick)
 		if victim != nil {
 			return victim
 		}
 		if wait > 0 {
-			time.AfterFunc(wait, t.wake)
+			timer := time.AfterFunc(wait, t.wake)
+			t.changed.Wait()
+			timer.Stop()
+			continue
 		}
 		t.changed.Wait()
 	}
@@ -155,11 +158,15 @@ func (t *Table) wake() {
 // surplus reports whether an origin has as many connections as it may have that never showed a
 // good credential.
 func (t *Table) surplus(origin netip.Prefix) bool {
-	n := 0
+	return t.held(origin) >= max(1, t.config.Limit/2)
+}
+
+// held returns how many connections an origin has that never showed a good credential.
+func (t *Table) held(origin netip.Prefix) (n int) {
 	for i := range t.queues {
 		n += t.queues[i].of(origin).count()
 	}
-	return n >= max(1, t.config.Limit/2)
+	return n
 }
 
 // first returns the connection of a state that goes first: the oldest of the origin that has the
@@ -172,28 +179,29 @@ func (t *Table) first(s state) *connection {
 	return nil
 }
 
-// choose returns the connection to evict among those that pick has for each state. It returns nil
-// if none may be evicted now, and how long it takes until one may, 0 if it is not a matter of
-// time.
-func choose(pick func(state) *connection) (victim *connection, wait time.Duration) {
+// choose returns the connection to evict among those that pick has for each state: of an idle and
+// an arriving one, that of the origin which holds more, or the idle one if both hold as many. It
+// returns nil if none may be evicted now, and how long it takes until one may, 0 if it is not a
+// matter of time.
+func (t *Table) choose(pick func(state) *connection) (victim *connection, wait time.Duration) {
 	now := time.Now()
 	for _, s := range []state{idle, arriving, served} {
 		c := pick(s)
-		if c == nil {
+		if c == nil || s == served && victim != nil {
 			continue
 		}
 		left := youth - now.Sub(c.came)
 		if s == served {
 			left = turn - now.Sub(c.since)
 		}
-		if left <= 0 {
-			return c, 0
-		}
-		if wait == 0 || left < wait {
+		switch {
+		case left > 0 && (wait == 0 || left < wait):
 			wait = left
+		case left <= 0 && (victim == nil || t.held(c.origin) > t.held(victim.origin)):
+			victim = c
 		}
 	}
-	return nil, wait
+	return victim, wait
 }
 
 // move changes the state of a connection, if it may change to that one: an authenticated

@@ -17,9 +17,8 @@ const (
 )
 
 // A Queue is a slog.Handler whose records are written by a goroutine of the Queue's own. Whoever
-// logs never waits for the writer. A record that finds no room is dropped and counted. Records with
-// the attribute outcome (of creates) and records other than "request" (such as "draining") are the
-// last to find no room. Once the writer works again, one record says how many were dropped.
+// logs never waits for the writer. A record that finds no room is dropped and counted. Records of creates that
+// were sent, and those of the gateway's own life (such as "draining"), are the last to find no room. Once the writer works again, one record says how many were dropped.
 //
 // A writer that fails is tried again, with a pause that grows to a second. A line that was cut by
 // the failure ends with a line break, and is then written again.
@@ -67,18 +66,21 @@ func (q *Queue) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle puts a record into the queue. It does not wait.
 func (q *Queue) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message != "request" {
-		return q.kept.Handle(ctx, r)
+	switch r.Message {
+	case "request":
+		sent := false
+		r.Attrs(func(a slog.Attr) bool {
+			// Whoever has no key can have creates refused without number, which are never sent.
+			sent = a.Key == "outcome" && a.Value.String() != "not_sent"
+			return a.Key != "outcome"
+		})
+		if !sent {
+			return q.shared.Handle(ctx, r)
+		}
+	case "http", "library": // about what strangers send, in the words of others
+		return q.shared.Handle(ctx, r)
 	}
-	create := false
-	r.Attrs(func(a slog.Attr) bool {
-		create = a.Key == "outcome"
-		return !create
-	})
-	if create {
-		return q.kept.Handle(ctx, r)
-	}
-	return q.shared.Handle(ctx, r)
+	return q.kept.Handle(ctx, r)
 }
 
 // WithAttrs returns a Handler for the same queue.

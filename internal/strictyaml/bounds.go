@@ -32,6 +32,10 @@ func checkBounds(name string, data []byte) error {
 	number := 0
 	for line := range bytes.Lines(data) {
 		number++
+		// The parser takes a carriage return for the end of a line, here and elsewhere.
+		if i := bytes.IndexByte(bytes.TrimSuffix(line, []byte("\r\n")), '\r'); i >= 0 {
+			return fmt.Errorf("%s:%d: a carriage return without a line feed", name, number)
+		}
 		text := bytes.TrimLeft(line, " \t")
 		if len(text) == 0 || text[0] == '#' {
 			continue
@@ -45,10 +49,14 @@ func checkBounds(name string, data []byte) error {
 
 // line counts a line, which begins at a column, and says what there is too much of.
 func (b *bounds) line(column int, text []byte) string {
-	dashes := 0
+	dashes, explicit := 0, false
 	if len(b.open) == 0 {
-		for len(text) > 1 && (text[0] == '-' || text[0] == '?' || text[0] == ':') && text[1] == ' ' {
+		for dashes <= maxDepth && len(text) > 1 && (text[0] == '-' || text[0] == '?' || text[0] == ':') && text[1] == ' ' {
 			b.close(column)
+			if text[0] == '?' {
+				b.keys[column]++
+				explicit = explicit || b.keys[column] > maxKeys
+			}
 			rest := bytes.TrimLeft(text[1:], " ")
 			column += len(text) - len(rest)
 			text = rest
@@ -84,7 +92,7 @@ func (b *bounds) line(column int, text []byte) string {
 	switch {
 	case len(b.open) > maxDepth || dashes > maxDepth:
 		return fmt.Sprintf("lists or mappings are nested more than %d deep", maxDepth)
-	case b.keys[column] > maxKeys:
+	case explicit || b.keys[column] > maxKeys:
 		return fmt.Sprintf("a mapping has more than %d keys", maxKeys)
 	case b.flow > maxFlow && len(b.open) > 0:
 		return fmt.Sprintf("one list or mapping in brackets has more than %d entries and marks", maxFlow)

@@ -12,7 +12,7 @@ import (
 // Whatever a file holds, repeated as often as 64 KB allow: to read it takes neither long nor much
 // memory.
 func FuzzDecode(f *testing.F) {
-	for _, part := range []string{"[", "{a: ", "- ", "? ", ": ", "- a\n", "k: 1\n", "a: &a [*a]\n", "!a ", "'", "\"\\n", "a: |\n  x\n", "a:\n ", "# [\n", "--- \n", "\t- {"} {
+	for _, part := range []string{"[", "{a: ", "- ", "? ", ": ", "- a\n", "k: 1\n", "a: &a [*a]\n", "!a ", "'", "\"\\n", "a: |\n  x\n", "a:\n ", "# [\n", "--- \n", "\t- {", "k: 1\r", "#\r[", "? k\n", "a: 1\r\n"} {
 		f.Add(part, "\n")
 		f.Add(part, "]")
 	}
