@@ -24,7 +24,7 @@ demo: build ## export a snapshot through the gateway, only on this machine; KEEP
 	@bin/demo
 
 test: ## run every test
-	go test ./...
+	go test -p 3 ./...
 
 build: ## build the programs into bin/
 	@mkdir -p bin

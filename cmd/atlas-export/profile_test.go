@@ -13,7 +13,6 @@ import (
 // A profile file that is costly to parse is refused before it is parsed, by every command that reads
 // it, and also before it is changed. One within the bounds costs little.
 func TestHostileProfiles(t *testing.T) {
-	t.Parallel() // it is of a process of its own, or waits
 	numbered := func(n int, form string) string {
 		var b strings.Builder
 		for i := range n {

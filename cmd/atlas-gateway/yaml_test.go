@@ -15,6 +15,7 @@ import (
 // Row 45: a configuration of 200 KB that nests, aliases or repeats without end is refused at once
 // and costs little, by check and by a reload. The next SIGHUP is obeyed.
 func TestCostlyConfigurations(t *testing.T) {
+	measured(t)
 	atlas := sim.Start(t, sim.Config{})
 	p := serveFor(t, atlas.URL(), "callers: {anonymous: true}\n")
 	good, err := os.ReadFile(p.file)
