@@ -14,6 +14,7 @@ const (
 	maxKeys  = 1_000  // in one mapping of block style
 	maxFlow  = 4_000  // marks within one outermost list or mapping of flow style
 	maxMarks = 30_000 // in all
+	maxMerge = 1_000  // of the character <, at each of which the lexer looks for a merge key (<<)
 )
 
 // marks are the characters that structure a file.
@@ -28,6 +29,9 @@ type bounds struct {
 
 // checkBounds refuses a file that would cost the parser more than any configuration does.
 func checkBounds(name string, data []byte) error {
+	if bytes.Count(data, []byte("<")) > maxMerge {
+		return fmt.Errorf("%s: the character < occurs more than %d times", name, maxMerge)
+	}
 	b := bounds{keys: map[int]int{}}
 	number := 0
 	for line := range bytes.Lines(data) {

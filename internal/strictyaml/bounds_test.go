@@ -38,6 +38,7 @@ func TestBounds(t *testing.T) {
 		"explicit keys":           {many(20_000, func(i int) string { return fmt.Sprintf("? k%d\n", i) }), ":1001: a mapping has more than 1000 keys"},
 		"lists behind a comment":  {"#\ra: " + strings.Repeat("[", 30_000) + strings.Repeat("]", 30_000), ":1: a carriage return without a line feed"},
 		"keys in one line":        {strings.Repeat("k: 1\r", 14_000), ":1: a carriage return without a line feed"},
+		"merge keys":              {strings.Repeat("<", 200_000), "f: the character < occurs more than 1000 times"},
 		"aliases":                 {"a: &a [x]\n" + strings.Repeat("b: *a\n", 33_000), ":1001: a mapping has more than 1000 keys"},
 		"a list of aliases":       {"a: &a [x]\nb: [" + strings.Repeat("*a, ", 50_000) + "]", ":2: "},
 		"entries":                 {strings.Repeat("- a\n", 60_000), ":30001: the file has more than 30000"},
