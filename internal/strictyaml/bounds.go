@@ -33,12 +33,18 @@ func checkBounds(name string, data []byte) error {
 		return fmt.Errorf("%s: the character < occurs more than %d times", name, maxMerge)
 	}
 	b := bounds{keys: map[int]int{}}
-	number := 0
+	number, documents := 0, 0
 	for line := range bytes.Lines(data) {
 		number++
 		// The parser takes a carriage return for the end of a line, here and elsewhere.
 		if i := bytes.IndexByte(bytes.TrimSuffix(line, []byte("\r\n")), '\r'); i >= 0 {
 			return fmt.Errorf("%s:%d: a carriage return without a line feed", name, number)
+		}
+		// Decode reads one document, and the parser's work grows with the square of their number.
+		if mark := bytes.TrimRight(line, " \t\r\n"); bytes.Equal(mark, []byte("---")) || bytes.HasPrefix(line, []byte("--- ")) || bytes.HasPrefix(line, []byte("---\t")) {
+			if documents++; documents > 1 {
+				return fmt.Errorf("%s:%d: a second document; the file must hold one", name, number)
+			}
 		}
 		text := bytes.TrimLeft(line, " \t")
 		if len(text) == 0 || text[0] == '#' {

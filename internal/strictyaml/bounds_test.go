@@ -39,6 +39,7 @@ func TestBounds(t *testing.T) {
 		"lists behind a comment":  {"#\ra: " + strings.Repeat("[", 30_000) + strings.Repeat("]", 30_000), ":1: a carriage return without a line feed"},
 		"keys in one line":        {strings.Repeat("k: 1\r", 14_000), ":1: a carriage return without a line feed"},
 		"merge keys":              {strings.Repeat("<", 200_000), "f: the character < occurs more than 1000 times"},
+		"documents":               {strings.Repeat("--- a\n", 30_000), ":2: a second document; the file must hold one"},
 		"aliases":                 {"a: &a [x]\n" + strings.Repeat("b: *a\n", 33_000), ":1001: a mapping has more than 1000 keys"},
 		"a list of aliases":       {"a: &a [x]\nb: [" + strings.Repeat("*a, ", 50_000) + "]", ":2: "},
 		"entries":                 {strings.Repeat("- a\n", 60_000), ":30001: the file has more than 30000"},
