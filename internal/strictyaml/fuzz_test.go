@@ -9,7 +9,7 @@ import (
 	"atlas-export-gateway/internal/strictyaml"
 )
 
-// Whatever a file holds, repeated as often as 64 KB allow: to read it takes neither long nor much
+// Whatever a file holds, repeated as often as 32 KB allow: to read it takes neither long nor much
 // memory.
 func FuzzDecode(f *testing.F) {
 	for _, part := range []string{"[", "{a: ", "- ", "? ", ": ", "- a\n", "k: 1\n", "a: &a [*a]\n", "!a ", "'", "\"\\n", "a: |\n  x\n", "a:\n ", "# [\n", "--- \n", "\t- {", "k: 1\r", "#\r[", "? k\n", "a: 1\r\n"} {
@@ -20,7 +20,7 @@ func FuzzDecode(f *testing.F) {
 		if part == "" {
 			return
 		}
-		text := strings.Repeat(part, 64<<10/len(part)) + end
+		text := strings.Repeat(part, 32<<10/len(part)) + end
 		var into struct {
 			A string
 			B []string
