@@ -17,9 +17,14 @@ import (
 var operations = []string{
 	"createBackupExport", "listBackupExports", "getBackupExport",
 	"createExportBucket", "listExportBuckets", "getExportBucket", "deleteExportBucket", "updateBackupExportBucket",
-	"listClusters", "getBackupSchedule",
+	"listBackupSnapshots", "takeSnapshots", "getClusterBackupSnapshot", "listBackupShardedClusters", "getBackupShardedCluster",
+	"listClusters", "getCluster", "getClusterStatus", "getBackupSchedule", "updateBackupSchedule",
+	"listGroups", "getGroup", "getGroupByName", "listCloudProviderAccess", "getCloudProviderAccess",
 	"v1CreateBackupExport", "v1ListBackupExports", "v1GetBackupExport",
 	"v1CreateExportBucket", "v1ListExportBuckets", "v1GetExportBucket", "v1DeleteExportBucket",
+	"v1ListBackupSnapshots", "v1TakeSnapshots", "v1GetClusterBackupSnapshot", "v1ListBackupShardedClusters", "v1GetBackupShardedCluster",
+	"v1GetBackupSchedule", "v1UpdateBackupSchedule",
+	"v1ListGroups", "v1GetGroup", "v1GetGroupByName", "v1ListCloudProviderAccess", "v1GetCloudProviderAccess",
 }
 
 func load(t *testing.T) *openapi3.T {

@@ -76,7 +76,7 @@ func TestRequestsAreOfTheContract(t *testing.T) {
 				t.Errorf("%s: %v", m.name, err)
 			}
 		}
-		if _, err := match.Check(version, body, 1000); err != nil {
+		if _, err := match.Check(version, nil, body, 1000); err != nil {
 			t.Errorf("%s: %v", m.name, err)
 		}
 	}
@@ -94,7 +94,7 @@ func contractFields(t *testing.T, c *contract.Contract, target, body string) []s
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], []byte(body), 1000)
+	_, err = match.Check(match.Operation.Versions[len(match.Operation.Versions)-1], nil, []byte(body), 1000)
 	var invalid *contract.ValidationError
 	var fields []string
 	if errors.As(err, &invalid) {
@@ -200,7 +200,7 @@ func TestPathParameters(t *testing.T) {
 			match, err := c.Match("GET", path.target)
 			allowed := err == nil && strings.Contains(match.Operation.Path, "{"+name+"}")
 			if allowed {
-				_, err := match.Check(match.Operation.Versions[0], nil, 1000)
+				_, err := match.Check(match.Operation.Versions[0], nil, nil, 1000)
 				allowed = err == nil
 			}
 			request := sent(t, path.call)

@@ -53,7 +53,7 @@ func BenchmarkValidate(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := match.Check(version, body, 10_000); err != nil {
+				if _, err := match.Check(version, nil, body, 10_000); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -27,7 +27,7 @@ func BenchmarkCheck(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := m.Check(v, body, 1000); err != nil {
+				if _, err := m.Check(v, nil, body, 1000); err != nil {
 					b.Fatal(err)
 				}
 			}

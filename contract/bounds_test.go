@@ -23,7 +23,7 @@ func TestViolationsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var invalid *contract.ValidationError
-	if _, err := m.Check(v, []byte(body), 1000); !errors.As(err, &invalid) {
+	if _, err := m.Check(v, nil, []byte(body), 1000); !errors.As(err, &invalid) {
 		t.Fatal(err)
 	}
 	if len(invalid.Violations) != contract.MaxViolations || invalid.Total != 100 {
@@ -76,7 +76,7 @@ func TestCheckIsBounded(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err = m.Check(v, []byte(request.body), 10_000)
+		_, err = m.Check(v, nil, []byte(request.body), 10_000)
 		runtime.ReadMemStats(&after)
 		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16*size {
 			t.Errorf("%s: %d KiB allocated for %d KiB", name, allocated>>10, len(request.body)>>10)

@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,10 @@ func Compile(doc *openapi3.T) (*Contract, error) {
 				return nil, err
 			}
 			c.operations = append(c.operations, o)
+			if o.encoded {
+				before, _, _ := strings.Cut(path, "{")
+				c.encoded = append(c.encoded, before)
+			}
 		}
 	}
 	slices.SortFunc(c.operations, func(a, b *Operation) int { return strings.Compare(a.ID, b.ID) })
@@ -54,6 +59,9 @@ func compile(method, path string, item *openapi3.PathItem, operation *openapi3.O
 			byName[p.name] = p
 		case openapi3.ParameterInQuery:
 			o.query[p.name] = p
+		case openapi3.ParameterInHeader:
+			p.name = http.CanonicalHeaderKey(p.name)
+			o.fields = append(o.fields, p)
 		default:
 			return nil, fmt.Errorf("parameter %s: in %s is not supported", p.name, p.in)
 		}
@@ -66,6 +74,12 @@ func compile(method, path string, item *openapi3.PathItem, operation *openapi3.O
 		if name, ok := parameterName(s); ok {
 			if byName[name] == nil {
 				return nil, fmt.Errorf("parameter %s is not declared", name)
+			}
+			if byName[name].encoded {
+				if len(o.path) > 0 {
+					return nil, fmt.Errorf("parameter %s: x-percent-encoded is for the first parameter of a path", name)
+				}
+				o.encoded = true
 			}
 			o.path = append(o.path, byName[name])
 		}

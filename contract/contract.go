@@ -5,7 +5,7 @@
 // steps: Match finds the operation that a method and a request target name. Resolve finds the
 // version of the operation that Accept asks for. Check reads parameters and body strictly, and
 // names all violations at once. The package never changes what it checks. It refuses more than
-// kin-openapi does: percent escapes and dot segments in paths, unknown, repeated and misspelt
+// kin-openapi does: needless percent escapes and dot segments in paths, unknown, repeated and misspelt
 // query parameters, numbers that are not canonical, repeated members, trailing data and invalid
 // UTF-8 in bodies.
 package contract
@@ -20,6 +20,7 @@ import (
 type Contract struct {
 	root       *segment
 	operations []*Operation
+	encoded    []string // what a path has in front of a parameter that may hold percent escapes
 }
 
 // Operation is one operation of the contract.
@@ -36,8 +37,10 @@ type Operation struct {
 
 	segments []string // of Path, without a trailing slash
 	path     []*parameter
+	encoded  bool // the first of path may hold percent escapes
 	query    map[string]*parameter
-	names    []string // of the query parameters, sorted
+	names    []string     // of the query parameters, sorted
+	fields   []*parameter // of the header
 }
 
 // Version is one version of an operation.

@@ -72,7 +72,7 @@ func FuzzQuery(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.Check(v, nil, 10); err != nil {
+		if _, err := m.Check(v, nil, nil, 10); err != nil {
 			return
 		}
 		values, err := url.ParseQuery(query)
@@ -137,7 +137,7 @@ func FuzzBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checked, err := m.Check(v, []byte(body), 1000)
+		checked, err := m.Check(v, nil, []byte(body), 1000)
 		if err != nil {
 			var invalid *contract.ValidationError
 			if !errors.As(err, &invalid) || invalid.Total < 1 || len(invalid.Violations) < 1 || len(invalid.Violations) > contract.MaxViolations {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -99,11 +100,13 @@ func (s *segment) child(name string) *segment {
 
 // Match finds the operation for a method and a request target in origin form (RFC 9112, section
 // 3.2.1). The target must be as it was received: Match does not unescape, clean or redirect it.
-// HEAD matches the operation of GET. Match does not check the values of path parameters. The error
-// is a TargetError, ErrNotFound or a MethodError.
+// Percent escapes are refused, except in a parameter that the contract marks x-percent-encoded:
+// its Parameter is unescaped, and Path has it as it was received. HEAD matches the operation of
+// GET. Match does not check the values of path parameters. The error is a TargetError, ErrNotFound
+// or a MethodError.
 func (c *Contract) Match(method, target string) (Match, error) {
 	path, query, _ := strings.Cut(target, "?")
-	if err := checkPath(path); err != nil {
+	if err := c.checkPath(path); err != nil {
 		return Match{}, err
 	}
 	m := Match{Path: path, Query: query}
@@ -129,6 +132,9 @@ func (c *Contract) Match(method, target string) (Match, error) {
 	if m.Operation = s.operations[method]; m.Operation == nil {
 		return Match{}, &MethodError{Allow: s.allow}
 	}
+	if m.Operation.encoded {
+		m.values[0], _ = url.PathUnescape(m.values[0]) // checkPath has seen each escape
+	}
 	switch documented := strings.HasSuffix(m.Operation.Path, "/"); {
 	case documented && !strings.HasSuffix(path, "/"):
 		m.Path = path + "/"
@@ -140,7 +146,7 @@ func (c *Contract) Match(method, target string) (Match, error) {
 
 // checkPath refuses what no path of the contract needs, and what intermediaries read in different
 // ways.
-func checkPath(path string) error {
+func (c *Contract) checkPath(path string) error {
 	if path == "" || path[0] != '/' {
 		return &TargetError{"The request target must be a path; the absolute form is not accepted."}
 	}
@@ -148,10 +154,11 @@ func checkPath(path string) error {
 	for i := 1; i <= len(path); i++ {
 		if i < len(path) && path[i] != '/' {
 			if !unreserved(path[i]) {
-				if path[i] == '%' {
-					return &TargetError{"The path holds a percent escape; no path of the API needs one."}
+				length, err := c.checkReserved(path, start, i)
+				if err != nil {
+					return err
 				}
-				return &TargetError{fmt.Sprintf("The path holds the character %q; only letters, digits, '-', '.', '_' and '~' are allowed.", rune(path[i]))}
+				i += length - 1
 			}
 			continue
 		}
@@ -164,6 +171,31 @@ func checkPath(path string) error {
 		start = i + 1
 	}
 	return nil
+}
+
+// checkReserved decides whether path[i], in the segment that begins at start, may stand there. It
+// returns the length of the escape that begins there, and 1 for a character that is none.
+func (c *Contract) checkReserved(path string, start, i int) (length int, err error) {
+	encoded := slices.Contains(c.encoded, path[:start])
+	if path[i] != '%' {
+		if encoded && strings.IndexByte("&'()+,:@", path[i]) >= 0 {
+			return 1, nil
+		}
+		return 0, &TargetError{fmt.Sprintf("The path holds the character %q; only letters, digits, '-', '.', '_' and '~' are allowed.", rune(path[i]))}
+	}
+	if !encoded {
+		return 0, &TargetError{"The path holds a percent escape; no path of the API needs one, except for the name of a group."}
+	}
+	text := path[i:min(i+3, len(path))]
+	character, err := url.PathUnescape(text)
+	switch {
+	case err != nil:
+		return 0, &TargetError{fmt.Sprintf("The path holds %s, which is not a percent escape.", quote(text))}
+	case unreserved(character[0]):
+		// %2e%2e is a dot segment for some readers of a URI.
+		return 0, &TargetError{fmt.Sprintf("The path holds %s; write %s, which needs no escape.", text, character)}
+	}
+	return len(text), nil
 }
 
 // unreserved reports whether a character needs no escape in a URI (RFC 3986, section 2.3).

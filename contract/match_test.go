@@ -66,7 +66,7 @@ func TestMatchRefuses(t *testing.T) {
 	if _, err := c.Match("GET", "/%61"); err == nil || !strings.Contains(err.Error(), "percent escape") {
 		t.Errorf("a percent escape: %v", err)
 	}
-	for _, path := range []string{"/", "/api", "/api/atlas/v2/groups/" + group, strings.ToUpper(exports), exports + "/" + job + "/x", "/api/atlas/v3/groups"} {
+	for _, path := range []string{"/", "/api", "/api/atlas/v2/groups/byName", strings.ToUpper(exports), exports + "/" + job + "/x", "/api/atlas/v3/groups"} {
 		if _, err := c.Match("POST", path); !errors.Is(err, contract.ErrNotFound) {
 			t.Errorf("%q: %v, want ErrNotFound", path, err)
 		}
@@ -161,12 +161,15 @@ func TestSunsets(t *testing.T) {
 	}
 	const announced = "2027-07-01T00:00:00Z"
 	want := map[string]string{
-		"createExportBucket 2023-01-01": announced,
-		"getBackupSchedule 2023-01-01":  announced,
-		"getExportBucket 2023-01-01":    announced,
-		"listClusters 2023-01-01":       announced,
-		"listClusters 2023-02-01":       announced,
-		"listExportBuckets 2023-01-01":  announced,
+		"createExportBucket 2023-01-01":   announced,
+		"getBackupSchedule 2023-01-01":    announced,
+		"getCluster 2023-01-01":           announced,
+		"getCluster 2023-02-01":           announced,
+		"updateBackupSchedule 2023-01-01": announced,
+		"getExportBucket 2023-01-01":      announced,
+		"listClusters 2023-01-01":         announced,
+		"listClusters 2023-02-01":         announced,
+		"listExportBuckets 2023-01-01":    announced,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -2,11 +2,13 @@ package contract
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/objectid"
@@ -14,18 +16,20 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// parameter is a compiled path or query parameter.
+// parameter is a compiled parameter: of the path, the query or the header.
 type parameter struct {
 	name, in string
 	kind     string            // string, integer or boolean
 	matches  func(string) bool // the pattern of a string
 	min, max int64             // of the value of an integer, of the length of a string
 	expected string            // describes the values that are allowed
+	encoded  bool              // may hold percent escapes
 }
 
 func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 	schema := p.Schema.Value
 	c := &parameter{name: p.Name, in: p.In, max: 1<<63 - 1}
+	c.encoded, _ = p.Extensions["x-percent-encoded"].(bool)
 	switch {
 	case schema.Type.Is("string"):
 		c.kind = "string"
@@ -75,7 +79,7 @@ func (p *parameter) allows(value string) bool {
 	case "boolean":
 		return value == "true" || value == "false"
 	default:
-		length := int64(len(value)) // the patterns of parameters allow only ASCII
+		length := int64(utf8.RuneCountInString(value))
 		return p.min <= length && length <= p.max && p.matches(value)
 	}
 }
@@ -93,12 +97,35 @@ func (c *Contract) CheckParameter(name, value string) error {
 	return nil
 }
 
-// checkParameters appends a violation for each path and query parameter that the operation does
-// not allow.
-func (m *Match) checkParameters(violations *violations) {
+// Fields returns the fields of a header that are parameters of the operation, or nil if it has
+// none of them. After Check, each has one value that the operation allows.
+func (o *Operation) Fields(header http.Header) http.Header {
+	var fields http.Header
+	for _, p := range o.fields {
+		if values := header[p.name]; len(values) > 0 {
+			if fields == nil {
+				fields = http.Header{}
+			}
+			fields[p.name] = values
+		}
+	}
+	return fields
+}
+
+// checkParameters appends a violation for each parameter that the operation does not allow. Fields
+// of the header that are no parameters don't matter.
+func (m *Match) checkParameters(violations *violations, header http.Header) {
 	for i, p := range m.Operation.path {
 		if value := m.values[i]; !p.allows(value) {
 			violations.add(p.name, "INVALID_PATH_PARAMETER", "is %s; expected %s", quote(value), p.expected)
+		}
+	}
+	for _, p := range m.Operation.fields {
+		switch values := header[p.name]; {
+		case len(values) > 1:
+			violations.add(p.name, "VALIDATION_ERROR", "is given more than once")
+		case len(values) == 1 && !p.allows(values[0]):
+			violations.add(p.name, "VALIDATION_ERROR", "is %s; expected %s", quote(values[0]), p.expected)
 		}
 	}
 	var seen [maxQuery]string

@@ -39,7 +39,7 @@ func check(t testing.TB, c *contract.Contract, method, target, accept, body stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	value, err := m.Check(v, []byte(body), 1000)
+	value, err := m.Check(v, nil, []byte(body), 1000)
 	if err == nil {
 		checkValue(t, body, value)
 		return nil

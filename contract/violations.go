@@ -104,6 +104,8 @@ func (v *violations) keyword(at string, e *openapi3.SchemaError) {
 			values[i] = fmt.Sprint(value)
 		}
 		v.add(at, "INVALID_ENUM_VALUE", "is %s; expected %s", show(e.Value), strings.Join(values, ", "))
+	case "minProperties":
+		v.add(at, "MISSING_ATTRIBUTE", "is empty; expected %s", expectation(e.Schema))
 	case "oneOf":
 		v.add(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected an object", show(e.Value))
 	case "type", "nullable":

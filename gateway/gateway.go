@@ -155,7 +155,7 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 
 // validate checks parameters and body; the error names every violation.
 func (g *Gateway) validate(x *exchange) error {
-	content, err := x.match.Check(x.version, x.body, x.settings.config.Limits.RequestValues)
+	content, err := x.match.Check(x.version, x.in.Header, x.body, x.settings.config.Limits.RequestValues)
 	x.content, x.valid = content, err == nil
 	return err
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // obtain gets the answer to a request from Atlas: the validated bytes and the resolved version are
-// sent, and nothing of the caller's header.
+// sent, and of the caller's header only what the contract declares.
 func (g *Gateway) obtain(x *exchange) error {
 	x.outcome = atlas.Unknown // until Send says more
 	request := &atlas.Request{
@@ -16,6 +16,7 @@ func (g *Gateway) obtain(x *exchange) error {
 		Group:     x.match.Parameter("groupId"),
 		Path:      x.match.Path,
 		Query:     x.match.Query,
+		Fields:    x.match.Operation.Fields(x.in.Header),
 		MediaType: x.version.MediaType,
 	}
 	if x.version.HasBody() {

@@ -36,6 +36,30 @@ func (e AWSExportBucketRequestCloudProvider) Valid() bool {
 	}
 }
 
+// Defines values for AutoExportUpdateFrequencyType.
+const (
+	AutoExportUpdateFrequencyTypeDaily   AutoExportUpdateFrequencyType = "daily"
+	AutoExportUpdateFrequencyTypeMonthly AutoExportUpdateFrequencyType = "monthly"
+	AutoExportUpdateFrequencyTypeWeekly  AutoExportUpdateFrequencyType = "weekly"
+	AutoExportUpdateFrequencyTypeYearly  AutoExportUpdateFrequencyType = "yearly"
+)
+
+// Valid indicates whether the value is a known member of the AutoExportUpdateFrequencyType enum.
+func (e AutoExportUpdateFrequencyType) Valid() bool {
+	switch e {
+	case AutoExportUpdateFrequencyTypeDaily:
+		return true
+	case AutoExportUpdateFrequencyTypeMonthly:
+		return true
+	case AutoExportUpdateFrequencyTypeWeekly:
+		return true
+	case AutoExportUpdateFrequencyTypeYearly:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AzureExportBucketRequestCloudProvider.
 const (
 	AzureExportBucketRequestCloudProviderAZURE AzureExportBucketRequestCloudProvider = "AZURE"
@@ -45,6 +69,24 @@ const (
 func (e AzureExportBucketRequestCloudProvider) Valid() bool {
 	switch e {
 	case AzureExportBucketRequestCloudProviderAZURE:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChangeStatus.
+const (
+	ChangeStatusAPPLIED ChangeStatus = "APPLIED"
+	ChangeStatusPENDING ChangeStatus = "PENDING"
+)
+
+// Valid indicates whether the value is a known member of the ChangeStatus enum.
+func (e ChangeStatus) Valid() bool {
+	switch e {
+	case ChangeStatusAPPLIED:
+		return true
+	case ChangeStatusPENDING:
 		return true
 	default:
 		return false
@@ -162,6 +204,69 @@ func (e GCPExportBucketRequestCloudProvider) Valid() bool {
 	}
 }
 
+// Defines values for SnapshotClusterType.
+const (
+	SnapshotClusterTypeReplicaSet     SnapshotClusterType = "replicaSet"
+	SnapshotClusterTypeShardedCluster SnapshotClusterType = "shardedCluster"
+)
+
+// Valid indicates whether the value is a known member of the SnapshotClusterType enum.
+func (e SnapshotClusterType) Valid() bool {
+	switch e {
+	case SnapshotClusterTypeReplicaSet:
+		return true
+	case SnapshotClusterTypeShardedCluster:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SnapshotStatus.
+const (
+	SnapshotStatusCompleted  SnapshotStatus = "completed"
+	SnapshotStatusFailed     SnapshotStatus = "failed"
+	SnapshotStatusInProgress SnapshotStatus = "inProgress"
+	SnapshotStatusQueued     SnapshotStatus = "queued"
+)
+
+// Valid indicates whether the value is a known member of the SnapshotStatus enum.
+func (e SnapshotStatus) Valid() bool {
+	switch e {
+	case SnapshotStatusCompleted:
+		return true
+	case SnapshotStatusFailed:
+		return true
+	case SnapshotStatusInProgress:
+		return true
+	case SnapshotStatusQueued:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SnapshotType.
+const (
+	SnapshotTypeFallback  SnapshotType = "fallback"
+	SnapshotTypeOnDemand  SnapshotType = "onDemand"
+	SnapshotTypeScheduled SnapshotType = "scheduled"
+)
+
+// Valid indicates whether the value is a known member of the SnapshotType enum.
+func (e SnapshotType) Valid() bool {
+	switch e {
+	case SnapshotTypeFallback:
+		return true
+	case SnapshotTypeOnDemand:
+		return true
+	case SnapshotTypeScheduled:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for V1ExportBucketRequestCloudProvider.
 const (
 	V1ExportBucketRequestCloudProviderAWS V1ExportBucketRequestCloudProvider = "AWS"
@@ -252,6 +357,18 @@ type AutoExport struct {
 	FrequencyType *string `json:"frequencyType,omitempty"`
 }
 
+// AutoExportUpdate Where Atlas shall export the snapshots of a cluster by itself, and which of them.
+type AutoExportUpdate struct {
+	// ExportBucketID The bucket to export to.
+	ExportBucketID *ObjectID `json:"exportBucketId,omitempty"`
+
+	// FrequencyType Which of the scheduled snapshots to export.
+	FrequencyType *AutoExportUpdateFrequencyType `json:"frequencyType,omitempty"`
+}
+
+// AutoExportUpdateFrequencyType Which of the scheduled snapshots to export.
+type AutoExportUpdateFrequencyType string
+
 // AzureExportBucketRequest A container of Azure Blob Storage to register.
 type AzureExportBucketRequest struct {
 	// BucketName The name of the container.
@@ -301,6 +418,19 @@ type BackupSchedule struct {
 	UseOrgAndGroupNamesInExportPrefix *bool `json:"useOrgAndGroupNamesInExportPrefix,omitempty"`
 }
 
+// BackupScheduleUpdate What to change of the export policy. Nothing else of a schedule can be changed by this
+// contract: what a schedule keeps and for how long is not the business of exports.
+type BackupScheduleUpdate struct {
+	// AutoExportEnabled Whether Atlas shall export snapshots by itself.
+	AutoExportEnabled *bool `json:"autoExportEnabled,omitempty"`
+
+	// Export Where to, and which.
+	Export *AutoExportUpdate `json:"export,omitempty"`
+
+	// UseOrgAndGroupNamesInExportPrefix Whether the prefix of exports shall have names instead of ids.
+	UseOrgAndGroupNamesInExportPrefix *bool `json:"useOrgAndGroupNamesInExportPrefix,omitempty"`
+}
+
 // BadRequestDetail Each violation of the contract on its own.
 type BadRequestDetail struct {
 	// Fields The violations.
@@ -310,8 +440,72 @@ type BadRequestDetail struct {
 // BucketName The name of the S3 bucket, Azure container or Google Cloud Storage bucket.
 type BucketName = string
 
+// ChangeStatus Whether what was last changed of a cluster is in force.
+type ChangeStatus string
+
 // CloudProvider Whose object storage a bucket is.
 type CloudProvider string
+
+// CloudProviderAccessRole What Atlas may act as at a cloud provider. Which members it has depends on
+// providerName.
+type CloudProviderAccessRole struct {
+	// ID The id of the service principal; Azure only.
+	ID *ObjectID `json:"_id,omitempty"`
+
+	// AtlasAWSAccountArn The account of AWS that Atlas assumes the role from; AWS only.
+	AtlasAWSAccountArn *string `json:"atlasAWSAccountArn,omitempty"`
+
+	// AtlasAssumedRoleExternalID The external id that Atlas assumes the role with; AWS only.
+	AtlasAssumedRoleExternalID *string `json:"atlasAssumedRoleExternalId,omitempty"`
+
+	// AtlasAzureAppID Atlas's application at Azure; Azure only.
+	AtlasAzureAppID *string `json:"atlasAzureAppId,omitempty"`
+
+	// AuthorizedDate When the role was authorized, RFC 3339 in UTC; AWS only.
+	AuthorizedDate *time.Time `json:"authorizedDate,omitempty"`
+
+	// CreatedDate When the role was made, RFC 3339 in UTC.
+	CreatedDate *time.Time `json:"createdDate,omitempty"`
+
+	// FeatureUsages What uses the role.
+	FeatureUsages *[]FeatureUsage `json:"featureUsages,omitempty"`
+
+	// GcpServiceAccountForAtlas The service account that Atlas acts as; Google Cloud only.
+	GcpServiceAccountForAtlas *string `json:"gcpServiceAccountForAtlas,omitempty"`
+
+	// IamAssumedRoleArn The role of AWS that Atlas assumes; AWS only.
+	IamAssumedRoleArn *string `json:"iamAssumedRoleArn,omitempty"`
+
+	// LastUpdatedDate When the service principal was changed, RFC 3339 in UTC; Azure only.
+	LastUpdatedDate *time.Time `json:"lastUpdatedDate,omitempty"`
+
+	// ProviderName Whose object storage a bucket is.
+	ProviderName *CloudProvider `json:"providerName,omitempty"`
+
+	// RoleID The id of the role; AWS and Google Cloud.
+	RoleID *ObjectID `json:"roleId,omitempty"`
+
+	// ServicePrincipalID The service principal; Azure only.
+	ServicePrincipalID *string `json:"servicePrincipalId,omitempty"`
+
+	// Status How far Google Cloud has made the service account; Google Cloud only.
+	Status *string `json:"status,omitempty"`
+
+	// TenantID The Azure tenant; Azure only.
+	TenantID *string `json:"tenantId,omitempty"`
+}
+
+// CloudProviderAccessRoles What Atlas may act as, by cloud provider.
+type CloudProviderAccessRoles struct {
+	// AwsIamRoles Roles of AWS.
+	AwsIamRoles *[]CloudProviderAccessRole `json:"awsIamRoles,omitempty"`
+
+	// AzureServicePrincipals Service principals of Azure.
+	AzureServicePrincipals *[]CloudProviderAccessRole `json:"azureServicePrincipals,omitempty"`
+
+	// GcpServiceAccounts Service accounts of Google Cloud.
+	GcpServiceAccounts *[]CloudProviderAccessRole `json:"gcpServiceAccounts,omitempty"`
+}
 
 // Cluster A cluster, by the members that all versions have in common.
 type Cluster struct {
@@ -348,6 +542,15 @@ type ClusterList struct {
 
 // ClusterState What Atlas is doing to a cluster; IDLE is nothing.
 type ClusterState string
+
+// ClusterStatus Whether changes to a cluster are in force.
+type ClusterStatus struct {
+	// ChangeStatus Whether what was last changed of a cluster is in force.
+	ChangeStatus *ChangeStatus `json:"changeStatus,omitempty"`
+
+	// Links Related resources.
+	Links *[]Link `json:"links,omitempty"`
+}
 
 // ClusterType How a cluster spreads its data.
 type ClusterType string
@@ -518,6 +721,15 @@ type ExportStatus struct {
 	TotalCollections *int `json:"totalCollections,omitempty"`
 }
 
+// FeatureUsage Something of Atlas's that uses a role, such as an export bucket.
+type FeatureUsage struct {
+	// FeatureID Which one of them.
+	FeatureID *map[string]interface{} `json:"featureId,omitempty"`
+
+	// FeatureType What uses the role, such as EXPORT_SNAPSHOT.
+	FeatureType *string `json:"featureType,omitempty"`
+}
+
 // FieldViolation One violation of the contract.
 type FieldViolation struct {
 	// Description What was found and what is expected.
@@ -545,6 +757,51 @@ type GCPExportBucketRequest struct {
 // GCPExportBucketRequestCloudProvider Always GCP.
 type GCPExportBucketRequestCloudProvider string
 
+// Group What Atlas shows as a project.
+type Group struct {
+	// ClusterCount How many clusters the group has.
+	ClusterCount *int64 `json:"clusterCount,omitempty"`
+
+	// Created When the group was made, RFC 3339 in UTC.
+	Created *time.Time `json:"created,omitempty"`
+
+	// ID The id of the group.
+	ID *ObjectID `json:"id,omitempty"`
+
+	// Links Related resources.
+	Links *[]Link `json:"links,omitempty"`
+
+	// Name The name of the group, unique within its organization.
+	Name *string `json:"name,omitempty"`
+
+	// OrgID The organization that the group belongs to.
+	OrgID *ObjectID `json:"orgId,omitempty"`
+
+	// Tags Labels of the group.
+	Tags *[]GroupTag `json:"tags,omitempty"`
+}
+
+// GroupList One page of groups.
+type GroupList struct {
+	// Links This page (self) and its neighbours (next, previous).
+	Links *[]Link `json:"links,omitempty"`
+
+	// Results The groups of this page.
+	Results []Group `json:"results"`
+
+	// TotalCount How many groups all pages hold; absent with includeCount=false.
+	TotalCount *int `json:"totalCount,omitempty"`
+}
+
+// GroupTag A label of a group.
+type GroupTag struct {
+	// Key The name of the label.
+	Key *string `json:"key,omitempty"`
+
+	// Value The value of the label.
+	Value *string `json:"value,omitempty"`
+}
+
 // Link A related resource (RFC 8288).
 type Link struct {
 	// Href The resource's URL.
@@ -567,6 +824,113 @@ type RequestLink struct {
 	// Rel What the resource is to this one.
 	Rel *string `json:"rel,omitempty"`
 }
+
+// Snapshot A snapshot of a cluster. Which members it has depends on type.
+type Snapshot struct {
+	// CloudProvider Where the snapshot is kept; replica sets only, and absent until it is known.
+	CloudProvider *CloudProvider `json:"cloudProvider,omitempty"`
+
+	// ConfigServerType What kind of config servers the cluster has, such as EMBEDDED; sharded clusters only.
+	ConfigServerType *string `json:"configServerType,omitempty"`
+
+	// CopyRegions The regions that the snapshot is copied to; replica sets only.
+	CopyRegions *[]string `json:"copyRegions,omitempty"`
+
+	// CreatedAt When the snapshot was taken, RFC 3339 in UTC; absent while it is new.
+	CreatedAt *time.Time `json:"createdAt,omitempty"`
+
+	// Description What was noted beside an on-demand snapshot.
+	Description *string `json:"description,omitempty"`
+
+	// ExpiresAt When Atlas deletes the snapshot, RFC 3339 in UTC.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// FrequencyType Which rule of the schedule took it, such as daily, or ondemand.
+	FrequencyType *string `json:"frequencyType,omitempty"`
+
+	// ID The id of the snapshot.
+	ID ObjectID `json:"id"`
+
+	// Links Related resources.
+	Links *[]Link `json:"links,omitempty"`
+
+	// MasterKeyUUID The key that the snapshot is encrypted with, where the customer keeps it.
+	MasterKeyUUID *string `json:"masterKeyUUID,omitempty"`
+
+	// Members One part per replica set; sharded clusters only.
+	Members *[]SnapshotMember `json:"members,omitempty"`
+
+	// MongodVersion The version of the server; absent while the snapshot is new.
+	MongodVersion *string `json:"mongodVersion,omitempty"`
+
+	// PolicyItems The ids of the rules of the schedule that took it.
+	PolicyItems *[]string `json:"policyItems,omitempty"`
+
+	// ReplicaSetName The replica set that was copied; replica sets only.
+	ReplicaSetName *string `json:"replicaSetName,omitempty"`
+
+	// SnapshotIds The ids of the parts; sharded clusters only.
+	SnapshotIds *[]ObjectID `json:"snapshotIds,omitempty"`
+
+	// SnapshotType Why a snapshot was taken.
+	SnapshotType *SnapshotType `json:"snapshotType,omitempty"`
+
+	// Status Where a snapshot stands. It goes from queued over inProgress to completed or failed,
+	// and stays there. Only a completed one can be exported.
+	Status *SnapshotStatus `json:"status,omitempty"`
+
+	// StorageSizeBytes The size of the snapshot in bytes; 0 until it is completed.
+	StorageSizeBytes *int64 `json:"storageSizeBytes,omitempty"`
+
+	// Type What kind of cluster a snapshot is of.
+	Type *SnapshotClusterType `json:"type,omitempty"`
+}
+
+// SnapshotClusterType What kind of cluster a snapshot is of.
+type SnapshotClusterType string
+
+// SnapshotList One page of snapshots.
+type SnapshotList struct {
+	// Links This page (self) and its neighbours (next, previous).
+	Links *[]Link `json:"links,omitempty"`
+
+	// Results The snapshots of this page.
+	Results []Snapshot `json:"results"`
+
+	// TotalCount How many snapshots all pages hold; absent with includeCount=false.
+	TotalCount *int `json:"totalCount,omitempty"`
+}
+
+// SnapshotMember The part of a snapshot that is of one replica set of a sharded cluster.
+type SnapshotMember struct {
+	// CloudProvider Whose object storage a bucket is.
+	CloudProvider *CloudProvider `json:"cloudProvider,omitempty"`
+
+	// ID The id of this part.
+	ID *ObjectID `json:"id,omitempty"`
+
+	// ReplicaSetName The replica set that this part is of.
+	ReplicaSetName *string `json:"replicaSetName,omitempty"`
+}
+
+// SnapshotRequest The snapshot to take.
+type SnapshotRequest struct {
+	// Description What to note beside the snapshot.
+	Description *string `json:"description,omitempty"`
+
+	// Links Accepted because clients send it; ignored by Atlas.
+	Links *[]RequestLink `json:"links,omitempty"`
+
+	// RetentionInDays How many days Atlas keeps the snapshot.
+	RetentionInDays *int `json:"retentionInDays,omitempty"`
+}
+
+// SnapshotStatus Where a snapshot stands. It goes from queued over inProgress to completed or failed,
+// and stays there. Only a completed one can be exported.
+type SnapshotStatus string
+
+// SnapshotType Why a snapshot was taken.
+type SnapshotType string
 
 // StateReason Why a job failed.
 type StateReason struct {
@@ -735,6 +1099,9 @@ type ExportID = ObjectID
 // Example: 64f0c1a2b3d4e5f607182930
 type GroupID = ObjectID
 
+// GroupName defines model for groupName.
+type GroupName = string
+
 // IncludeCount defines model for includeCount.
 type IncludeCount = bool
 
@@ -744,14 +1111,99 @@ type IncludeDeletedWithRetainedBackups = bool
 // ItemsPerPage defines model for itemsPerPage.
 type ItemsPerPage = int
 
+// OplogInc defines model for oplogInc.
+type OplogInc = int64
+
+// OplogTS defines model for oplogTs.
+type OplogTS = int64
+
 // PageNum defines model for pageNum.
 type PageNum = int
+
+// PointInTimeUtcSeconds defines model for pointInTimeUtcSeconds.
+type PointInTimeUtcSeconds = int64
 
 // Pretty defines model for pretty.
 type Pretty = bool
 
+// RoleID An id as Atlas makes them, 24 hexadecimal digits in lower case.
+//
+// Example: 64f0c1a2b3d4e5f607182930
+type RoleID = ObjectID
+
+// SnapshotID An id as Atlas makes them, 24 hexadecimal digits in lower case.
+//
+// Example: 64f0c1a2b3d4e5f607182930
+type SnapshotID = ObjectID
+
+// UseEffectiveFieldsReplicationSpecs defines model for useEffectiveFieldsReplicationSpecs.
+type UseEffectiveFieldsReplicationSpecs = bool
+
+// UseEffectiveInstanceFields defines model for useEffectiveInstanceFields.
+type UseEffectiveInstanceFields = bool
+
 // Error What went wrong.
 type Error = APIError
+
+// V1ListGroupsParams defines parameters for V1ListGroups.
+type V1ListGroupsParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1GetGroupByNameParams defines parameters for V1GetGroupByName.
+type V1GetGroupByNameParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1GetGroupParams defines parameters for V1GetGroup.
+type V1GetGroupParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
 
 // V1ListExportBucketsParams defines parameters for V1ListExportBuckets.
 type V1ListExportBucketsParams struct {
@@ -833,6 +1285,46 @@ type V1GetExportBucketParams struct {
 	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// V1ListCloudProviderAccessParams defines parameters for V1ListCloudProviderAccess.
+type V1ListCloudProviderAccessParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1GetCloudProviderAccessParams defines parameters for V1GetCloudProviderAccess.
+type V1GetCloudProviderAccessParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // V1ListBackupExportsParams defines parameters for V1ListBackupExports.
 type V1ListBackupExportsParams struct {
 	// PageNum Which page of the list to answer, counted from 1.
@@ -884,6 +1376,206 @@ type V1GetBackupExportParams struct {
 	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
 	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
 
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1GetBackupScheduleParams defines parameters for V1GetBackupSchedule.
+type V1GetBackupScheduleParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1UpdateBackupScheduleParams defines parameters for V1UpdateBackupSchedule.
+type V1UpdateBackupScheduleParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1ListBackupSnapshotsParams defines parameters for V1ListBackupSnapshots.
+type V1ListBackupSnapshotsParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// PointInTimeUtcSeconds A point in time that the snapshots shall cover, in seconds since 1970 in UTC.
+	PointInTimeUtcSeconds *PointInTimeUtcSeconds `form:"pointInTimeUtcSeconds,omitempty" json:"pointInTimeUtcSeconds,omitempty"`
+
+	// OplogTS The time of an oplog entry that the snapshots shall cover, in seconds since 1970 in UTC.
+	OplogTS *OplogTS `form:"oplogTs,omitempty" json:"oplogTs,omitempty"`
+
+	// OplogInc The count of the oplog entry among those of the second in oplogTs.
+	OplogInc *OplogInc `form:"oplogInc,omitempty" json:"oplogInc,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1TakeSnapshotsParams defines parameters for V1TakeSnapshots.
+type V1TakeSnapshotsParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// PointInTimeUtcSeconds A point in time that the snapshots shall cover, in seconds since 1970 in UTC.
+	PointInTimeUtcSeconds *PointInTimeUtcSeconds `form:"pointInTimeUtcSeconds,omitempty" json:"pointInTimeUtcSeconds,omitempty"`
+
+	// OplogTS The time of an oplog entry that the snapshots shall cover, in seconds since 1970 in UTC.
+	OplogTS *OplogTS `form:"oplogTs,omitempty" json:"oplogTs,omitempty"`
+
+	// OplogInc The count of the oplog entry among those of the second in oplogTs.
+	OplogInc *OplogInc `form:"oplogInc,omitempty" json:"oplogInc,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1GetBackupShardedClusterParams defines parameters for V1GetBackupShardedCluster.
+type V1GetBackupShardedClusterParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1ListBackupShardedClustersParams defines parameters for V1ListBackupShardedClusters.
+type V1ListBackupShardedClustersParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// V1GetClusterBackupSnapshotParams defines parameters for V1GetClusterBackupSnapshot.
+type V1GetClusterBackupSnapshotParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListGroupsParams defines parameters for ListGroups.
+type ListGroupsParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetGroupByNameParams defines parameters for GetGroupByName.
+type GetGroupByNameParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetGroupParams defines parameters for GetGroup.
+type GetGroupParams struct {
 	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
 	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
 	// gains the member `status`.
@@ -957,6 +1649,28 @@ type UpdateBackupExportBucketParams struct {
 	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// ListCloudProviderAccessParams defines parameters for ListCloudProviderAccess.
+type ListCloudProviderAccessParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetCloudProviderAccessParams defines parameters for GetCloudProviderAccess.
+type GetCloudProviderAccessParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // ListClustersParams defines parameters for ListClusters.
 type ListClustersParams struct {
 	// PageNum Which page of the list to answer, counted from 1.
@@ -978,6 +1692,25 @@ type ListClustersParams struct {
 
 	// Pretty Whether the answer's JSON is indented for reading.
 	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetClusterParams defines parameters for GetCluster.
+type GetClusterParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// UseEffectiveInstanceFields Whether the cluster's size is answered in fields of its own, beside what was asked
+	// for, where Atlas scales it by itself.
+	UseEffectiveInstanceFields *UseEffectiveInstanceFields `json:"Use-Effective-Instance-Fields,omitempty"`
+
+	// UseEffectiveFieldsReplicationSpecs Whether the cluster's replication is answered in fields of its own, beside what was
+	// asked for, where Atlas scales it by itself.
+	UseEffectiveFieldsReplicationSpecs *UseEffectiveFieldsReplicationSpecs `json:"Use-Effective-Fields-Replication-Specs,omitempty"`
 }
 
 // ListBackupExportsParams defines parameters for ListBackupExports.
@@ -1033,6 +1766,101 @@ type GetBackupScheduleParams struct {
 	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// UpdateBackupScheduleParams defines parameters for UpdateBackupSchedule.
+type UpdateBackupScheduleParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListBackupSnapshotsParams defines parameters for ListBackupSnapshots.
+type ListBackupSnapshotsParams struct {
+	// PageNum Which page of the list to answer, counted from 1.
+	PageNum *PageNum `form:"pageNum,omitempty" json:"pageNum,omitempty"`
+
+	// ItemsPerPage How many items make a page.
+	ItemsPerPage *ItemsPerPage `form:"itemsPerPage,omitempty" json:"itemsPerPage,omitempty"`
+
+	// IncludeCount Whether the list says in totalCount how many items all its pages hold.
+	IncludeCount *IncludeCount `form:"includeCount,omitempty" json:"includeCount,omitempty"`
+
+	// PointInTimeUtcSeconds A point in time that the snapshots shall cover, in seconds since 1970 in UTC.
+	PointInTimeUtcSeconds *PointInTimeUtcSeconds `form:"pointInTimeUtcSeconds,omitempty" json:"pointInTimeUtcSeconds,omitempty"`
+
+	// OplogTS The time of an oplog entry that the snapshots shall cover, in seconds since 1970 in UTC.
+	OplogTS *OplogTS `form:"oplogTs,omitempty" json:"oplogTs,omitempty"`
+
+	// OplogInc The count of the oplog entry among those of the second in oplogTs.
+	OplogInc *OplogInc `form:"oplogInc,omitempty" json:"oplogInc,omitempty"`
+
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// TakeSnapshotsParams defines parameters for TakeSnapshots.
+type TakeSnapshotsParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetBackupShardedClusterParams defines parameters for GetBackupShardedCluster.
+type GetBackupShardedClusterParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListBackupShardedClustersParams defines parameters for ListBackupShardedClusters.
+type ListBackupShardedClustersParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetClusterBackupSnapshotParams defines parameters for GetClusterBackupSnapshot.
+type GetClusterBackupSnapshotParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// GetClusterStatusParams defines parameters for GetClusterStatus.
+type GetClusterStatusParams struct {
+	// Envelope Whether the answer repeats its HTTP status in the body, for clients that can't
+	// read it: a single result becomes `{"status": 200, "content": {...}}`, a list
+	// gains the member `status`.
+	Envelope *Envelope `form:"envelope,omitempty" json:"envelope,omitempty"`
+
+	// Pretty Whether the answer's JSON is indented for reading.
+	Pretty *Pretty `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // V1CreateExportBucketJSONRequestBody defines body for V1CreateExportBucket for application/json ContentType.
 //
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
@@ -1043,6 +1871,16 @@ type V1CreateExportBucketJSONRequestBody = V1ExportBucketRequest
 // Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type V1CreateBackupExportJSONRequestBody = V1ExportJobRequest
 
+// V1UpdateBackupScheduleJSONRequestBody defines body for V1UpdateBackupSchedule for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type V1UpdateBackupScheduleJSONRequestBody = BackupScheduleUpdate
+
+// V1TakeSnapshotsJSONRequestBody defines body for V1TakeSnapshots for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+type V1TakeSnapshotsJSONRequestBody = SnapshotRequest
+
 // CreateExportBucketJSONRequestBody defines body for CreateExportBucket for application/json ContentType.
 type CreateExportBucketJSONRequestBody = ExportBucketRequest
 
@@ -1051,6 +1889,12 @@ type UpdateBackupExportBucketJSONRequestBody = ExportBucketUpdate
 
 // CreateBackupExportJSONRequestBody defines body for CreateBackupExport for application/json ContentType.
 type CreateBackupExportJSONRequestBody = ExportJobRequest
+
+// UpdateBackupScheduleJSONRequestBody defines body for UpdateBackupSchedule for application/json ContentType.
+type UpdateBackupScheduleJSONRequestBody = BackupScheduleUpdate
+
+// TakeSnapshotsJSONRequestBody defines body for TakeSnapshots for application/json ContentType.
+type TakeSnapshotsJSONRequestBody = SnapshotRequest
 
 // AsAWSExportBucketRequest returns the union data inside the ExportBucketRequest as a AWSExportBucketRequest
 func (t ExportBucketRequest) AsAWSExportBucketRequest() (AWSExportBucketRequest, error) {
@@ -1263,6 +2107,33 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// V1ListGroups List the groups (v1.0)
+	//
+	// As listGroups, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups (the `V1ListGroups` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListGroups(ctx context.Context, params *V1ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1GetGroupByName Read a group by its name (v1.0)
+	//
+	// As getGroupByName, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/byName/{groupName} (the `V1GetGroupByName` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroupByName(ctx context.Context, groupName GroupName, params *V1GetGroupByNameParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1GetGroup Read a group (v1.0)
+	//
+	// As getGroup, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId} (the `V1GetGroup` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroup(ctx context.Context, groupID GroupID, params *V1GetGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// V1ListExportBuckets List the export buckets of a group (v1.0)
 	//
 	// As listExportBuckets, in plain JSON and for AWS only.
@@ -1312,6 +2183,24 @@ type ClientInterface interface {
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetExportBucket(ctx context.Context, groupID GroupID, exportBucketID ExportBucketID, params *V1GetExportBucketParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// V1ListCloudProviderAccess List the roles of a group (v1.0)
+	//
+	// As listCloudProviderAccess, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess (the `V1ListCloudProviderAccess` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListCloudProviderAccess(ctx context.Context, groupID GroupID, params *V1ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1GetCloudProviderAccess Read a role (v1.0)
+	//
+	// As getCloudProviderAccess, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId} (the `V1GetCloudProviderAccess` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetCloudProviderAccess(ctx context.Context, groupID GroupID, roleID RoleID, params *V1GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// V1ListBackupExports List the export jobs of a cluster (v1.0)
 	//
 	// As listBackupExports, in plain JSON and with the states of v1.0.
@@ -1353,6 +2242,118 @@ type ClientInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetBackupExport(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *V1GetBackupExportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1GetBackupSchedule Read the backup schedule of a cluster (v1.0)
+	//
+	// As getBackupSchedule, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1GetBackupSchedule` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1UpdateBackupScheduleWithBody Change the export policy of a cluster's backup schedule (v1.0)
+	//
+	// As updateBackupSchedule, in plain JSON.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1UpdateBackupScheduleWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1UpdateBackupSchedule Change the export policy of a cluster's backup schedule (v1.0)
+	//
+	// As updateBackupSchedule, in plain JSON.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1UpdateBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, body V1UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1ListBackupSnapshots List the snapshots of a cluster (v1.0)
+	//
+	// As listBackupSnapshots, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1ListBackupSnapshots` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1TakeSnapshotsWithBody Take a snapshot (v1.0)
+	//
+	// As takeSnapshots, in plain JSON.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1TakeSnapshotsWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1TakeSnapshots Take a snapshot (v1.0)
+	//
+	// As takeSnapshots, in plain JSON.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1TakeSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, body V1TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1GetBackupShardedCluster Read a snapshot of a sharded cluster (v1.0)
+	//
+	// As getBackupShardedCluster, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `V1GetBackupShardedCluster` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupShardedCluster(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1ListBackupShardedClusters List the snapshots of a sharded cluster (v1.0)
+	//
+	// As listBackupShardedClusters, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `V1ListBackupShardedClusters` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupShardedClusters(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// V1GetClusterBackupSnapshot Read a snapshot (v1.0)
+	//
+	// As getClusterBackupSnapshot, in plain JSON.
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `V1GetClusterBackupSnapshot` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetClusterBackupSnapshot(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListGroups List the groups
+	//
+	// Every group that the credentials may see, one page at a time. Needs the role
+	// Organization Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups (the `ListGroups` operationId).
+	ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetGroupByName Read a group by its name
+	//
+	// One group, by the name that it has in its organization. Needs the role Project Read
+	// Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/byName/{groupName} (the `GetGroupByName` operationId).
+	GetGroupByName(ctx context.Context, groupName GroupName, params *GetGroupByNameParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetGroup Read a group
+	//
+	// One group, by its id. Needs the role Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId} (the `GetGroup` operationId).
+	GetGroup(ctx context.Context, groupID GroupID, params *GetGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListExportBuckets List the export buckets of a group
 	//
@@ -1421,12 +2422,35 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId} (the `UpdateBackupExportBucket` operationId).
 	UpdateBackupExportBucket(ctx context.Context, groupID GroupID, exportBucketID ExportBucketID, params *UpdateBackupExportBucketParams, body UpdateBackupExportBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListCloudProviderAccess List the roles of a group
+	//
+	// What Atlas may act as at the cloud providers, for this group: roles of AWS, service
+	// principals of Azure and service accounts of Google Cloud. An export bucket names one of
+	// them. Needs the role Project Owner.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess (the `ListCloudProviderAccess` operationId).
+	ListCloudProviderAccess(ctx context.Context, groupID GroupID, params *ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCloudProviderAccess Read a role
+	//
+	// One role of the group. Needs the role Project Owner.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId} (the `GetCloudProviderAccess` operationId).
+	GetCloudProviderAccess(ctx context.Context, groupID GroupID, roleID RoleID, params *GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListClusters List the clusters of a group
 	//
 	// Every cluster of the group, one page at a time. Needs the role Project Read Only.
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
 	ListClusters(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCluster Read a cluster
+	//
+	// One cluster of the group. Needs the role Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName} (the `GetCluster` operationId).
+	GetCluster(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListBackupExports List the export jobs of a cluster
 	//
@@ -1477,6 +2501,147 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `GetBackupSchedule` operationId).
 	GetBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateBackupScheduleWithBody Change the export policy of a cluster's backup schedule
+	//
+	// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+	// and what the prefix of its exports is made of. Atlas can change the rest of the
+	// schedule here too; this contract does not. What is left out stays as it is. To stop
+	// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+	UpdateBackupScheduleWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateBackupSchedule Change the export policy of a cluster's backup schedule
+	//
+	// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+	// and what the prefix of its exports is made of. Atlas can change the rest of the
+	// schedule here too; this contract does not. What is left out stays as it is. To stop
+	// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+	UpdateBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, body UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListBackupSnapshots List the snapshots of a cluster
+	//
+	// The snapshots of a replica set that Atlas keeps, newest first, one page at a time.
+	// Those of a sharded cluster are listed by listBackupShardedClusters. Needs the role
+	// Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `ListBackupSnapshots` operationId).
+	ListBackupSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TakeSnapshotsWithBody Take a snapshot
+	//
+	// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+	// exported once it is completed. Atlas refuses a second one while another is queued or
+	// in progress. Snapshots cost money, and a repeated request may take a second one.
+	// Needs the role Project Backup Manager.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+	TakeSnapshotsWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TakeSnapshots Take a snapshot
+	//
+	// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+	// exported once it is completed. Atlas refuses a second one while another is queued or
+	// in progress. Snapshots cost money, and a repeated request may take a second one.
+	// Needs the role Project Backup Manager.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+	TakeSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, body TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBackupShardedCluster Read a snapshot of a sharded cluster
+	//
+	// One snapshot of a sharded cluster, with its members. Needs the role Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `GetBackupShardedCluster` operationId).
+	GetBackupShardedCluster(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListBackupShardedClusters List the snapshots of a sharded cluster
+	//
+	// Every snapshot of a sharded cluster that Atlas keeps, on one page. Needs the role
+	// Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `ListBackupShardedClusters` operationId).
+	ListBackupShardedClusters(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetClusterBackupSnapshot Read a snapshot
+	//
+	// One snapshot of a replica set. Needs the role Project Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `GetClusterBackupSnapshot` operationId).
+	GetClusterBackupSnapshot(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetClusterStatus Read whether changes to a cluster are applied
+	//
+	// Whether what was last changed of the cluster is in force. Needs the role Project
+	// Read Only.
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status (the `GetClusterStatus` operationId).
+	GetClusterStatus(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// V1ListGroups List the groups (v1.0)
+//
+// As listGroups, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups (the `V1ListGroups` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1ListGroups(ctx context.Context, params *V1ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1ListGroupsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1GetGroupByName Read a group by its name (v1.0)
+//
+// As getGroupByName, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/byName/{groupName} (the `V1GetGroupByName` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1GetGroupByName(ctx context.Context, groupName GroupName, params *V1GetGroupByNameParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1GetGroupByNameRequest(c.Server, groupName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1GetGroup Read a group (v1.0)
+//
+// As getGroup, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId} (the `V1GetGroup` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1GetGroup(ctx context.Context, groupID GroupID, params *V1GetGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1GetGroupRequest(c.Server, groupID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // V1ListExportBuckets List the export buckets of a group (v1.0)
@@ -1573,6 +2738,42 @@ func (c *Client) V1GetExportBucket(ctx context.Context, groupID GroupID, exportB
 	return c.Client.Do(req)
 }
 
+// V1ListCloudProviderAccess List the roles of a group (v1.0)
+//
+// As listCloudProviderAccess, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess (the `V1ListCloudProviderAccess` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1ListCloudProviderAccess(ctx context.Context, groupID GroupID, params *V1ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1ListCloudProviderAccessRequest(c.Server, groupID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1GetCloudProviderAccess Read a role (v1.0)
+//
+// As getCloudProviderAccess, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId} (the `V1GetCloudProviderAccess` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1GetCloudProviderAccess(ctx context.Context, groupID GroupID, roleID RoleID, params *V1GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1GetCloudProviderAccessRequest(c.Server, groupID, roleID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // V1ListBackupExports List the export jobs of a cluster (v1.0)
 //
 // As listBackupExports, in plain JSON and with the states of v1.0.
@@ -1641,6 +2842,229 @@ func (c *Client) V1CreateBackupExport(ctx context.Context, groupID GroupID, clus
 // Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 func (c *Client) V1GetBackupExport(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *V1GetBackupExportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewV1GetBackupExportRequest(c.Server, groupID, clusterName, exportID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1GetBackupSchedule Read the backup schedule of a cluster (v1.0)
+//
+// As getBackupSchedule, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1GetBackupSchedule` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1GetBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1GetBackupScheduleRequest(c.Server, groupID, clusterName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1UpdateBackupScheduleWithBody Change the export policy of a cluster's backup schedule (v1.0)
+//
+// As updateBackupSchedule, in plain JSON.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1UpdateBackupScheduleWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1UpdateBackupScheduleRequestWithBody(c.Server, groupID, clusterName, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1UpdateBackupSchedule Change the export policy of a cluster's backup schedule (v1.0)
+//
+// As updateBackupSchedule, in plain JSON.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1UpdateBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, body V1UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1UpdateBackupScheduleRequest(c.Server, groupID, clusterName, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1ListBackupSnapshots List the snapshots of a cluster (v1.0)
+//
+// As listBackupSnapshots, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1ListBackupSnapshots` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1ListBackupSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1ListBackupSnapshotsRequest(c.Server, groupID, clusterName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1TakeSnapshotsWithBody Take a snapshot (v1.0)
+//
+// As takeSnapshots, in plain JSON.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1TakeSnapshotsWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1TakeSnapshotsRequestWithBody(c.Server, groupID, clusterName, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1TakeSnapshots Take a snapshot (v1.0)
+//
+// As takeSnapshots, in plain JSON.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1TakeSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, body V1TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1TakeSnapshotsRequest(c.Server, groupID, clusterName, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1GetBackupShardedCluster Read a snapshot of a sharded cluster (v1.0)
+//
+// As getBackupShardedCluster, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `V1GetBackupShardedCluster` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1GetBackupShardedCluster(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1GetBackupShardedClusterRequest(c.Server, groupID, clusterName, snapshotID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1ListBackupShardedClusters List the snapshots of a sharded cluster (v1.0)
+//
+// As listBackupShardedClusters, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `V1ListBackupShardedClusters` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1ListBackupShardedClusters(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1ListBackupShardedClustersRequest(c.Server, groupID, clusterName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// V1GetClusterBackupSnapshot Read a snapshot (v1.0)
+//
+// As getClusterBackupSnapshot, in plain JSON.
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `V1GetClusterBackupSnapshot` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *Client) V1GetClusterBackupSnapshot(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewV1GetClusterBackupSnapshotRequest(c.Server, groupID, clusterName, snapshotID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListGroups List the groups
+//
+// Every group that the credentials may see, one page at a time. Needs the role
+// Organization Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups (the `ListGroups` operationId).
+func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListGroupsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetGroupByName Read a group by its name
+//
+// One group, by the name that it has in its organization. Needs the role Project Read
+// Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/byName/{groupName} (the `GetGroupByName` operationId).
+func (c *Client) GetGroupByName(ctx context.Context, groupName GroupName, params *GetGroupByNameParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetGroupByNameRequest(c.Server, groupName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetGroup Read a group
+//
+// One group, by its id. Needs the role Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId} (the `GetGroup` operationId).
+func (c *Client) GetGroup(ctx context.Context, groupID GroupID, params *GetGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetGroupRequest(c.Server, groupID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1788,6 +3212,42 @@ func (c *Client) UpdateBackupExportBucket(ctx context.Context, groupID GroupID, 
 	return c.Client.Do(req)
 }
 
+// ListCloudProviderAccess List the roles of a group
+//
+// What Atlas may act as at the cloud providers, for this group: roles of AWS, service
+// principals of Azure and service accounts of Google Cloud. An export bucket names one of
+// them. Needs the role Project Owner.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess (the `ListCloudProviderAccess` operationId).
+func (c *Client) ListCloudProviderAccess(ctx context.Context, groupID GroupID, params *ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCloudProviderAccessRequest(c.Server, groupID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCloudProviderAccess Read a role
+//
+// One role of the group. Needs the role Project Owner.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId} (the `GetCloudProviderAccess` operationId).
+func (c *Client) GetCloudProviderAccess(ctx context.Context, groupID GroupID, roleID RoleID, params *GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCloudProviderAccessRequest(c.Server, groupID, roleID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListClusters List the clusters of a group
 //
 // Every cluster of the group, one page at a time. Needs the role Project Read Only.
@@ -1795,6 +3255,23 @@ func (c *Client) UpdateBackupExportBucket(ctx context.Context, groupID GroupID, 
 // Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
 func (c *Client) ListClusters(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListClustersRequest(c.Server, groupID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCluster Read a cluster
+//
+// One cluster of the group. Needs the role Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName} (the `GetCluster` operationId).
+func (c *Client) GetCluster(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetClusterRequest(c.Server, groupID, clusterName, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1903,6 +3380,503 @@ func (c *Client) GetBackupSchedule(ctx context.Context, groupID GroupID, cluster
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// UpdateBackupScheduleWithBody Change the export policy of a cluster's backup schedule
+//
+// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+// and what the prefix of its exports is made of. Atlas can change the rest of the
+// schedule here too; this contract does not. What is left out stays as it is. To stop
+// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+func (c *Client) UpdateBackupScheduleWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateBackupScheduleRequestWithBody(c.Server, groupID, clusterName, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateBackupSchedule Change the export policy of a cluster's backup schedule
+//
+// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+// and what the prefix of its exports is made of. Atlas can change the rest of the
+// schedule here too; this contract does not. What is left out stays as it is. To stop
+// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+func (c *Client) UpdateBackupSchedule(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, body UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateBackupScheduleRequest(c.Server, groupID, clusterName, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListBackupSnapshots List the snapshots of a cluster
+//
+// The snapshots of a replica set that Atlas keeps, newest first, one page at a time.
+// Those of a sharded cluster are listed by listBackupShardedClusters. Needs the role
+// Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `ListBackupSnapshots` operationId).
+func (c *Client) ListBackupSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBackupSnapshotsRequest(c.Server, groupID, clusterName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TakeSnapshotsWithBody Take a snapshot
+//
+// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+// exported once it is completed. Atlas refuses a second one while another is queued or
+// in progress. Snapshots cost money, and a repeated request may take a second one.
+// Needs the role Project Backup Manager.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+func (c *Client) TakeSnapshotsWithBody(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeSnapshotsRequestWithBody(c.Server, groupID, clusterName, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TakeSnapshots Take a snapshot
+//
+// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+// exported once it is completed. Atlas refuses a second one while another is queued or
+// in progress. Snapshots cost money, and a repeated request may take a second one.
+// Needs the role Project Backup Manager.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+func (c *Client) TakeSnapshots(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, body TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeSnapshotsRequest(c.Server, groupID, clusterName, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBackupShardedCluster Read a snapshot of a sharded cluster
+//
+// One snapshot of a sharded cluster, with its members. Needs the role Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `GetBackupShardedCluster` operationId).
+func (c *Client) GetBackupShardedCluster(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBackupShardedClusterRequest(c.Server, groupID, clusterName, snapshotID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListBackupShardedClusters List the snapshots of a sharded cluster
+//
+// Every snapshot of a sharded cluster that Atlas keeps, on one page. Needs the role
+// Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `ListBackupShardedClusters` operationId).
+func (c *Client) ListBackupShardedClusters(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBackupShardedClustersRequest(c.Server, groupID, clusterName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetClusterBackupSnapshot Read a snapshot
+//
+// One snapshot of a replica set. Needs the role Project Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `GetClusterBackupSnapshot` operationId).
+func (c *Client) GetClusterBackupSnapshot(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetClusterBackupSnapshotRequest(c.Server, groupID, clusterName, snapshotID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetClusterStatus Read whether changes to a cluster are applied
+//
+// Whether what was last changed of the cluster is in force. Needs the role Project
+// Read Only.
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status (the `GetClusterStatus` operationId).
+func (c *Client) GetClusterStatus(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetClusterStatusRequest(c.Server, groupID, clusterName, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NewV1ListGroupsRequest constructs an http.Request for the V1ListGroups method
+func NewV1ListGroupsRequest(server string, params *V1ListGroupsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1GetGroupByNameRequest constructs an http.Request for the V1GetGroupByName method
+func NewV1GetGroupByNameRequest(server string, groupName GroupName, params *V1GetGroupByNameParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupName", groupName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/byName/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1GetGroupRequest constructs an http.Request for the V1GetGroup method
+func NewV1GetGroupRequest(server string, groupID GroupID, params *V1GetGroupParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewV1ListExportBucketsRequest constructs an http.Request for the V1ListExportBuckets method
@@ -2368,6 +4342,231 @@ func NewV1GetExportBucketRequest(server string, groupID GroupID, exportBucketID 
 	return req, nil
 }
 
+// NewV1ListCloudProviderAccessRequest constructs an http.Request for the V1ListCloudProviderAccess method
+func NewV1ListCloudProviderAccessRequest(server string, groupID GroupID, params *V1ListCloudProviderAccessParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/cloudProviderAccess", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1GetCloudProviderAccessRequest constructs an http.Request for the V1GetCloudProviderAccess method
+func NewV1GetCloudProviderAccessRequest(server string, groupID GroupID, roleID RoleID, params *V1GetCloudProviderAccessParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "roleId", roleID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/cloudProviderAccess/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewV1ListBackupExportsRequest constructs an http.Request for the V1ListBackupExports method
 func NewV1ListBackupExportsRequest(server string, groupID GroupID, clusterName ClusterName, params *V1ListBackupExportsParams) (*http.Request, error) {
 	var err error
@@ -2697,6 +4896,1178 @@ func NewV1GetBackupExportRequest(server string, groupID GroupID, clusterName Clu
 			}
 
 		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1GetBackupScheduleRequest constructs an http.Request for the V1GetBackupSchedule method
+func NewV1GetBackupScheduleRequest(server string, groupID GroupID, clusterName ClusterName, params *V1GetBackupScheduleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/schedule", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1UpdateBackupScheduleRequest calls the generic V1UpdateBackupSchedule builder with application/json body
+func NewV1UpdateBackupScheduleRequest(server string, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, body V1UpdateBackupScheduleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewV1UpdateBackupScheduleRequestWithBody(server, groupID, clusterName, params, "application/json", bodyReader)
+}
+
+// NewV1UpdateBackupScheduleRequestWithBody constructs an http.Request for the V1UpdateBackupSchedule method, with any body, and a specified content type
+func NewV1UpdateBackupScheduleRequestWithBody(server string, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/schedule", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewV1ListBackupSnapshotsRequest constructs an http.Request for the V1ListBackupSnapshots method
+func NewV1ListBackupSnapshotsRequest(server string, groupID GroupID, clusterName ClusterName, params *V1ListBackupSnapshotsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/snapshots", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PointInTimeUtcSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pointInTimeUtcSeconds", *params.PointInTimeUtcSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OplogTS != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "oplogTs", *params.OplogTS, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OplogInc != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "oplogInc", *params.OplogInc, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1TakeSnapshotsRequest calls the generic V1TakeSnapshots builder with application/json body
+func NewV1TakeSnapshotsRequest(server string, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, body V1TakeSnapshotsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewV1TakeSnapshotsRequestWithBody(server, groupID, clusterName, params, "application/json", bodyReader)
+}
+
+// NewV1TakeSnapshotsRequestWithBody constructs an http.Request for the V1TakeSnapshots method, with any body, and a specified content type
+func NewV1TakeSnapshotsRequestWithBody(server string, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/snapshots", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PointInTimeUtcSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pointInTimeUtcSeconds", *params.PointInTimeUtcSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OplogTS != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "oplogTs", *params.OplogTS, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OplogInc != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "oplogInc", *params.OplogInc, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewV1GetBackupShardedClusterRequest constructs an http.Request for the V1GetBackupShardedCluster method
+func NewV1GetBackupShardedClusterRequest(server string, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetBackupShardedClusterParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "snapshotId", snapshotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/snapshots/shardedCluster/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1ListBackupShardedClustersRequest constructs an http.Request for the V1ListBackupShardedClusters method
+func NewV1ListBackupShardedClustersRequest(server string, groupID GroupID, clusterName ClusterName, params *V1ListBackupShardedClustersParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/snapshots/shardedClusters", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewV1GetClusterBackupSnapshotRequest constructs an http.Request for the V1GetClusterBackupSnapshot method
+func NewV1GetClusterBackupSnapshotRequest(server string, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetClusterBackupSnapshotParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "snapshotId", snapshotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v1.0/groups/%s/clusters/%s/backup/snapshots/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListGroupsRequest constructs an http.Request for the ListGroups method
+func NewListGroupsRequest(server string, params *ListGroupsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetGroupByNameRequest constructs an http.Request for the GetGroupByName method
+func NewGetGroupByNameRequest(server string, groupName GroupName, params *GetGroupByNameParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupName", groupName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/byName/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetGroupRequest constructs an http.Request for the GetGroup method
+func NewGetGroupRequest(server string, groupID GroupID, params *GetGroupParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
 
 		if params.Envelope != nil {
 
@@ -3184,6 +6555,159 @@ func NewUpdateBackupExportBucketRequestWithBody(server string, groupID GroupID, 
 	return req, nil
 }
 
+// NewListCloudProviderAccessRequest constructs an http.Request for the ListCloudProviderAccess method
+func NewListCloudProviderAccessRequest(server string, groupID GroupID, params *ListCloudProviderAccessParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/cloudProviderAccess", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetCloudProviderAccessRequest constructs an http.Request for the GetCloudProviderAccess method
+func NewGetCloudProviderAccessRequest(server string, groupID GroupID, roleID RoleID, params *GetCloudProviderAccessParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "roleId", roleID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/cloudProviderAccess/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListClustersRequest constructs an http.Request for the ListClusters method
 func NewListClustersRequest(server string, groupID GroupID, params *ListClustersParams) (*http.Request, error) {
 	var err error
@@ -3300,6 +6824,112 @@ func NewListClustersRequest(server string, groupID GroupID, params *ListClusters
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetClusterRequest constructs an http.Request for the GetCluster method
+func NewGetClusterRequest(server string, groupID GroupID, clusterName ClusterName, params *GetClusterParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.UseEffectiveInstanceFields != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Use-Effective-Instance-Fields", *params.UseEffectiveInstanceFields, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "boolean", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Use-Effective-Instance-Fields", headerParam0)
+		}
+
+		if params.UseEffectiveFieldsReplicationSpecs != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Use-Effective-Fields-Replication-Specs", *params.UseEffectiveFieldsReplicationSpecs, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "boolean", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Use-Effective-Fields-Replication-Specs", headerParam1)
+		}
+
 	}
 
 	return req, nil
@@ -3681,6 +7311,678 @@ func NewGetBackupScheduleRequest(server string, groupID GroupID, clusterName Clu
 	return req, nil
 }
 
+// NewUpdateBackupScheduleRequest calls the generic UpdateBackupSchedule builder with application/json body
+func NewUpdateBackupScheduleRequest(server string, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, body UpdateBackupScheduleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateBackupScheduleRequestWithBody(server, groupID, clusterName, params, "application/json", bodyReader)
+}
+
+// NewUpdateBackupScheduleRequestWithBody constructs an http.Request for the UpdateBackupSchedule method, with any body, and a specified content type
+func NewUpdateBackupScheduleRequestWithBody(server string, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/schedule", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListBackupSnapshotsRequest constructs an http.Request for the ListBackupSnapshots method
+func NewListBackupSnapshotsRequest(server string, groupID GroupID, clusterName ClusterName, params *ListBackupSnapshotsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/snapshots", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageNum != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageNum", *params.PageNum, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ItemsPerPage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "itemsPerPage", *params.ItemsPerPage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IncludeCount != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "includeCount", *params.IncludeCount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PointInTimeUtcSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pointInTimeUtcSeconds", *params.PointInTimeUtcSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OplogTS != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "oplogTs", *params.OplogTS, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OplogInc != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "oplogInc", *params.OplogInc, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewTakeSnapshotsRequest calls the generic TakeSnapshots builder with application/json body
+func NewTakeSnapshotsRequest(server string, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, body TakeSnapshotsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTakeSnapshotsRequestWithBody(server, groupID, clusterName, params, "application/json", bodyReader)
+}
+
+// NewTakeSnapshotsRequestWithBody constructs an http.Request for the TakeSnapshots method, with any body, and a specified content type
+func NewTakeSnapshotsRequestWithBody(server string, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/snapshots", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetBackupShardedClusterRequest constructs an http.Request for the GetBackupShardedCluster method
+func NewGetBackupShardedClusterRequest(server string, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetBackupShardedClusterParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "snapshotId", snapshotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/snapshots/shardedCluster/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListBackupShardedClustersRequest constructs an http.Request for the ListBackupShardedClusters method
+func NewListBackupShardedClustersRequest(server string, groupID GroupID, clusterName ClusterName, params *ListBackupShardedClustersParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/snapshots/shardedClusters", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetClusterBackupSnapshotRequest constructs an http.Request for the GetClusterBackupSnapshot method
+func NewGetClusterBackupSnapshotRequest(server string, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetClusterBackupSnapshotParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "snapshotId", snapshotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/backup/snapshots/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetClusterStatusRequest constructs an http.Request for the GetClusterStatus method
+func NewGetClusterStatusRequest(server string, groupID GroupID, clusterName ClusterName, params *GetClusterStatusParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "groupId", groupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterName", clusterName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/atlas/v2/groups/%s/clusters/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Envelope != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "envelope", *params.Envelope, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -3724,6 +8026,39 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
+
+	// V1ListGroupsWithResponse List the groups (v1.0)
+	//
+	// As listGroups, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups (the `V1ListGroups` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListGroupsWithResponse(ctx context.Context, params *V1ListGroupsParams, reqEditors ...RequestEditorFn) (*V1ListGroupsResponse, error)
+
+	// V1GetGroupByNameWithResponse Read a group by its name (v1.0)
+	//
+	// As getGroupByName, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/byName/{groupName} (the `V1GetGroupByName` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroupByNameWithResponse(ctx context.Context, groupName GroupName, params *V1GetGroupByNameParams, reqEditors ...RequestEditorFn) (*V1GetGroupByNameResponse, error)
+
+	// V1GetGroupWithResponse Read a group (v1.0)
+	//
+	// As getGroup, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId} (the `V1GetGroup` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroupWithResponse(ctx context.Context, groupID GroupID, params *V1GetGroupParams, reqEditors ...RequestEditorFn) (*V1GetGroupResponse, error)
 
 	// V1ListExportBucketsWithResponse List the export buckets of a group (v1.0)
 	//
@@ -3780,6 +8115,28 @@ type ClientWithResponsesInterface interface {
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetExportBucketWithResponse(ctx context.Context, groupID GroupID, exportBucketID ExportBucketID, params *V1GetExportBucketParams, reqEditors ...RequestEditorFn) (*V1GetExportBucketResponse, error)
 
+	// V1ListCloudProviderAccessWithResponse List the roles of a group (v1.0)
+	//
+	// As listCloudProviderAccess, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess (the `V1ListCloudProviderAccess` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, params *V1ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*V1ListCloudProviderAccessResponse, error)
+
+	// V1GetCloudProviderAccessWithResponse Read a role (v1.0)
+	//
+	// As getCloudProviderAccess, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId} (the `V1GetCloudProviderAccess` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, roleID RoleID, params *V1GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*V1GetCloudProviderAccessResponse, error)
+
 	// V1ListBackupExportsWithResponse List the export jobs of a cluster (v1.0)
 	//
 	// As listBackupExports, in plain JSON and with the states of v1.0.
@@ -3825,6 +8182,134 @@ type ClientWithResponsesInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetBackupExportWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, exportID ExportID, params *V1GetBackupExportParams, reqEditors ...RequestEditorFn) (*V1GetBackupExportResponse, error)
+
+	// V1GetBackupScheduleWithResponse Read the backup schedule of a cluster (v1.0)
+	//
+	// As getBackupSchedule, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1GetBackupSchedule` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*V1GetBackupScheduleResponse, error)
+
+	// V1UpdateBackupScheduleWithBodyWithResponse Change the export policy of a cluster's backup schedule (v1.0)
+	//
+	// As updateBackupSchedule, in plain JSON.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1UpdateBackupScheduleWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*V1UpdateBackupScheduleResponse, error)
+
+	// V1UpdateBackupScheduleWithResponse Change the export policy of a cluster's backup schedule (v1.0)
+	//
+	// As updateBackupSchedule, in plain JSON.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1UpdateBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, body V1UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*V1UpdateBackupScheduleResponse, error)
+
+	// V1ListBackupSnapshotsWithResponse List the snapshots of a cluster (v1.0)
+	//
+	// As listBackupSnapshots, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1ListBackupSnapshots` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*V1ListBackupSnapshotsResponse, error)
+
+	// V1TakeSnapshotsWithBodyWithResponse Take a snapshot (v1.0)
+	//
+	// As takeSnapshots, in plain JSON.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1TakeSnapshotsWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*V1TakeSnapshotsResponse, error)
+
+	// V1TakeSnapshotsWithResponse Take a snapshot (v1.0)
+	//
+	// As takeSnapshots, in plain JSON.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1TakeSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, body V1TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*V1TakeSnapshotsResponse, error)
+
+	// V1GetBackupShardedClusterWithResponse Read a snapshot of a sharded cluster (v1.0)
+	//
+	// As getBackupShardedCluster, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `V1GetBackupShardedCluster` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupShardedClusterWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*V1GetBackupShardedClusterResponse, error)
+
+	// V1ListBackupShardedClustersWithResponse List the snapshots of a sharded cluster (v1.0)
+	//
+	// As listBackupShardedClusters, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `V1ListBackupShardedClusters` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupShardedClustersWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*V1ListBackupShardedClustersResponse, error)
+
+	// V1GetClusterBackupSnapshotWithResponse Read a snapshot (v1.0)
+	//
+	// As getClusterBackupSnapshot, in plain JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `V1GetClusterBackupSnapshot` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetClusterBackupSnapshotWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*V1GetClusterBackupSnapshotResponse, error)
+
+	// ListGroupsWithResponse List the groups
+	//
+	// Every group that the credentials may see, one page at a time. Needs the role
+	// Organization Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups (the `ListGroups` operationId).
+	ListGroupsWithResponse(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*ListGroupsResponse, error)
+
+	// GetGroupByNameWithResponse Read a group by its name
+	//
+	// One group, by the name that it has in its organization. Needs the role Project Read
+	// Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/byName/{groupName} (the `GetGroupByName` operationId).
+	GetGroupByNameWithResponse(ctx context.Context, groupName GroupName, params *GetGroupByNameParams, reqEditors ...RequestEditorFn) (*GetGroupByNameResponse, error)
+
+	// GetGroupWithResponse Read a group
+	//
+	// One group, by its id. Needs the role Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId} (the `GetGroup` operationId).
+	GetGroupWithResponse(ctx context.Context, groupID GroupID, params *GetGroupParams, reqEditors ...RequestEditorFn) (*GetGroupResponse, error)
 
 	// ListExportBucketsWithResponse List the export buckets of a group
 	//
@@ -3899,6 +8384,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId} (the `UpdateBackupExportBucket` operationId).
 	UpdateBackupExportBucketWithResponse(ctx context.Context, groupID GroupID, exportBucketID ExportBucketID, params *UpdateBackupExportBucketParams, body UpdateBackupExportBucketJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateBackupExportBucketResponse, error)
 
+	// ListCloudProviderAccessWithResponse List the roles of a group
+	//
+	// What Atlas may act as at the cloud providers, for this group: roles of AWS, service
+	// principals of Azure and service accounts of Google Cloud. An export bucket names one of
+	// them. Needs the role Project Owner.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess (the `ListCloudProviderAccess` operationId).
+	ListCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, params *ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*ListCloudProviderAccessResponse, error)
+
+	// GetCloudProviderAccessWithResponse Read a role
+	//
+	// One role of the group. Needs the role Project Owner.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId} (the `GetCloudProviderAccess` operationId).
+	GetCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, roleID RoleID, params *GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*GetCloudProviderAccessResponse, error)
+
 	// ListClustersWithResponse List the clusters of a group
 	//
 	// Every cluster of the group, one page at a time. Needs the role Project Read Only.
@@ -3907,6 +8412,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters (the `ListClusters` operationId).
 	ListClustersWithResponse(ctx context.Context, groupID GroupID, params *ListClustersParams, reqEditors ...RequestEditorFn) (*ListClustersResponse, error)
+
+	// GetClusterWithResponse Read a cluster
+	//
+	// One cluster of the group. Needs the role Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName} (the `GetCluster` operationId).
+	GetClusterWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterParams, reqEditors ...RequestEditorFn) (*GetClusterResponse, error)
 
 	// ListBackupExportsWithResponse List the export jobs of a cluster
 	//
@@ -3963,6 +8477,247 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `GetBackupSchedule` operationId).
 	GetBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*GetBackupScheduleResponse, error)
+
+	// UpdateBackupScheduleWithBodyWithResponse Change the export policy of a cluster's backup schedule
+	//
+	// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+	// and what the prefix of its exports is made of. Atlas can change the rest of the
+	// schedule here too; this contract does not. What is left out stays as it is. To stop
+	// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+	UpdateBackupScheduleWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateBackupScheduleResponse, error)
+
+	// UpdateBackupScheduleWithResponse Change the export policy of a cluster's backup schedule
+	//
+	// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+	// and what the prefix of its exports is made of. Atlas can change the rest of the
+	// schedule here too; this contract does not. What is left out stays as it is. To stop
+	// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+	UpdateBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, body UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateBackupScheduleResponse, error)
+
+	// ListBackupSnapshotsWithResponse List the snapshots of a cluster
+	//
+	// The snapshots of a replica set that Atlas keeps, newest first, one page at a time.
+	// Those of a sharded cluster are listed by listBackupShardedClusters. Needs the role
+	// Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `ListBackupSnapshots` operationId).
+	ListBackupSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*ListBackupSnapshotsResponse, error)
+
+	// TakeSnapshotsWithBodyWithResponse Take a snapshot
+	//
+	// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+	// exported once it is completed. Atlas refuses a second one while another is queued or
+	// in progress. Snapshots cost money, and a repeated request may take a second one.
+	// Needs the role Project Backup Manager.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+	TakeSnapshotsWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeSnapshotsResponse, error)
+
+	// TakeSnapshotsWithResponse Take a snapshot
+	//
+	// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+	// exported once it is completed. Atlas refuses a second one while another is queued or
+	// in progress. Snapshots cost money, and a repeated request may take a second one.
+	// Needs the role Project Backup Manager.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+	TakeSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, body TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeSnapshotsResponse, error)
+
+	// GetBackupShardedClusterWithResponse Read a snapshot of a sharded cluster
+	//
+	// One snapshot of a sharded cluster, with its members. Needs the role Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `GetBackupShardedCluster` operationId).
+	GetBackupShardedClusterWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*GetBackupShardedClusterResponse, error)
+
+	// ListBackupShardedClustersWithResponse List the snapshots of a sharded cluster
+	//
+	// Every snapshot of a sharded cluster that Atlas keeps, on one page. Needs the role
+	// Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `ListBackupShardedClusters` operationId).
+	ListBackupShardedClustersWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*ListBackupShardedClustersResponse, error)
+
+	// GetClusterBackupSnapshotWithResponse Read a snapshot
+	//
+	// One snapshot of a replica set. Needs the role Project Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `GetClusterBackupSnapshot` operationId).
+	GetClusterBackupSnapshotWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*GetClusterBackupSnapshotResponse, error)
+
+	// GetClusterStatusWithResponse Read whether changes to a cluster are applied
+	//
+	// Whether what was last changed of the cluster is in force. Needs the role Project
+	// Read Only.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status (the `GetClusterStatus` operationId).
+	GetClusterStatusWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterStatusParams, reqEditors ...RequestEditorFn) (*GetClusterStatusResponse, error)
+}
+
+type V1ListGroupsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *GroupList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1ListGroupsResponse) GetJSON200() *GroupList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1ListGroupsResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1ListGroupsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1ListGroupsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1ListGroupsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1ListGroupsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1GetGroupByNameResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1GetGroupByNameResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1GetGroupByNameResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1GetGroupByNameResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1GetGroupByNameResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1GetGroupByNameResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1GetGroupByNameResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1GetGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1GetGroupResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1GetGroupResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1GetGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1GetGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1GetGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1GetGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type V1ListExportBucketsResponse struct {
@@ -4150,6 +8905,102 @@ func (r V1GetExportBucketResponse) ContentType() string {
 	return ""
 }
 
+type V1ListCloudProviderAccessResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CloudProviderAccessRoles
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1ListCloudProviderAccessResponse) GetJSON200() *CloudProviderAccessRoles {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1ListCloudProviderAccessResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1ListCloudProviderAccessResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1ListCloudProviderAccessResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1ListCloudProviderAccessResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1ListCloudProviderAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1GetCloudProviderAccessResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CloudProviderAccessRole
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1GetCloudProviderAccessResponse) GetJSON200() *CloudProviderAccessRole {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1GetCloudProviderAccessResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1GetCloudProviderAccessResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1GetCloudProviderAccessResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1GetCloudProviderAccessResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1GetCloudProviderAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type V1ListBackupExportsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4288,6 +9139,486 @@ func (r V1GetBackupExportResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r V1GetBackupExportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1GetBackupScheduleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BackupSchedule
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1GetBackupScheduleResponse) GetJSON200() *BackupSchedule {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1GetBackupScheduleResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1GetBackupScheduleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1GetBackupScheduleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1GetBackupScheduleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1GetBackupScheduleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1UpdateBackupScheduleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BackupSchedule
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1UpdateBackupScheduleResponse) GetJSON200() *BackupSchedule {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1UpdateBackupScheduleResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1UpdateBackupScheduleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1UpdateBackupScheduleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1UpdateBackupScheduleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1UpdateBackupScheduleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1ListBackupSnapshotsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SnapshotList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1ListBackupSnapshotsResponse) GetJSON200() *SnapshotList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1ListBackupSnapshotsResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1ListBackupSnapshotsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1ListBackupSnapshotsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1ListBackupSnapshotsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1ListBackupSnapshotsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1TakeSnapshotsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Snapshot
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1TakeSnapshotsResponse) GetJSON200() *Snapshot {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1TakeSnapshotsResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1TakeSnapshotsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1TakeSnapshotsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1TakeSnapshotsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1TakeSnapshotsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1GetBackupShardedClusterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Snapshot
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1GetBackupShardedClusterResponse) GetJSON200() *Snapshot {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1GetBackupShardedClusterResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1GetBackupShardedClusterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1GetBackupShardedClusterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1GetBackupShardedClusterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1GetBackupShardedClusterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1ListBackupShardedClustersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SnapshotList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1ListBackupShardedClustersResponse) GetJSON200() *SnapshotList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1ListBackupShardedClustersResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1ListBackupShardedClustersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1ListBackupShardedClustersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1ListBackupShardedClustersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1ListBackupShardedClustersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type V1GetClusterBackupSnapshotResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Snapshot
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r V1GetClusterBackupSnapshotResponse) GetJSON200() *Snapshot {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r V1GetClusterBackupSnapshotResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r V1GetClusterBackupSnapshotResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r V1GetClusterBackupSnapshotResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r V1GetClusterBackupSnapshotResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r V1GetClusterBackupSnapshotResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListGroupsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *GroupList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListGroupsResponse) GetJSON200() *GroupList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListGroupsResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListGroupsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListGroupsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListGroupsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListGroupsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetGroupByNameResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetGroupByNameResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetGroupByNameResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetGroupByNameResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetGroupByNameResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetGroupByNameResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetGroupByNameResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetGroupResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetGroupResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetGroupResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4527,6 +9858,102 @@ func (r UpdateBackupExportBucketResponse) ContentType() string {
 	return ""
 }
 
+type ListCloudProviderAccessResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CloudProviderAccessRoles
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCloudProviderAccessResponse) GetJSON200() *CloudProviderAccessRoles {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListCloudProviderAccessResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCloudProviderAccessResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCloudProviderAccessResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCloudProviderAccessResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCloudProviderAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetCloudProviderAccessResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CloudProviderAccessRole
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCloudProviderAccessResponse) GetJSON200() *CloudProviderAccessRole {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetCloudProviderAccessResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCloudProviderAccessResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCloudProviderAccessResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCloudProviderAccessResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCloudProviderAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListClustersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4569,6 +9996,54 @@ func (r ListClustersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListClustersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetClusterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Cluster
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetClusterResponse) GetJSON200() *Cluster {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetClusterResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetClusterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetClusterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetClusterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetClusterResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4767,6 +10242,393 @@ func (r GetBackupScheduleResponse) ContentType() string {
 	return ""
 }
 
+type UpdateBackupScheduleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BackupSchedule
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateBackupScheduleResponse) GetJSON200() *BackupSchedule {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r UpdateBackupScheduleResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateBackupScheduleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateBackupScheduleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateBackupScheduleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateBackupScheduleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListBackupSnapshotsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SnapshotList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBackupSnapshotsResponse) GetJSON200() *SnapshotList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListBackupSnapshotsResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBackupSnapshotsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBackupSnapshotsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBackupSnapshotsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBackupSnapshotsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TakeSnapshotsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Snapshot
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r TakeSnapshotsResponse) GetJSON200() *Snapshot {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r TakeSnapshotsResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TakeSnapshotsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TakeSnapshotsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TakeSnapshotsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TakeSnapshotsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetBackupShardedClusterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Snapshot
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBackupShardedClusterResponse) GetJSON200() *Snapshot {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetBackupShardedClusterResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBackupShardedClusterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBackupShardedClusterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBackupShardedClusterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBackupShardedClusterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListBackupShardedClustersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SnapshotList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBackupShardedClustersResponse) GetJSON200() *SnapshotList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListBackupShardedClustersResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBackupShardedClustersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBackupShardedClustersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBackupShardedClustersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBackupShardedClustersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetClusterBackupSnapshotResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Snapshot
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetClusterBackupSnapshotResponse) GetJSON200() *Snapshot {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetClusterBackupSnapshotResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetClusterBackupSnapshotResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetClusterBackupSnapshotResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetClusterBackupSnapshotResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetClusterBackupSnapshotResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetClusterStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterStatus
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetClusterStatusResponse) GetJSON200() *ClusterStatus {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetClusterStatusResponse) GetJSONDefault() *Error {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetClusterStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetClusterStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetClusterStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetClusterStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// V1ListGroupsWithResponse List the groups (v1.0)
+//
+// As listGroups, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups (the `V1ListGroups` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1ListGroupsWithResponse(ctx context.Context, params *V1ListGroupsParams, reqEditors ...RequestEditorFn) (*V1ListGroupsResponse, error) {
+	rsp, err := c.V1ListGroups(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1ListGroupsResponse(rsp)
+}
+
+// V1GetGroupByNameWithResponse Read a group by its name (v1.0)
+//
+// As getGroupByName, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/byName/{groupName} (the `V1GetGroupByName` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1GetGroupByNameWithResponse(ctx context.Context, groupName GroupName, params *V1GetGroupByNameParams, reqEditors ...RequestEditorFn) (*V1GetGroupByNameResponse, error) {
+	rsp, err := c.V1GetGroupByName(ctx, groupName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1GetGroupByNameResponse(rsp)
+}
+
+// V1GetGroupWithResponse Read a group (v1.0)
+//
+// As getGroup, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId} (the `V1GetGroup` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1GetGroupWithResponse(ctx context.Context, groupID GroupID, params *V1GetGroupParams, reqEditors ...RequestEditorFn) (*V1GetGroupResponse, error) {
+	rsp, err := c.V1GetGroup(ctx, groupID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1GetGroupResponse(rsp)
+}
+
 // V1ListExportBucketsWithResponse List the export buckets of a group (v1.0)
 //
 // As listExportBuckets, in plain JSON and for AWS only.
@@ -4851,6 +10713,40 @@ func (c *ClientWithResponses) V1GetExportBucketWithResponse(ctx context.Context,
 	return ParseV1GetExportBucketResponse(rsp)
 }
 
+// V1ListCloudProviderAccessWithResponse List the roles of a group (v1.0)
+//
+// As listCloudProviderAccess, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess (the `V1ListCloudProviderAccess` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1ListCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, params *V1ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*V1ListCloudProviderAccessResponse, error) {
+	rsp, err := c.V1ListCloudProviderAccess(ctx, groupID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1ListCloudProviderAccessResponse(rsp)
+}
+
+// V1GetCloudProviderAccessWithResponse Read a role (v1.0)
+//
+// As getCloudProviderAccess, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId} (the `V1GetCloudProviderAccess` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1GetCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, roleID RoleID, params *V1GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*V1GetCloudProviderAccessResponse, error) {
+	rsp, err := c.V1GetCloudProviderAccess(ctx, groupID, roleID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1GetCloudProviderAccessResponse(rsp)
+}
+
 // V1ListBackupExportsWithResponse List the export jobs of a cluster (v1.0)
 //
 // As listBackupExports, in plain JSON and with the states of v1.0.
@@ -4918,6 +10814,204 @@ func (c *ClientWithResponses) V1GetBackupExportWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseV1GetBackupExportResponse(rsp)
+}
+
+// V1GetBackupScheduleWithResponse Read the backup schedule of a cluster (v1.0)
+//
+// As getBackupSchedule, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1GetBackupSchedule` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1GetBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1GetBackupScheduleParams, reqEditors ...RequestEditorFn) (*V1GetBackupScheduleResponse, error) {
+	rsp, err := c.V1GetBackupSchedule(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1GetBackupScheduleResponse(rsp)
+}
+
+// V1UpdateBackupScheduleWithBodyWithResponse Change the export policy of a cluster's backup schedule (v1.0)
+//
+// As updateBackupSchedule, in plain JSON.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1UpdateBackupScheduleWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*V1UpdateBackupScheduleResponse, error) {
+	rsp, err := c.V1UpdateBackupScheduleWithBody(ctx, groupID, clusterName, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1UpdateBackupScheduleResponse(rsp)
+}
+
+// V1UpdateBackupScheduleWithResponse Change the export policy of a cluster's backup schedule (v1.0)
+//
+// As updateBackupSchedule, in plain JSON.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `V1UpdateBackupSchedule` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1UpdateBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1UpdateBackupScheduleParams, body V1UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*V1UpdateBackupScheduleResponse, error) {
+	rsp, err := c.V1UpdateBackupSchedule(ctx, groupID, clusterName, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1UpdateBackupScheduleResponse(rsp)
+}
+
+// V1ListBackupSnapshotsWithResponse List the snapshots of a cluster (v1.0)
+//
+// As listBackupSnapshots, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1ListBackupSnapshots` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1ListBackupSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*V1ListBackupSnapshotsResponse, error) {
+	rsp, err := c.V1ListBackupSnapshots(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1ListBackupSnapshotsResponse(rsp)
+}
+
+// V1TakeSnapshotsWithBodyWithResponse Take a snapshot (v1.0)
+//
+// As takeSnapshots, in plain JSON.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1TakeSnapshotsWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*V1TakeSnapshotsResponse, error) {
+	rsp, err := c.V1TakeSnapshotsWithBody(ctx, groupID, clusterName, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1TakeSnapshotsResponse(rsp)
+}
+
+// V1TakeSnapshotsWithResponse Take a snapshot (v1.0)
+//
+// As takeSnapshots, in plain JSON.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `V1TakeSnapshots` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1TakeSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1TakeSnapshotsParams, body V1TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*V1TakeSnapshotsResponse, error) {
+	rsp, err := c.V1TakeSnapshots(ctx, groupID, clusterName, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1TakeSnapshotsResponse(rsp)
+}
+
+// V1GetBackupShardedClusterWithResponse Read a snapshot of a sharded cluster (v1.0)
+//
+// As getBackupShardedCluster, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `V1GetBackupShardedCluster` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1GetBackupShardedClusterWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*V1GetBackupShardedClusterResponse, error) {
+	rsp, err := c.V1GetBackupShardedCluster(ctx, groupID, clusterName, snapshotID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1GetBackupShardedClusterResponse(rsp)
+}
+
+// V1ListBackupShardedClustersWithResponse List the snapshots of a sharded cluster (v1.0)
+//
+// As listBackupShardedClusters, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `V1ListBackupShardedClusters` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1ListBackupShardedClustersWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *V1ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*V1ListBackupShardedClustersResponse, error) {
+	rsp, err := c.V1ListBackupShardedClusters(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1ListBackupShardedClustersResponse(rsp)
+}
+
+// V1GetClusterBackupSnapshotWithResponse Read a snapshot (v1.0)
+//
+// As getClusterBackupSnapshot, in plain JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `V1GetClusterBackupSnapshot` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+func (c *ClientWithResponses) V1GetClusterBackupSnapshotWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *V1GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*V1GetClusterBackupSnapshotResponse, error) {
+	rsp, err := c.V1GetClusterBackupSnapshot(ctx, groupID, clusterName, snapshotID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseV1GetClusterBackupSnapshotResponse(rsp)
+}
+
+// ListGroupsWithResponse List the groups
+//
+// Every group that the credentials may see, one page at a time. Needs the role
+// Organization Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups (the `ListGroups` operationId).
+func (c *ClientWithResponses) ListGroupsWithResponse(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*ListGroupsResponse, error) {
+	rsp, err := c.ListGroups(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListGroupsResponse(rsp)
+}
+
+// GetGroupByNameWithResponse Read a group by its name
+//
+// One group, by the name that it has in its organization. Needs the role Project Read
+// Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/byName/{groupName} (the `GetGroupByName` operationId).
+func (c *ClientWithResponses) GetGroupByNameWithResponse(ctx context.Context, groupName GroupName, params *GetGroupByNameParams, reqEditors ...RequestEditorFn) (*GetGroupByNameResponse, error) {
+	rsp, err := c.GetGroupByName(ctx, groupName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetGroupByNameResponse(rsp)
+}
+
+// GetGroupWithResponse Read a group
+//
+// One group, by its id. Needs the role Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId} (the `GetGroup` operationId).
+func (c *ClientWithResponses) GetGroupWithResponse(ctx context.Context, groupID GroupID, params *GetGroupParams, reqEditors ...RequestEditorFn) (*GetGroupResponse, error) {
+	rsp, err := c.GetGroup(ctx, groupID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetGroupResponse(rsp)
 }
 
 // ListExportBucketsWithResponse List the export buckets of a group
@@ -5035,6 +11129,38 @@ func (c *ClientWithResponses) UpdateBackupExportBucketWithResponse(ctx context.C
 	return ParseUpdateBackupExportBucketResponse(rsp)
 }
 
+// ListCloudProviderAccessWithResponse List the roles of a group
+//
+// What Atlas may act as at the cloud providers, for this group: roles of AWS, service
+// principals of Azure and service accounts of Google Cloud. An export bucket names one of
+// them. Needs the role Project Owner.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess (the `ListCloudProviderAccess` operationId).
+func (c *ClientWithResponses) ListCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, params *ListCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*ListCloudProviderAccessResponse, error) {
+	rsp, err := c.ListCloudProviderAccess(ctx, groupID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCloudProviderAccessResponse(rsp)
+}
+
+// GetCloudProviderAccessWithResponse Read a role
+//
+// One role of the group. Needs the role Project Owner.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId} (the `GetCloudProviderAccess` operationId).
+func (c *ClientWithResponses) GetCloudProviderAccessWithResponse(ctx context.Context, groupID GroupID, roleID RoleID, params *GetCloudProviderAccessParams, reqEditors ...RequestEditorFn) (*GetCloudProviderAccessResponse, error) {
+	rsp, err := c.GetCloudProviderAccess(ctx, groupID, roleID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCloudProviderAccessResponse(rsp)
+}
+
 // ListClustersWithResponse List the clusters of a group
 //
 // Every cluster of the group, one page at a time. Needs the role Project Read Only.
@@ -5048,6 +11174,21 @@ func (c *ClientWithResponses) ListClustersWithResponse(ctx context.Context, grou
 		return nil, err
 	}
 	return ParseListClustersResponse(rsp)
+}
+
+// GetClusterWithResponse Read a cluster
+//
+// One cluster of the group. Needs the role Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName} (the `GetCluster` operationId).
+func (c *ClientWithResponses) GetClusterWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterParams, reqEditors ...RequestEditorFn) (*GetClusterResponse, error) {
+	rsp, err := c.GetCluster(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetClusterResponse(rsp)
 }
 
 // ListBackupExportsWithResponse List the export jobs of a cluster
@@ -5134,6 +11275,256 @@ func (c *ClientWithResponses) GetBackupScheduleWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseGetBackupScheduleResponse(rsp)
+}
+
+// UpdateBackupScheduleWithBodyWithResponse Change the export policy of a cluster's backup schedule
+//
+// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+// and what the prefix of its exports is made of. Atlas can change the rest of the
+// schedule here too; this contract does not. What is left out stays as it is. To stop
+// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+func (c *ClientWithResponses) UpdateBackupScheduleWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateBackupScheduleResponse, error) {
+	rsp, err := c.UpdateBackupScheduleWithBody(ctx, groupID, clusterName, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateBackupScheduleResponse(rsp)
+}
+
+// UpdateBackupScheduleWithResponse Change the export policy of a cluster's backup schedule
+//
+// Changes whether Atlas exports snapshots of the cluster by itself, which and where to,
+// and what the prefix of its exports is made of. Atlas can change the rest of the
+// schedule here too; this contract does not. What is left out stays as it is. To stop
+// automatic exports, send autoExportEnabled false. Needs the role Project Owner.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule (the `UpdateBackupSchedule` operationId).
+func (c *ClientWithResponses) UpdateBackupScheduleWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *UpdateBackupScheduleParams, body UpdateBackupScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateBackupScheduleResponse, error) {
+	rsp, err := c.UpdateBackupSchedule(ctx, groupID, clusterName, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateBackupScheduleResponse(rsp)
+}
+
+// ListBackupSnapshotsWithResponse List the snapshots of a cluster
+//
+// The snapshots of a replica set that Atlas keeps, newest first, one page at a time.
+// Those of a sharded cluster are listed by listBackupShardedClusters. Needs the role
+// Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `ListBackupSnapshots` operationId).
+func (c *ClientWithResponses) ListBackupSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupSnapshotsParams, reqEditors ...RequestEditorFn) (*ListBackupSnapshotsResponse, error) {
+	rsp, err := c.ListBackupSnapshots(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBackupSnapshotsResponse(rsp)
+}
+
+// TakeSnapshotsWithBodyWithResponse Take a snapshot
+//
+// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+// exported once it is completed. Atlas refuses a second one while another is queued or
+// in progress. Snapshots cost money, and a repeated request may take a second one.
+// Needs the role Project Backup Manager.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+func (c *ClientWithResponses) TakeSnapshotsWithBodyWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeSnapshotsResponse, error) {
+	rsp, err := c.TakeSnapshotsWithBody(ctx, groupID, clusterName, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTakeSnapshotsResponse(rsp)
+}
+
+// TakeSnapshotsWithResponse Take a snapshot
+//
+// Starts an on-demand snapshot. It is answered while it is still queued, and can be
+// exported once it is completed. Atlas refuses a second one while another is queued or
+// in progress. Snapshots cost money, and a repeated request may take a second one.
+// Needs the role Project Backup Manager.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots (the `TakeSnapshots` operationId).
+func (c *ClientWithResponses) TakeSnapshotsWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *TakeSnapshotsParams, body TakeSnapshotsJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeSnapshotsResponse, error) {
+	rsp, err := c.TakeSnapshots(ctx, groupID, clusterName, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTakeSnapshotsResponse(rsp)
+}
+
+// GetBackupShardedClusterWithResponse Read a snapshot of a sharded cluster
+//
+// One snapshot of a sharded cluster, with its members. Needs the role Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId} (the `GetBackupShardedCluster` operationId).
+func (c *ClientWithResponses) GetBackupShardedClusterWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetBackupShardedClusterParams, reqEditors ...RequestEditorFn) (*GetBackupShardedClusterResponse, error) {
+	rsp, err := c.GetBackupShardedCluster(ctx, groupID, clusterName, snapshotID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBackupShardedClusterResponse(rsp)
+}
+
+// ListBackupShardedClustersWithResponse List the snapshots of a sharded cluster
+//
+// Every snapshot of a sharded cluster that Atlas keeps, on one page. Needs the role
+// Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters (the `ListBackupShardedClusters` operationId).
+func (c *ClientWithResponses) ListBackupShardedClustersWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *ListBackupShardedClustersParams, reqEditors ...RequestEditorFn) (*ListBackupShardedClustersResponse, error) {
+	rsp, err := c.ListBackupShardedClusters(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBackupShardedClustersResponse(rsp)
+}
+
+// GetClusterBackupSnapshotWithResponse Read a snapshot
+//
+// One snapshot of a replica set. Needs the role Project Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId} (the `GetClusterBackupSnapshot` operationId).
+func (c *ClientWithResponses) GetClusterBackupSnapshotWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params *GetClusterBackupSnapshotParams, reqEditors ...RequestEditorFn) (*GetClusterBackupSnapshotResponse, error) {
+	rsp, err := c.GetClusterBackupSnapshot(ctx, groupID, clusterName, snapshotID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetClusterBackupSnapshotResponse(rsp)
+}
+
+// GetClusterStatusWithResponse Read whether changes to a cluster are applied
+//
+// Whether what was last changed of the cluster is in force. Needs the role Project
+// Read Only.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status (the `GetClusterStatus` operationId).
+func (c *ClientWithResponses) GetClusterStatusWithResponse(ctx context.Context, groupID GroupID, clusterName ClusterName, params *GetClusterStatusParams, reqEditors ...RequestEditorFn) (*GetClusterStatusResponse, error) {
+	rsp, err := c.GetClusterStatus(ctx, groupID, clusterName, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetClusterStatusResponse(rsp)
+}
+
+// ParseV1ListGroupsResponse parses an HTTP response from a V1ListGroupsWithResponse call
+func ParseV1ListGroupsResponse(rsp *http.Response) (*V1ListGroupsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1ListGroupsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest GroupList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1GetGroupByNameResponse parses an HTTP response from a V1GetGroupByNameWithResponse call
+func ParseV1GetGroupByNameResponse(rsp *http.Response) (*V1GetGroupByNameResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1GetGroupByNameResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1GetGroupResponse parses an HTTP response from a V1GetGroupWithResponse call
+func ParseV1GetGroupResponse(rsp *http.Response) (*V1GetGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1GetGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
 }
 
 // ParseV1ListExportBucketsResponse parses an HTTP response from a V1ListExportBucketsWithResponse call
@@ -5264,6 +11655,72 @@ func ParseV1GetExportBucketResponse(rsp *http.Response) (*V1GetExportBucketRespo
 	return response, nil
 }
 
+// ParseV1ListCloudProviderAccessResponse parses an HTTP response from a V1ListCloudProviderAccessWithResponse call
+func ParseV1ListCloudProviderAccessResponse(rsp *http.Response) (*V1ListCloudProviderAccessResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1ListCloudProviderAccessResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CloudProviderAccessRoles
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1GetCloudProviderAccessResponse parses an HTTP response from a V1GetCloudProviderAccessWithResponse call
+func ParseV1GetCloudProviderAccessResponse(rsp *http.Response) (*V1GetCloudProviderAccessResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1GetCloudProviderAccessResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CloudProviderAccessRole
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseV1ListBackupExportsResponse parses an HTTP response from a V1ListBackupExportsWithResponse call
 func ParseV1ListBackupExportsResponse(rsp *http.Response) (*V1ListBackupExportsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5346,6 +11803,336 @@ func ParseV1GetBackupExportResponse(rsp *http.Response) (*V1GetBackupExportRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest V1ExportJob
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1GetBackupScheduleResponse parses an HTTP response from a V1GetBackupScheduleWithResponse call
+func ParseV1GetBackupScheduleResponse(rsp *http.Response) (*V1GetBackupScheduleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1GetBackupScheduleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BackupSchedule
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1UpdateBackupScheduleResponse parses an HTTP response from a V1UpdateBackupScheduleWithResponse call
+func ParseV1UpdateBackupScheduleResponse(rsp *http.Response) (*V1UpdateBackupScheduleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1UpdateBackupScheduleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BackupSchedule
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1ListBackupSnapshotsResponse parses an HTTP response from a V1ListBackupSnapshotsWithResponse call
+func ParseV1ListBackupSnapshotsResponse(rsp *http.Response) (*V1ListBackupSnapshotsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1ListBackupSnapshotsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SnapshotList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1TakeSnapshotsResponse parses an HTTP response from a V1TakeSnapshotsWithResponse call
+func ParseV1TakeSnapshotsResponse(rsp *http.Response) (*V1TakeSnapshotsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1TakeSnapshotsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Snapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1GetBackupShardedClusterResponse parses an HTTP response from a V1GetBackupShardedClusterWithResponse call
+func ParseV1GetBackupShardedClusterResponse(rsp *http.Response) (*V1GetBackupShardedClusterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1GetBackupShardedClusterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Snapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1ListBackupShardedClustersResponse parses an HTTP response from a V1ListBackupShardedClustersWithResponse call
+func ParseV1ListBackupShardedClustersResponse(rsp *http.Response) (*V1ListBackupShardedClustersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1ListBackupShardedClustersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SnapshotList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseV1GetClusterBackupSnapshotResponse parses an HTTP response from a V1GetClusterBackupSnapshotWithResponse call
+func ParseV1GetClusterBackupSnapshotResponse(rsp *http.Response) (*V1GetClusterBackupSnapshotResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &V1GetClusterBackupSnapshotResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Snapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListGroupsResponse parses an HTTP response from a ListGroupsWithResponse call
+func ParseListGroupsResponse(rsp *http.Response) (*ListGroupsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListGroupsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest GroupList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetGroupByNameResponse parses an HTTP response from a GetGroupByNameWithResponse call
+func ParseGetGroupByNameResponse(rsp *http.Response) (*GetGroupByNameResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetGroupByNameResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetGroupResponse parses an HTTP response from a GetGroupWithResponse call
+func ParseGetGroupResponse(rsp *http.Response) (*GetGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -5524,6 +12311,72 @@ func ParseUpdateBackupExportBucketResponse(rsp *http.Response) (*UpdateBackupExp
 	return response, nil
 }
 
+// ParseListCloudProviderAccessResponse parses an HTTP response from a ListCloudProviderAccessWithResponse call
+func ParseListCloudProviderAccessResponse(rsp *http.Response) (*ListCloudProviderAccessResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCloudProviderAccessResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CloudProviderAccessRoles
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetCloudProviderAccessResponse parses an HTTP response from a GetCloudProviderAccessWithResponse call
+func ParseGetCloudProviderAccessResponse(rsp *http.Response) (*GetCloudProviderAccessResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCloudProviderAccessResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CloudProviderAccessRole
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListClustersResponse parses an HTTP response from a ListClustersWithResponse call
 func ParseListClustersResponse(rsp *http.Response) (*ListClustersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5540,6 +12393,39 @@ func ParseListClustersResponse(rsp *http.Response) (*ListClustersResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ClusterList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetClusterResponse parses an HTTP response from a GetClusterWithResponse call
+func ParseGetClusterResponse(rsp *http.Response) (*GetClusterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetClusterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Cluster
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -5689,8 +12575,254 @@ func ParseGetBackupScheduleResponse(rsp *http.Response) (*GetBackupScheduleRespo
 	return response, nil
 }
 
+// ParseUpdateBackupScheduleResponse parses an HTTP response from a UpdateBackupScheduleWithResponse call
+func ParseUpdateBackupScheduleResponse(rsp *http.Response) (*UpdateBackupScheduleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateBackupScheduleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BackupSchedule
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListBackupSnapshotsResponse parses an HTTP response from a ListBackupSnapshotsWithResponse call
+func ParseListBackupSnapshotsResponse(rsp *http.Response) (*ListBackupSnapshotsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBackupSnapshotsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SnapshotList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTakeSnapshotsResponse parses an HTTP response from a TakeSnapshotsWithResponse call
+func ParseTakeSnapshotsResponse(rsp *http.Response) (*TakeSnapshotsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TakeSnapshotsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Snapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetBackupShardedClusterResponse parses an HTTP response from a GetBackupShardedClusterWithResponse call
+func ParseGetBackupShardedClusterResponse(rsp *http.Response) (*GetBackupShardedClusterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBackupShardedClusterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Snapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListBackupShardedClustersResponse parses an HTTP response from a ListBackupShardedClustersWithResponse call
+func ParseListBackupShardedClustersResponse(rsp *http.Response) (*ListBackupShardedClustersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBackupShardedClustersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SnapshotList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetClusterBackupSnapshotResponse parses an HTTP response from a GetClusterBackupSnapshotWithResponse call
+func ParseGetClusterBackupSnapshotResponse(rsp *http.Response) (*GetClusterBackupSnapshotResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetClusterBackupSnapshotResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Snapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetClusterStatusResponse parses an HTTP response from a GetClusterStatusWithResponse call
+func ParseGetClusterStatusResponse(rsp *http.Response) (*GetClusterStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetClusterStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// V1ListGroups List the groups (v1.0)
+	// (GET /api/atlas/v1.0/groups)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListGroups(w http.ResponseWriter, r *http.Request, params V1ListGroupsParams)
+	// V1GetGroupByName Read a group by its name (v1.0)
+	// (GET /api/atlas/v1.0/groups/byName/{groupName})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroupByName(w http.ResponseWriter, r *http.Request, groupName GroupName, params V1GetGroupByNameParams)
+	// V1GetGroup Read a group (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroup(w http.ResponseWriter, r *http.Request, groupID GroupID, params V1GetGroupParams)
 	// V1ListExportBuckets List the export buckets of a group (v1.0)
 	// (GET /api/atlas/v1.0/groups/{groupId}/backup/exportBuckets)
 	//
@@ -5711,6 +12843,16 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetExportBucket(w http.ResponseWriter, r *http.Request, groupID GroupID, exportBucketID ExportBucketID, params V1GetExportBucketParams)
+	// V1ListCloudProviderAccess List the roles of a group (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, params V1ListCloudProviderAccessParams)
+	// V1GetCloudProviderAccess Read a role (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, roleID RoleID, params V1GetCloudProviderAccessParams)
 	// V1ListBackupExports List the export jobs of a cluster (v1.0)
 	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports)
 	//
@@ -5726,6 +12868,50 @@ type ServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetBackupExport(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, exportID ExportID, params V1GetBackupExportParams)
+	// V1GetBackupSchedule Read the backup schedule of a cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1GetBackupScheduleParams)
+	// V1UpdateBackupSchedule Change the export policy of a cluster's backup schedule (v1.0)
+	// (PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1UpdateBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1UpdateBackupScheduleParams)
+	// V1ListBackupSnapshots List the snapshots of a cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1ListBackupSnapshotsParams)
+	// V1TakeSnapshots Take a snapshot (v1.0)
+	// (POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1TakeSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1TakeSnapshotsParams)
+	// V1GetBackupShardedCluster Read a snapshot of a sharded cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupShardedCluster(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params V1GetBackupShardedClusterParams)
+	// V1ListBackupShardedClusters List the snapshots of a sharded cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupShardedClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1ListBackupShardedClustersParams)
+	// V1GetClusterBackupSnapshot Read a snapshot (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetClusterBackupSnapshot(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params V1GetClusterBackupSnapshotParams)
+	// ListGroups List the groups
+	// (GET /api/atlas/v2/groups)
+	ListGroups(w http.ResponseWriter, r *http.Request, params ListGroupsParams)
+	// GetGroupByName Read a group by its name
+	// (GET /api/atlas/v2/groups/byName/{groupName})
+	GetGroupByName(w http.ResponseWriter, r *http.Request, groupName GroupName, params GetGroupByNameParams)
+	// GetGroup Read a group
+	// (GET /api/atlas/v2/groups/{groupId})
+	GetGroup(w http.ResponseWriter, r *http.Request, groupID GroupID, params GetGroupParams)
 	// ListExportBuckets List the export buckets of a group
 	// (GET /api/atlas/v2/groups/{groupId}/backup/exportBuckets)
 	ListExportBuckets(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListExportBucketsParams)
@@ -5741,9 +12927,18 @@ type ServerInterface interface {
 	// UpdateBackupExportBucket Set the private networking of an export bucket
 	// (PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId})
 	UpdateBackupExportBucket(w http.ResponseWriter, r *http.Request, groupID GroupID, exportBucketID ExportBucketID, params UpdateBackupExportBucketParams)
+	// ListCloudProviderAccess List the roles of a group
+	// (GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess)
+	ListCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListCloudProviderAccessParams)
+	// GetCloudProviderAccess Read a role
+	// (GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId})
+	GetCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, roleID RoleID, params GetCloudProviderAccessParams)
 	// ListClusters List the clusters of a group
 	// (GET /api/atlas/v2/groups/{groupId}/clusters)
 	ListClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListClustersParams)
+	// GetCluster Read a cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName})
+	GetCluster(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetClusterParams)
 	// ListBackupExports List the export jobs of a cluster
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports)
 	ListBackupExports(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupExportsParams)
@@ -5756,6 +12951,27 @@ type ServerInterface interface {
 	// GetBackupSchedule Read the backup schedule of a cluster
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule)
 	GetBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetBackupScheduleParams)
+	// UpdateBackupSchedule Change the export policy of a cluster's backup schedule
+	// (PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	UpdateBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params UpdateBackupScheduleParams)
+	// ListBackupSnapshots List the snapshots of a cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	ListBackupSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupSnapshotsParams)
+	// TakeSnapshots Take a snapshot
+	// (POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	TakeSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params TakeSnapshotsParams)
+	// GetBackupShardedCluster Read a snapshot of a sharded cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId})
+	GetBackupShardedCluster(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params GetBackupShardedClusterParams)
+	// ListBackupShardedClusters List the snapshots of a sharded cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters)
+	ListBackupShardedClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupShardedClustersParams)
+	// GetClusterBackupSnapshot Read a snapshot
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId})
+	GetClusterBackupSnapshot(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params GetClusterBackupSnapshotParams)
+	// GetClusterStatus Read whether changes to a cluster are applied
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status)
+	GetClusterStatus(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetClusterStatusParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -5766,6 +12982,279 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// V1ListGroups operation middleware
+func (siw *ServerInterfaceWrapper) V1ListGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1ListGroupsParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1ListGroups(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1GetGroupByName operation middleware
+func (siw *ServerInterfaceWrapper) V1GetGroupByName(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupName" -------------
+	var groupName GroupName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupName", r.PathValue("groupName"), &groupName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1GetGroupByNameParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1GetGroupByName(w, r, groupName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1GetGroup operation middleware
+func (siw *ServerInterfaceWrapper) V1GetGroup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1GetGroupParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1GetGroup(w, r, groupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // V1ListExportBuckets operation middleware
 func (siw *ServerInterfaceWrapper) V1ListExportBuckets(w http.ResponseWriter, r *http.Request) {
@@ -6161,6 +13650,203 @@ func (siw *ServerInterfaceWrapper) V1GetExportBucket(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// V1ListCloudProviderAccess operation middleware
+func (siw *ServerInterfaceWrapper) V1ListCloudProviderAccess(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1ListCloudProviderAccessParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1ListCloudProviderAccess(w, r, groupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1GetCloudProviderAccess operation middleware
+func (siw *ServerInterfaceWrapper) V1GetCloudProviderAccess(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "roleId" -------------
+	var roleID RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "roleId", r.PathValue("roleId"), &roleID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "roleId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1GetCloudProviderAccessParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1GetCloudProviderAccess(w, r, groupID, roleID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // V1ListBackupExports operation middleware
 func (siw *ServerInterfaceWrapper) V1ListBackupExports(w http.ResponseWriter, r *http.Request) {
 
@@ -6470,6 +14156,1018 @@ func (siw *ServerInterfaceWrapper) V1GetBackupExport(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.V1GetBackupExport(w, r, groupID, clusterName, exportID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1GetBackupSchedule operation middleware
+func (siw *ServerInterfaceWrapper) V1GetBackupSchedule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1GetBackupScheduleParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1GetBackupSchedule(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1UpdateBackupSchedule operation middleware
+func (siw *ServerInterfaceWrapper) V1UpdateBackupSchedule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1UpdateBackupScheduleParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1UpdateBackupSchedule(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1ListBackupSnapshots operation middleware
+func (siw *ServerInterfaceWrapper) V1ListBackupSnapshots(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1ListBackupSnapshotsParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pointInTimeUtcSeconds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pointInTimeUtcSeconds", r.URL.Query(), &params.PointInTimeUtcSeconds, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pointInTimeUtcSeconds"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pointInTimeUtcSeconds", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "oplogTs" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "oplogTs", r.URL.Query(), &params.OplogTS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "oplogTs"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "oplogTs", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "oplogInc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "oplogInc", r.URL.Query(), &params.OplogInc, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "oplogInc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "oplogInc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1ListBackupSnapshots(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1TakeSnapshots operation middleware
+func (siw *ServerInterfaceWrapper) V1TakeSnapshots(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1TakeSnapshotsParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pointInTimeUtcSeconds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pointInTimeUtcSeconds", r.URL.Query(), &params.PointInTimeUtcSeconds, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pointInTimeUtcSeconds"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pointInTimeUtcSeconds", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "oplogTs" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "oplogTs", r.URL.Query(), &params.OplogTS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "oplogTs"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "oplogTs", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "oplogInc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "oplogInc", r.URL.Query(), &params.OplogInc, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "oplogInc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "oplogInc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1TakeSnapshots(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1GetBackupShardedCluster operation middleware
+func (siw *ServerInterfaceWrapper) V1GetBackupShardedCluster(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "snapshotId" -------------
+	var snapshotID SnapshotID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "snapshotId", r.PathValue("snapshotId"), &snapshotID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "snapshotId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1GetBackupShardedClusterParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1GetBackupShardedCluster(w, r, groupID, clusterName, snapshotID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1ListBackupShardedClusters operation middleware
+func (siw *ServerInterfaceWrapper) V1ListBackupShardedClusters(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1ListBackupShardedClustersParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1ListBackupShardedClusters(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// V1GetClusterBackupSnapshot operation middleware
+func (siw *ServerInterfaceWrapper) V1GetClusterBackupSnapshot(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "snapshotId" -------------
+	var snapshotID SnapshotID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "snapshotId", r.PathValue("snapshotId"), &snapshotID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "snapshotId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params V1GetClusterBackupSnapshotParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.V1GetClusterBackupSnapshot(w, r, groupID, clusterName, snapshotID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListGroups operation middleware
+func (siw *ServerInterfaceWrapper) ListGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGroupsParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListGroups(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetGroupByName operation middleware
+func (siw *ServerInterfaceWrapper) GetGroupByName(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupName" -------------
+	var groupName GroupName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupName", r.PathValue("groupName"), &groupName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGroupByNameParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetGroupByName(w, r, groupName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetGroup operation middleware
+func (siw *ServerInterfaceWrapper) GetGroup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGroupParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetGroup(w, r, groupID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6820,6 +15518,125 @@ func (siw *ServerInterfaceWrapper) UpdateBackupExportBucket(w http.ResponseWrite
 	handler.ServeHTTP(w, r)
 }
 
+// ListCloudProviderAccess operation middleware
+func (siw *ServerInterfaceWrapper) ListCloudProviderAccess(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCloudProviderAccessParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListCloudProviderAccess(w, r, groupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetCloudProviderAccess operation middleware
+func (siw *ServerInterfaceWrapper) GetCloudProviderAccess(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "roleId" -------------
+	var roleID RoleID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "roleId", r.PathValue("roleId"), &roleID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "roleId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCloudProviderAccessParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetCloudProviderAccess(w, r, groupID, roleID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListClusters operation middleware
 func (siw *ServerInterfaceWrapper) ListClusters(w http.ResponseWriter, r *http.Request) {
 
@@ -6918,6 +15735,110 @@ func (siw *ServerInterfaceWrapper) ListClusters(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListClusters(w, r, groupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetCluster operation middleware
+func (siw *ServerInterfaceWrapper) GetCluster(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetClusterParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Use-Effective-Instance-Fields" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Use-Effective-Instance-Fields")]; found {
+		var UseEffectiveInstanceFields UseEffectiveInstanceFields
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Use-Effective-Instance-Fields", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Use-Effective-Instance-Fields", valueList[0], &UseEffectiveInstanceFields, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Use-Effective-Instance-Fields", Err: err})
+			return
+		}
+
+		params.UseEffectiveInstanceFields = &UseEffectiveInstanceFields
+
+	}
+
+	// ------------- Optional header parameter "Use-Effective-Fields-Replication-Specs" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Use-Effective-Fields-Replication-Specs")]; found {
+		var UseEffectiveFieldsReplicationSpecs UseEffectiveFieldsReplicationSpecs
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Use-Effective-Fields-Replication-Specs", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Use-Effective-Fields-Replication-Specs", valueList[0], &UseEffectiveFieldsReplicationSpecs, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Use-Effective-Fields-Replication-Specs", Err: err})
+			return
+		}
+
+		params.UseEffectiveFieldsReplicationSpecs = &UseEffectiveFieldsReplicationSpecs
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetCluster(w, r, groupID, clusterName, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7231,6 +16152,550 @@ func (siw *ServerInterfaceWrapper) GetBackupSchedule(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// UpdateBackupSchedule operation middleware
+func (siw *ServerInterfaceWrapper) UpdateBackupSchedule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateBackupScheduleParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateBackupSchedule(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListBackupSnapshots operation middleware
+func (siw *ServerInterfaceWrapper) ListBackupSnapshots(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBackupSnapshotsParams
+
+	// ------------- Optional query parameter "pageNum" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageNum", r.URL.Query(), &params.PageNum, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageNum"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageNum", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "itemsPerPage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "itemsPerPage", r.URL.Query(), &params.ItemsPerPage, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "itemsPerPage"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "itemsPerPage", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "includeCount" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "includeCount", r.URL.Query(), &params.IncludeCount, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "includeCount"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "includeCount", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pointInTimeUtcSeconds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pointInTimeUtcSeconds", r.URL.Query(), &params.PointInTimeUtcSeconds, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pointInTimeUtcSeconds"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pointInTimeUtcSeconds", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "oplogTs" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "oplogTs", r.URL.Query(), &params.OplogTS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "oplogTs"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "oplogTs", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "oplogInc" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "oplogInc", r.URL.Query(), &params.OplogInc, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "oplogInc"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "oplogInc", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListBackupSnapshots(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TakeSnapshots operation middleware
+func (siw *ServerInterfaceWrapper) TakeSnapshots(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TakeSnapshotsParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TakeSnapshots(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetBackupShardedCluster operation middleware
+func (siw *ServerInterfaceWrapper) GetBackupShardedCluster(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "snapshotId" -------------
+	var snapshotID SnapshotID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "snapshotId", r.PathValue("snapshotId"), &snapshotID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "snapshotId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetBackupShardedClusterParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBackupShardedCluster(w, r, groupID, clusterName, snapshotID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListBackupShardedClusters operation middleware
+func (siw *ServerInterfaceWrapper) ListBackupShardedClusters(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBackupShardedClustersParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListBackupShardedClusters(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetClusterBackupSnapshot operation middleware
+func (siw *ServerInterfaceWrapper) GetClusterBackupSnapshot(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "snapshotId" -------------
+	var snapshotID SnapshotID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "snapshotId", r.PathValue("snapshotId"), &snapshotID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "snapshotId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetClusterBackupSnapshotParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetClusterBackupSnapshot(w, r, groupID, clusterName, snapshotID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetClusterStatus operation middleware
+func (siw *ServerInterfaceWrapper) GetClusterStatus(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "groupId" -------------
+	var groupID GroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "groupId", r.PathValue("groupId"), &groupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "groupId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterName" -------------
+	var clusterName ClusterName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterName", r.PathValue("clusterName"), &clusterName, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterName", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetClusterStatusParams
+
+	// ------------- Optional query parameter "envelope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "envelope", r.URL.Query(), &params.Envelope, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "envelope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "envelope", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pretty" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pretty", r.URL.Query(), &params.Pretty, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pretty"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pretty", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetClusterStatus(w, r, groupID, clusterName, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -7351,28 +16816,172 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 		ErrorHandlerFunc:   options.ErrorHandlerFunc,
 	}
 
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups", wrapper.V1ListGroups)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/byName/{groupName}", wrapper.V1GetGroupByName)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}", wrapper.V1GetGroup)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets", wrapper.V1ListExportBuckets)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets", wrapper.V1CreateExportBucket)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.V1DeleteExportBucket)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.V1GetExportBucket)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/cloudProviderAccess", wrapper.V1ListCloudProviderAccess)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId}", wrapper.V1GetCloudProviderAccess)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports", wrapper.V1ListBackupExports)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports", wrapper.V1CreateBackupExport)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId}", wrapper.V1GetBackupExport)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule", wrapper.V1GetBackupSchedule)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule", wrapper.V1UpdateBackupSchedule)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots", wrapper.V1ListBackupSnapshots)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots", wrapper.V1TakeSnapshots)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId}", wrapper.V1GetBackupShardedCluster)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters", wrapper.V1ListBackupShardedClusters)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId}", wrapper.V1GetClusterBackupSnapshot)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups", wrapper.ListGroups)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/byName/{groupName}", wrapper.GetGroupByName)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}", wrapper.GetGroup)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets", wrapper.ListExportBuckets)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets", wrapper.CreateExportBucket)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.DeleteExportBucket)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.GetExportBucket)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId}", wrapper.UpdateBackupExportBucket)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/cloudProviderAccess", wrapper.ListCloudProviderAccess)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId}", wrapper.GetCloudProviderAccess)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters", wrapper.ListClusters)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}", wrapper.GetCluster)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports", wrapper.ListBackupExports)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports", wrapper.CreateBackupExport)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports/{exportId}", wrapper.GetBackupExport)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule", wrapper.GetBackupSchedule)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule", wrapper.UpdateBackupSchedule)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots", wrapper.ListBackupSnapshots)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots", wrapper.TakeSnapshots)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId}", wrapper.GetBackupShardedCluster)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters", wrapper.ListBackupShardedClusters)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId}", wrapper.GetClusterBackupSnapshot)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status", wrapper.GetClusterStatus)
 
 	return m
 }
 
 type ErrorJSONResponse APIError
+
+type V1ListGroupsRequestObject struct {
+	Params V1ListGroupsParams
+}
+
+type V1ListGroupsResponseObject interface {
+	VisitV1ListGroupsResponse(w http.ResponseWriter) error
+}
+
+type V1ListGroups200JSONResponse GroupList
+
+func (response V1ListGroups200JSONResponse) VisitV1ListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1ListGroupsdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1ListGroupsdefaultJSONResponse) VisitV1ListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetGroupByNameRequestObject struct {
+	GroupName GroupName `json:"groupName"`
+	Params    V1GetGroupByNameParams
+}
+
+type V1GetGroupByNameResponseObject interface {
+	VisitV1GetGroupByNameResponse(w http.ResponseWriter) error
+}
+
+type V1GetGroupByName200JSONResponse Group
+
+func (response V1GetGroupByName200JSONResponse) VisitV1GetGroupByNameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetGroupByNamedefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1GetGroupByNamedefaultJSONResponse) VisitV1GetGroupByNameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetGroupRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	Params  V1GetGroupParams
+}
+
+type V1GetGroupResponseObject interface {
+	VisitV1GetGroupResponse(w http.ResponseWriter) error
+}
+
+type V1GetGroup200JSONResponse Group
+
+func (response V1GetGroup200JSONResponse) VisitV1GetGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetGroupdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1GetGroupdefaultJSONResponse) VisitV1GetGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type V1ListExportBucketsRequestObject struct {
 	GroupID GroupID `json:"groupId"`
@@ -7531,6 +17140,87 @@ func (response V1GetExportBucketdefaultJSONResponse) VisitV1GetExportBucketRespo
 	return err
 }
 
+type V1ListCloudProviderAccessRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	Params  V1ListCloudProviderAccessParams
+}
+
+type V1ListCloudProviderAccessResponseObject interface {
+	VisitV1ListCloudProviderAccessResponse(w http.ResponseWriter) error
+}
+
+type V1ListCloudProviderAccess200JSONResponse CloudProviderAccessRoles
+
+func (response V1ListCloudProviderAccess200JSONResponse) VisitV1ListCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1ListCloudProviderAccessdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1ListCloudProviderAccessdefaultJSONResponse) VisitV1ListCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetCloudProviderAccessRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	RoleID  RoleID  `json:"roleId"`
+	Params  V1GetCloudProviderAccessParams
+}
+
+type V1GetCloudProviderAccessResponseObject interface {
+	VisitV1GetCloudProviderAccessResponse(w http.ResponseWriter) error
+}
+
+type V1GetCloudProviderAccess200JSONResponse CloudProviderAccessRole
+
+func (response V1GetCloudProviderAccess200JSONResponse) VisitV1GetCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetCloudProviderAccessdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1GetCloudProviderAccessdefaultJSONResponse) VisitV1GetCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type V1ListBackupExportsRequestObject struct {
 	GroupID     GroupID     `json:"groupId"`
 	ClusterName ClusterName `json:"clusterName"`
@@ -7645,6 +17335,416 @@ type V1GetBackupExportdefaultJSONResponse struct {
 }
 
 func (response V1GetBackupExportdefaultJSONResponse) VisitV1GetBackupExportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetBackupScheduleRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      V1GetBackupScheduleParams
+}
+
+type V1GetBackupScheduleResponseObject interface {
+	VisitV1GetBackupScheduleResponse(w http.ResponseWriter) error
+}
+
+type V1GetBackupSchedule200JSONResponse BackupSchedule
+
+func (response V1GetBackupSchedule200JSONResponse) VisitV1GetBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetBackupScheduledefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1GetBackupScheduledefaultJSONResponse) VisitV1GetBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1UpdateBackupScheduleRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      V1UpdateBackupScheduleParams
+	Body        *V1UpdateBackupScheduleJSONRequestBody
+}
+
+type V1UpdateBackupScheduleResponseObject interface {
+	VisitV1UpdateBackupScheduleResponse(w http.ResponseWriter) error
+}
+
+type V1UpdateBackupSchedule200JSONResponse BackupSchedule
+
+func (response V1UpdateBackupSchedule200JSONResponse) VisitV1UpdateBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1UpdateBackupScheduledefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1UpdateBackupScheduledefaultJSONResponse) VisitV1UpdateBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1ListBackupSnapshotsRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      V1ListBackupSnapshotsParams
+}
+
+type V1ListBackupSnapshotsResponseObject interface {
+	VisitV1ListBackupSnapshotsResponse(w http.ResponseWriter) error
+}
+
+type V1ListBackupSnapshots200JSONResponse SnapshotList
+
+func (response V1ListBackupSnapshots200JSONResponse) VisitV1ListBackupSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1ListBackupSnapshotsdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1ListBackupSnapshotsdefaultJSONResponse) VisitV1ListBackupSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1TakeSnapshotsRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      V1TakeSnapshotsParams
+	Body        *V1TakeSnapshotsJSONRequestBody
+}
+
+type V1TakeSnapshotsResponseObject interface {
+	VisitV1TakeSnapshotsResponse(w http.ResponseWriter) error
+}
+
+type V1TakeSnapshots200JSONResponse Snapshot
+
+func (response V1TakeSnapshots200JSONResponse) VisitV1TakeSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1TakeSnapshotsdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1TakeSnapshotsdefaultJSONResponse) VisitV1TakeSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetBackupShardedClusterRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	SnapshotID  SnapshotID  `json:"snapshotId"`
+	Params      V1GetBackupShardedClusterParams
+}
+
+type V1GetBackupShardedClusterResponseObject interface {
+	VisitV1GetBackupShardedClusterResponse(w http.ResponseWriter) error
+}
+
+type V1GetBackupShardedCluster200JSONResponse Snapshot
+
+func (response V1GetBackupShardedCluster200JSONResponse) VisitV1GetBackupShardedClusterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetBackupShardedClusterdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1GetBackupShardedClusterdefaultJSONResponse) VisitV1GetBackupShardedClusterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1ListBackupShardedClustersRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      V1ListBackupShardedClustersParams
+}
+
+type V1ListBackupShardedClustersResponseObject interface {
+	VisitV1ListBackupShardedClustersResponse(w http.ResponseWriter) error
+}
+
+type V1ListBackupShardedClusters200JSONResponse SnapshotList
+
+func (response V1ListBackupShardedClusters200JSONResponse) VisitV1ListBackupShardedClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1ListBackupShardedClustersdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1ListBackupShardedClustersdefaultJSONResponse) VisitV1ListBackupShardedClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetClusterBackupSnapshotRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	SnapshotID  SnapshotID  `json:"snapshotId"`
+	Params      V1GetClusterBackupSnapshotParams
+}
+
+type V1GetClusterBackupSnapshotResponseObject interface {
+	VisitV1GetClusterBackupSnapshotResponse(w http.ResponseWriter) error
+}
+
+type V1GetClusterBackupSnapshot200JSONResponse Snapshot
+
+func (response V1GetClusterBackupSnapshot200JSONResponse) VisitV1GetClusterBackupSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type V1GetClusterBackupSnapshotdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response V1GetClusterBackupSnapshotdefaultJSONResponse) VisitV1GetClusterBackupSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGroupsRequestObject struct {
+	Params ListGroupsParams
+}
+
+type ListGroupsResponseObject interface {
+	VisitListGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListGroups200JSONResponse GroupList
+
+func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGroupsdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response ListGroupsdefaultJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupByNameRequestObject struct {
+	GroupName GroupName `json:"groupName"`
+	Params    GetGroupByNameParams
+}
+
+type GetGroupByNameResponseObject interface {
+	VisitGetGroupByNameResponse(w http.ResponseWriter) error
+}
+
+type GetGroupByName200JSONResponse Group
+
+func (response GetGroupByName200JSONResponse) VisitGetGroupByNameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupByNamedefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetGroupByNamedefaultJSONResponse) VisitGetGroupByNameResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	Params  GetGroupParams
+}
+
+type GetGroupResponseObject interface {
+	VisitGetGroupResponse(w http.ResponseWriter) error
+}
+
+type GetGroup200JSONResponse Group
+
+func (response GetGroup200JSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetGroupdefaultJSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7855,6 +17955,87 @@ func (response UpdateBackupExportBucketdefaultJSONResponse) VisitUpdateBackupExp
 	return err
 }
 
+type ListCloudProviderAccessRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	Params  ListCloudProviderAccessParams
+}
+
+type ListCloudProviderAccessResponseObject interface {
+	VisitListCloudProviderAccessResponse(w http.ResponseWriter) error
+}
+
+type ListCloudProviderAccess200JSONResponse CloudProviderAccessRoles
+
+func (response ListCloudProviderAccess200JSONResponse) VisitListCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCloudProviderAccessdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response ListCloudProviderAccessdefaultJSONResponse) VisitListCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCloudProviderAccessRequestObject struct {
+	GroupID GroupID `json:"groupId"`
+	RoleID  RoleID  `json:"roleId"`
+	Params  GetCloudProviderAccessParams
+}
+
+type GetCloudProviderAccessResponseObject interface {
+	VisitGetCloudProviderAccessResponse(w http.ResponseWriter) error
+}
+
+type GetCloudProviderAccess200JSONResponse CloudProviderAccessRole
+
+func (response GetCloudProviderAccess200JSONResponse) VisitGetCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCloudProviderAccessdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetCloudProviderAccessdefaultJSONResponse) VisitGetCloudProviderAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListClustersRequestObject struct {
 	GroupID GroupID `json:"groupId"`
 	Params  ListClustersParams
@@ -7884,6 +18065,47 @@ type ListClustersdefaultJSONResponse struct {
 }
 
 func (response ListClustersdefaultJSONResponse) VisitListClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClusterRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      GetClusterParams
+}
+
+type GetClusterResponseObject interface {
+	VisitGetClusterResponse(w http.ResponseWriter) error
+}
+
+type GetCluster200JSONResponse Cluster
+
+func (response GetCluster200JSONResponse) VisitGetClusterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClusterdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetClusterdefaultJSONResponse) VisitGetClusterResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -8061,8 +18283,314 @@ func (response GetBackupScheduledefaultJSONResponse) VisitGetBackupScheduleRespo
 	return err
 }
 
+type UpdateBackupScheduleRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      UpdateBackupScheduleParams
+	Body        *UpdateBackupScheduleJSONRequestBody
+}
+
+type UpdateBackupScheduleResponseObject interface {
+	VisitUpdateBackupScheduleResponse(w http.ResponseWriter) error
+}
+
+type UpdateBackupSchedule200JSONResponse BackupSchedule
+
+func (response UpdateBackupSchedule200JSONResponse) VisitUpdateBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateBackupScheduledefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response UpdateBackupScheduledefaultJSONResponse) VisitUpdateBackupScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBackupSnapshotsRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      ListBackupSnapshotsParams
+}
+
+type ListBackupSnapshotsResponseObject interface {
+	VisitListBackupSnapshotsResponse(w http.ResponseWriter) error
+}
+
+type ListBackupSnapshots200JSONResponse SnapshotList
+
+func (response ListBackupSnapshots200JSONResponse) VisitListBackupSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBackupSnapshotsdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response ListBackupSnapshotsdefaultJSONResponse) VisitListBackupSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeSnapshotsRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      TakeSnapshotsParams
+	Body        *TakeSnapshotsJSONRequestBody
+}
+
+type TakeSnapshotsResponseObject interface {
+	VisitTakeSnapshotsResponse(w http.ResponseWriter) error
+}
+
+type TakeSnapshots200JSONResponse Snapshot
+
+func (response TakeSnapshots200JSONResponse) VisitTakeSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeSnapshotsdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response TakeSnapshotsdefaultJSONResponse) VisitTakeSnapshotsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBackupShardedClusterRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	SnapshotID  SnapshotID  `json:"snapshotId"`
+	Params      GetBackupShardedClusterParams
+}
+
+type GetBackupShardedClusterResponseObject interface {
+	VisitGetBackupShardedClusterResponse(w http.ResponseWriter) error
+}
+
+type GetBackupShardedCluster200JSONResponse Snapshot
+
+func (response GetBackupShardedCluster200JSONResponse) VisitGetBackupShardedClusterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBackupShardedClusterdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetBackupShardedClusterdefaultJSONResponse) VisitGetBackupShardedClusterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBackupShardedClustersRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      ListBackupShardedClustersParams
+}
+
+type ListBackupShardedClustersResponseObject interface {
+	VisitListBackupShardedClustersResponse(w http.ResponseWriter) error
+}
+
+type ListBackupShardedClusters200JSONResponse SnapshotList
+
+func (response ListBackupShardedClusters200JSONResponse) VisitListBackupShardedClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBackupShardedClustersdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response ListBackupShardedClustersdefaultJSONResponse) VisitListBackupShardedClustersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClusterBackupSnapshotRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	SnapshotID  SnapshotID  `json:"snapshotId"`
+	Params      GetClusterBackupSnapshotParams
+}
+
+type GetClusterBackupSnapshotResponseObject interface {
+	VisitGetClusterBackupSnapshotResponse(w http.ResponseWriter) error
+}
+
+type GetClusterBackupSnapshot200JSONResponse Snapshot
+
+func (response GetClusterBackupSnapshot200JSONResponse) VisitGetClusterBackupSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClusterBackupSnapshotdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetClusterBackupSnapshotdefaultJSONResponse) VisitGetClusterBackupSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClusterStatusRequestObject struct {
+	GroupID     GroupID     `json:"groupId"`
+	ClusterName ClusterName `json:"clusterName"`
+	Params      GetClusterStatusParams
+}
+
+type GetClusterStatusResponseObject interface {
+	VisitGetClusterStatusResponse(w http.ResponseWriter) error
+}
+
+type GetClusterStatus200JSONResponse ClusterStatus
+
+func (response GetClusterStatus200JSONResponse) VisitGetClusterStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClusterStatusdefaultJSONResponse struct {
+	Body       APIError
+	StatusCode int
+}
+
+func (response GetClusterStatusdefaultJSONResponse) VisitGetClusterStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// V1ListGroups List the groups (v1.0)
+	// (GET /api/atlas/v1.0/groups)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListGroups(ctx context.Context, request V1ListGroupsRequestObject) (V1ListGroupsResponseObject, error)
+	// V1GetGroupByName Read a group by its name (v1.0)
+	// (GET /api/atlas/v1.0/groups/byName/{groupName})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroupByName(ctx context.Context, request V1GetGroupByNameRequestObject) (V1GetGroupByNameResponseObject, error)
+	// V1GetGroup Read a group (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetGroup(ctx context.Context, request V1GetGroupRequestObject) (V1GetGroupResponseObject, error)
 	// V1ListExportBuckets List the export buckets of a group (v1.0)
 	// (GET /api/atlas/v1.0/groups/{groupId}/backup/exportBuckets)
 	//
@@ -8083,6 +18611,16 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetExportBucket(ctx context.Context, request V1GetExportBucketRequestObject) (V1GetExportBucketResponseObject, error)
+	// V1ListCloudProviderAccess List the roles of a group (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListCloudProviderAccess(ctx context.Context, request V1ListCloudProviderAccessRequestObject) (V1ListCloudProviderAccessResponseObject, error)
+	// V1GetCloudProviderAccess Read a role (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/cloudProviderAccess/{roleId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetCloudProviderAccess(ctx context.Context, request V1GetCloudProviderAccessRequestObject) (V1GetCloudProviderAccessResponseObject, error)
 	// V1ListBackupExports List the export jobs of a cluster (v1.0)
 	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/exports)
 	//
@@ -8098,6 +18636,50 @@ type StrictServerInterface interface {
 	//
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	V1GetBackupExport(ctx context.Context, request V1GetBackupExportRequestObject) (V1GetBackupExportResponseObject, error)
+	// V1GetBackupSchedule Read the backup schedule of a cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupSchedule(ctx context.Context, request V1GetBackupScheduleRequestObject) (V1GetBackupScheduleResponseObject, error)
+	// V1UpdateBackupSchedule Change the export policy of a cluster's backup schedule (v1.0)
+	// (PATCH /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1UpdateBackupSchedule(ctx context.Context, request V1UpdateBackupScheduleRequestObject) (V1UpdateBackupScheduleResponseObject, error)
+	// V1ListBackupSnapshots List the snapshots of a cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupSnapshots(ctx context.Context, request V1ListBackupSnapshotsRequestObject) (V1ListBackupSnapshotsResponseObject, error)
+	// V1TakeSnapshots Take a snapshot (v1.0)
+	// (POST /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1TakeSnapshots(ctx context.Context, request V1TakeSnapshotsRequestObject) (V1TakeSnapshotsResponseObject, error)
+	// V1GetBackupShardedCluster Read a snapshot of a sharded cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetBackupShardedCluster(ctx context.Context, request V1GetBackupShardedClusterRequestObject) (V1GetBackupShardedClusterResponseObject, error)
+	// V1ListBackupShardedClusters List the snapshots of a sharded cluster (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters)
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1ListBackupShardedClusters(ctx context.Context, request V1ListBackupShardedClustersRequestObject) (V1ListBackupShardedClustersResponseObject, error)
+	// V1GetClusterBackupSnapshot Read a snapshot (v1.0)
+	// (GET /api/atlas/v1.0/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId})
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	V1GetClusterBackupSnapshot(ctx context.Context, request V1GetClusterBackupSnapshotRequestObject) (V1GetClusterBackupSnapshotResponseObject, error)
+	// ListGroups List the groups
+	// (GET /api/atlas/v2/groups)
+	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
+	// GetGroupByName Read a group by its name
+	// (GET /api/atlas/v2/groups/byName/{groupName})
+	GetGroupByName(ctx context.Context, request GetGroupByNameRequestObject) (GetGroupByNameResponseObject, error)
+	// GetGroup Read a group
+	// (GET /api/atlas/v2/groups/{groupId})
+	GetGroup(ctx context.Context, request GetGroupRequestObject) (GetGroupResponseObject, error)
 	// ListExportBuckets List the export buckets of a group
 	// (GET /api/atlas/v2/groups/{groupId}/backup/exportBuckets)
 	ListExportBuckets(ctx context.Context, request ListExportBucketsRequestObject) (ListExportBucketsResponseObject, error)
@@ -8113,9 +18695,18 @@ type StrictServerInterface interface {
 	// UpdateBackupExportBucket Set the private networking of an export bucket
 	// (PATCH /api/atlas/v2/groups/{groupId}/backup/exportBuckets/{exportBucketId})
 	UpdateBackupExportBucket(ctx context.Context, request UpdateBackupExportBucketRequestObject) (UpdateBackupExportBucketResponseObject, error)
+	// ListCloudProviderAccess List the roles of a group
+	// (GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess)
+	ListCloudProviderAccess(ctx context.Context, request ListCloudProviderAccessRequestObject) (ListCloudProviderAccessResponseObject, error)
+	// GetCloudProviderAccess Read a role
+	// (GET /api/atlas/v2/groups/{groupId}/cloudProviderAccess/{roleId})
+	GetCloudProviderAccess(ctx context.Context, request GetCloudProviderAccessRequestObject) (GetCloudProviderAccessResponseObject, error)
 	// ListClusters List the clusters of a group
 	// (GET /api/atlas/v2/groups/{groupId}/clusters)
 	ListClusters(ctx context.Context, request ListClustersRequestObject) (ListClustersResponseObject, error)
+	// GetCluster Read a cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName})
+	GetCluster(ctx context.Context, request GetClusterRequestObject) (GetClusterResponseObject, error)
 	// ListBackupExports List the export jobs of a cluster
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports)
 	ListBackupExports(ctx context.Context, request ListBackupExportsRequestObject) (ListBackupExportsResponseObject, error)
@@ -8128,6 +18719,27 @@ type StrictServerInterface interface {
 	// GetBackupSchedule Read the backup schedule of a cluster
 	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule)
 	GetBackupSchedule(ctx context.Context, request GetBackupScheduleRequestObject) (GetBackupScheduleResponseObject, error)
+	// UpdateBackupSchedule Change the export policy of a cluster's backup schedule
+	// (PATCH /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/schedule)
+	UpdateBackupSchedule(ctx context.Context, request UpdateBackupScheduleRequestObject) (UpdateBackupScheduleResponseObject, error)
+	// ListBackupSnapshots List the snapshots of a cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	ListBackupSnapshots(ctx context.Context, request ListBackupSnapshotsRequestObject) (ListBackupSnapshotsResponseObject, error)
+	// TakeSnapshots Take a snapshot
+	// (POST /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots)
+	TakeSnapshots(ctx context.Context, request TakeSnapshotsRequestObject) (TakeSnapshotsResponseObject, error)
+	// GetBackupShardedCluster Read a snapshot of a sharded cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedCluster/{snapshotId})
+	GetBackupShardedCluster(ctx context.Context, request GetBackupShardedClusterRequestObject) (GetBackupShardedClusterResponseObject, error)
+	// ListBackupShardedClusters List the snapshots of a sharded cluster
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/shardedClusters)
+	ListBackupShardedClusters(ctx context.Context, request ListBackupShardedClustersRequestObject) (ListBackupShardedClustersResponseObject, error)
+	// GetClusterBackupSnapshot Read a snapshot
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/snapshots/{snapshotId})
+	GetClusterBackupSnapshot(ctx context.Context, request GetClusterBackupSnapshotRequestObject) (GetClusterBackupSnapshotResponseObject, error)
+	// GetClusterStatus Read whether changes to a cluster are applied
+	// (GET /api/atlas/v2/groups/{groupId}/clusters/{clusterName}/status)
+	GetClusterStatus(ctx context.Context, request GetClusterStatusRequestObject) (GetClusterStatusResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -8167,6 +18779,86 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// V1ListGroups operation middleware
+func (sh *strictHandler) V1ListGroups(w http.ResponseWriter, r *http.Request, params V1ListGroupsParams) {
+	var request V1ListGroupsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1ListGroups(ctx, request.(V1ListGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1ListGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1ListGroupsResponseObject); ok {
+		if err := validResponse.VisitV1ListGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1GetGroupByName operation middleware
+func (sh *strictHandler) V1GetGroupByName(w http.ResponseWriter, r *http.Request, groupName GroupName, params V1GetGroupByNameParams) {
+	var request V1GetGroupByNameRequestObject
+
+	request.GroupName = groupName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1GetGroupByName(ctx, request.(V1GetGroupByNameRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1GetGroupByName")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1GetGroupByNameResponseObject); ok {
+		if err := validResponse.VisitV1GetGroupByNameResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1GetGroup operation middleware
+func (sh *strictHandler) V1GetGroup(w http.ResponseWriter, r *http.Request, groupID GroupID, params V1GetGroupParams) {
+	var request V1GetGroupRequestObject
+
+	request.GroupID = groupID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1GetGroup(ctx, request.(V1GetGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1GetGroup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1GetGroupResponseObject); ok {
+		if err := validResponse.VisitV1GetGroupResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // V1ListExportBuckets operation middleware
@@ -8286,6 +18978,61 @@ func (sh *strictHandler) V1GetExportBucket(w http.ResponseWriter, r *http.Reques
 	}
 }
 
+// V1ListCloudProviderAccess operation middleware
+func (sh *strictHandler) V1ListCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, params V1ListCloudProviderAccessParams) {
+	var request V1ListCloudProviderAccessRequestObject
+
+	request.GroupID = groupID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1ListCloudProviderAccess(ctx, request.(V1ListCloudProviderAccessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1ListCloudProviderAccess")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1ListCloudProviderAccessResponseObject); ok {
+		if err := validResponse.VisitV1ListCloudProviderAccessResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1GetCloudProviderAccess operation middleware
+func (sh *strictHandler) V1GetCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, roleID RoleID, params V1GetCloudProviderAccessParams) {
+	var request V1GetCloudProviderAccessRequestObject
+
+	request.GroupID = groupID
+	request.RoleID = roleID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1GetCloudProviderAccess(ctx, request.(V1GetCloudProviderAccessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1GetCloudProviderAccess")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1GetCloudProviderAccessResponseObject); ok {
+		if err := validResponse.VisitV1GetCloudProviderAccessResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // V1ListBackupExports operation middleware
 func (sh *strictHandler) V1ListBackupExports(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1ListBackupExportsParams) {
 	var request V1ListBackupExportsRequestObject
@@ -8371,6 +19118,298 @@ func (sh *strictHandler) V1GetBackupExport(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(V1GetBackupExportResponseObject); ok {
 		if err := validResponse.VisitV1GetBackupExportResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1GetBackupSchedule operation middleware
+func (sh *strictHandler) V1GetBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1GetBackupScheduleParams) {
+	var request V1GetBackupScheduleRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1GetBackupSchedule(ctx, request.(V1GetBackupScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1GetBackupSchedule")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1GetBackupScheduleResponseObject); ok {
+		if err := validResponse.VisitV1GetBackupScheduleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1UpdateBackupSchedule operation middleware
+func (sh *strictHandler) V1UpdateBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1UpdateBackupScheduleParams) {
+	var request V1UpdateBackupScheduleRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	var body V1UpdateBackupScheduleJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1UpdateBackupSchedule(ctx, request.(V1UpdateBackupScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1UpdateBackupSchedule")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1UpdateBackupScheduleResponseObject); ok {
+		if err := validResponse.VisitV1UpdateBackupScheduleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1ListBackupSnapshots operation middleware
+func (sh *strictHandler) V1ListBackupSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1ListBackupSnapshotsParams) {
+	var request V1ListBackupSnapshotsRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1ListBackupSnapshots(ctx, request.(V1ListBackupSnapshotsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1ListBackupSnapshots")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1ListBackupSnapshotsResponseObject); ok {
+		if err := validResponse.VisitV1ListBackupSnapshotsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1TakeSnapshots operation middleware
+func (sh *strictHandler) V1TakeSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1TakeSnapshotsParams) {
+	var request V1TakeSnapshotsRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	var body V1TakeSnapshotsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1TakeSnapshots(ctx, request.(V1TakeSnapshotsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1TakeSnapshots")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1TakeSnapshotsResponseObject); ok {
+		if err := validResponse.VisitV1TakeSnapshotsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1GetBackupShardedCluster operation middleware
+func (sh *strictHandler) V1GetBackupShardedCluster(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params V1GetBackupShardedClusterParams) {
+	var request V1GetBackupShardedClusterRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.SnapshotID = snapshotID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1GetBackupShardedCluster(ctx, request.(V1GetBackupShardedClusterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1GetBackupShardedCluster")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1GetBackupShardedClusterResponseObject); ok {
+		if err := validResponse.VisitV1GetBackupShardedClusterResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1ListBackupShardedClusters operation middleware
+func (sh *strictHandler) V1ListBackupShardedClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params V1ListBackupShardedClustersParams) {
+	var request V1ListBackupShardedClustersRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1ListBackupShardedClusters(ctx, request.(V1ListBackupShardedClustersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1ListBackupShardedClusters")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1ListBackupShardedClustersResponseObject); ok {
+		if err := validResponse.VisitV1ListBackupShardedClustersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// V1GetClusterBackupSnapshot operation middleware
+func (sh *strictHandler) V1GetClusterBackupSnapshot(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params V1GetClusterBackupSnapshotParams) {
+	var request V1GetClusterBackupSnapshotRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.SnapshotID = snapshotID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.V1GetClusterBackupSnapshot(ctx, request.(V1GetClusterBackupSnapshotRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "V1GetClusterBackupSnapshot")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(V1GetClusterBackupSnapshotResponseObject); ok {
+		if err := validResponse.VisitV1GetClusterBackupSnapshotResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListGroups operation middleware
+func (sh *strictHandler) ListGroups(w http.ResponseWriter, r *http.Request, params ListGroupsParams) {
+	var request ListGroupsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGroups(ctx, request.(ListGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListGroupsResponseObject); ok {
+		if err := validResponse.VisitListGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetGroupByName operation middleware
+func (sh *strictHandler) GetGroupByName(w http.ResponseWriter, r *http.Request, groupName GroupName, params GetGroupByNameParams) {
+	var request GetGroupByNameRequestObject
+
+	request.GroupName = groupName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGroupByName(ctx, request.(GetGroupByNameRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGroupByName")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetGroupByNameResponseObject); ok {
+		if err := validResponse.VisitGetGroupByNameResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetGroup operation middleware
+func (sh *strictHandler) GetGroup(w http.ResponseWriter, r *http.Request, groupID GroupID, params GetGroupParams) {
+	var request GetGroupRequestObject
+
+	request.GroupID = groupID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGroup(ctx, request.(GetGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGroup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetGroupResponseObject); ok {
+		if err := validResponse.VisitGetGroupResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8530,6 +19569,61 @@ func (sh *strictHandler) UpdateBackupExportBucket(w http.ResponseWriter, r *http
 	}
 }
 
+// ListCloudProviderAccess operation middleware
+func (sh *strictHandler) ListCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListCloudProviderAccessParams) {
+	var request ListCloudProviderAccessRequestObject
+
+	request.GroupID = groupID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCloudProviderAccess(ctx, request.(ListCloudProviderAccessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCloudProviderAccess")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListCloudProviderAccessResponseObject); ok {
+		if err := validResponse.VisitListCloudProviderAccessResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetCloudProviderAccess operation middleware
+func (sh *strictHandler) GetCloudProviderAccess(w http.ResponseWriter, r *http.Request, groupID GroupID, roleID RoleID, params GetCloudProviderAccessParams) {
+	var request GetCloudProviderAccessRequestObject
+
+	request.GroupID = groupID
+	request.RoleID = roleID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCloudProviderAccess(ctx, request.(GetCloudProviderAccessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCloudProviderAccess")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetCloudProviderAccessResponseObject); ok {
+		if err := validResponse.VisitGetCloudProviderAccessResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListClusters operation middleware
 func (sh *strictHandler) ListClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, params ListClustersParams) {
 	var request ListClustersRequestObject
@@ -8550,6 +19644,34 @@ func (sh *strictHandler) ListClusters(w http.ResponseWriter, r *http.Request, gr
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListClustersResponseObject); ok {
 		if err := validResponse.VisitListClustersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetCluster operation middleware
+func (sh *strictHandler) GetCluster(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetClusterParams) {
+	var request GetClusterRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCluster(ctx, request.(GetClusterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCluster")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetClusterResponseObject); ok {
+		if err := validResponse.VisitGetClusterResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8670,6 +19792,218 @@ func (sh *strictHandler) GetBackupSchedule(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetBackupScheduleResponseObject); ok {
 		if err := validResponse.VisitGetBackupScheduleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateBackupSchedule operation middleware
+func (sh *strictHandler) UpdateBackupSchedule(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params UpdateBackupScheduleParams) {
+	var request UpdateBackupScheduleRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	var body UpdateBackupScheduleJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateBackupSchedule(ctx, request.(UpdateBackupScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateBackupSchedule")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateBackupScheduleResponseObject); ok {
+		if err := validResponse.VisitUpdateBackupScheduleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListBackupSnapshots operation middleware
+func (sh *strictHandler) ListBackupSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupSnapshotsParams) {
+	var request ListBackupSnapshotsRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBackupSnapshots(ctx, request.(ListBackupSnapshotsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBackupSnapshots")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListBackupSnapshotsResponseObject); ok {
+		if err := validResponse.VisitListBackupSnapshotsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TakeSnapshots operation middleware
+func (sh *strictHandler) TakeSnapshots(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params TakeSnapshotsParams) {
+	var request TakeSnapshotsRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	var body TakeSnapshotsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TakeSnapshots(ctx, request.(TakeSnapshotsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TakeSnapshots")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TakeSnapshotsResponseObject); ok {
+		if err := validResponse.VisitTakeSnapshotsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetBackupShardedCluster operation middleware
+func (sh *strictHandler) GetBackupShardedCluster(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params GetBackupShardedClusterParams) {
+	var request GetBackupShardedClusterRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.SnapshotID = snapshotID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBackupShardedCluster(ctx, request.(GetBackupShardedClusterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBackupShardedCluster")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetBackupShardedClusterResponseObject); ok {
+		if err := validResponse.VisitGetBackupShardedClusterResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListBackupShardedClusters operation middleware
+func (sh *strictHandler) ListBackupShardedClusters(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params ListBackupShardedClustersParams) {
+	var request ListBackupShardedClustersRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBackupShardedClusters(ctx, request.(ListBackupShardedClustersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBackupShardedClusters")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListBackupShardedClustersResponseObject); ok {
+		if err := validResponse.VisitListBackupShardedClustersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetClusterBackupSnapshot operation middleware
+func (sh *strictHandler) GetClusterBackupSnapshot(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, snapshotID SnapshotID, params GetClusterBackupSnapshotParams) {
+	var request GetClusterBackupSnapshotRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.SnapshotID = snapshotID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetClusterBackupSnapshot(ctx, request.(GetClusterBackupSnapshotRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetClusterBackupSnapshot")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetClusterBackupSnapshotResponseObject); ok {
+		if err := validResponse.VisitGetClusterBackupSnapshotResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetClusterStatus operation middleware
+func (sh *strictHandler) GetClusterStatus(w http.ResponseWriter, r *http.Request, groupID GroupID, clusterName ClusterName, params GetClusterStatusParams) {
+	var request GetClusterStatusRequestObject
+
+	request.GroupID = groupID
+	request.ClusterName = clusterName
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetClusterStatus(ctx, request.(GetClusterStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetClusterStatus")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetClusterStatusResponseObject); ok {
+		if err := validResponse.VisitGetClusterStatusResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

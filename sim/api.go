@@ -41,7 +41,7 @@ func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{})
 // newAPI builds the handler of the API listener from the generated routes.
 func (s *Server) newAPI() (http.Handler, error) {
 	operations := newOperations()
-	routes := &routes{ServeMux: http.NewServeMux()}
+	routes := &routes{ServeMux: http.NewServeMux(), byName: http.NewServeMux()}
 	var missing []error
 	routes.wrap = func(pattern string, next http.HandlerFunc) http.HandlerFunc {
 		op := operations[pattern]
@@ -68,15 +68,30 @@ func (s *Server) newAPI() (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveAPI(w, r, routes) }), errors.Join(missing...)
 }
 
-// routes is a ServeMux that wraps each handler that is registered.
+// routes is a ServeMux that wraps each handler that is registered. What reads a group by its name
+// has a ServeMux of its own: one refuses two patterns that match the same path, as
+// /groups/{groupId}/clusters and /groups/byName/{groupName} do for a group with the name clusters.
 type routes struct {
 	*http.ServeMux
-	wrap func(pattern string, next http.HandlerFunc) http.HandlerFunc
+	byName *http.ServeMux
+	wrap   func(pattern string, next http.HandlerFunc) http.HandlerFunc
 }
 
 // HandleFunc registers a handler. The generated code calls it.
 func (r *routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
-	r.ServeMux.HandleFunc(pattern, r.wrap(pattern, handler))
+	r.chosen(pattern).HandleFunc(pattern, r.wrap(pattern, handler))
+}
+
+// ServeHTTP calls the handler of a path.
+func (r *routes) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	r.chosen(request.URL.Path).ServeHTTP(w, request)
+}
+
+func (r *routes) chosen(path string) *http.ServeMux {
+	if strings.Contains(path, "/groups/byName/") {
+		return r.byName
+	}
+	return r.ServeMux
 }
 
 // serveAPI answers a request. It reads the content of every request, also of one that will

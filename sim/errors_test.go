@@ -94,9 +94,9 @@ var errorTests = []errorTest{
 	{"page 0 of clusters", "GET", v2 + "/clusters?pageNum=0", "", 400, "INVALID_QUERY_PARAMETER", parameters{"pageNum"}},
 	{"deleted clusters maybe", "GET", v2 + "/clusters?includeDeletedWithRetainedBackups=maybe", "", 400, "INVALID_QUERY_PARAMETER", parameters{"includeDeletedWithRetainedBackups"}},
 
-	{"unknown path", "GET", v2 + "/clusters/orders", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"unknown path", "GET", v2 + "/clusters/orders/processArgs", "", 404, "RESOURCE_NOT_FOUND", nil},
 	{"no clusters in v1.0", "GET", v1 + "/clusters", "", 404, "RESOURCE_NOT_FOUND", nil},
-	{"no schedule in v1.0", "GET", v1 + "/clusters/orders/backup/schedule", "", 404, "RESOURCE_NOT_FOUND", nil},
+	{"no status in v1.0", "GET", v1 + "/clusters/orders/status", "", 404, "RESOURCE_NOT_FOUND", nil},
 	{"root", "GET", "/", "", 404, "RESOURCE_NOT_FOUND", nil},
 	{"two slashes at the end", "GET", v2 + buckets + "//", "", 404, "RESOURCE_NOT_FOUND", nil},
 	{"two slashes within", "GET", "/api/atlas/v2//groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},

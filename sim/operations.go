@@ -50,12 +50,23 @@ const (
 	v2Clusters = "/api/atlas/v2/groups/{groupId}/clusters"
 	v2Exports  = v2Clusters + "/{clusterName}/backup/exports"
 	v2Schedule = v2Clusters + "/{clusterName}/backup/schedule"
+
+	v1Groups    = "/api/atlas/v1.0/groups"
+	v1Schedule  = v1Groups + "/{groupId}/clusters/{clusterName}/backup/schedule"
+	v1Snapshots = v1Groups + "/{groupId}/clusters/{clusterName}/backup/snapshots"
+	v1Roles     = v1Groups + "/{groupId}/cloudProviderAccess"
+	v2Groups    = "/api/atlas/v2/groups"
+	v2Snapshots = v2Clusters + "/{clusterName}/backup/snapshots"
+	v2Roles     = v2Groups + "/{groupId}/cloudProviderAccess"
 )
 
 // newOperations returns every operation by the pattern that it is served at.
 func newOperations() map[string]*operation {
 	jobs := []version{v20230101}
 	buckets := []version{v20230101Deprecated, v20240530}
+	clusters := []version{v20230101Deprecated, v20230201Deprecated, v20240805}
+	schedules := []version{v20230101Deprecated, v20240805}
+	first := []version{v20230101}
 	return map[string]*operation{
 		"GET " + v1Buckets:                          {id: "v1ListExportBuckets", right: read, list: true},
 		"POST " + v1Buckets:                         {id: "v1CreateExportBucket", right: manage, form: legacyBucketForm},
@@ -65,16 +76,42 @@ func newOperations() map[string]*operation {
 		"POST " + v1Exports:                         {id: "v1CreateBackupExport", right: export, form: v1ExportForm},
 		"GET " + v1Exports + "/{exportId}":          {id: "v1GetBackupExport", right: read},
 
-		"GET " + v2Buckets:                          {id: "listExportBuckets", right: read, list: true, versions: buckets},
-		"POST " + v2Buckets:                         {id: "createExportBucket", right: manage, versions: buckets, form: bucketForm},
-		"GET " + v2Buckets + "/{exportBucketId}":    {id: "getExportBucket", right: read, versions: buckets},
-		"DELETE " + v2Buckets + "/{exportBucketId}": {id: "deleteExportBucket", right: manage, versions: []version{v20230101}},
-		"PATCH " + v2Buckets + "/{exportBucketId}":  {id: "updateBackupExportBucket", right: manage, versions: []version{v20240530}, form: bucketUpdateForm},
-		"GET " + v2Exports:                          {id: "listBackupExports", right: read, list: true, versions: jobs},
-		"POST " + v2Exports:                         {id: "createBackupExport", right: export, versions: jobs, form: exportForm},
-		"GET " + v2Exports + "/{exportId}":          {id: "getBackupExport", right: read, versions: jobs},
-		"GET " + v2Clusters:                         {id: "listClusters", right: read, list: true, versions: []version{v20230101Deprecated, v20230201Deprecated, v20240805}},
-		"GET " + v2Schedule:                         {id: "getBackupSchedule", right: read, versions: []version{v20230101Deprecated, v20240805}},
+		"GET " + v2Buckets:                                    {id: "listExportBuckets", right: read, list: true, versions: buckets},
+		"POST " + v2Buckets:                                   {id: "createExportBucket", right: manage, versions: buckets, form: bucketForm},
+		"GET " + v2Buckets + "/{exportBucketId}":              {id: "getExportBucket", right: read, versions: buckets},
+		"DELETE " + v2Buckets + "/{exportBucketId}":           {id: "deleteExportBucket", right: manage, versions: []version{v20230101}},
+		"PATCH " + v2Buckets + "/{exportBucketId}":            {id: "updateBackupExportBucket", right: manage, versions: []version{v20240530}, form: bucketUpdateForm},
+		"GET " + v2Exports:                                    {id: "listBackupExports", right: read, list: true, versions: jobs},
+		"POST " + v2Exports:                                   {id: "createBackupExport", right: export, versions: jobs, form: exportForm},
+		"GET " + v2Exports + "/{exportId}":                    {id: "getBackupExport", right: read, versions: jobs},
+		"GET " + v2Clusters:                                   {id: "listClusters", right: read, list: true, versions: clusters},
+		"GET " + v2Schedule:                                   {id: "getBackupSchedule", right: read, versions: schedules},
+		"PATCH " + v2Schedule:                                 {id: "updateBackupSchedule", right: manage, versions: schedules},
+		"GET " + v2Clusters + "/{clusterName}":                {id: "getCluster", right: read, versions: clusters},
+		"GET " + v2Clusters + "/{clusterName}/status":         {id: "getClusterStatus", right: read, versions: first},
+		"GET " + v2Snapshots:                                  {id: "listBackupSnapshots", right: read, list: true, versions: first},
+		"POST " + v2Snapshots:                                 {id: "takeSnapshots", right: manage, versions: first},
+		"GET " + v2Snapshots + "/{snapshotId}":                {id: "getClusterBackupSnapshot", right: read, versions: first},
+		"GET " + v2Snapshots + "/shardedClusters":             {id: "listBackupShardedClusters", right: read, list: true, versions: first},
+		"GET " + v2Snapshots + "/shardedCluster/{snapshotId}": {id: "getBackupShardedCluster", right: read, versions: first},
+		"GET " + v2Groups:                                     {id: "listGroups", right: read, list: true, versions: first},
+		"GET " + v2Groups + "/{groupId}":                      {id: "getGroup", right: read, versions: first},
+		"GET " + v2Groups + "/byName/{groupName}":             {id: "getGroupByName", right: read, versions: first},
+		"GET " + v2Roles:                                      {id: "listCloudProviderAccess", right: read, versions: first},
+		"GET " + v2Roles + "/{roleId}":                        {id: "getCloudProviderAccess", right: read, versions: first},
+
+		"GET " + v1Schedule:                                   {id: "v1GetBackupSchedule", right: read},
+		"PATCH " + v1Schedule:                                 {id: "v1UpdateBackupSchedule", right: manage},
+		"GET " + v1Snapshots:                                  {id: "v1ListBackupSnapshots", right: read, list: true},
+		"POST " + v1Snapshots:                                 {id: "v1TakeSnapshots", right: manage},
+		"GET " + v1Snapshots + "/{snapshotId}":                {id: "v1GetClusterBackupSnapshot", right: read},
+		"GET " + v1Snapshots + "/shardedClusters":             {id: "v1ListBackupShardedClusters", right: read, list: true},
+		"GET " + v1Snapshots + "/shardedCluster/{snapshotId}": {id: "v1GetBackupShardedCluster", right: read},
+		"GET " + v1Groups:                                     {id: "v1ListGroups", right: read, list: true},
+		"GET " + v1Groups + "/{groupId}":                      {id: "v1GetGroup", right: read},
+		"GET " + v1Groups + "/byName/{groupName}":             {id: "v1GetGroupByName", right: read},
+		"GET " + v1Roles:                                      {id: "v1ListCloudProviderAccess", right: read},
+		"GET " + v1Roles + "/{roleId}":                        {id: "v1GetCloudProviderAccess", right: read},
 	}
 }
 

@@ -132,7 +132,7 @@ func (d *dryRun) check(r *http.Request) error {
 		return err
 	}
 	var invalid *contract.ValidationError
-	if _, err := match.Check(version, d.Content, maxValues); errors.As(err, &invalid) {
+	if _, err := match.Check(version, r.Header, d.Content, maxValues); errors.As(err, &invalid) {
 		e := &client.Error{Operation: match.Operation.ID, Err: errors.New("the request breaks the contract")}
 		for _, v := range invalid.Violations {
 			e.Violations = append(e.Violations, client.Violation{Field: v.Field, Description: v.Description})

@@ -24,6 +24,8 @@ type Request struct {
 	// Path is the path in the form that the contract documents, and Query the query without the
 	// question mark. Both are sent as they are.
 	Path, Query string
+	// Fields are sent in the header. A field that the package sets itself replaces one of them.
+	Fields http.Header
 	// MediaType names the version: it is sent as Accept and, with a Body, as Content-Type.
 	MediaType string
 	// Body is the content, which is sent byte for byte. Nil means that the request has none.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
 	"path"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -118,13 +120,14 @@ var userAgent = []string{"atlas-export-gateway"}
 
 // outbound builds the request that Atlas gets.
 func (u *Upstream) outbound(ctx context.Context, r *Request) *http.Request {
-	header := make(http.Header, 4)
+	header := make(http.Header, 4+len(r.Fields))
+	maps.Copy(header, r.Fields)
 	mediaType := []string{r.MediaType}
 	header["Accept"] = mediaType
 	header["User-Agent"] = userAgent
 	out := &http.Request{
 		Method:     r.Operation.Method,
-		URL:        &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Path: r.Path, RawQuery: r.Query},
+		URL:        u.locate(r),
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
@@ -138,6 +141,18 @@ func (u *Upstream) outbound(ctx context.Context, r *Request) *http.Request {
 		out.ContentLength = int64(len(body))
 	}
 	return out.WithContext(ctx)
+}
+
+// locate returns the URL of a request. The path stays as it is: url.URL by itself would escape
+// what a group's name has.
+func (u *Upstream) locate(r *Request) *url.URL {
+	location := &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Path: r.Path, RawQuery: r.Query}
+	if strings.ContainsAny(r.Path, "%'()") {
+		if plain, err := url.PathUnescape(r.Path); err == nil {
+			location.Path, location.RawPath = plain, r.Path
+		}
+	}
+	return location
 }
 
 // credentialFor returns the first credential that is for the group, or nil.
