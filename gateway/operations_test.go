@@ -54,7 +54,7 @@ func (o *operations) createBuckets() []operationTest {
 			do: o.bucket(o.v2, func(r *gen.ExportBucketRequest) error {
 				return r.FromAWSExportBucketRequest(gen.AWSExportBucketRequest{CloudProvider: gen.AWSExportBucketRequestCloudProviderAWS, BucketName: "acme-snapshots", IamRoleID: role})
 			}),
-			status: 200, body: `{` + bucketMembers + `}`, id: "B1",
+			status: 200, body: `{` + bucketMembers + `,"requirePrivateNetworking":false}`, id: "B1",
 			upstream: "POST /api/atlas/v2/groups/<G>/backup/exportBuckets", version: of2024,
 			content: `{"cloudProvider":"AWS","bucketName":"acme-snapshots","iamRoleId":"<ROLE>"}`,
 		},
@@ -96,7 +96,7 @@ func (o *operations) useBuckets() []operationTest {
 			do: func() (generated, error) {
 				return o.v2.UpdateBackupExportBucketWithResponse(o.Context(), group, o.ids["B1"], nil, gen.ExportBucketUpdate{RequirePrivateNetworking: true})
 			},
-			status: 200, body: `{` + bucketMembers + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`,
+			status: 200, body: `{` + bucketMembers + `,"region":"us-east-1","requirePrivateNetworking":true}`,
 			upstream: "PATCH /api/atlas/v2/groups/<G>/backup/exportBuckets/<B1>", version: of2024,
 			content: `{"requirePrivateNetworking":true}`,
 		},
@@ -105,7 +105,7 @@ func (o *operations) useBuckets() []operationTest {
 			do: func() (generated, error) {
 				return o.v2.GetExportBucketWithResponse(o.Context(), group, o.ids["B1"], nil)
 			},
-			status: 200, body: `{` + bucketMembers + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`,
+			status: 200, body: `{` + bucketMembers + `,"region":"us-east-1","requirePrivateNetworking":true}`,
 			upstream: "GET /api/atlas/v2/groups/<G>/backup/exportBuckets/<B1>", version: of2024,
 		},
 		{
@@ -113,7 +113,7 @@ func (o *operations) useBuckets() []operationTest {
 			do: func() (generated, error) {
 				return o.v2.ListExportBucketsWithResponse(o.Context(), group, &gen.ListExportBucketsParams{ItemsPerPage: ptr(1), PageNum: ptr(2), IncludeCount: ptr(true)})
 			},
-			status: 200, body: `{"results":[{"_id":"<B2>","cloudProvider":"AZURE","bucketName":"snapshots","roleId":"<ROLE>","serviceUrl":"https://acmestore.blob.core.windows.net/snapshots","links":[]}],"totalCount":4,"links":[
+			status: 200, body: `{"results":[{"_id":"<B2>","cloudProvider":"AZURE","bucketName":"snapshots","roleId":"<ROLE>","serviceUrl":"https://acmestore.blob.core.windows.net/snapshots"}],"totalCount":4,"links":[
 				{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&pageNum=2&itemsPerPage=1"},
 				{"rel":"next","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&pageNum=3&itemsPerPage=1"},
 				{"rel":"previous","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&pageNum=1&itemsPerPage=1"}]}`,
@@ -245,7 +245,7 @@ func (o *operations) v1Buckets() []operationTest {
 			do: func() (generated, error) {
 				return o.v1.V1ListExportBucketsWithResponse(o.Context(), group, &gen.V1ListExportBucketsParams{PageNum: ptr(3), ItemsPerPage: ptr(1)})
 			},
-			status: 200, body: `{"results":[{"_id":"<V1B>","cloudProvider":"AWS","bucketName":"acme-v1","iamRoleId":"<ROLE>","projectId":"<G>","region":"us-east-1"}],"totalCount":3,"links":[
+			status: 200, body: `{"results":[{"_id":"<V1B>","cloudProvider":"AWS","bucketName":"acme-v1","iamRoleId":"<ROLE>","projectId":"<G>"}],"totalCount":3,"links":[
 				{"rel":"self","href":"<GW>/api/atlas/v1.0/groups/<G>/backup/exportBuckets?pageNum=3&itemsPerPage=1"},
 				{"rel":"previous","href":"<GW>/api/atlas/v1.0/groups/<G>/backup/exportBuckets?pageNum=2&itemsPerPage=1"}]}`,
 			upstream: "GET /api/atlas/v1.0/groups/<G>/backup/exportBuckets?pageNum=3&itemsPerPage=1", version: plain,
@@ -303,7 +303,7 @@ func (o *operations) v1Exports() []operationTest {
 const (
 	bucketMembers = `"_id":"<B1>","cloudProvider":"AWS","bucketName":"acme-snapshots","iamRoleId":"<ROLE>"`
 	jobMembers    = `"id":"<J1>","snapshotId":"<SNAP>","exportBucketId":"<B1>","createdAt":"2026-08-10T03:28:25Z",
-		"customData":[{"key":"exported by","value":"nightly"},{"key":"alone"}],"links":[],
+		"customData":[{"key":"exported by","value":"nightly"},{"key":"alone"}],
 		"prefix":"exported_snapshots/64f0c0ffb3d4e5f60718292f/<G>/orders/2026-08-10T0327/1786332505"`
 	scheduleBody = `{"clusterId":"64f0c2d1b3d4e5f607182941","clusterName":"events","autoExportEnabled":false,
 		"policies":[{"id":"abd35fa9958bfe45b1586d00","policyItems":[{"id":"abd35fa9958bfe45b1586d01","frequencyType":"daily","frequencyInterval":1,"retentionUnit":"days","retentionValue":7}]}],

@@ -118,7 +118,7 @@ func (a api) CreateExportBucket(ctx context.Context, request gen.CreateExportBuc
 	switch content := content.(type) {
 	case gen.AWSExportBucketRequest:
 		bucket = Bucket{CloudProvider: "AWS", BucketName: content.BucketName, IamRoleID: content.IamRoleID,
-			RequirePrivateNetworking: content.RequirePrivateNetworking}
+			RequirePrivateNetworking: content.RequirePrivateNetworking != nil && *content.RequirePrivateNetworking}
 	case gen.AzureExportBucketRequest:
 		bucket = Bucket{CloudProvider: "AZURE", RoleID: content.RoleID, ServiceURL: content.ServiceURL}
 		if content.BucketName != nil {
@@ -158,7 +158,7 @@ func (a api) ListExportBuckets(ctx context.Context, request gen.ListExportBucket
 	buckets, total := a.listBuckets(x, p, x.version == v20230101.date)
 	list := gen.ExportBucketList{Results: []gen.ExportBucket{}, TotalCount: p.total(total), Links: a.links(x, p, total)}
 	for _, bucket := range buckets {
-		list.Results = append(list.Results, bucket.v2Read(x))
+		list.Results = append(list.Results, bucket.v2(x))
 	}
 	return gen.ListExportBuckets200JSONResponse(list), nil
 }
@@ -189,7 +189,7 @@ func (a api) UpdateBackupExportBucket(ctx context.Context, request gen.UpdateBac
 		return nil, noBucket(bucket.ID)
 	}
 	changed := *bucket
-	changed.RequirePrivateNetworking = &request.Body.RequirePrivateNetworking
+	changed.RequirePrivateNetworking = request.Body.RequirePrivateNetworking
 	a.store.buckets[bucket.ID] = &changed
 	a.store.generation++
 	a.store.mu.Unlock()
@@ -227,7 +227,7 @@ func (a api) V1ListExportBuckets(ctx context.Context, request gen.V1ListExportBu
 	buckets, total := a.listBuckets(x, p, true)
 	list := gen.V1ExportBucketList{Results: []gen.V1ExportBucket{}, TotalCount: p.total(total), Links: a.links(x, p, total)}
 	for _, bucket := range buckets {
-		list.Results = append(list.Results, bucket.v1Read())
+		list.Results = append(list.Results, bucket.v1())
 	}
 	return gen.V1ListExportBuckets200JSONResponse(list), nil
 }
@@ -240,8 +240,9 @@ func (a api) V1DeleteExportBucket(ctx context.Context, request gen.V1DeleteExpor
 	return gen.V1DeleteExportBucket204Response{}, nil
 }
 
-// v2 is the bucket as the answer to its creation has it: without region and links, as
-// recorded. The version 2023-01-01 has no requirePrivateNetworking.
+// v2 is the bucket as the answer to its creation has it, and a list: without region and links,
+// as recorded. An AWS bucket has requirePrivateNetworking, also where no request has set it;
+// the version 2023-01-01 doesn't know that attribute.
 func (b *Bucket) v2(x *exchange) gen.ExportBucket {
 	answer := gen.ExportBucket{
 		ID:            &b.ID,
@@ -254,23 +255,23 @@ func (b *Bucket) v2(x *exchange) gen.ExportBucket {
 	if b.CloudProvider == "AZURE" {
 		answer.TenantID = present(x.group.roles[b.RoleID].TenantID)
 	}
-	if x.version != v20230101.date {
-		answer.RequirePrivateNetworking = b.RequirePrivateNetworking
+	if b.CloudProvider == "AWS" && x.version != v20230101.date {
+		answer.RequirePrivateNetworking = &b.RequirePrivateNetworking
 	}
 	return answer
 }
 
-// v2Read is the bucket as all other answers have it.
+// v2Read is the bucket as the answer to a request for this bucket has it. Inferred: the answer
+// to its change has it the same way.
 func (b *Bucket) v2Read(x *exchange) gen.ExportBucket {
 	answer := b.v2(x)
 	if b.CloudProvider == "AWS" {
 		answer.Region = ptr(region)
 	}
-	answer.Links = &[]gen.Link{}
 	return answer
 }
 
-// v1 is the bucket as the answer to its creation in v1.0 has it: without region.
+// v1 is the bucket as the answer to its creation in v1.0 has it, and a list: without region.
 func (b *Bucket) v1() gen.V1ExportBucket {
 	return gen.V1ExportBucket{
 		ID:            &b.ID,
@@ -281,7 +282,8 @@ func (b *Bucket) v1() gen.V1ExportBucket {
 	}
 }
 
-// v1Read is the bucket as all other answers of v1.0 have it.
+// v1Read is the bucket as the answer to a request for this bucket has it in v1.0. Inferred
+// from v2.
 func (b *Bucket) v1Read() gen.V1ExportBucket {
 	answer := b.v1()
 	answer.Region = ptr(region)

@@ -91,7 +91,7 @@ func (a api) V1ListBackupExports(ctx context.Context, request gen.V1ListBackupEx
 	return gen.V1ListBackupExports200JSONResponse(list), nil
 }
 
-// v2 is the job as v2 answers it.
+// v2 is the job as v2 answers it: without links, as recorded.
 func (j *Job) v2(now time.Time) gen.ExportJob {
 	answer := gen.ExportJob{
 		ID:             j.ID,
@@ -103,7 +103,6 @@ func (j *Job) v2(now time.Time) gen.ExportJob {
 		Prefix:         &j.Prefix,
 		Components:     j.components(),
 		ExportStatus:   j.exportStatus(now),
-		Links:          &[]gen.Link{},
 	}
 	if j.ended() {
 		answer.FinishedAt = ptr(toSecond(j.Ends))

@@ -104,8 +104,8 @@ type Bucket struct {
 	IamRoleID     string `yaml:"iamRoleId" json:"iamRoleId,omitempty"`   // AWS
 	RoleID        string `yaml:"roleId" json:"roleId,omitempty"`         // AZURE, GCP
 	ServiceURL    string `yaml:"serviceUrl" json:"serviceUrl,omitempty"` // AZURE
-	// RequirePrivateNetworking is nil if no request has set it.
-	RequirePrivateNetworking *bool `yaml:"requirePrivateNetworking" json:"requirePrivateNetworking,omitempty"`
+	// RequirePrivateNetworking is an attribute of AWS buckets.
+	RequirePrivateNetworking bool `yaml:"requirePrivateNetworking" json:"requirePrivateNetworking,omitempty"`
 }
 
 // CloudRole is a role at a cloud provider that Atlas may assume.
