@@ -115,8 +115,8 @@ func (o *operations) useBuckets() []operationTest {
 			},
 			status: 200, body: `{"results":[{"_id":"<B2>","cloudProvider":"AZURE","bucketName":"snapshots","roleId":"<ROLE>","serviceUrl":"https://acmestore.blob.core.windows.net/snapshots"}],"totalCount":4,"links":[
 				{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&pageNum=2&itemsPerPage=1"},
-				{"rel":"next","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&pageNum=3&itemsPerPage=1"},
-				{"rel":"previous","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&pageNum=1&itemsPerPage=1"}]}`,
+				{"rel":"next","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&itemsPerPage=1&pageNum=3"},
+				{"rel":"previous","href":"<GW>/api/atlas/v2/groups/<G>/backup/exportBuckets?includeCount=true&itemsPerPage=1&pageNum=1"}]}`,
 			upstream: "GET /api/atlas/v2/groups/<G>/backup/exportBuckets?pageNum=2&itemsPerPage=1&includeCount=true", version: of2024,
 		},
 		{
@@ -198,7 +198,7 @@ func (o *operations) clusters() []operationTest {
 			},
 			status: 200, body: `{"results":[` + clusterBody("64f0c2d1b3d4e5f607182941", "events", "SHARDED") + `],"links":[
 				{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters?includeCount=false&includeDeletedWithRetainedBackups=true&pageNum=2&itemsPerPage=1"},
-				{"rel":"previous","href":"<GW>/api/atlas/v2/groups/<G>/clusters?includeCount=false&includeDeletedWithRetainedBackups=true&pageNum=1&itemsPerPage=1"}]}`,
+				{"rel":"previous","href":"<GW>/api/atlas/v2/groups/<G>/clusters?includeCount=false&includeDeletedWithRetainedBackups=true&itemsPerPage=1&pageNum=1"}]}`,
 			upstream: "GET /api/atlas/v2/groups/<G>/clusters?pageNum=2&itemsPerPage=1&includeCount=false&includeDeletedWithRetainedBackups=true", version: "application/vnd.atlas.2023-02-01+json", old: true,
 		},
 		{
@@ -247,7 +247,7 @@ func (o *operations) v1Buckets() []operationTest {
 			},
 			status: 200, body: `{"results":[{"_id":"<V1B>","cloudProvider":"AWS","bucketName":"acme-v1","iamRoleId":"<ROLE>","projectId":"<G>"}],"totalCount":3,"links":[
 				{"rel":"self","href":"<GW>/api/atlas/v1.0/groups/<G>/backup/exportBuckets?pageNum=3&itemsPerPage=1"},
-				{"rel":"previous","href":"<GW>/api/atlas/v1.0/groups/<G>/backup/exportBuckets?pageNum=2&itemsPerPage=1"}]}`,
+				{"rel":"previous","href":"<GW>/api/atlas/v1.0/groups/<G>/backup/exportBuckets?itemsPerPage=1&pageNum=2"}]}`,
 			upstream: "GET /api/atlas/v1.0/groups/<G>/backup/exportBuckets?pageNum=3&itemsPerPage=1", version: plain,
 		},
 	}

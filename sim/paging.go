@@ -54,7 +54,9 @@ func (p page) total(total int) *int {
 }
 
 // links returns the links to the page itself and to its neighbours. They write out all
-// parameters in Atlas's order, also those that the request left out.
+// parameters, also those that the request left out. The link to the page itself and that to the
+// next page have them in different orders, as recorded. Inferred: the link to the previous page
+// has the order of next, and pretty and parameters of a list's own keep their places.
 func (s *Server) links(x *exchange, p page, total int) *[]gen.Link {
 	query := x.request.URL.Query()
 	// In v1.0, links have includeCount only if the request has it. For false this is inferred.
@@ -69,15 +71,16 @@ func (s *Server) links(x *exchange, p page, total int) *[]gen.Link {
 		}
 	}
 	base := s.origin(x) + x.path
-	link := func(rel string, num int) gen.Link {
-		return gen.Link{Rel: &rel, Href: ptr(fmt.Sprintf("%s?%s%spageNum=%d&itemsPerPage=%d%s", base, lead, p.own, num, p.size, tail))}
+	link := func(rel, order string, first, second int) gen.Link {
+		return gen.Link{Rel: &rel, Href: ptr(base + "?" + lead + p.own + fmt.Sprintf(order, first, second) + tail)}
 	}
-	links := []gen.Link{link("self", p.num)}
+	const neighbour = "itemsPerPage=%d&pageNum=%d"
+	links := []gen.Link{link("self", "pageNum=%d&itemsPerPage=%d", p.num, p.size)}
 	if _, to := p.bounds(total); to < total {
-		links = append(links, link("next", p.num+1))
+		links = append(links, link("next", neighbour, p.size, p.num+1))
 	}
 	if p.num > 1 {
-		links = append(links, link("previous", p.num-1))
+		links = append(links, link("previous", neighbour, p.size, p.num-1))
 	}
 	return &links
 }

@@ -24,16 +24,16 @@ func TestPaging(t *testing.T) {
 	}{
 		{v2 + orders, jobs, 5.0, "self=includeCount=true&pageNum=1&itemsPerPage=100"},
 		{v2 + orders + "?pageNum=1&itemsPerPage=2", jobs[:2], 5.0,
-			"self=includeCount=true&pageNum=1&itemsPerPage=2 next=includeCount=true&pageNum=2&itemsPerPage=2"},
+			"self=includeCount=true&pageNum=1&itemsPerPage=2 next=includeCount=true&itemsPerPage=2&pageNum=2"},
 		{v2 + orders + "?itemsPerPage=2&pageNum=2&includeCount=false&pretty=true", jobs[2:4], nil,
-			"self=includeCount=false&pageNum=2&itemsPerPage=2&pretty=true next=includeCount=false&pageNum=3&itemsPerPage=2&pretty=true previous=includeCount=false&pageNum=1&itemsPerPage=2&pretty=true"},
+			"self=includeCount=false&pageNum=2&itemsPerPage=2&pretty=true next=includeCount=false&itemsPerPage=2&pageNum=3&pretty=true previous=includeCount=false&itemsPerPage=2&pageNum=1&pretty=true"},
 		{v2 + orders + "?itemsPerPage=2&pageNum=3", jobs[4:], 5.0,
-			"self=includeCount=true&pageNum=3&itemsPerPage=2 previous=includeCount=true&pageNum=2&itemsPerPage=2"},
+			"self=includeCount=true&pageNum=3&itemsPerPage=2 previous=includeCount=true&itemsPerPage=2&pageNum=2"},
 		{v2 + orders + "?itemsPerPage=500&pageNum=9223372036854775807", nil, 5.0,
-			"self=includeCount=true&pageNum=9223372036854775807&itemsPerPage=500 previous=includeCount=true&pageNum=9223372036854775806&itemsPerPage=500"},
+			"self=includeCount=true&pageNum=9223372036854775807&itemsPerPage=500 previous=includeCount=true&itemsPerPage=500&pageNum=9223372036854775806"},
 		{v1 + orders + "/", jobs, 5.0, "self=pageNum=1&itemsPerPage=100"},
 		{v1 + orders + "?itemsPerPage=3&includeCount=true", jobs[:3], 5.0,
-			"self=includeCount=true&pageNum=1&itemsPerPage=3 next=includeCount=true&pageNum=2&itemsPerPage=3"},
+			"self=includeCount=true&pageNum=1&itemsPerPage=3 next=includeCount=true&itemsPerPage=3&pageNum=2"},
 		{v2 + events, nil, 0.0, "self=includeCount=true&pageNum=1&itemsPerPage=100"},
 	} {
 		t.Run(test.path, func(t *testing.T) {
@@ -62,7 +62,11 @@ func TestPagesOfClusters(t *testing.T) {
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
 	const base = "https://cloud.mongodb.com" + v2 + clusters
 	link := func(rel, lead string, num int, tail string) any {
-		return map[string]any{"rel": rel, "href": fmt.Sprintf("%s?%s&pageNum=%d&itemsPerPage=1%s", base, lead, num, tail)}
+		order := fmt.Sprintf("itemsPerPage=1&pageNum=%d", num)
+		if rel == "self" {
+			order = fmt.Sprintf("pageNum=%d&itemsPerPage=1", num)
+		}
+		return map[string]any{"rel": rel, "href": base + "?" + lead + "&" + order + tail}
 	}
 	const given = "includeCount=false&includeDeletedWithRetainedBackups=true"
 	const defaults = "includeCount=true&includeDeletedWithRetainedBackups=false"
