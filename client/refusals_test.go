@@ -88,7 +88,7 @@ func TestAtlasRefuses(t *testing.T) {
 			"no such bucket": {c.DeleteExportBucket(ctx, group, nobody),
 				failure{Kind: "not found", Status: 404, Code: "EXPORT_BUCKET_NOT_FOUND"}, "No export Bucket with ID " + nobody + " does not exist.", []string{nobody}},
 			"no such job": {dropResult(c.WaitForExport(ctx, group, cluster, nobody, quickly)),
-				failure{Kind: "not found", Status: 404, Code: "INVALID_JOB_ID"}, "An invalid job ID " + nobody + " was specified.", []string{nobody}},
+				failure{Kind: "not found", Status: 404, Code: "INVALID_JOB_ID"}, "An invalid restore job ID " + nobody + " was specified.", []string{nobody}},
 			"a role that can't be assumed": {dropResult(c.CreateExportBucket(ctx, group, client.AWSBucket{BucketName: "acme", IAMRoleID: sim.UnassumableRole})),
 				failure{Kind: "invalid", Status: 400, Code: "CANNOT_ASSUME_ROLE"}, "*", nil},
 			"a job that is not there": {dropResult(c.FindExport(ctx, group, cluster, sim.OrdersSnapshot2, time.Time{})),

@@ -86,7 +86,7 @@ func TestDestroyingABucket(t *testing.T) {
 	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}", manager, exporter, narrow)
 
 	both := []string{"orders", "events"}
-	const inUse = "400 EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE The export bucket " + used + " is in use and cannot be deleted."
+	const inUse = "400 EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE Failed to delete export Bucket with ID " + used + " because it is in use."
 	forbidden := func(what string) string {
 		return "403 USER_UNAUTHORIZED The caller may not do this: no grant of caller " + what + "."
 	}

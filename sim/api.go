@@ -173,9 +173,9 @@ func (s *Server) authorize(x *exchange) error {
 	case x.group == nil:
 		return failure(http.StatusNotFound, "GROUP_NOT_FOUND", "No group with ID %s exists.", id)
 	case !x.caller.in(id):
-		return failure(http.StatusUnauthorized, "NOT_IN_GROUP", "The current user is not in the group, or the group does not exist: %s.", id)
+		return failure(http.StatusUnauthorized, "NOT_IN_GROUP", "The current user is not in the group, or the group does not exist.")
 	case !x.caller.may(x.op.right):
-		return failure(http.StatusUnauthorized, "USER_UNAUTHORIZED", "The current user is not authorized to perform this action.")
+		return failure(http.StatusUnauthorized, "USER_UNAUTHORIZED", "Current user is not authorized to perform this action.")
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // refuseContent answers content that passes checkContent and does not fit the generated
 // types.
 func refuseContent(_ http.ResponseWriter, r *http.Request, _ error) {
-	exchangeOf(r.Context()).answer.refuse(failure(http.StatusBadRequest, "INVALID_JSON", "Received JSON is malformed."))
+	exchangeOf(r.Context()).answer.refuse(invalidJSON())
 }
 
 // refuseParameter answers a query parameter that is not of its type.

@@ -206,6 +206,10 @@ func TestAccess(t *testing.T) {
 	}
 	// The digest client would take a 401 for a challenge and close its body.
 	c.http.Transport = signing{t, sim.ReadOnlyPublicKey}
+	sentences := map[string]string{
+		"USER_UNAUTHORIZED": `"detail":"Current user is not authorized to perform this action.","error":401,`,
+		"NOT_IN_GROUP":      `"detail":"The current user is not in the group, or the group does not exist.","error":401,`,
+	}
 	for _, test := range []struct{ method, path, body, code string }{
 		{"POST", v2 + buckets, `{}`, "USER_UNAUTHORIZED"},
 		{"POST", v1 + orders, `{}`, "USER_UNAUTHORIZED"},
@@ -217,6 +221,9 @@ func TestAccess(t *testing.T) {
 		check(t, test.method+" "+test.path, a.status, 401)
 		check(t, test.method+" "+test.path, a.header.Get("X-Error-Code"), test.code)
 		check(t, test.method+" challenge", a.header.Get("WWW-Authenticate"), "")
+		if !strings.Contains(a.body, sentences[test.code]) {
+			t.Errorf("%s %s: %s", test.method, test.path, a.body)
+		}
 	}
 	check(t, "a wrong key", newCaller(t, atlas.URL(), "nobody").do("GET", v2+buckets, "").status, 401)
 }

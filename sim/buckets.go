@@ -88,7 +88,7 @@ func (s *Server) deleteBucket(ctx context.Context, id string) error {
 // removeBucket takes a bucket out of the store, unless an automatic or an active export
 // uses it.
 func (s *Server) removeBucket(x *exchange, id string) error {
-	inUse := failure(http.StatusBadRequest, "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE", "The export bucket %s is in use and cannot be deleted.", id)
+	inUse := failure(http.StatusBadRequest, "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE", "Failed to delete export Bucket with ID %s because it is in use.", id) // the sentence is inferred
 	for _, cluster := range x.group.clusters {
 		if cluster.AutoExportBucketID == id {
 			return inUse

@@ -42,21 +42,21 @@ var errorTests = []errorTest{
 	{"unknown job", "GET", v2 + orders + "/" + unknown, "", 404, "INVALID_JOB_ID", parameters{unknown}},
 	{"job that is no id", "GET", v1 + orders + "/latest", "", 404, "INVALID_JOB_ID", parameters{"latest"}},
 
-	{"no JSON", "POST", v2 + orders, `snapshotId=1`, 400, "INVALID_JSON", parameters{}},
+	{"no JSON", "POST", v2 + orders, `snapshotId=1`, 400, "MALFORMED_JSON", parameters{}},
 	{"a missing comma, as seed 002 prints it", "POST", v1 + orders + "/", `{"snapshotId" : "x"
-		"exportBucketId" : "y"}`, 400, "INVALID_JSON", parameters{}},
-	{"something after the JSON", "POST", v2 + orders, exportWith("") + "{}", 400, "INVALID_JSON", parameters{}},
+		"exportBucketId" : "y"}`, 400, "MALFORMED_JSON", parameters{}},
+	{"something after the JSON", "POST", v2 + orders, exportWith("") + "{}", 400, "MALFORMED_JSON", parameters{}},
 	{"null", "POST", v2 + orders, `null`, 400, "INVALID_JSON", parameters{}},
 	{"an array", "POST", v2 + orders, `[]`, 400, "INVALID_JSON", parameters{}},
-	{"nothing", "POST", v2 + orders, " ", 400, "INVALID_JSON", parameters{}},
+	{"nothing", "POST", v2 + orders, " ", 400, "MALFORMED_JSON", parameters{}},
 
 	{"no snapshot", "POST", v2 + orders, `{"exportBucketId":"<BUCKET>"}`, 400, "MISSING_ATTRIBUTE", parameters{"snapshotId"}},
 	{"no bucket", "POST", v1 + orders, `{"snapshotId":"` + sim.OrdersSnapshot + `"}`, 400, "MISSING_ATTRIBUTE", parameters{"exportBucketId"}},
 	{"null bucket", "POST", v2 + orders, `{"snapshotId":"` + sim.OrdersSnapshot + `","exportBucketId":null}`, 400, "MISSING_ATTRIBUTE", parameters{"exportBucketId"}},
 	{"snapshot that is no id", "POST", v2 + orders, exportOf("latest", "<BUCKET>"), 400, "INVALID_ATTRIBUTE", parameters{"snapshotId"}},
 	{"snapshot that is a number", "POST", v2 + orders, `{"snapshotId":1,"exportBucketId":"<BUCKET>"}`, 400, "INVALID_JSON_ATTRIBUTE", parameters{"snapshotId"}},
-	{"unknown snapshot", "POST", v2 + orders, exportOf(unknown, "<BUCKET>"), 404, "SNAPSHOT_NOT_FOUND", parameters{unknown}},
-	{"snapshot of another cluster", "POST", v2 + orders, exportOf(sim.EventsSnapshot, "<BUCKET>"), 404, "SNAPSHOT_NOT_FOUND", parameters{sim.EventsSnapshot}},
+	{"unknown snapshot", "POST", v2 + orders, exportOf(unknown, "<BUCKET>"), 404, "SNAPSHOT_NOT_FOUND", parameters{unknown, "orders"}},
+	{"snapshot of another cluster", "POST", v2 + orders, exportOf(sim.EventsSnapshot, "<BUCKET>"), 404, "SNAPSHOT_NOT_FOUND", parameters{sim.EventsSnapshot, "orders"}},
 	{"unknown export bucket", "POST", v2 + orders, exportOf(sim.OrdersSnapshot, unknown), 404, "EXPORT_BUCKET_NOT_FOUND", parameters{unknown}},
 	{"unknown attribute", "POST", v2 + orders, exportWith(`,"snapshotID":"x"`), 400, "INVALID_ATTRIBUTE", parameters{"snapshotID"}},
 	{"null custom data", "POST", v2 + orders, exportWith(`,"customData":null`), 400, "INVALID_ATTRIBUTE", parameters{"customData"}},
@@ -67,13 +67,13 @@ var errorTests = []errorTest{
 	{"half a pair in v1.0", "POST", v1 + orders, exportWith(`,"customData":[{"key":"a"}]`), 400, "MISSING_ATTRIBUTE", parameters{"value"}},
 
 	{"no provider", "POST", v2 + buckets, `{}`, 400, "MISSING_ATTRIBUTE", parameters{"cloudProvider"}},
-	{"unknown provider", "POST", v2 + buckets, `{"cloudProvider":"OCI"}`, 400, "INVALID_ENUM_VALUE", parameters{"OCI", "cloudProvider"}},
-	{"another provider in v1.0", "POST", v1 + buckets, `{"cloudProvider":"GCP"}`, 400, "INVALID_ENUM_VALUE", parameters{"GCP", "cloudProvider"}},
+	{"unknown provider", "POST", v2 + buckets, `{"cloudProvider":"OCI"}`, 400, "INVALID_ENUM_VALUE", parameters{"OCI"}},
+	{"another provider in v1.0", "POST", v1 + buckets, `{"cloudProvider":"GCP"}`, 400, "INVALID_ENUM_VALUE", parameters{"GCP"}},
 	{"no role", "POST", v2 + buckets, `{"cloudProvider":"AWS","bucketName":"acme"}`, 400, "MISSING_ATTRIBUTE", parameters{"iamRoleId"}},
 	{"role of another provider", "POST", v2 + buckets, awsBucket(`,"roleId":"` + sim.AWSRole + `"`), 400, "INVALID_ATTRIBUTE", parameters{"roleId"}},
-	{"bucket name of two", "POST", v2 + buckets, strings.Replace(awsBucket(""), "acme", "ac", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{"ac"}},
-	{"bucket name of 64", "POST", v1 + buckets, strings.Replace(awsBucket(""), "acme", strings.Repeat("a", 64), 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{strings.Repeat("a", 64)}},
-	{"bucket name with a path", "POST", v2 + buckets, strings.Replace(awsBucket(""), "acme", "a/../../b", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{"a/../../b"}},
+	{"bucket name of two", "POST", v2 + buckets, strings.Replace(awsBucket(""), "acme", "ac", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{}},
+	{"bucket name of 64", "POST", v1 + buckets, strings.Replace(awsBucket(""), "acme", strings.Repeat("a", 64), 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{}},
+	{"bucket name with a path", "POST", v2 + buckets, strings.Replace(awsBucket(""), "acme", "a/../../b", 1), 400, "EXPORT_BUCKET_NAME_INVALID", parameters{}},
 	{"networking that is no flag", "POST", v2 + buckets, awsBucket(`,"requirePrivateNetworking":"yes"`), 400, "INVALID_JSON_ATTRIBUTE", parameters{"requirePrivateNetworking"}},
 	{"service URL elsewhere", "POST", v2 + buckets, `{"cloudProvider":"AZURE","roleId":"` + sim.AWSRole + `","serviceUrl":"https://acmestore.blob.example.com/snapshots"}`, 400, "INVALID_ATTRIBUTE", parameters{"serviceUrl"}},
 	{"service URL without container", "POST", v2 + buckets, `{"cloudProvider":"AZURE","roleId":"` + sim.AWSRole + `","serviceUrl":"https://acmestore.blob.core.windows.net/"}`, 400, "INVALID_ATTRIBUTE", parameters{"serviceUrl"}},
@@ -103,6 +103,25 @@ var errorTests = []errorTest{
 	{"dots", "GET", "/api/atlas/v2/./groups/" + sim.GroupID + buckets, "", 404, "RESOURCE_NOT_FOUND", nil},
 	{"wrong method", "PUT", v2 + buckets, "", 405, "METHOD_NOT_ALLOWED", nil},
 	{"no PATCH in v1.0", "PATCH", v1 + buckets + "/<BUCKET>", `{"requirePrivateNetworking":true}`, 405, "METHOD_NOT_ALLOWED", nil},
+}
+
+// published are the sentences of Atlas's published list of errors.
+var published = map[string]string{
+	"CLUSTER_NOT_FOUND":          "No cluster named %s exists in group %s.",
+	"EXPORT_BUCKET_NAME_INVALID": "Export Bucket name is invalid.",
+	"EXPORT_BUCKET_NOT_FOUND":    "No export Bucket with ID %s does not exist.",
+	"GROUP_NOT_FOUND":            "No group with ID %s exists.",
+	"INVALID_ATTRIBUTE":          "Invalid attribute %s specified.",
+	"INVALID_ENUM_VALUE":         "An invalid enumeration value %s was specified.",
+	"INVALID_GROUP_ID":           "An invalid group ID %s was specified.",
+	"INVALID_JOB_ID":             "An invalid restore job ID %s was specified.",
+	"INVALID_JSON":               "Received JSON does not match expected format.",
+	"INVALID_JSON_ATTRIBUTE":     "Received JSON for the %s attribute does not match expected format.",
+	"INVALID_QUERY_PARAMETER":    "Invalid query parameter %s specified.",
+	"MALFORMED_JSON":             "Received JSON is malformed.",
+	"MISSING_ATTRIBUTE":          "The required attribute %s was not specified.",
+	"RESOURCE_NOT_FOUND":         "Cannot find resource %s.",
+	"SNAPSHOT_NOT_FOUND":         "No snapshot with ID %s exists for cluster %s.",
 }
 
 func TestErrors(t *testing.T) {
@@ -136,6 +155,9 @@ func TestErrors(t *testing.T) {
 			check(t, "type", a.header.Get("Content-Type"), "application/json")
 			if parameters != nil {
 				check(t, "parameters", body.Parameters, parameters)
+			}
+			if sentence, ok := published[test.code]; ok {
+				check(t, "sentence", body.Detail, fmt.Sprintf(sentence, body.Parameters...))
 			}
 			for _, parameter := range parameters {
 				if !strings.Contains(body.Detail, fmt.Sprint(parameter)) {

@@ -111,8 +111,11 @@ func (x *exchange) checkContent() error {
 		return failure(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "The content type is not supported.") // inferred
 	}
 	var m members
+	if !json.Valid(x.body) {
+		return failure(http.StatusBadRequest, "MALFORMED_JSON", "Received JSON is malformed.")
+	}
 	if err := json.Unmarshal(x.body, &m); err != nil || m == nil {
-		return failure(http.StatusBadRequest, "INVALID_JSON", "Received JSON is malformed.")
+		return invalidJSON()
 	}
 	form, err := x.op.form(x.version, m)
 	if err != nil {
@@ -152,6 +155,10 @@ func (x *exchange) checkContent() error {
 	return nil
 }
 
+func invalidJSON() error {
+	return failure(http.StatusBadRequest, "INVALID_JSON", "Received JSON does not match expected format.")
+}
+
 func invalidAttribute(name string) error {
 	return failure(http.StatusBadRequest, "INVALID_ATTRIBUTE", "Invalid attribute %s specified.", name)
 }
@@ -164,7 +171,7 @@ func missingAttribute(name string) error {
 func decodeAs[T any](name string, value json.RawMessage) (T, error) {
 	var v T
 	if err := json.Unmarshal(value, &v); err != nil {
-		return v, failure(http.StatusBadRequest, "INVALID_JSON_ATTRIBUTE", "Received JSON for the %s attribute is malformed.", name)
+		return v, failure(http.StatusBadRequest, "INVALID_JSON_ATTRIBUTE", "Received JSON for the %s attribute does not match expected format.", name)
 	}
 	return v, nil
 }
@@ -186,7 +193,7 @@ func isOneOf(values ...string) func(string, json.RawMessage) error {
 	return func(name string, value json.RawMessage) error {
 		v, err := decodeAs[string](name, value)
 		if err == nil && !slices.Contains(values, v) {
-			err = failure(http.StatusBadRequest, "INVALID_ENUM_VALUE", "An invalid enumeration value %s was specified for %s.", v, name)
+			err = failure(http.StatusBadRequest, "INVALID_ENUM_VALUE", "An invalid enumeration value %s was specified.", v)
 		}
 		return err
 	}
@@ -196,7 +203,7 @@ func isOneOf(values ...string) func(string, json.RawMessage) error {
 func isBucketName(name string, value json.RawMessage) error {
 	v, err := decodeAs[string](name, value)
 	if err == nil && !bucketName.MatchString(v) {
-		err = failure(http.StatusBadRequest, "EXPORT_BUCKET_NAME_INVALID", "The export bucket name %s is invalid.", v)
+		err = failure(http.StatusBadRequest, "EXPORT_BUCKET_NAME_INVALID", "Export Bucket name is invalid.")
 	}
 	return err
 }

@@ -18,7 +18,7 @@ func (s *Server) createJob(ctx context.Context, cluster, snapshotID, bucketID st
 	}
 	snapshot := c.snapshot(snapshotID)
 	if snapshot == nil {
-		return nil, failure(http.StatusNotFound, "SNAPSHOT_NOT_FOUND", "No snapshot with ID %s exists.", snapshotID)
+		return nil, failure(http.StatusNotFound, "SNAPSHOT_NOT_FOUND", "No snapshot with ID %s exists for cluster %s.", snapshotID, c.Name)
 	}
 	bucket, err := s.findBucket(x, bucketID)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Server) findJob(ctx context.Context, cluster, id string) (*Job, error) 
 	job := s.store.jobs[id]
 	s.store.mu.RUnlock()
 	if job == nil || job.GroupID != x.group.ID || job.ClusterName != cluster {
-		return nil, failure(http.StatusNotFound, "INVALID_JOB_ID", "An invalid job ID %s was specified.", id)
+		return nil, failure(http.StatusNotFound, "INVALID_JOB_ID", "An invalid restore job ID %s was specified.", id)
 	}
 	return job, nil
 }
