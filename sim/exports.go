@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // complete is the content of .complete, the file that says that an export is complete.
@@ -27,8 +26,15 @@ type complete struct {
 	CustomData             []CustomData `json:"customData"`
 }
 
+// exported is the folder that holds everything that Atlas writes to a bucket.
+const exported = "exported_snapshots"
+
+// milliseconds is the form of the date in .complete, as Atlas's documentation shows it.
+const milliseconds = "2006-01-02T15:04:05.000Z"
+
 // writeExport writes the files that Atlas would upload for a job. Each collection has a file
-// with the documents of each replica set and one with metadata. The last file is .complete.
+// with the documents of each replica set, whose name says that it is the first of that replica
+// set, and metadata.json. The last file is .complete.
 func (s *Server) writeExport(job *Job) error {
 	if s.exports == nil {
 		return nil
@@ -50,7 +56,7 @@ func (s *Server) writeExport(job *Job) error {
 				files++
 			}
 			metadata := fmt.Appendf(nil, `{"options":{},"indexes":[{"v":{"$numberInt":"2"},"key":{"_id":{"$numberInt":"1"}},"name":"_id_"}],"collectionName":%q,"type":"collection"}`+"\n", collection)
-			if err := s.writeObject(path.Join(folder, segment(collection)+".metadata.json"), metadata); err != nil {
+			if err := s.writeObject(path.Join(folder, "metadata.json"), metadata); err != nil {
 				return err
 			}
 			files++
@@ -67,7 +73,7 @@ func (s *Server) writeExport(job *Job) error {
 		GroupName:              group.Name,
 		ClusterUniqueID:        cluster.UniqueID,
 		ClusterName:            cluster.Name,
-		SnapshotInitiationDate: toSecond(cluster.snapshot(job.SnapshotID).CreatedAt).Format(time.RFC3339),
+		SnapshotInitiationDate: cluster.snapshot(job.SnapshotID).CreatedAt.UTC().Format(milliseconds),
 		TotalFiles:             files,
 		Labels:                 append([]Label{}, cluster.Labels...),
 		CustomData:             job.CustomData,
@@ -96,7 +102,7 @@ func (s *Server) writePermissionCheck(directory string) error {
 	if s.exports == nil {
 		return nil
 	}
-	return s.writeObject(path.Join(directory, ".permissioncheck"), nil)
+	return s.writeObject(path.Join(directory, exported, ".permissioncheck"), nil)
 }
 
 // writeObject writes a file below the export directory atomically. The directory is an

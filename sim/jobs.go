@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,10 +95,27 @@ func (s *Server) scaled(d time.Duration) time.Duration {
 func prefix(g *group, c *Cluster, snapshot *Snapshot, created time.Time) string {
 	org, project := g.Org.ID, g.ID
 	if g.NamesInPrefix {
-		org, project = g.Org.Name, g.Name
+		org, project = cmp.Or(nameInPrefix(g.Org.Name), org), cmp.Or(nameInPrefix(g.Name), project)
 	}
-	return strings.Join([]string{"exported_snapshots", org, project, c.Name,
+	return strings.Join([]string{exported, org, project, c.Name,
 		snapshot.CreatedAt.UTC().Format("2006-01-02T1504"), fmt.Sprint(created.Unix())}, "/")
+}
+
+// nameInPrefix is the name of an organization or a group as the prefix of an export has it. Atlas
+// documents that a space becomes an underscore, and that characters are removed which object
+// storage has to treat with care. These are, by the documentation of S3, all except letters and
+// digits of ASCII and ! - _ . * ' ( ). Inferred: the id stands in the place of a name of which
+// nothing is left.
+func nameInPrefix(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '_'
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("!-_.*'()", r):
+			return r
+		}
+		return -1
+	}, name)
 }
 
 // Jobs returns all jobs with their current states, oldest first.

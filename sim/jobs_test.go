@@ -223,20 +223,21 @@ func TestExportFiles(t *testing.T) {
 	atlas := start(t, sim.Config{ExportDir: dir})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
 	bucket := c.bucket()
-	check(t, "after the bucket", tree(t, dir), map[string]string{"acme-snapshots/.permissioncheck": ""})
+	const permission = "acme-snapshots/exported_snapshots/.permissioncheck"
+	check(t, "after the bucket", tree(t, dir), map[string]string{permission: ""})
 	os.RemoveAll(filepath.Join(dir, "acme-snapshots"))
 	a := c.do("POST", v2+events, `{"snapshotId":"`+sim.EventsSnapshot+`","exportBucketId":"`+bucket+`","customData":[{"key":"purpose","value":"<archive>"},{"key":"alone"}]}`)
 	id := c.value(a)["id"].(string)
-	check(t, "after the start", tree(t, dir), map[string]string{"acme-snapshots/.permissioncheck": ""})
+	check(t, "after the start", tree(t, dir), map[string]string{permission: ""})
 	atlas.Advance(12*time.Minute - 1)
 	check(t, "before the end", len(tree(t, dir)), 1)
 	atlas.Advance(1)
 
 	files := tree(t, dir)
 	prefix := fmt.Sprintf("acme-snapshots/exported_snapshots/%s/%s/events/2026-08-10T0327/%d/", sim.OrgID, sim.GroupID, now.Unix())
-	want := []string{"acme-snapshots/.permissioncheck", prefix + ".complete"}
+	want := []string{permission, prefix + ".complete"}
 	for _, collection := range []string{"clicks", "devices", "errors", "sessions", "views"} {
-		for _, name := range []string{"atlas-9x2kqf-shard-0.0.json.gz", "atlas-9x2kqf-shard-1.0.json.gz", collection + ".metadata.json"} {
+		for _, name := range []string{"atlas-9x2kqf-shard-0.0.json.gz", "atlas-9x2kqf-shard-1.0.json.gz", "metadata.json"} {
 			want = append(want, prefix+"telemetry/"+collection+"/"+name)
 		}
 	}
@@ -249,7 +250,7 @@ func TestExportFiles(t *testing.T) {
   "groupName": "production",
   "clusterUniqueId": "64f0c2d1b3d4e5f607182941",
   "clusterName": "events",
-  "snapshotInitiationDate": "2026-08-10T03:27:40Z",
+  "snapshotInitiationDate": "2026-08-10T03:27:40.000Z",
   "totalFiles": 15,
   "labels": [],
   "customData": [
@@ -268,7 +269,7 @@ func TestExportFiles(t *testing.T) {
 		documents += countDocuments(t, files[prefix+"telemetry/clicks/atlas-9x2kqf-shard-"+shard+".0.json.gz"])
 	}
 	check(t, "documents of both shards", documents, 30)
-	if !json.Valid([]byte(files[prefix+"telemetry/clicks/clicks.metadata.json"])) {
+	if !json.Valid([]byte(files[prefix+"telemetry/clicks/metadata.json"])) {
 		t.Error("the metadata is not JSON")
 	}
 
@@ -280,6 +281,25 @@ func TestExportFiles(t *testing.T) {
 	other.Advance(12 * time.Minute)
 	check(t, "once more", tree(t, dir), files)
 	check(t, "path", atlas.ExportPath(id), filepath.Join(dir, strings.TrimSuffix(prefix, "/")))
+}
+
+// In the prefix, names have underscores in the place of spaces, and lack what object storage has
+// to treat with care. A slash in a name adds no folder.
+func TestNamesInPrefix(t *testing.T) {
+	for _, test := range []struct{ org, name, want string }{
+		{"acme", "production", "acme/production"},
+		{"Acme Corp & Sons", "shop/eu: west", "Acme_Corp__Sons/shopeu_west"},
+		{"a\\b^c%d`e[f]g\"h<i>j~k#l|m{n}o", "!-_.*'()", "abcdefghijklmno/!-_.*'()"},
+		{"p@q=r;s,t?u+v$w:x&y", "Zürich Nord", "pqrstuvwxy/Zrich_Nord"},
+		{"日本", "..", sim.OrgID + "/.."},
+	} {
+		seed := sim.DefaultSeed()
+		group := &seed.Groups[0]
+		group.NamesInPrefix, group.Org.Name, group.Name = true, test.org, test.name
+		c := newCaller(t, start(t, sim.Config{Seed: seed}).URL(), sim.PublicKey)
+		job := c.value(c.do("POST", v2+orders, exportOf(sim.OrdersSnapshot, c.bucket())))
+		check(t, test.org+" "+test.name, job["prefix"], any("exported_snapshots/"+test.want+"/orders/2026-08-10T0327/"+fmt.Sprint(now.Unix())))
+	}
 }
 
 // No name in a seed makes the simulation write outside the export directory.
@@ -317,7 +337,7 @@ func TestExportsStayInside(t *testing.T) {
 	}
 	a := c.do("POST", v2+buckets, `{"cloudProvider":"AWS","bucketName":"escape","iamRoleId":"`+sim.AWSRole+`"}`)
 	check(t, "through a link", a.status, 500)
-	if _, err := os.Stat(filepath.Join(outer, ".permissioncheck")); err == nil {
+	if _, err := os.Stat(filepath.Join(outer, "exported_snapshots")); err == nil {
 		t.Error("the link was followed")
 	}
 }
@@ -328,7 +348,7 @@ func TestExportThatCannotBeWritten(t *testing.T) {
 	atlas := start(t, sim.Config{ExportDir: dir})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
 	id := c.job(orders, sim.OrdersSnapshot, c.bucket())
-	if err := os.WriteFile(filepath.Join(dir, "acme-snapshots", "exported_snapshots"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "acme-snapshots", "exported_snapshots", sim.OrgID), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	atlas.Advance(12 * time.Minute)

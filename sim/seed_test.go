@@ -45,7 +45,7 @@ func TestOwnSeed(t *testing.T) {
 	c := newCaller(t, atlas.URL(), "ownpubl")
 	const base = "/api/atlas/v2/groups/70f0c1a2b3d4e5f607182930"
 	job := c.value(c.do("POST", base+"/clusters/c/backup/exports", exportOf("70f0e0b45be2d84417c09f10", "70f0d3e1f20b4c7788990011")))
-	check(t, "prefix of names", job["prefix"], any(fmt.Sprintf("exported_snapshots/own org/own/c/2026-01-02T0304/%d", now.Unix())))
+	check(t, "prefix of names", job["prefix"], any(fmt.Sprintf("exported_snapshots/own_org/own/c/2026-01-02T0304/%d", now.Unix())))
 	atlas.Advance(12 * time.Minute)
 	check(t, "status", c.read(base+"/clusters/c/backup/exports", job["id"].(string))["exportStatus"],
 		any(map[string]any{"exportedCollections": 1.0, "totalCollections": 1.0}))
