@@ -9,9 +9,6 @@ import (
 	"strconv"
 )
 
-// serviceVersion is the X-MongoDB-Service-Version of every answer.
-const serviceVersion = "gitHash=0000000000000000000000000000000000000000; versionString=v20261101"
-
 // unauthorized is the body of every challenge, as recorded.
 const unauthorized = `{"error":401,"reason":"Unauthorized","detail":"You are not authorized for this resource.","errorCode":"UNEXPECTED_ERROR"}`
 
@@ -50,6 +47,16 @@ func (a *answer) write(status int, contentType string, body []byte) {
 	a.header.Set("Content-Type", contentType)
 	a.status = status
 	a.body.Write(body)
+}
+
+// reply answers 200 with a value of the simulation's own, which may have members that the contract
+// does not name. The operation returns nil to the generated code, which then writes nothing.
+func (x *exchange) reply(value any) error {
+	body, err := json.Marshal(value)
+	if err == nil {
+		x.answer.write(http.StatusOK, "application/json", body)
+	}
+	return err
 }
 
 // apiError is an error that Atlas answers with an ApiError.
@@ -97,12 +104,15 @@ func (a *answer) refuse(err error) {
 // finish gives the answer of an operation its final form: media type, envelope, pretty.
 func (a *answer) finish(x *exchange) {
 	a.WriteHeader(http.StatusOK)
-	a.header["X-MongoDB-Service-Version"] = []string{serviceVersion}
-	if a.body.Len() == 0 || a.verbatim {
+	x.setLiveFields(a.header)
+	if a.verbatim {
 		return
 	}
-	if x.version != "" && a.status < 400 {
+	if x.version != "" && a.status < 400 { // also of a 204, as recorded
 		a.header.Set("Content-Type", "application/vnd.atlas."+x.version+"+json;charset=utf-8")
+	}
+	if a.body.Len() == 0 {
+		return
 	}
 	a.plain()
 	if x.request.URL.RawQuery != "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"atlas-export-gateway/gen"
 )
@@ -29,6 +30,7 @@ type exchange struct {
 	path    string // of the request's target, with its slash at the end if there is one
 	body    []byte
 	fault   *Fault
+	began   time.Time
 	answer  answer
 
 	challenged bool
@@ -97,7 +99,7 @@ func (r *routes) chosen(path string) *http.ServeMux {
 // serveAPI answers a request. It reads the content of every request, also of one that will
 // be refused, so that the log has it. It sends the answer after it has logged the exchange.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, routes http.Handler) {
-	x := &exchange{request: r, path: r.URL.EscapedPath()}
+	x := &exchange{request: r, path: r.URL.EscapedPath(), began: time.Now()}
 	x.answer.header = w.Header()
 	var tooLarge error
 	x.body, tooLarge = drain(r)

@@ -237,6 +237,9 @@ func (a api) V1DeleteExportBucket(ctx context.Context, request gen.V1DeleteExpor
 	if err := a.deleteBucket(ctx, request.ExportBucketID); err != nil {
 		return nil, err
 	}
+	if a.settings.Load().V1DeleteContent {
+		return nil, exchangeOf(ctx).reply(struct{}{})
+	}
 	return gen.V1DeleteExportBucket204Response{}, nil
 }
 

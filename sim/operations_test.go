@@ -230,7 +230,7 @@ func (o *operations) deletions() {
 	o.ok("delete in use", 400, err, inUse.HTTPResponse, plain)
 	check(t, "delete in use", inUse.JSONDefault.ErrorCode, "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE")
 	deleted, err := client.DeleteExportBucketWithResponse(ctx, project, *o.wantGCP.ID, nil)
-	o.ok("delete", 204, err, deleted.HTTPResponse, "")
+	o.ok("delete", 204, err, deleted.HTTPResponse, v20230101) // as recorded
 	o.atlas.Advance(time.Hour)
 	v1deleted, err := client.V1DeleteExportBucketWithResponse(ctx, project, *o.v1bucket.ID, nil)
 	o.ok("v1 delete", 204, err, v1deleted.HTTPResponse, "")

@@ -68,3 +68,45 @@ func TestRecordedJob(t *testing.T) {
 	r.answers("GET", v2+orders+"/<JOB>", "", 200, "", job)
 	r.answers("GET", v2+orders, "", 200, "", `{"links":[{"href":"http://localhost:8080/api/atlas/v2/groups/<GROUP>/clusters/orders/backup/exports?includeCount=true&pageNum=1&itemsPerPage=100","rel":"self"}],"results":[`+job+`],"totalCount":1}`)
 }
+
+// Every answer has the fields that the recordings have, and an error those that name it.
+func TestRecordedFields(t *testing.T) {
+	_, r := newRecorded(t, sim.Config{})
+	fields := map[string]string{
+		"Referrer-Policy":                   "strict-origin-when-cross-origin",
+		"Server":                            "mdbws",
+		"Strict-Transport-Security":         "max-age=31536000; includeSubdomains;",
+		"X-Content-Type-Options":            "nosniff",
+		"X-Frame-Options":                   "DENY",
+		"X-Java-Method":                     "ApiAtlasDiskBackupExportBucketsResource::addExportBucket",
+		"X-Permitted-Cross-Domain-Policies": "none",
+	}
+	for name, a := range map[string]answer{
+		"200": r.do("POST", v2+buckets, awsBucket("")),
+		"400": r.do("POST", v2+buckets, "{}"),
+		"401": plainly(t, "POST", r.base+v2+buckets, ""),
+	} {
+		for field, want := range fields {
+			check(t, name+" "+field, a.header.Get(field), want)
+		}
+		for _, field := range []string{"X-Envoy-Upstream-Service-Time", "X-Java-Version", "X-MongoDB-Service-Version", "Date"} {
+			if a.header.Get(field) == "" {
+				t.Errorf("%s: there is no %s", name, field)
+			}
+		}
+	}
+}
+
+// What Atlas answers to a DELETE of v1.0 was not recorded: a setting says which of the two.
+func TestV1Delete(t *testing.T) {
+	atlas := start(t, sim.Config{})
+	c := newCaller(t, atlas.URL(), sim.PublicKey)
+	first, second := c.bucket(), c.bucket()
+	a := c.do("DELETE", v1+buckets+"/"+first, "")
+	check(t, "without content", []any{a.status, a.body}, []any{204, ""})
+	control(t, atlas, 200, "PATCH", "/settings", `{"v1DeleteContent":true}`)
+	a = c.do("DELETE", v1+buckets+"/"+second, "")
+	check(t, "with content", []any{a.status, a.body, a.header.Get("Content-Type")}, []any{200, "{}", plain})
+	check(t, "it is gone", c.do("DELETE", v1+buckets+"/"+second, "").status, 404)
+	check(t, "v2", c.do("DELETE", v2+buckets+"/"+c.bucket(), "").status, 204)
+}

@@ -24,6 +24,9 @@ type Settings struct {
 	// ParallelExports lets one snapshot be exported several times at once. Atlas answers
 	// the second create with 409.
 	ParallelExports bool `json:"parallelExports"`
+	// V1DeleteContent answers a DELETE of v1.0 with 200 and {} instead of 204. Which of the two
+	// Atlas does was not recorded.
+	V1DeleteContent bool `json:"v1DeleteContent"`
 	// Removed lists, by operationId, the versions that Atlas no longer has. A request for
 	// one is answered with 410.
 	Removed map[string][]string `json:"removed"`
