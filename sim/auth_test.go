@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -352,7 +353,10 @@ func TestTokenLimit(t *testing.T) {
 	}
 	a := issue(sim.ClientID)
 	check(t, "the eleventh", a.status, 429)
-	check(t, "Retry-After", a.header.Get("Retry-After"), "6")
+	check(t, "its body", a.body, `{"detail":"Resource /api/oauth/token is limited to 10 requests every 1 minutes.","error":429,"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",10,1],"reason":"Too Many Requests"}`)
+	for _, field := range []string{"Retry-After", "RateLimit-Limit", "RateLimit-Remaining"} {
+		check(t, field, a.header.Get(field), "")
+	}
 	check(t, "a stranger", issue("stranger").status, 401)
 	atlas.Advance(6 * time.Second)
 	check(t, "six seconds later", issue(sim.ClientID).status, 200)
@@ -364,6 +368,27 @@ func TestTokenLimit(t *testing.T) {
 	for range 20 {
 		check(t, "without a limit", issue(sim.ClientID).status, 200)
 	}
+}
+
+// Each address has a limit of its own.
+func TestTokenLimitOfAnAddress(t *testing.T) {
+	atlas := start(t, sim.Config{Settings: sim.Settings{TokensPerMinute: 1}})
+	issue := func(address string) int {
+		t.Helper()
+		transport := &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext}
+		t.Cleanup(transport.CloseIdleConnections)
+		request, _ := http.NewRequest("POST", atlas.URL()+"/api/oauth/token", strings.NewReader("grant_type=client_credentials"))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.SetBasicAuth(sim.ClientID, sim.ClientSecret)
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Skipf("no second address of loopback: %v", err)
+		}
+		response.Body.Close()
+		return response.StatusCode
+	}
+	check(t, "the first address", []int{issue("127.0.0.1"), issue("127.0.0.1")}, []int{200, 429})
+	check(t, "the second", []int{issue("127.0.0.2"), issue("127.0.0.2")}, []int{200, 429})
 }
 
 // curl sends the first leg of a POST without its content.

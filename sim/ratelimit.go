@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -11,18 +12,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limits are token buckets by name. A name is a group's id or a service account's.
+// limits are token buckets by name: of groups, and of clients of the token endpoint.
 type limits struct {
 	mu      sync.Mutex
 	buckets map[string]*rate.Limiter
 }
+
+// maxLimits bounds how many buckets are remembered. With one more, all begin again.
+const maxLimits = 10_000
 
 func (l *limits) of(name string, perSecond rate.Limit, capacity int) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	bucket := l.buckets[name]
 	if bucket == nil {
-		if l.buckets == nil {
+		if l.buckets == nil || len(l.buckets) >= maxLimits {
 			l.buckets = map[string]*rate.Limiter{}
 		}
 		bucket = rate.NewLimiter(perSecond, capacity)
@@ -45,11 +49,13 @@ func (s *Server) limit(x *exchange, h http.Header) error {
 	if setting.Off {
 		return nil
 	}
-	return s.charge(x, h, &s.limits, x.group.ID, setting)
+	return s.charge(x, h, x.group.ID, setting)
 }
 
-// tokenAllowed takes one request from the service account's bucket of calls to the token
-// endpoint. If the bucket is empty, tokenAllowed writes the answer.
+// tokenAllowed takes one request from the bucket of calls to the token endpoint that a client has
+// at an address. If the bucket is empty, tokenAllowed writes the answer, as recorded: an ApiError
+// without Retry-After. Inferred: requests that are refused count too, and the bucket is refilled
+// evenly.
 func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
 	perMinute := cmp.Or(s.settings.Load().TokensPerMinute, 10)
 	if perMinute < 0 {
@@ -57,22 +63,24 @@ func (s *Server) tokenAllowed(x *exchange, r *http.Request) bool {
 	}
 	id, _, _ := r.BasicAuth()
 	if s.world.accounts[id] == nil {
-		id = "" // unknown clients share a bucket, or they would fill the memory
+		id = "" // unknown clients of an address share a bucket
 	}
-	err := s.charge(x, x.answer.header, &s.tokens.limits, id, RateLimit{Capacity: perMinute, Refill: perMinute})
-	if err != nil {
-		x.answer.refuse(err)
+	address, _, _ := net.SplitHostPort(r.RemoteAddr)
+	bucket := s.tokens.limits.of(id+" "+address, rate.Limit(float64(perMinute)/60), perMinute)
+	if bucket.AllowN(s.clock.now(), 1) {
+		return true
 	}
-	return err == nil
+	x.answer.refuse(failure(http.StatusTooManyRequests, "RATE_LIMITED", "Resource %s is limited to %d requests every %d minutes.", x.op.path, perMinute, 1))
+	return false
 }
 
 // charge takes one request from a token bucket and sets the RateLimit fields. The error says
 // that the bucket is empty.
-func (s *Server) charge(x *exchange, h http.Header, limits *limits, name string, setting RateLimit) error {
+func (s *Server) charge(x *exchange, h http.Header, name string, setting RateLimit) error {
 	capacity, refill := cmp.Or(setting.Capacity, 1200), cmp.Or(setting.Refill, 500)
 	period := cmp.Or(setting.Period.std(), time.Minute)
 	perSecond := float64(refill) / period.Seconds()
-	bucket := limits.of(name, rate.Limit(perSecond), capacity)
+	bucket := s.limits.of(name, rate.Limit(perSecond), capacity)
 	now := s.clock.now()
 	allowed := bucket.AllowN(now, 1)
 	tokens := bucket.TokensAt(now)

@@ -19,7 +19,7 @@ type Settings struct {
 	// RateLimit is the token bucket of each group.
 	RateLimit RateLimit `json:"rateLimit"`
 	// TokensPerMinute is how many calls of the token endpoint a service account has in a
-	// minute. 0 means 10, and less than 0 means any number.
+	// minute from one address. 0 means 10, and less than 0 means any number.
 	TokensPerMinute int `json:"tokensPerMinute"`
 	// ParallelExports lets one snapshot be exported several times at once. Atlas answers
 	// the second create with 409.
