@@ -61,6 +61,7 @@ func (s *Server) newAPI() (http.Handler, error) {
 			ResponseErrorHandlerFunc: s.refuse,
 		}),
 		gen.StdHTTPServerOptions{BaseRouter: routes, ErrorHandlerFunc: refuseParameter})
+	s.serveBeyond(routes)
 	for path, handler := range map[string]http.HandlerFunc{"/api/oauth/token": s.issueToken, "/api/oauth/revoke": s.revokeToken} {
 		op := &operation{id: path[len("/api/oauth/"):], path: path}
 		s.operations = append(s.operations, op)
@@ -164,17 +165,31 @@ func (s *Server) admit(x *exchange, h http.Header) error {
 	return x.checkContent()
 }
 
-// authorize finds the group and refuses callers that may not call the operation in it.
-func (s *Server) authorize(x *exchange) error {
+// findGroup returns the group that the request's path names. It is nil for a path that names none.
+func (s *Server) findGroup(x *exchange) (*group, error) {
+	if name := x.request.PathValue("groupName"); name != "" {
+		return s.world.groupNamed(name)
+	}
+	if !strings.Contains(x.op.path, "{groupId}") {
+		return nil, nil
+	}
 	id := x.request.PathValue("groupId")
 	if !objectID.MatchString(id) {
-		return failure(http.StatusNotFound, "INVALID_GROUP_ID", "An invalid group ID %s was specified.", id)
+		return nil, failure(http.StatusNotFound, "INVALID_GROUP_ID", "An invalid group ID %s was specified.", id)
 	}
-	x.group = s.world.groups[id]
+	if s.world.groups[id] == nil {
+		return nil, failure(http.StatusNotFound, "GROUP_NOT_FOUND", "No group with ID %s exists.", id)
+	}
+	return s.world.groups[id], nil
+}
+
+// authorize finds the group and refuses callers that may not call the operation in it.
+func (s *Server) authorize(x *exchange) (err error) {
+	if x.group, err = s.findGroup(x); err != nil {
+		return err
+	}
 	switch {
-	case x.group == nil:
-		return failure(http.StatusNotFound, "GROUP_NOT_FOUND", "No group with ID %s exists.", id)
-	case !x.caller.in(id):
+	case x.group != nil && !x.caller.in(x.group.ID):
 		return failure(http.StatusUnauthorized, "NOT_IN_GROUP", "The current user is not in the group, or the group does not exist.")
 	case !x.caller.may(x.op.right):
 		return failure(http.StatusUnauthorized, "USER_UNAUTHORIZED", "Current user is not authorized to perform this action.")

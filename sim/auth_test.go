@@ -202,7 +202,7 @@ func TestChallengeSettings(t *testing.T) {
 func TestAccess(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.ReadOnlyPublicKey)
-	for _, path := range []string{buckets, clusters, schedule} {
+	for _, path := range []string{buckets, clusters, schedule, snapshots, shardedList, "", "/cloudProviderAccess", "/clusters/orders", "/clusters/orders/status"} {
 		check(t, "reading "+path, c.do("GET", v2+path, "").status, 200)
 	}
 	// The digest client would take a 401 for a challenge and close its body.
@@ -216,6 +216,10 @@ func TestAccess(t *testing.T) {
 		{"POST", v1 + orders, `{}`, "USER_UNAUTHORIZED"},
 		{"DELETE", v2 + buckets + "/" + unknown, "", "USER_UNAUTHORIZED"},
 		{"PATCH", v2 + buckets + "/" + unknown, `{}`, "USER_UNAUTHORIZED"},
+		{"POST", v2 + snapshots, `{}`, "USER_UNAUTHORIZED"},
+		{"POST", v1 + snapshots, `{}`, "USER_UNAUTHORIZED"},
+		{"PATCH", v2 + schedule, `{}`, "USER_UNAUTHORIZED"},
+		{"DELETE", v2 + schedule, "", "USER_UNAUTHORIZED"},
 		{"GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + buckets, "", "NOT_IN_GROUP"},
 	} {
 		a := c.do(test.method, test.path, test.body)

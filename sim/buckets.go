@@ -85,17 +85,17 @@ func (s *Server) deleteBucket(ctx context.Context, id string) error {
 	return s.save()
 }
 
-// removeBucket takes a bucket out of the store, unless an automatic or an active export
-// uses it.
+// removeBucket takes a bucket out of the store, unless an export uses it: a schedule names it, as
+// documented, or a job is under way. For the latter the refusal is inferred.
 func (s *Server) removeBucket(x *exchange, id string) error {
 	inUse := failure(http.StatusBadRequest, "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE", "Failed to delete export Bucket with ID %s because it is in use.", id) // the sentence is inferred
-	for _, cluster := range x.group.clusters {
-		if cluster.AutoExportBucketID == id {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	for _, schedule := range s.store.schedules {
+		if schedule.exports(id) {
 			return inUse
 		}
 	}
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
 	for job := range s.store.active {
 		if s.store.jobs[job].ExportBucketID == id {
 			return inUse

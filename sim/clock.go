@@ -26,9 +26,9 @@ func (c *clock) now() time.Time {
 // Now is the time in the simulation.
 func (s *Server) Now() time.Time { return s.clock.now() }
 
-// Advance moves the simulation's clock forward and returns once the jobs that are then due
-// have ended. Jobs, nonces, tokens, rate limits and sunsets follow the clock. A negative by
-// counts as 0.
+// Advance moves the simulation's clock forward and returns once everything that is then due has
+// happened, in its order. Jobs, snapshots, schedules, nonces, tokens, rate limits and sunsets
+// follow the clock. A negative by counts as 0.
 func (s *Server) Advance(by time.Duration) {
 	for {
 		offset := s.clock.offset.Load()

@@ -30,7 +30,7 @@ type Config struct {
 
 	// Seed is the world: groups, clusters, snapshots and keys. Nil means [DefaultSeed].
 	Seed *Seed
-	// StateFile, if not empty, keeps buckets and jobs over restarts. A file that does not
+	// StateFile, if not empty, keeps buckets, jobs, snapshots and schedules over restarts. A file that does not
 	// exist is created. A damaged file, or one that can't be written, is an error.
 	StateFile string
 	// ExportDir, if not empty, is an existing directory that stands for all object
@@ -40,12 +40,15 @@ type Config struct {
 	// Now is the time of day. Nil means time.Now. See [Server.Advance] and
 	// [Server.Settle].
 	Now func() time.Time
-	// Speed is how many times faster than at Atlas jobs run; 0 means 1. At 150 an
-	// export of 12 minutes takes 5 seconds.
+	// Speed is how many times faster than at Atlas jobs run and snapshots are taken; 0 means 1.
+	// At 150 an export of 12 minutes takes 5 seconds. Backup schedules follow the clock alone.
 	Speed float64
 	// QueueTime and RunTime are how long a job is Queued and InProgress at speed 1.
 	// 0 means 30 s and 11 min 30 s: Atlas takes 12 to 15 minutes for an empty database.
 	QueueTime, RunTime time.Duration
+	// SnapshotQueueTime and SnapshotRunTime are how long a snapshot is queued and inProgress at
+	// speed 1. 0 means 5 s and 8 min, which a small cluster of Atlas takes.
+	SnapshotQueueTime, SnapshotRunTime time.Duration
 
 	// LogRequests and LogBytes bound the log of requests, which drops the oldest first.
 	// 0 means 10,000 requests and 64 MiB.
@@ -74,6 +77,8 @@ func (cfg *Config) setDefaults() {
 	cfg.Speed = cmp.Or(cfg.Speed, 1)
 	cfg.QueueTime = cmp.Or(cfg.QueueTime, 30*time.Second)
 	cfg.RunTime = cmp.Or(cfg.RunTime, 11*time.Minute+30*time.Second)
+	cfg.SnapshotQueueTime = cmp.Or(cfg.SnapshotQueueTime, 5*time.Second)
+	cfg.SnapshotRunTime = cmp.Or(cfg.SnapshotRunTime, 8*time.Minute)
 	cfg.LogRequests = cmp.Or(cfg.LogRequests, 10_000)
 	cfg.LogBytes = cmp.Or(cfg.LogBytes, 64<<20)
 }
@@ -91,6 +96,10 @@ func (cfg *Config) checkNumbers() error {
 		return fmt.Errorf("Config.QueueTime is %v; it must not be negative", cfg.QueueTime)
 	case cfg.RunTime < 0:
 		return fmt.Errorf("Config.RunTime is %v; it must not be negative", cfg.RunTime)
+	case cfg.SnapshotQueueTime < 0:
+		return fmt.Errorf("Config.SnapshotQueueTime is %v; it must not be negative", cfg.SnapshotQueueTime)
+	case cfg.SnapshotRunTime < 0:
+		return fmt.Errorf("Config.SnapshotRunTime is %v; it must not be negative", cfg.SnapshotRunTime)
 	case cfg.LogRequests < 0:
 		return fmt.Errorf("Config.LogRequests is %d; it must not be negative", cfg.LogRequests)
 	case cfg.LogBytes < 0:

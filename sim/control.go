@@ -79,6 +79,23 @@ func (s *Server) endpoints() []endpoint {
 			}
 			return outcome, err
 		}},
+		{"GET /snapshots", func(*http.Request) (any, error) { return s.Snapshots(), nil }},
+		{"POST /snapshots", func(r *http.Request) (any, error) {
+			snapshot, err := readJSON[Snapshot](r)
+			if err == nil {
+				snapshot, err = s.AddSnapshot(snapshot)
+			}
+			return snapshot, err
+		}},
+		{"POST /snapshots/{id}/end", func(r *http.Request) (any, error) {
+			end, err := readJSON[struct {
+				Status string `json:"status"`
+			}](r)
+			if err == nil {
+				err = s.EndSnapshot(r.PathValue("id"), end.Status)
+			}
+			return end, err
+		}},
 		{"POST /jobs/{id}/end", func(r *http.Request) (any, error) {
 			outcome, err := readJSON[Outcome](r)
 			if err == nil {

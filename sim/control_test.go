@@ -48,13 +48,13 @@ func TestControlRequests(t *testing.T) {
 	check(t, "since", len(control(t, atlas, 200, "GET", "/requests?since=2", "").(object)["requests"].([]any)), 1)
 
 	counts := object{"connections": 1.0, "requests": 3.0, "challenges": 1.0, "malformed": 0.0, "byStatus": object{"200": 2.0, "401": 1.0},
-		"byOperation": object{"createExportBucket": 2.0, "createBackupExport": 1.0}, "jobsCreated": 1.0}
+		"byOperation": object{"createExportBucket": 2.0, "createBackupExport": 1.0}, "jobsCreated": 1.0, "snapshotsTaken": 0.0, "schedulesChanged": 0.0, "automaticExports": 0.0}
 	check(t, "counts", control(t, atlas, 200, "GET", "/counts", ""), any(counts))
 	check(t, "reset", control(t, atlas, 200, "POST", "/reset", "").(object)["requests"], any(0.0))
 
 	index := control(t, atlas, 200, "GET", "/", "").(object)
 	check(t, "api", index["api"], any(atlas.URL()))
-	check(t, "endpoints", len(index["endpoints"].([]any)), 16-1)
+	check(t, "endpoints", len(index["endpoints"].([]any)), 19-1)
 }
 
 func TestControlJobs(t *testing.T) {

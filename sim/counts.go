@@ -12,7 +12,12 @@ type Counts struct {
 	Malformed   int64            `json:"malformed"`
 	ByStatus    map[int]int64    `json:"byStatus"`
 	ByOperation map[string]int64 `json:"byOperation"`
-	JobsCreated int64            `json:"jobsCreated"`
+	// JobsCreated, SnapshotsTaken and SchedulesChanged count requests that Atlas carried out.
+	JobsCreated      int64 `json:"jobsCreated"`
+	SnapshotsTaken   int64 `json:"snapshotsTaken"`
+	SchedulesChanged int64 `json:"schedulesChanged"`
+	// AutomaticExports counts the jobs that schedules started. JobsCreated does not include them.
+	AutomaticExports int64 `json:"automaticExports"`
 }
 
 // counters are behind Counts, except for those of the operations, which each operation has.
@@ -21,6 +26,9 @@ type counters struct {
 	challenges  atomic.Int64
 	malformed   atomic.Int64
 	jobs        atomic.Int64
+	snapshots   atomic.Int64
+	schedules   atomic.Int64
+	automatic   atomic.Int64
 	statuses    [600]atomic.Int64
 }
 
@@ -41,7 +49,11 @@ func (s *Server) Counts() Counts {
 		Malformed:   c.malformed.Load(),
 		ByStatus:    map[int]int64{},
 		ByOperation: map[string]int64{},
-		JobsCreated: c.jobs.Load(),
+
+		JobsCreated:      c.jobs.Load(),
+		SnapshotsTaken:   c.snapshots.Load(),
+		SchedulesChanged: c.schedules.Load(),
+		AutomaticExports: c.automatic.Load(),
 	}
 	for status := range c.statuses {
 		if n := c.statuses[status].Load(); n > 0 {
@@ -61,7 +73,7 @@ func (s *Server) Counts() Counts {
 func (s *Server) Reset() {
 	s.record.log.reset()
 	c := &s.record.counters
-	for _, counter := range []*atomic.Int64{&c.connections, &c.challenges, &c.malformed, &c.jobs} {
+	for _, counter := range []*atomic.Int64{&c.connections, &c.challenges, &c.malformed, &c.jobs, &c.snapshots, &c.schedules, &c.automatic} {
 		counter.Store(0)
 	}
 	for i := range c.statuses {

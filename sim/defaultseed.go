@@ -15,16 +15,21 @@ const (
 	GroupID      = "64f0c1a2b3d4e5f607182930" // has the two clusters
 	EmptyGroupID = "64f0c1a2b3d4e5f607182931" // has nothing
 
-	OrdersCluster   = "orders"                   // a replica set of 42 collections
-	OrdersSnapshot  = "6a01e0b45be2d84417c09f10" // of OrdersCluster, like the next three
-	OrdersSnapshot2 = "6a01e0b45be2d84417c09f11"
-	OrdersSnapshot3 = "6a01e0b45be2d84417c09f12"
-	FailingSnapshot = "6a01e0b45be2d84417c09f1f" // its exports fail
-	EventsCluster   = "events"                   // a sharded cluster of two replica sets
-	EventsSnapshot  = "6a01e0b45be2d84417c09f20" // of EventsCluster
+	OrdersCluster    = "orders"                   // a replica set of 42 collections
+	OrdersSnapshot   = "6a01e0b45be2d84417c09f10" // of OrdersCluster, like the next six
+	OrdersSnapshot2  = "6a01e0b45be2d84417c09f11"
+	OrdersSnapshot3  = "6a01e0b45be2d84417c09f12"
+	FailingSnapshot  = "6a01e0b45be2d84417c09f1f" // its exports fail
+	LatestSnapshot   = "6a01e0b45be2d84417c09f18" // three hours old when the simulation starts
+	FailedSnapshot   = "6a01e0b45be2d84417c09f0f" // was never completed
+	FallbackSnapshot = "6a01e0b45be2d84417c09f0e" // can't be exported
+	EventsCluster    = "events"                   // a sharded cluster of two replica sets
+	EventsSnapshot   = "6a01e0b45be2d84417c09f20" // of EventsCluster, like the next one
+	LatestEvents     = "6a01e0b45be2d84417c09f28" // three hours old when the simulation starts
 
 	AWSRole          = "65a9d2f4f20b4c7788990001" // good, like any id that is not listed below
 	AzureRole        = "65a9d2f4f20b4c7788990002" // has a tenantId
+	GCPRole          = "65a9d2f4f20b4c7788990003"
 	UnassumableRole  = "65a9d2f4f20b4c77889900fe" // refused with CANNOT_ASSUME_ROLE
 	UnauthorizedRole = "65a9d2f4f20b4c77889900ff" // refused with CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED
 )

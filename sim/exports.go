@@ -39,7 +39,10 @@ func (s *Server) writeExport(job *Job) error {
 	if s.exports == nil {
 		return nil
 	}
-	group, cluster := s.world.groups[job.GroupID], s.clusterOf(job)
+	group, cluster := s.world.groups[job.GroupID], s.world.cluster(job.GroupID, job.ClusterName)
+	s.store.mu.RLock()
+	taken := s.store.snapshots[job.SnapshotID].CreatedAt
+	s.store.mu.RUnlock()
 	root := job.root()
 	files := 0
 	for _, database := range cluster.Databases {
@@ -73,7 +76,7 @@ func (s *Server) writeExport(job *Job) error {
 		GroupName:              group.Name,
 		ClusterUniqueID:        cluster.UniqueID,
 		ClusterName:            cluster.Name,
-		SnapshotInitiationDate: cluster.snapshot(job.SnapshotID).CreatedAt.UTC().Format(milliseconds),
+		SnapshotInitiationDate: taken.UTC().Format(milliseconds),
 		TotalFiles:             files,
 		Labels:                 append([]Label{}, cluster.Labels...),
 		CustomData:             job.CustomData,

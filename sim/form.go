@@ -101,6 +101,37 @@ func bucketUpdateForm(string, members) (form, error) {
 	return form{{"requirePrivateNetworking", required, isBool}}, nil
 }
 
+func snapshotForm(string, members) (form, error) {
+	return form{
+		{"description", !required, isText},
+		{"retentionInDays", !required, isPositive},
+		ignoredLinks,
+	}, nil
+}
+
+// scheduleForm has the attributes that a schedule can be changed in. The simulation ignores those
+// that have no check.
+func scheduleForm(string, members) (form, error) {
+	return form{
+		{"autoExportEnabled", !required, isBool},
+		{"export", !required, isExportPolicy},
+		{"useOrgAndGroupNamesInExportPrefix", !required, isBool},
+		{"referenceHourOfDay", !required, isNumber},
+		{"referenceMinuteOfHour", !required, isNumber},
+		{"restoreWindowDays", !required, isNumber},
+		{"policies", !required, isPolicies},
+		{name: "copySettings"},
+		{name: "deleteCopiedBackups"},
+		{name: "deleteSnapshots"},
+		{name: "extraRetentionSettings"},
+		{name: "updateSnapshots"},
+		{name: "clusterId"},
+		{name: "clusterName"},
+		{name: "nextSnapshot"},
+		ignoredLinks,
+	}, nil
+}
+
 // checkContent checks a request's content as Atlas does: it stops at the first mistake.
 // Content that passes fits the generated types. Ignored attributes are taken out of it.
 func (x *exchange) checkContent() error {
@@ -121,8 +152,23 @@ func (x *exchange) checkContent() error {
 	if err != nil {
 		return err
 	}
-	ignored := false
-	for _, a := range form {
+	given := len(m)
+	if err := form.check(m); err != nil {
+		return err
+	}
+	if len(m) < given {
+		content, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		x.request.Body = io.NopCloser(bytes.NewReader(content))
+	}
+	return nil
+}
+
+// check checks the members of an object, and takes those out that are ignored.
+func (f form) check(m members) error {
+	for _, a := range f {
 		value, present := m[a.name]
 		if null := string(value) == "null"; a.required && (!present || null) {
 			return missingAttribute(a.name)
@@ -133,7 +179,6 @@ func (x *exchange) checkContent() error {
 		case !present:
 		case a.check == nil:
 			delete(m, a.name)
-			ignored = true
 		default:
 			if err := a.check(a.name, value); err != nil {
 				return err
@@ -141,16 +186,9 @@ func (x *exchange) checkContent() error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if !slices.ContainsFunc(form, func(a attribute) bool { return a.name == name }) {
+		if !slices.ContainsFunc(f, func(a attribute) bool { return a.name == name }) {
 			return invalidAttribute(name)
 		}
-	}
-	if ignored {
-		content, err := json.Marshal(m)
-		if err != nil {
-			return err
-		}
-		x.request.Body = io.NopCloser(bytes.NewReader(content))
 	}
 	return nil
 }
@@ -179,6 +217,47 @@ func decodeAs[T any](name string, value json.RawMessage) (T, error) {
 func isBool(name string, value json.RawMessage) error {
 	_, err := decodeAs[bool](name, value)
 	return err
+}
+
+func isText(name string, value json.RawMessage) error {
+	_, err := decodeAs[string](name, value)
+	return err
+}
+
+func isNumber(name string, value json.RawMessage) error {
+	_, err := decodeAs[int](name, value)
+	return err
+}
+
+// isPositive wants a number above 0. The error for others is inferred.
+func isPositive(name string, value json.RawMessage) error {
+	n, err := decodeAs[int](name, value)
+	if err == nil && n < 1 {
+		err = failure(http.StatusBadRequest, "ATTRIBUTE_NEGATIVE_OR_ZERO", "The attribute %s cannot be negative or zero.", name)
+	}
+	return err
+}
+
+func isPolicies(name string, value json.RawMessage) error {
+	policies, err := decodeAs[[]struct {
+		PolicyItems []PolicyItem `json:"policyItems"`
+	}](name, value)
+	if err == nil && len(policies) != 1 {
+		err = failure(http.StatusBadRequest, "INVALID_NUM_OF_POLICIES", "Must have exactly one policy.")
+	}
+	return err
+}
+
+// isExportPolicy wants a bucket and a frequency, or one of them.
+func isExportPolicy(name string, value json.RawMessage) error {
+	m, err := decodeAs[members](name, value)
+	if err != nil {
+		return err
+	}
+	return form{
+		{"exportBucketId", !required, isObjectID},
+		{"frequencyType", !required, isOneOf(frequencies[1:]...)},
+	}.check(m)
 }
 
 func isObjectID(name string, value json.RawMessage) error {

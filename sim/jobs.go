@@ -3,7 +3,6 @@ package sim
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -17,23 +16,40 @@ func (s *Server) createJob(ctx context.Context, cluster, snapshotID, bucketID st
 	if err != nil {
 		return nil, err
 	}
-	snapshot := c.snapshot(snapshotID)
-	if snapshot == nil {
-		return nil, failure(http.StatusNotFound, "SNAPSHOT_NOT_FOUND", "No snapshot with ID %s exists for cluster %s.", snapshotID, c.Name)
+	now := s.clock.now()
+	snapshot, err := s.findSnapshot(x, c, snapshotID, now)
+	if err != nil {
+		return nil, err
 	}
 	bucket, err := s.findBucket(x, bucketID)
 	if err != nil {
 		return nil, err
 	}
-	now := s.clock.now()
+	if err := snapshot.exportable(now); err != nil {
+		return nil, err
+	}
+	job, err := s.startJob(x.group, c, snapshot, bucket, customData, now)
+	if err != nil {
+		return nil, err
+	}
+	s.record.counters.jobs.Add(1)
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	s.wakeUp()
+	return job, nil
+}
+
+// startJob adds a job that is created at a time.
+func (s *Server) startJob(g *group, c *Cluster, snapshot *Snapshot, bucket *Bucket, customData []CustomData, now time.Time) (*Job, error) {
 	job := &Job{
 		ID:             newID(now),
-		GroupID:        x.group.ID,
+		GroupID:        g.ID,
 		ClusterName:    c.Name,
 		SnapshotID:     snapshot.ID,
 		ExportBucketID: bucket.ID,
 		Directory:      bucket.directory(),
-		Prefix:         prefix(x.group, c, snapshot, now),
+		Prefix:         prefix(g, c, s.scheduleOf(g, c), snapshot, now),
 		CustomData:     customData,
 		Collections:    c.countCollections(),
 		State:          queued,
@@ -49,15 +65,7 @@ func (s *Server) createJob(ctx context.Context, cluster, snapshotID, bucketID st
 	if err := s.addJob(job, snapshot); err != nil {
 		return nil, err
 	}
-	s.record.counters.jobs.Add(1)
-	if err := errors.Join(s.save(), s.writePermissionCheck(job.Directory)); err != nil {
-		return nil, err
-	}
-	select {
-	case s.wake <- struct{}{}:
-	default: // runJobs is about to look anyway
-	}
-	return job, nil
+	return job, s.writePermissionCheck(job.Directory)
 }
 
 // addJob puts the job into the store, unless its snapshot is being exported already.
@@ -90,11 +98,11 @@ func (s *Server) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / s.cfg.Speed)
 }
 
-// prefix is the folder of an export, as recorded: ids (or names, if the group wants them),
+// prefix is the folder of an export, as recorded: ids (or names, if the schedule wants them),
 // the minute of the snapshot and the second of the job.
-func prefix(g *group, c *Cluster, snapshot *Snapshot, created time.Time) string {
+func prefix(g *group, c *Cluster, schedule *Schedule, snapshot *Snapshot, created time.Time) string {
 	org, project := g.Org.ID, g.ID
-	if g.NamesInPrefix {
+	if schedule.NamesInPrefix {
 		org, project = cmp.Or(nameInPrefix(g.Org.Name), org), cmp.Or(nameInPrefix(g.Name), project)
 	}
 	return strings.Join([]string{exported, org, project, c.Name,

@@ -159,6 +159,10 @@ func TestBucketsInUse(t *testing.T) {
 	c.job(orders, sim.OrdersSnapshot, bucket)
 	check(t, "an active export", c.do("DELETE", v1+buckets+"/"+bucket+"/", "").header.Get("X-Error-Code"), inUse)
 	atlas.Advance(12 * time.Minute)
+	c.value(c.do("PATCH", v2+schedule, `{"autoExportEnabled":true,"export":{"exportBucketId":"`+bucket+`","frequencyType":"yearly"}}`))
+	a := c.do("DELETE", v2+buckets+"/"+bucket, "")
+	check(t, "a schedule that was changed", a.body, `{"detail":"Failed to delete export Bucket with ID `+bucket+` because it is in use.","error":400,"errorCode":"`+inUse+`","parameters":["`+bucket+`"],"reason":"Bad Request"}`)
+	c.value(c.do("PATCH", v2+schedule, `{"autoExportEnabled":false}`))
 	check(t, "afterwards", c.do("DELETE", v2+buckets+"/"+bucket, "").status, 204)
 }
 

@@ -30,6 +30,7 @@ var (
 	v20230101 = version{date: "2023-01-01"}
 	v20240530 = version{date: "2024-05-30"}
 	v20240805 = version{date: "2024-08-05"}
+	v20241113 = version{date: "2024-11-13"}
 	// All deprecated versions have the same dates of deprecation and sunset.
 	v20230101Deprecated = version{date: "2023-01-01", sunset: sunset}
 	v20230201Deprecated = version{date: "2023-02-01", sunset: sunset}
@@ -58,6 +59,8 @@ const (
 	v2Groups    = "/api/atlas/v2/groups"
 	v2Snapshots = v2Clusters + "/{clusterName}/backup/snapshots"
 	v2Roles     = v2Groups + "/{groupId}/cloudProviderAccess"
+
+	v2Flex = v2Groups + "/{groupId}/flexClusters/{clusterName}/backup/"
 )
 
 // newOperations returns every operation by the pattern that it is served at.
@@ -67,6 +70,7 @@ func newOperations() map[string]*operation {
 	clusters := []version{v20230101Deprecated, v20230201Deprecated, v20240805}
 	schedules := []version{v20230101Deprecated, v20240805}
 	first := []version{v20230101}
+	flex := []version{v20241113}
 	return map[string]*operation{
 		"GET " + v1Buckets:                          {id: "v1ListExportBuckets", right: read, list: true},
 		"POST " + v1Buckets:                         {id: "v1CreateExportBucket", right: manage, form: legacyBucketForm},
@@ -86,11 +90,11 @@ func newOperations() map[string]*operation {
 		"GET " + v2Exports + "/{exportId}":                    {id: "getBackupExport", right: read, versions: jobs},
 		"GET " + v2Clusters:                                   {id: "listClusters", right: read, list: true, versions: clusters},
 		"GET " + v2Schedule:                                   {id: "getBackupSchedule", right: read, versions: schedules},
-		"PATCH " + v2Schedule:                                 {id: "updateBackupSchedule", right: manage, versions: schedules},
+		"PATCH " + v2Schedule:                                 {id: "updateBackupSchedule", right: manage, versions: schedules, form: scheduleForm},
 		"GET " + v2Clusters + "/{clusterName}":                {id: "getCluster", right: read, versions: clusters},
 		"GET " + v2Clusters + "/{clusterName}/status":         {id: "getClusterStatus", right: read, versions: first},
 		"GET " + v2Snapshots:                                  {id: "listBackupSnapshots", right: read, list: true, versions: first},
-		"POST " + v2Snapshots:                                 {id: "takeSnapshots", right: manage, versions: first},
+		"POST " + v2Snapshots:                                 {id: "takeSnapshots", right: manage, versions: first, form: snapshotForm},
 		"GET " + v2Snapshots + "/{snapshotId}":                {id: "getClusterBackupSnapshot", right: read, versions: first},
 		"GET " + v2Snapshots + "/shardedClusters":             {id: "listBackupShardedClusters", right: read, list: true, versions: first},
 		"GET " + v2Snapshots + "/shardedCluster/{snapshotId}": {id: "getBackupShardedCluster", right: read, versions: first},
@@ -101,9 +105,9 @@ func newOperations() map[string]*operation {
 		"GET " + v2Roles + "/{roleId}":                        {id: "getCloudProviderAccess", right: read, versions: first},
 
 		"GET " + v1Schedule:                                   {id: "v1GetBackupSchedule", right: read},
-		"PATCH " + v1Schedule:                                 {id: "v1UpdateBackupSchedule", right: manage},
+		"PATCH " + v1Schedule:                                 {id: "v1UpdateBackupSchedule", right: manage, form: scheduleForm},
 		"GET " + v1Snapshots:                                  {id: "v1ListBackupSnapshots", right: read, list: true},
-		"POST " + v1Snapshots:                                 {id: "v1TakeSnapshots", right: manage},
+		"POST " + v1Snapshots:                                 {id: "v1TakeSnapshots", right: manage, form: snapshotForm},
 		"GET " + v1Snapshots + "/{snapshotId}":                {id: "v1GetClusterBackupSnapshot", right: read},
 		"GET " + v1Snapshots + "/shardedClusters":             {id: "v1ListBackupShardedClusters", right: read, list: true},
 		"GET " + v1Snapshots + "/shardedCluster/{snapshotId}": {id: "v1GetBackupShardedCluster", right: read},
@@ -112,6 +116,14 @@ func newOperations() map[string]*operation {
 		"GET " + v1Groups + "/byName/{groupName}":             {id: "v1GetGroupByName", right: read},
 		"GET " + v1Roles:                                      {id: "v1ListCloudProviderAccess", right: read},
 		"GET " + v1Roles + "/{roleId}":                        {id: "v1GetCloudProviderAccess", right: read},
+
+		// Beyond the contract.
+		"GET " + v2Flex + "snapshots":                  {id: "listFlexBackups", right: read, list: true, versions: flex},
+		"GET " + v2Flex + "snapshots/{snapshotId}":     {id: "getFlexBackup", right: read, versions: flex},
+		"GET " + v2Flex + "restoreJobs":                {id: "listFlexRestoreJobs", right: read, list: true, versions: flex},
+		"GET " + v2Flex + "restoreJobs/{restoreJobId}": {id: "getFlexRestoreJob", right: read, versions: flex},
+		"DELETE " + v2Schedule:                         {id: "deleteClusterBackupSchedule", right: manage, versions: schedules},
+		"DELETE " + v1Schedule:                         {id: "v1DeleteClusterBackupSchedule", right: manage},
 	}
 }
 

@@ -41,15 +41,20 @@ func (l *limits) reset() {
 	l.buckets = nil
 }
 
-// limit takes one request from the group's token bucket. All operations of the simulation
-// belong to one endpoint set and share that bucket; for listing clusters this is inferred.
-// Also inferred: requests without a valid credential or group are not charged to anyone.
+// limit takes one request from the group's token bucket. All operations of the simulation share
+// that bucket, though Atlas has one for each endpoint set: those of clusters, groups and roles
+// aren't known. Inferred: a request that names no group is charged to its caller, and one without
+// a valid credential or group to nobody.
 func (s *Server) limit(x *exchange, h http.Header) error {
 	setting := s.settings.Load().RateLimit
 	if setting.Off {
 		return nil
 	}
-	return s.charge(x, h, x.group.ID, setting)
+	name := x.caller.id
+	if x.group != nil {
+		name = x.group.ID
+	}
+	return s.charge(x, h, name, setting)
 }
 
 // tokenAllowed takes one request from the bucket of calls to the token endpoint that a client has

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"atlas-export-gateway/internal/strictyaml"
 	"atlas-export-gateway/secret"
@@ -19,16 +18,16 @@ type Seed struct {
 
 // Group is a group, which Atlas also calls a project.
 type Group struct {
-	ID   string `yaml:"id"`   // 24 hexadecimal digits
-	Name string `yaml:"name"` // for .complete
+	ID   string `yaml:"id"` // 24 hexadecimal digits
+	Name string `yaml:"name"`
 	Org  Org    `yaml:"org"`
-	// NamesInPrefix puts names into the prefix of exports, instead of ids.
+	// NamesInPrefix puts names into the prefix of exports, instead of ids. It is what the backup
+	// schedule of each cluster says at first.
 	NamesInPrefix bool      `yaml:"namesInPrefix"`
 	Clusters      []Cluster `yaml:"clusters"`
 	// Buckets exist from the start.
 	Buckets []Bucket `yaml:"buckets"`
-	// Roles are the cloud-provider roles that are refused or have a TenantID. All other ids
-	// are good roles without one.
+	// Roles are the cloud-provider roles that can be listed. Any other id is a good role, too.
 	Roles []CloudRole `yaml:"roles"`
 }
 
@@ -44,8 +43,10 @@ type Cluster struct {
 	UniqueID string `yaml:"uniqueId"` // 24 hexadecimal digits; the cluster's id, also for .complete
 	// StateName is IDLE, CREATING, UPDATING, DELETING or REPAIRING. Empty means IDLE.
 	StateName string `yaml:"stateName"`
-	// Sharded clusters have jobs with components, others have jobs with an exportStatus.
+	// Sharded clusters have jobs with components and snapshots with members.
 	Sharded bool `yaml:"sharded"`
+	// CloudProvider is AWS, AZURE or GCP. Empty means AWS.
+	CloudProvider string `yaml:"cloudProvider"`
 	// ReplicaSets are the names of the replica sets: one, or one per shard.
 	ReplicaSets []string `yaml:"replicaSets"`
 	// Labels are written into .complete.
@@ -57,8 +58,8 @@ type Cluster struct {
 	// AutoExportBucketID, if not empty, is a bucket of the group that automatic exports use.
 	// The backup schedule names it, and it can't be deleted.
 	AutoExportBucketID string `yaml:"autoExportBucketId"`
-	// AutoExportFrequency says which snapshots the automatic exports export: daily, weekly
-	// or monthly. Empty means monthly.
+	// AutoExportFrequency says which snapshots the automatic exports export: daily, weekly,
+	// monthly or yearly. Empty means monthly.
 	AutoExportFrequency string `yaml:"autoExportFrequency"`
 }
 
@@ -75,18 +76,10 @@ type Database struct {
 	Documents   int      `yaml:"documents"` // in each collection
 }
 
-// Snapshot is a cloud-backup snapshot of a cluster.
-type Snapshot struct {
-	ID        string    `yaml:"id"` // 24 hexadecimal digits
-	CreatedAt time.Time `yaml:"createdAt"`
-	// Outcome is how exports of this snapshot end; the zero Outcome is success.
-	Outcome Outcome `yaml:"outcome"`
-}
-
 // Outcome is how a job ends.
 type Outcome struct {
 	// State is Successful, Failed or Cancelled. Empty means Successful.
-	State string `yaml:"state" json:"state"`
+	State string `yaml:"state" json:"state,omitempty"`
 	// ErrorCode and Message are the reason of a Failed job.
 	ErrorCode string `yaml:"errorCode" json:"errorCode,omitempty"`
 	Message   string `yaml:"message" json:"message,omitempty"`
@@ -110,8 +103,12 @@ type Bucket struct {
 
 // CloudRole is a role at a cloud provider that Atlas may assume.
 type CloudRole struct {
-	ID       string `yaml:"id"`       // 24 hexadecimal digits
+	ID string `yaml:"id"` // 24 hexadecimal digits
+	// Provider is AWS, AZURE or GCP. Empty means AZURE for a role with a TenantID, otherwise AWS.
+	Provider string `yaml:"provider"`
 	TenantID string `yaml:"tenantId"` // of an Azure service principal
+	// ARN is the role at AWS that Atlas assumes. Empty means one that is made from the ID.
+	ARN string `yaml:"arn"`
 	// Error, if not empty, refuses buckets with this role: CANNOT_ASSUME_ROLE or
 	// CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED.
 	Error string `yaml:"error"`

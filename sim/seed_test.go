@@ -21,8 +21,13 @@ func TestDefaultSeed(t *testing.T) {
 			snapshots = append(snapshots, cluster.Name+" "+snapshot.ID)
 		}
 	}
-	check(t, "snapshots", snapshots, []string{sim.OrdersCluster + " " + sim.OrdersSnapshot, sim.OrdersCluster + " " + sim.OrdersSnapshot2,
-		sim.OrdersCluster + " " + sim.OrdersSnapshot3, sim.OrdersCluster + " " + sim.FailingSnapshot, sim.EventsCluster + " " + sim.EventsSnapshot})
+	var want []string
+	for _, id := range []string{sim.FallbackSnapshot, sim.FailedSnapshot, sim.OrdersSnapshot, sim.OrdersSnapshot2, sim.OrdersSnapshot3, sim.FailingSnapshot, sim.LatestSnapshot} {
+		want = append(want, sim.OrdersCluster+" "+id)
+	}
+	check(t, "snapshots", snapshots, append(want, sim.EventsCluster+" "+sim.EventsSnapshot, sim.EventsCluster+" "+sim.LatestEvents))
+	check(t, "roles", []string{group.Roles[0].ID, group.Roles[1].ID, group.Roles[2].ID, group.Roles[3].ID, group.Roles[4].ID},
+		[]string{sim.AWSRole, sim.AzureRole, sim.GCPRole, sim.UnassumableRole, sim.UnauthorizedRole})
 	check(t, "sharded", []bool{group.Clusters[0].Sharded, group.Clusters[1].Sharded}, []bool{false, true})
 	check(t, "keys", []string{seed.Keys[0].PublicKey, seed.Keys[0].PrivateKey.Reveal(), seed.Keys[1].PublicKey, seed.Keys[1].PrivateKey.Reveal()},
 		[]string{sim.PublicKey, sim.PrivateKey, sim.ReadOnlyPublicKey, sim.PrivateKey})
@@ -83,26 +88,36 @@ func TestBadSeeds(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(*sim.Seed){
-		"groups[1].id: the group " + sim.GroupID + " is at groups[0].id already": func(s *sim.Seed) { s.Groups[1].ID = sim.GroupID },
-		`groups[0].org.id: "acme" is not 24`:                                     func(s *sim.Seed) { s.Groups[0].Org.ID = "acme" },
-		`clusters[0].name: "a b" is not a cluster name`:                          func(s *sim.Seed) { s.Groups[0].Clusters[0].Name = "a b" },
-		`clusters[0].uniqueId: "" is not 24`:                                     func(s *sim.Seed) { s.Groups[0].Clusters[0].UniqueID = "" },
-		"clusters[1].replicaSets: there are 2":                                   func(s *sim.Seed) { s.Groups[0].Clusters[1].Sharded = false },
-		"clusters[0].replicaSets: there are 0":                                   func(s *sim.Seed) { s.Groups[0].Clusters[0].ReplicaSets = nil },
-		"snapshots[0].createdAt: is missing":                                     func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].CreatedAt = time.Time{} },
-		`outcome.state: "Lost" is not one of Successful, Failed, Cancelled`:      func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Outcome.State = "Lost" },
-		"snapshots[1].id: the snapshot " + sim.OrdersSnapshot + " is at":         func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[1].ID = sim.OrdersSnapshot },
-		`clusters[0].stateName: "BUSY" is not one of IDLE, CREATING`:             func(s *sim.Seed) { s.Groups[0].Clusters[0].StateName = "BUSY" },
-		`policyItems[0].frequencyType: "" is not one of hourly, daily`:           func(s *sim.Seed) { s.Groups[0].Clusters[0].PolicyItems = []sim.PolicyItem{{}} },
-		`autoExportFrequency: "often" is not one of daily, weekly, monthly`:      func(s *sim.Seed) { s.Groups[0].Clusters[0].AutoExportFrequency = "often" },
-		"databases[0]: a database needs":                                         func(s *sim.Seed) { s.Groups[0].Clusters[0].Databases[0].Documents = -1 },
-		"autoExportBucketId: the group has no bucket x":                          func(s *sim.Seed) { s.Groups[0].Clusters[0].AutoExportBucketID = "x" },
-		`roles[0].error: "NO" is not one of CANNOT_ASSUME_ROLE, CLOUD`:           func(s *sim.Seed) { s.Groups[0].Roles[0].Error = "NO" },
-		"keys[0].publicKey: is missing":                                          func(s *sim.Seed) { s.Keys[0].PublicKey = "" },
-		"keys[1].publicKey: the key demopubl is at keys[0].publicKey already":    func(s *sim.Seed) { s.Keys[1].PublicKey = sim.PublicKey },
-		"keys[1].roles[0]: \"King\" is not one of Project Atlas Admin":           func(s *sim.Seed) { s.Keys[1].Roles = []string{"King"} },
-		"keys[1].groups[0]: there is no group x":                                 func(s *sim.Seed) { s.Keys[1].Groups = []string{"x"} },
-		"serviceAccounts[0].clientSecret: is missing":                            func(s *sim.Seed) { s.ServiceAccounts[0] = sim.ServiceAccount{ClientID: "a"} },
+		"groups[1].id: the group " + sim.GroupID + " is at groups[0].id already":          func(s *sim.Seed) { s.Groups[1].ID = sim.GroupID },
+		`groups[0].org.id: "acme" is not 24`:                                              func(s *sim.Seed) { s.Groups[0].Org.ID = "acme" },
+		`clusters[0].name: "a b" is not a cluster name`:                                   func(s *sim.Seed) { s.Groups[0].Clusters[0].Name = "a b" },
+		`clusters[0].uniqueId: "" is not 24`:                                              func(s *sim.Seed) { s.Groups[0].Clusters[0].UniqueID = "" },
+		"clusters[1].replicaSets: there are 2":                                            func(s *sim.Seed) { s.Groups[0].Clusters[1].Sharded = false },
+		"clusters[0].replicaSets: there are 0":                                            func(s *sim.Seed) { s.Groups[0].Clusters[0].ReplicaSets = nil },
+		"snapshots[0].createdAt: is missing":                                              func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].CreatedAt = time.Time{} },
+		`outcome: the state "Lost" is not one of Successful, Failed, Cancelled`:           func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Outcome.State = "Lost" },
+		`snapshots[0].status: "done" is not one of queued, inProgress, completed, failed`: func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Status = "done" },
+		"snapshots[0].status: a snapshot that is queued has neither createdAt nor age":    func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Status = "queued" },
+		"snapshots[0].age: stands beside createdAt":                                       func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Age = 1 },
+		"snapshots[0].age: must not be negative":                                          func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].Age = -1 },
+		`snapshots[0].snapshotType: "x" is not one of scheduled, onDemand, fallback`:      func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].SnapshotType = "x" },
+		`snapshots[0].frequencyType: "x" is not one of hourly, daily`:                     func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].FrequencyType = "x" },
+		"snapshots[0].storageSizeBytes: must not be negative":                             func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[0].StorageSizeBytes = -1 },
+		`clusters[0].cloudProvider: "OCI" is not one of AWS, AZURE, GCP`:                  func(s *sim.Seed) { s.Groups[0].Clusters[0].CloudProvider = "OCI" },
+		`roles[0].provider: "OCI" is not one of AWS, AZURE, GCP`:                          func(s *sim.Seed) { s.Groups[0].Roles[0].Provider = "OCI" },
+		"roles[1].id: the role " + sim.AWSRole + " of " + sim.GroupID + " is at":          func(s *sim.Seed) { s.Groups[0].Roles[1].ID = sim.AWSRole },
+		"snapshots[2].id: the snapshot " + sim.FallbackSnapshot + " is at":                func(s *sim.Seed) { s.Groups[0].Clusters[0].Snapshots[2].ID = sim.FallbackSnapshot },
+		`clusters[0].stateName: "BUSY" is not one of IDLE, CREATING`:                      func(s *sim.Seed) { s.Groups[0].Clusters[0].StateName = "BUSY" },
+		`policyItems[0].frequencyType: "" is not one of hourly, daily`:                    func(s *sim.Seed) { s.Groups[0].Clusters[0].PolicyItems = []sim.PolicyItem{{}} },
+		`autoExportFrequency: "often" is not one of daily, weekly, monthly, yearly`:       func(s *sim.Seed) { s.Groups[0].Clusters[0].AutoExportFrequency = "often" },
+		"databases[0]: a database needs":                                                  func(s *sim.Seed) { s.Groups[0].Clusters[0].Databases[0].Documents = -1 },
+		"autoExportBucketId: the group has no bucket x":                                   func(s *sim.Seed) { s.Groups[0].Clusters[0].AutoExportBucketID = "x" },
+		`roles[0].error: "NO" is not one of CANNOT_ASSUME_ROLE, CLOUD`:                    func(s *sim.Seed) { s.Groups[0].Roles[0].Error = "NO" },
+		"keys[0].publicKey: is missing":                                                   func(s *sim.Seed) { s.Keys[0].PublicKey = "" },
+		"keys[1].publicKey: the key demopubl is at keys[0].publicKey already":             func(s *sim.Seed) { s.Keys[1].PublicKey = sim.PublicKey },
+		"keys[1].roles[0]: \"King\" is not one of Project Atlas Admin":                    func(s *sim.Seed) { s.Keys[1].Roles = []string{"King"} },
+		"keys[1].groups[0]: there is no group x":                                          func(s *sim.Seed) { s.Keys[1].Groups = []string{"x"} },
+		"serviceAccounts[0].clientSecret: is missing":                                     func(s *sim.Seed) { s.ServiceAccounts[0] = sim.ServiceAccount{ClientID: "a"} },
 		`buckets[0].cloudProvider: "OCI" is not one of AWS, AZURE, GCP`: func(s *sim.Seed) {
 			s.Groups[0].Buckets = []sim.Bucket{{ID: unknown, CloudProvider: "OCI", BucketName: "abc", RoleID: unknown}}
 		},

@@ -24,6 +24,8 @@ func (seed *Seed) check(fail func(path, format string, args ...any) error) error
 		for j, role := range group.Roles {
 			path := fmt.Sprintf("%s.roles[%d]", path, j)
 			c.id(path+".id", role.ID)
+			c.unique(path+".id", "the role "+role.ID+" of "+group.ID)
+			c.oneOf(path+".provider", role.Provider, "", "AWS", "AZURE", "GCP")
 			c.oneOf(path+".error", role.Error, "", "CANNOT_ASSUME_ROLE", "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED")
 		}
 		for j, cluster := range group.Clusters {
@@ -107,17 +109,17 @@ func (c *seedCheck) cluster(path string, group Group, cluster Cluster) {
 		c.refuse(path+".replicaSets", "there are %d; a replica set has one, a sharded cluster at least one", n)
 	}
 	c.oneOf(path+".stateName", cluster.StateName, "", "IDLE", "CREATING", "UPDATING", "DELETING", "REPAIRING")
+	c.oneOf(path+".cloudProvider", cluster.CloudProvider, "", "AWS", "AZURE", "GCP")
 	for i, item := range cluster.PolicyItems {
-		c.oneOf(fmt.Sprintf("%s.policyItems[%d].frequencyType", path, i), item.FrequencyType, "hourly", "daily", "weekly", "monthly", "yearly")
+		c.oneOf(fmt.Sprintf("%s.policyItems[%d].frequencyType", path, i), item.FrequencyType, frequencies...)
 	}
 	for i, snapshot := range cluster.Snapshots {
 		path := fmt.Sprintf("%s.snapshots[%d]", path, i)
 		c.id(path+".id", snapshot.ID)
 		c.unique(path+".id", "the snapshot "+snapshot.ID)
-		if snapshot.CreatedAt.IsZero() {
-			c.refuse(path+".createdAt", "is missing")
+		if member, err := snapshot.check(); err != nil {
+			c.refuse(path+"."+member, "%w", err)
 		}
-		c.oneOf(path+".outcome.state", snapshot.Outcome.State, "", successful, failed, cancelled)
 	}
 	for i, database := range cluster.Databases {
 		if database.Name == "" || database.Documents < 0 || slices.Contains(database.Collections, "") {
@@ -127,7 +129,7 @@ func (c *seedCheck) cluster(path string, group Group, cluster Cluster) {
 	if id := cluster.AutoExportBucketID; id != "" && !slices.ContainsFunc(group.Buckets, func(b Bucket) bool { return b.ID == id }) {
 		c.refuse(path+".autoExportBucketId", "the group has no bucket %s", id)
 	}
-	c.oneOf(path+".autoExportFrequency", cluster.AutoExportFrequency, "", "daily", "weekly", "monthly")
+	c.oneOf(path+".autoExportFrequency", cluster.AutoExportFrequency, append([]string{""}, frequencies[1:]...)...)
 }
 
 func (c *seedCheck) credential(path, id, idName string, secret secret.Secret, secretName string) {

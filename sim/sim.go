@@ -1,6 +1,6 @@
 // Package sim is a simulated MongoDB Atlas: the part of the Admin API that exports
-// cloud-backup snapshots, in both its generations, close enough to the real service
-// that a client cannot tell them apart. It is meant for tests, demonstrations and other
+// cloud-backup snapshots, from taking one to the finished export, in both its generations,
+// close enough to the real service that a client cannot tell them apart. It is meant for tests, demonstrations and other
 // people's integration tests.
 //
 // In a test, [Start] runs one on free loopback ports and stops it with the test:
@@ -10,8 +10,9 @@
 //
 // Elsewhere, [New] builds a [Server] and [Server.Listen] opens its two listeners. The
 // first is Atlas: digest challenges and service-account tokens, versions, errors,
-// envelope, paging, rate limits, and export jobs. Jobs run on a clock that can be sped up,
-// and leave real files behind. The second is the control listener, which is only for the
+// envelope, paging, rate limits, export buckets and jobs, snapshots, backup schedules with
+// automatic exports, groups, clusters and cloud provider access roles. Jobs run and snapshots
+// are taken on a clock that can be sped up, and jobs leave real files behind. The second is the control listener, which is only for the
 // tester: it shows what was received, byte for byte, and has switches that make Atlas
 // strict, hostile or faulty while it runs. [Server.Control] lists its endpoints; the
 // methods of Server do the same.
@@ -158,10 +159,14 @@ func (s *Server) API() http.Handler { return s.api }
 //	PUT    /faults          [Fault...], replaces all faults
 //	DELETE /faults          ends all faults
 //	GET    /clock           {"now": time}
-//	POST   /clock/advance   {"by": "12m"}; answers like GET /clock once the jobs due have ended
+//	POST   /clock/advance   {"by": "12m"}; answers like GET /clock once all that is due has happened
 //	GET    /jobs            [Job...], oldest first
 //	POST   /jobs/outcomes   Outcome, for the next job that fits; may be given several times
 //	POST   /jobs/{id}/end   Outcome, ends the job now
+//	GET    /snapshots       [Snapshot...], in the order in which they were added
+//	POST   /snapshots       Snapshot, added as AddSnapshot does; answers it
+//	POST   /snapshots/{id}/end
+//	                        {"status": "completed"} or failed; ends the taking of a snapshot now
 //	GET    /                {"api": URL, "endpoints": [...]}
 func (s *Server) Control() http.Handler { return s.control }
 

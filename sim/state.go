@@ -1,11 +1,7 @@
 package sim
 
 import (
-	"bytes"
-	"container/heap"
-	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,112 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
-	"time"
+	"strings"
 
 	"atlas-export-gateway/internal/strictjson"
 )
-
-// store holds what requests change: buckets and jobs. A Bucket or Job in it is replaced
-// and never changed, so that it may be used after the lock is released.
-type store struct {
-	mu         sync.RWMutex
-	generation uint64 // rises with every change
-	buckets    map[string]*Bucket
-	jobs       map[string]*Job
-	bucketsOf  map[string][]string     // ids by group, oldest first
-	jobsOf     map[clusterKey][]string // ids by cluster, oldest first
-	allJobs    []string                // ids, oldest first
-	active     map[string]struct{}     // ids of jobs that have not ended
-	due        dueHeap
-}
-
-type clusterKey struct{ group, cluster string }
-
-func newStore() *store {
-	return &store{
-		buckets:   map[string]*Bucket{},
-		jobs:      map[string]*Job{},
-		bucketsOf: map[string][]string{},
-		jobsOf:    map[clusterKey][]string{},
-		active:    map[string]struct{}{},
-	}
-}
-
-// addBucket adds a bucket. Callers of this and of the methods below hold the lock.
-func (st *store) addBucket(b *Bucket) {
-	st.generation++
-	st.buckets[b.ID] = b
-	st.bucketsOf[b.GroupID] = append(st.bucketsOf[b.GroupID], b.ID)
-}
-
-func (st *store) removeBucket(b *Bucket) {
-	st.generation++
-	delete(st.buckets, b.ID)
-	st.bucketsOf[b.GroupID] = slices.DeleteFunc(st.bucketsOf[b.GroupID], func(id string) bool { return id == b.ID })
-}
-
-func (st *store) addJob(j *Job) {
-	st.generation++
-	st.jobs[j.ID] = j
-	key := clusterKey{j.GroupID, j.ClusterName}
-	st.jobsOf[key] = append(st.jobsOf[key], j.ID)
-	st.allJobs = append(st.allJobs, j.ID)
-	if !j.ended() {
-		st.active[j.ID] = struct{}{}
-		heap.Push(&st.due, due{j.Ends, j.ID})
-	}
-}
-
-func (st *store) replaceJob(j *Job) {
-	st.generation++
-	st.jobs[j.ID] = j
-	if j.ended() {
-		delete(st.active, j.ID)
-	} else {
-		heap.Push(&st.due, due{j.Ends, j.ID})
-	}
-}
-
-// nextDue returns the active job that ends first, or nil.
-func (st *store) nextDue() *Job {
-	for len(st.due) > 0 {
-		first := st.due[0]
-		// A job whose end was moved is in the heap twice. Only one entry has its end.
-		if j := st.jobs[first.id]; !j.ended() && j.Ends.Equal(first.at) {
-			return j
-		}
-		heap.Pop(&st.due)
-	}
-	return nil
-}
-
-// due says when a job ends.
-type due struct {
-	at time.Time
-	id string
-}
-
-// dueHeap implements heap.Interface. The first job to end is on top.
-type dueHeap []due
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *dueHeap) Push(x any)        { *h = append(*h, x.(due)) }
-func (h *dueHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
-}
-
-// newID returns an id as Atlas makes them: the time in seconds, then random bytes.
-func newID(now time.Time) string {
-	var id [12]byte
-	rand.Read(id[4:]) // never fails
-	binary.BigEndian.PutUint32(id[:4], uint32(now.Unix()))
-	return hex.EncodeToString(id[:])
-}
 
 // stateFormat is the version of the state file's format.
 const stateFormat = 1
@@ -129,6 +23,10 @@ type state struct {
 	Advance Duration `json:"advance"` // how far Server.Advance has moved the clock
 	Buckets []Bucket `json:"buckets"`
 	Jobs    []Job    `json:"jobs"`
+	// Snapshots and Schedules are missing in files that older versions have written. What is not
+	// here is as in the seed.
+	Snapshots []Snapshot `json:"snapshots"`
+	Schedules []Schedule `json:"schedules"`
 }
 
 // load returns the store of the state file if there is one, otherwise that of the seed.
@@ -149,7 +47,28 @@ func (s *Server) load() (*store, error) {
 			st.addBucket(&bucket)
 		}
 	}
+	s.seedBackups(st)
 	return st, nil
+}
+
+// seedBackups adds the seed's snapshots and schedules, except those that are there already.
+func (s *Server) seedBackups(st *store) {
+	for _, seeded := range s.cfg.Seed.Groups {
+		group := s.world.groups[seeded.ID]
+		for i := range seeded.Clusters {
+			cluster := group.clusters[seeded.Clusters[i].Name]
+			if key := (clusterKey{group.ID, cluster.Name}); st.schedules[key] == nil {
+				st.setSchedule(group.schedule(cluster, s.clock.now()))
+			}
+			for _, snapshot := range cluster.Snapshots {
+				if st.snapshots[snapshot.ID] == nil {
+					snapshot.GroupID, snapshot.ClusterName = group.ID, cluster.Name
+					s.complete(&snapshot, cluster)
+					st.addSnapshot(&snapshot)
+				}
+			}
+		}
+	}
 }
 
 func readState(file string) (*state, error) {
@@ -176,15 +95,32 @@ func (s *Server) restore(st *store, saved *state) error {
 		}
 		st.addBucket(bucket)
 	}
+	s.clock.offset.Store(int64(saved.Advance))
+	for i := range saved.Snapshots {
+		snapshot := &saved.Snapshots[i]
+		if s.world.cluster(snapshot.GroupID, snapshot.ClusterName) == nil {
+			return fmt.Errorf("the state file: %s: the seed has no cluster %s in %s, of the snapshot %s",
+				s.cfg.StateFile, snapshot.ClusterName, snapshot.GroupID, snapshot.ID)
+		}
+		st.addSnapshot(snapshot)
+	}
+	for i := range saved.Schedules {
+		schedule := &saved.Schedules[i]
+		if s.world.cluster(schedule.GroupID, schedule.ClusterName) == nil {
+			return fmt.Errorf("the state file: %s: the seed has no cluster %s in %s, of a schedule",
+				s.cfg.StateFile, schedule.ClusterName, schedule.GroupID)
+		}
+		st.setSchedule(schedule)
+	}
+	s.seedBackups(st)
 	for i := range saved.Jobs {
 		job := &saved.Jobs[i]
-		if s.clusterOf(job) == nil || s.clusterOf(job).snapshot(job.SnapshotID) == nil {
+		if sn := st.snapshots[job.SnapshotID]; sn == nil || sn.GroupID != job.GroupID || sn.ClusterName != job.ClusterName {
 			return fmt.Errorf("the state file: %s: the seed has no snapshot %s of %s in %s, of the job %s",
 				s.cfg.StateFile, job.SnapshotID, job.ClusterName, job.GroupID, job.ID)
 		}
 		st.addJob(job)
 	}
-	s.clock.offset.Store(int64(saved.Advance))
 	return nil
 }
 
@@ -222,16 +158,26 @@ func (s *Server) save() error {
 }
 
 func (st *store) state() state {
-	current := state{Format: stateFormat, Buckets: []Bucket{}, Jobs: make([]Job, 0, len(st.allJobs))}
+	current := state{Format: stateFormat, Buckets: []Bucket{}, Jobs: make([]Job, 0, len(st.allJobs)),
+		Snapshots: make([]Snapshot, 0, len(st.allSnapshots)), Schedules: []Schedule{}}
 	for _, id := range st.allJobs {
 		current.Jobs = append(current.Jobs, *st.jobs[id])
 	}
+	for _, id := range st.allSnapshots {
+		current.Snapshots = append(current.Snapshots, *st.snapshots[id])
+	}
+	for _, schedule := range st.schedules {
+		current.Schedules = append(current.Schedules, *schedule)
+	}
+	slices.SortFunc(current.Schedules, func(a, b Schedule) int {
+		return cmp.Or(strings.Compare(a.GroupID, b.GroupID), strings.Compare(a.ClusterName, b.ClusterName))
+	})
 	for _, ids := range st.bucketsOf {
 		for _, id := range ids {
 			current.Buckets = append(current.Buckets, *st.buckets[id])
 		}
 	}
-	slices.SortStableFunc(current.Buckets, func(a, b Bucket) int { return bytes.Compare([]byte(a.GroupID), []byte(b.GroupID)) })
+	slices.SortStableFunc(current.Buckets, func(a, b Bucket) int { return strings.Compare(a.GroupID, b.GroupID) })
 	return current
 }
 
@@ -257,13 +203,4 @@ func writeFile(name string, data []byte) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// clusterOf returns the cluster of a job, or nil if the seed does not have it.
-func (s *Server) clusterOf(j *Job) *Cluster {
-	group := s.world.groups[j.GroupID]
-	if group == nil {
-		return nil
-	}
-	return group.clusters[j.ClusterName]
 }

@@ -35,6 +35,13 @@ func TestVersions(t *testing.T) {
 		{schedule, vendor("2022-12-31"), 406, ""},
 		{schedule, vendor("2024-08-04"), 200, "2023-01-01"},
 		{schedule, vendor("2025-03-12"), 200, "2024-08-05"},
+		{snapshots, vendor("2022-12-31"), 406, ""},
+		{snapshots, vendor("2025-03-12"), 200, "2023-01-01"},
+		{shardedList, vendor("2025-03-12"), 200, "2023-01-01"},
+		{"/cloudProviderAccess", vendor("2025-03-12"), 200, "2023-01-01"},
+		{"", vendor("2025-03-12"), 200, "2023-01-01"},
+		{"/clusters/orders", vendor("2023-01-31"), 200, "2023-01-01"},
+		{"/clusters/orders/status", vendor("2025-03-12"), 200, "2023-01-01"},
 		{buckets, "", 406, ""},
 		{buckets, "*/*", 406, ""},
 		{buckets, "application/json", 406, ""},
@@ -55,7 +62,7 @@ func TestVersions(t *testing.T) {
 			}
 			check(t, "type", a.header.Get("Content-Type"), vendor(test.resolved)+";charset=utf-8")
 			deprecation, sunset := "", ""
-			if test.path != orders && test.resolved < "2024" {
+			if test.resolved < "2024" && test.accept != vendor("2025-03-12") && test.path != orders {
 				deprecation, sunset = "Mon, 5 Aug 2024 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT"
 			}
 			check(t, "Deprecation", a.header.Get("Deprecation"), deprecation)

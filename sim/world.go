@@ -9,10 +9,12 @@ import (
 // world is a seed in maps, for looking things up. It never changes.
 type world struct {
 	groups   map[string]*group
+	ordered  []*group           // as in the seed
 	keys     map[string]*caller // by public key
 	accounts map[string]*caller // by client id
 }
 
+// group is a group of the seed. Its snapshots are in the store.
 type group struct {
 	Group
 	clusters map[string]*Cluster
@@ -36,6 +38,7 @@ func newWorld(seed *Seed) (*world, error) {
 			g.roles[role.ID] = role
 		}
 		w.groups[g.ID] = g
+		w.ordered = append(w.ordered, g)
 	}
 	for _, key := range seed.Keys {
 		w.keys[key.PublicKey] = newCaller(key.PublicKey, key.PrivateKey, key.Groups, key.Roles)
@@ -57,12 +60,10 @@ func newCaller(id string, secret secret.Secret, groups, roleNames []string) *cal
 	return c
 }
 
-// snapshot returns the cluster's snapshot with an id, or nil.
-func (c *Cluster) snapshot(id string) *Snapshot {
-	for i := range c.Snapshots {
-		if c.Snapshots[i].ID == id {
-			return &c.Snapshots[i]
-		}
+// cluster returns a cluster, or nil.
+func (w *world) cluster(group, name string) *Cluster {
+	if g := w.groups[group]; g != nil {
+		return g.clusters[name]
 	}
 	return nil
 }
