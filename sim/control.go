@@ -21,6 +21,7 @@ type endpoint struct {
 	serve   func(r *http.Request) (any, error)
 }
 
+// endpoints are those for requests, settings, faults and the clock.
 func (s *Server) endpoints() []endpoint {
 	return []endpoint{
 		{"GET /requests", func(r *http.Request) (any, error) {
@@ -71,6 +72,12 @@ func (s *Server) endpoints() []endpoint {
 			s.Advance(advance.By.std())
 			return s.clockState(), nil
 		}},
+	}
+}
+
+// backupEndpoints are the endpoints for jobs and snapshots.
+func (s *Server) backupEndpoints() []endpoint {
+	return []endpoint{
 		{"GET /jobs", func(*http.Request) (any, error) { return s.Jobs(), nil }},
 		{"POST /jobs/outcomes", func(r *http.Request) (any, error) {
 			outcome, err := readJSON[Outcome](r)
@@ -109,7 +116,7 @@ func (s *Server) endpoints() []endpoint {
 func (s *Server) newControl() http.Handler {
 	mux := http.NewServeMux()
 	patterns := []string{}
-	for _, e := range s.endpoints() {
+	for _, e := range append(s.endpoints(), s.backupEndpoints()...) {
 		patterns = append(patterns, e.pattern)
 		mux.HandleFunc(e.pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)

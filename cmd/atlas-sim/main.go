@@ -1,5 +1,5 @@
-// Command atlas-sim runs a simulated MongoDB Atlas: the export jobs and export buckets
-// of its Admin API, for tests and demonstrations. See package sim for what it does and
+// Command atlas-sim runs a simulated MongoDB Atlas: what its Admin API has for exporting
+// snapshots, for tests and demonstrations. See package sim for what it does and
 // for the endpoints of the control listener.
 //
 //	atlas-sim -speed 150 -export-dir /tmp/buckets
@@ -94,9 +94,9 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	flags.StringVar(&cfg.ControlListen, "control", "127.0.0.1:27081", "`address` of the control listener")
 	flags.BoolVar(&cfg.AllowRemote, "listen-beyond-loopback", false, "permit addresses that other machines can reach; the keys are public")
 	flags.StringVar(&cfg.PublicURL, "public-url", "", "`origin` of the links in answers (default: that of the API listener)")
-	flags.StringVar(&cfg.StateFile, "state", "", "`file` that keeps buckets and jobs over restarts (default: in memory)")
+	flags.StringVar(&cfg.StateFile, "state", "", "`file` that keeps buckets, jobs, snapshots and schedules over restarts (default: in memory)")
 	flags.StringVar(&cfg.ExportDir, "export-dir", "", "existing `directory` that exports are written to (default: not written)")
-	flags.Float64Var(&cfg.Speed, "speed", 1, "how many times faster than at Atlas jobs run; at 150 an export takes 5 s")
+	flags.Float64Var(&cfg.Speed, "speed", 1, "how many times faster than at Atlas jobs run and snapshots are taken; at 150 an export takes 5 s")
 	flags.IntVar(&cfg.LogRequests, "log-requests", 10_000, "how many requests the log keeps")
 	seed := flags.String("seed", "", "`file` of groups, clusters, snapshots and keys, in the form of sim/seed.yaml (default: that file)")
 	settings := flags.String("settings", "", "JSON `file` in the form of GET /settings on the control listener")
