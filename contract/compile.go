@@ -48,6 +48,7 @@ func compile(method, path string, item *openapi3.PathItem, operation *openapi3.O
 		segments: strings.Split(strings.Trim(path, "/"), "/"),
 		query:    map[string]*parameter{},
 	}
+	o.refused, _ = item.Extensions["x-refused-methods"].(map[string]any)
 	byName := map[string]*parameter{}
 	for _, ref := range slices.Concat(item.Parameters, operation.Parameters) {
 		p, err := compileParameter(ref.Value)

@@ -39,8 +39,9 @@ type Operation struct {
 	path     []*parameter
 	encoded  bool // the first of path may hold percent escapes
 	query    map[string]*parameter
-	names    []string     // of the query parameters, sorted
-	fields   []*parameter // of the header
+	names    []string       // of the query parameters, sorted
+	fields   []*parameter   // of the header
+	refused  map[string]any // sentences by method, of the path
 }
 
 // Version is one version of an operation.

@@ -33,6 +33,6 @@ func (c *Contract) OperationIDs() []string {
 	return ids
 }
 
-// Create reports whether the operation creates something: an export job or an export bucket. To
-// repeat a create may create a second one.
+// Create reports whether the operation creates something: an export job, an export bucket or a
+// snapshot. To repeat a create may create a second one.
 func (o *Operation) Create() bool { return o.Method == http.MethodPost }

@@ -48,6 +48,8 @@ func (e *TargetError) Error() string { return e.Detail }
 type MethodError struct {
 	// Allow is the list of the path's methods, in the form of the field Allow.
 	Allow string
+	// Reason is a sentence that says why the contract leaves the method out, where it says so.
+	Reason string
 }
 
 func (e *MethodError) Error() string { return "the path allows " + e.Allow }
@@ -58,6 +60,7 @@ type segment struct {
 	parameter  *segment
 	operations map[string]*Operation // by method
 	allow      string
+	refused    map[string]any // sentences by method: x-refused-methods
 }
 
 // add adds an operation to the tree.
@@ -72,6 +75,7 @@ func (s *segment) add(o *Operation) error {
 		return fmt.Errorf("%s and %s have the same path", o.ID, other.ID)
 	}
 	s.operations[o.Method] = o
+	s.refused = o.refused
 	methods := slices.Collect(maps.Keys(s.operations))
 	if s.operations[http.MethodGet] != nil {
 		methods = append(methods, http.MethodHead)
@@ -130,7 +134,8 @@ func (c *Contract) Match(method, target string) (Match, error) {
 		method = http.MethodGet
 	}
 	if m.Operation = s.operations[method]; m.Operation == nil {
-		return Match{}, &MethodError{Allow: s.allow}
+		reason, _ := s.refused[method].(string)
+		return Match{}, &MethodError{Allow: s.allow, Reason: reason}
 	}
 	if m.Operation.encoded {
 		m.values[0], _ = url.PathUnescape(m.values[0]) // checkPath has seen each escape

@@ -14,8 +14,6 @@ func (g *Gateway) authorize(x *exchange) error {
 		Cluster:      x.match.Parameter("clusterName"),
 		ExportBucket: x.match.Parameter("exportBucketId"),
 	}
-	if x.match.Operation.Create() {
-		request.FromBody(x.content)
-	}
+	request.FromBody(x.content)
 	return x.settings.policies[x.caller.Name].Allow(request)
 }

@@ -130,7 +130,7 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	if err := g.authorize(x); err != nil {
 		return err
 	}
-	if err := g.obtain(x); err != nil {
+	if err := g.disclose(x, g.obtain(x)); err != nil {
 		return err
 	}
 	if err := g.check(x); err != nil {

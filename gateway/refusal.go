@@ -95,7 +95,11 @@ func classify(err error) *refusal {
 	case *contract.TargetError:
 		return refuse(kindTarget, err, "%s", e.Detail)
 	case *contract.MethodError:
-		return refuse(kindMethod, err, "The path does not support the method; it supports %s.", e.Allow).with("Allow", e.Allow)
+		r := refuse(kindMethod, err, "The path does not support the method; it supports %s.", e.Allow).with("Allow", e.Allow)
+		if e.Reason != "" {
+			r.detail += " " + e.Reason
+		}
+		return r
 	case *contract.VersionError:
 		return refuse(kindVersion, err, "Invalid accept header or version date. %s", e.Detail)
 	case *contract.MediaTypeError:
@@ -172,6 +176,8 @@ func refuseUpstream(e *atlas.Error) *refusal {
 	switch e.Kind {
 	case atlas.NoCredential:
 		return refuse(kindNoCredential, nil, "The gateway has no credential for this group.")
+	case atlas.NoCommonCredential:
+		return refuse(kindNoCredential, nil, "The gateway has no credential for every group, which this operation needs.")
 	case atlas.CredentialRefused:
 		return refuse(kindCredential, e, "Atlas does not accept the gateway's credential for this group. The operator's log says more.")
 	case atlas.Unsigned:

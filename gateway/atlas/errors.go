@@ -41,6 +41,8 @@ const (
 	Truncated
 	// TooLarge: the response is larger than Config.MaxResponse.
 	TooLarge
+	// NoCommonCredential: the operation has no group, and no credential is for every group.
+	NoCommonCredential
 )
 
 // Error is a request that got no answer that can be relayed.
@@ -65,9 +67,10 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 var (
-	errNoCredential = errors.New("no credential is for the group")
-	errTimeout      = errors.New("Atlas took longer than timeouts.upstream") //lint:ignore ST1005 Atlas is a name
-	errTooLarge     = errors.New("the response is larger than limits.response_body")
+	errNoCredential       = errors.New("no credential is for the group")
+	errNoCommonCredential = errors.New("no credential is for every group")
+	errTimeout            = errors.New("Atlas took longer than timeouts.upstream") //lint:ignore ST1005 Atlas is a name
+	errTooLarge           = errors.New("the response is larger than limits.response_body")
 )
 
 // handedError is an error of Request.Handed.

@@ -58,7 +58,10 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 
 func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
 	c := u.credentialFor(r.Group)
-	if c == nil {
+	switch {
+	case c == nil && r.Group == "":
+		return nil, &Error{Kind: NoCommonCredential, Outcome: NotSent, Err: errNoCommonCredential}
+	case c == nil:
 		return nil, &Error{Kind: NoCredential, Outcome: NotSent, Err: errNoCredential}
 	}
 	if !r.Operation.Create() {

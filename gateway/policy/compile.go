@@ -27,7 +27,8 @@ func Compile(caller, at string, grants []Grant, operationIDs []string, refuse fu
 		p.grants[i].complete()
 	}
 	for _, id := range operationIDs {
-		r := rule{parts: describe(id).parts}
+		o := describe(id)
+		r := rule{parts: o.parts, scope: o.scope}
 		for i := range p.grants {
 			if g := &p.grants[i]; g.covers(id) {
 				r.grants = append(r.grants, g)
@@ -40,7 +41,7 @@ func Compile(caller, at string, grants []Grant, operationIDs []string, refuse fu
 
 // check hands each mistake in a grant to refuse.
 func (g *Grant) check(at string, operationIDs []string, refuse func(path, format string, args ...any)) {
-	restricted := map[part]bool{operations: true} // the parts that matter to the operations
+	restricted := map[part]bool{operations: true, groups: true} // the parts that matter to the operations
 	for _, id := range operationIDs {
 		if g.covers(id) {
 			for _, p := range describe(id).parts {
@@ -54,6 +55,9 @@ func (g *Grant) check(at string, operationIDs []string, refuse func(path, format
 		if !slices.Contains(names, name) {
 			unknown = true
 			refuse(fmt.Sprintf("%s.operations[%d]", at, i), "%q is not an operationId, read, export, manage or *%s", name, nearest.Hint(name, names))
+		}
+		if slices.Contains(operationIDs, name) && describe(name).scope == everyGroup && len(g.Groups) > 0 && !slices.Contains(g.Groups, all) {
+			refuse(fmt.Sprintf("%s.operations[%d]", at, i), `%s shows every group, and the grant is for some; write groups: ["*"], or allow getGroup and getGroupByName instead`, name)
 		}
 	}
 	for p, key := range keys {

@@ -59,6 +59,16 @@ func TestCompileRefuses(t *testing.T) {
 		{"clusters on their list", policy.Grant{Operations: []string{"listClusters"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, []string{
 			at + `.clusters: restricts none of the operations that the grant names`,
 		}},
+		{"every group, for one", policy.Grant{Operations: []string{"listGroups", "read", "v1ListGroups"}, Groups: []string{group}}, []string{
+			at + `.operations[0]: listGroups shows every group, and the grant is for some; write groups: ["*"], or allow getGroup and getGroupByName instead`,
+			at + `.operations[2]: v1ListGroups shows every group, and the grant is for some; write groups: ["*"], or allow getGroup and getGroupByName instead`,
+		}},
+		{"every group", policy.Grant{Operations: []string{"listGroups"}, Groups: []string{group, "*"}}, nil},
+		{"a group by its name", policy.Grant{Operations: []string{"getGroupByName"}, Groups: []string{group}}, nil},
+		{"clusters on roles", policy.Grant{Operations: []string{"listCloudProviderAccess"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, []string{
+			at + `.clusters: restricts none of the operations that the grant names`,
+		}},
+		{"buckets on a schedule", policy.Grant{Operations: []string{"updateBackupSchedule"}, Groups: []string{"*"}, ExportBuckets: []string{bucket}}, nil},
 		{"clusters on a schedule", policy.Grant{Operations: []string{"listClusters", "getBackupSchedule"}, Groups: []string{"*"}, Clusters: []string{"orders"}}, nil},
 		{"good", policy.Grant{
 			Operations: []string{"*", "v1GetExportBucket"}, Groups: []string{group, "65*"}, Clusters: []string{"a?"}, ExportBuckets: []string{"*"},

@@ -31,7 +31,8 @@ type Line struct {
 }
 
 // Explain says for each grant which parts of it allow the request, or why the grant does not allow
-// it. The request is allowed if one grant allows it.
+// it. The request is allowed if one grant allows it. For getGroupByName, Group is the group whose
+// name it is, and Explain says what AllowAnswer says.
 func (p *Policy) Explain(request Request) []Explanation {
 	if p == nil {
 		return nil
@@ -48,12 +49,16 @@ func (p *Policy) Explain(request Request) []Explanation {
 		if !line.Allows {
 			continue
 		}
-		for _, p := range r.parts {
+		parts := r.parts
+		if r.scope == answerGroup {
+			parts = []part{groups} // which AllowAnswer compares
+		}
+		for _, p := range parts {
 			if !request.concerns(p) {
 				continue
 			}
 			list := g.list(p)
-			line := Line{Part: keys[p], Value: request.value(p), Allows: list == nil, Entries: slices.Clone(list)}
+			line := Line{Part: keys[p], Value: r.value(p, &request), Allows: list == nil, Entries: slices.Clone(list)}
 			if list != nil {
 				line.By, line.Allows = p.firstMatch(list, line.Value)
 			}

@@ -42,6 +42,22 @@ grants[2] does not allow it
   yes groups: 64f0c1a2b3d4e5f607182930 by 64f0c1a2b3d4e5f607182930
   no  cloud_providers: AZURE is not in AWS, GCP
   no  service_urls: the grant allows none
+grants[0] does not allow it
+  yes operations: listGroups by export
+  no  groups: * is not in 64f0c1a2b3d4e5f607182930
+grants[1] does not allow it
+  no  operations: listGroups is not in createBackupExport, v1GetExportBucket
+grants[2] does not allow it
+  yes operations: listGroups by read
+  no  groups: * is not in 64f0c1a2b3d4e5f607182930
+grants[0] allows it
+  yes operations: getGroupByName by export
+  yes groups: 64f0c1a2b3d4e5f607182930 by 64f0c1a2b3d4e5f607182930
+grants[1] does not allow it
+  no  operations: getGroupByName is not in createBackupExport, v1GetExportBucket
+grants[2] allows it
+  yes operations: getGroupByName by read
+  yes groups: 64f0c1a2b3d4e5f607182930 by 64f0c1a2b3d4e5f607182930
 `
 	p := nightly(t)
 	var b strings.Builder
@@ -49,6 +65,8 @@ grants[2] does not allow it
 		{Operation: "createBackupExport", Group: group, Cluster: "orders"},
 		{Operation: "v1CreateExportBucket", Group: group, CloudProvider: "AWS", BucketName: "acme-exports"},
 		{Operation: "createExportBucket", Group: group, CloudProvider: "AZURE", ServiceURL: acmestore + "snapshots"},
+		{Operation: "listGroups"},
+		{Operation: "getGroupByName", Group: group},
 	} {
 		for _, e := range p.Explain(request) {
 			fmt.Fprintln(&b, e)
@@ -76,7 +94,11 @@ func TestExplainAgrees(t *testing.T) {
 					for _, url := range []string{"", acmestore + "acme-1", acmestore + "other"} {
 						request := policy.Request{Operation: id, Group: g, Cluster: cluster, ExportBucket: b, CloudProvider: "AWS", BucketName: "acme-1", ServiceURL: url}
 						explained := slices.ContainsFunc(p.Explain(request), func(e policy.Explanation) bool { return e.Allows })
-						if err := p.Allow(request); (err == nil) != explained {
+						err := p.Allow(request)
+						if err == nil {
+							err = p.AllowAnswer(request, g)
+						}
+						if (err == nil) != explained {
 							t.Errorf("%+v: explained %v, %v", request, explained, err)
 						}
 					}

@@ -17,20 +17,43 @@ const (
 type operation struct {
 	set   string // the smallest set that has it
 	parts []part // the lists that restrict it, except operations
+	scope scope
 }
+
+// scope is how an operation says which group it is about.
+type scope int
+
+const (
+	pathGroup   scope = iota // by an id in the path
+	everyGroup               // it is about all groups at once
+	answerGroup              // only Atlas's answer tells
+)
 
 // known has the operations of v2 by operationId.
 var known = map[string]operation{
-	"listBackupExports":        {read, []part{groups, clusters}},
-	"getBackupExport":          {read, []part{groups, clusters}},
-	"createBackupExport":       {export, []part{groups, clusters, exportBuckets}},
-	"listExportBuckets":        {read, []part{groups}},
-	"getExportBucket":          {read, []part{groups, exportBuckets}},
-	"createExportBucket":       {manage, []part{groups, cloudProviders, bucketNames, serviceURLs}},
-	"updateBackupExportBucket": {manage, []part{groups, exportBuckets}},
-	"deleteExportBucket":       {manage, []part{groups, exportBuckets}},
-	"listClusters":             {manage, []part{groups}},
-	"getBackupSchedule":        {manage, []part{groups, clusters}},
+	"listBackupExports":         {set: read, parts: []part{groups, clusters}},
+	"getBackupExport":           {set: read, parts: []part{groups, clusters}},
+	"createBackupExport":        {set: export, parts: []part{groups, clusters, exportBuckets}},
+	"listBackupSnapshots":       {set: read, parts: []part{groups, clusters}},
+	"getClusterBackupSnapshot":  {set: read, parts: []part{groups, clusters}},
+	"listBackupShardedClusters": {set: read, parts: []part{groups, clusters}},
+	"getBackupShardedCluster":   {set: read, parts: []part{groups, clusters}},
+	"takeSnapshots":             {set: export, parts: []part{groups, clusters}},
+	"listExportBuckets":         {set: read, parts: []part{groups}},
+	"getExportBucket":           {set: read, parts: []part{groups, exportBuckets}},
+	"createExportBucket":        {set: manage, parts: []part{groups, cloudProviders, bucketNames, serviceURLs}},
+	"updateBackupExportBucket":  {set: manage, parts: []part{groups, exportBuckets}},
+	"deleteExportBucket":        {set: manage, parts: []part{groups, exportBuckets}},
+	"listClusters":              {set: manage, parts: []part{groups}},
+	"getCluster":                {set: read, parts: []part{groups, clusters}},
+	"getClusterStatus":          {set: read, parts: []part{groups, clusters}},
+	"getBackupSchedule":         {set: manage, parts: []part{groups, clusters}},
+	"updateBackupSchedule":      {set: manage, parts: []part{groups, clusters, exportBuckets}},
+	"listGroups":                {set: read, parts: []part{groups}, scope: everyGroup},
+	"getGroup":                  {set: read, parts: []part{groups}},
+	"getGroupByName":            {set: read, scope: answerGroup},
+	"listCloudProviderAccess":   {set: read, parts: []part{groups}},
+	"getCloudProviderAccess":    {set: read, parts: []part{groups}},
 }
 
 // describe returns what the policy knows of an operation of either version. An operation that is
@@ -39,7 +62,7 @@ func describe(id string) operation {
 	if o, ok := known[v2Name(id)]; ok {
 		return o
 	}
-	return operation{manage, []part{groups, clusters, exportBuckets, cloudProviders, bucketNames, serviceURLs}}
+	return operation{set: manage, parts: []part{groups, clusters, exportBuckets, cloudProviders, bucketNames, serviceURLs}}
 }
 
 // v2Name returns the operationId in v2 of an operation of either version.

@@ -21,9 +21,12 @@ func (p part) firstMatch(patterns []string, value string) (string, bool) {
 	return "", false
 }
 
-// matches is path.Match, except that nothing matches a slash. In path.Match a class such as [^a]
-// does.
+// matches is path.Match, except that nothing matches a slash, and only * matches *, which stands for
+// every group at once. In path.Match a class such as [^a] matches both.
 func matches(pattern, value string) bool {
+	if value == all {
+		return pattern == all
+	}
 	ok, _ := path.Match(pattern, value)
 	return ok && value != "" && !strings.Contains(value, "/")
 }

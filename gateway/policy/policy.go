@@ -12,7 +12,8 @@ type Policy struct {
 
 // rule is the part of a policy for one operation.
 type rule struct {
-	parts  []part   // the lists that restrict the operation
+	parts  []part // the lists that restrict the operation
+	scope  scope
 	grants []*Grant // the grants that name the operation
 }
 
@@ -20,7 +21,7 @@ type rule struct {
 func (r *rule) refusedBy(g *Grant, request *Request) (p part, refused bool) {
 	for _, p := range r.parts {
 		if list := g.list(p); list != nil && request.concerns(p) {
-			if _, ok := p.firstMatch(list, request.value(p)); !ok {
+			if _, ok := p.firstMatch(list, r.value(p, request)); !ok {
 				return p, true
 			}
 		}
@@ -28,7 +29,17 @@ func (r *rule) refusedBy(g *Grant, request *Request) (p part, refused bool) {
 	return 0, false
 }
 
-// Allow returns nil if the policy allows the request. Otherwise the error is a *[Refusal].
+// value returns what a list has to allow.
+func (r *rule) value(p part, request *Request) string {
+	if p == groups && r.scope == everyGroup {
+		return all
+	}
+	return request.value(p)
+}
+
+// Allow returns nil if the policy allows the request. Otherwise the error is a *[Refusal]. It
+// allows getGroupByName whatever the group, since only Atlas knows whose name it is: AllowAnswer
+// then decides on the answer.
 func (p *Policy) Allow(request Request) error {
 	if p == nil {
 		return &Refusal{Request: request, Part: keys[operations]}
@@ -42,6 +53,28 @@ func (p *Policy) Allow(request Request) error {
 	return p.refusal(request, &r)
 }
 
+// AllowAnswer returns nil if the caller may see Atlas's answer to a request that Allow allowed. It
+// matters where only the answer tells which group the operation is about. group is the id in the
+// answer, or "" if the answer tells none. Otherwise the error is a *[Refusal], which is the same for
+// every group that the caller has no grant for, and for none.
+func (p *Policy) AllowAnswer(request Request, group string) error {
+	if p == nil {
+		return &Refusal{Request: request, Part: keys[operations]}
+	}
+	r := p.rules[request.Operation]
+	if r.scope != answerGroup {
+		return nil
+	}
+	var allowed []string
+	for _, g := range r.grants {
+		if _, ok := groups.firstMatch(g.Groups, group); ok || slices.Contains(g.Groups, all) {
+			return nil
+		}
+		allowed = appendNew(allowed, g.Groups)
+	}
+	return &Refusal{Caller: p.caller, Request: request, Part: keys[groups], Allowed: allowed}
+}
+
 // refusal finds the grants that come closest to allowing the request, the part at which they fail,
 // and what they allow there.
 func (p *Policy) refusal(request Request, r *rule) *Refusal {
@@ -51,22 +84,25 @@ func (p *Policy) refusal(request Request, r *rule) *Refusal {
 		closest = max(closest, at)
 	}
 	var allowed []string
-	add := func(g *Grant) {
-		for _, entry := range g.list(closest) {
-			if !slices.Contains(allowed, entry) {
-				allowed = append(allowed, entry)
-			}
-		}
-	}
 	if closest == operations {
 		for i := range p.grants {
-			add(&p.grants[i])
+			allowed = appendNew(allowed, p.grants[i].Operations)
 		}
 	}
 	for _, g := range r.grants {
 		if at, _ := r.refusedBy(g, &request); at == closest {
-			add(g)
+			allowed = appendNew(allowed, g.list(closest))
 		}
 	}
 	return &Refusal{Caller: p.caller, Request: request, Part: keys[closest], Allowed: allowed}
+}
+
+// appendNew appends the entries that the list does not have yet.
+func appendNew(list, entries []string) []string {
+	for _, entry := range entries {
+		if !slices.Contains(list, entry) {
+			list = append(list, entry)
+		}
+	}
+	return list
 }

@@ -55,18 +55,32 @@ func anywhere(operations ...string) policy.Grant {
 }
 
 // rows have, for each operation of v2, the smallest set that has the operation, and the lists that
-// restrict it.
+// restrict it: "every" stands for groups where the operation shows every group, and "answer" where
+// only Atlas's answer tells the group.
 var rows = map[string]struct{ set, restricted string }{
-	"listBackupExports":        {"read", "group cluster"},
-	"getBackupExport":          {"read", "group cluster"},
-	"createBackupExport":       {"export", "group cluster bucket"},
-	"listExportBuckets":        {"read", "group"},
-	"getExportBucket":          {"read", "group bucket"},
-	"createExportBucket":       {"manage", "group provider name url"},
-	"updateBackupExportBucket": {"manage", "group bucket"},
-	"deleteExportBucket":       {"manage", "group bucket"},
-	"listClusters":             {"manage", "group"},
-	"getBackupSchedule":        {"manage", "group cluster"},
+	"listBackupExports":         {"read", "group cluster"},
+	"getBackupExport":           {"read", "group cluster"},
+	"createBackupExport":        {"export", "group cluster bucket"},
+	"listExportBuckets":         {"read", "group"},
+	"getExportBucket":           {"read", "group bucket"},
+	"createExportBucket":        {"manage", "group provider name url"},
+	"updateBackupExportBucket":  {"manage", "group bucket"},
+	"deleteExportBucket":        {"manage", "group bucket"},
+	"listClusters":              {"manage", "group"},
+	"getBackupSchedule":         {"manage", "group cluster"},
+	"updateBackupSchedule":      {"manage", "group cluster bucket"},
+	"listBackupSnapshots":       {"read", "group cluster"},
+	"getClusterBackupSnapshot":  {"read", "group cluster"},
+	"listBackupShardedClusters": {"read", "group cluster"},
+	"getBackupShardedCluster":   {"read", "group cluster"},
+	"takeSnapshots":             {"export", "group cluster"},
+	"getCluster":                {"read", "group cluster"},
+	"getClusterStatus":          {"read", "group cluster"},
+	"listGroups":                {"read", "every"},
+	"getGroup":                  {"read", "group"},
+	"getGroupByName":            {"read", "answer"},
+	"listCloudProviderAccess":   {"read", "group"},
+	"getCloudProviderAccess":    {"read", "group"},
 }
 
 func v2Name(id string) string {
@@ -133,6 +147,10 @@ func TestEveryOperation(t *testing.T) {
 			continue
 		}
 		good := requestOf(id)
+		if row.restricted == "every" {
+			wantRefused(t, p, good, true, "groups")
+			continue
+		}
 		if err := p.Allow(good); err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -186,8 +204,66 @@ func TestEveryName(t *testing.T) {
 		}
 		// The right group in one grant and the right operation in another don't add up.
 		elsewhere := policy.Grant{Operations: []string{id}, Groups: []string{other}}
-		wantRefused(t, compile(t, elsewhere, anywhere(others...)), good, true, "groups")
+		if row.restricted == "every" { // a grant that names it must be for every group
+			elsewhere.Operations = []string{row.set}
+		}
+		wantRefused(t, compile(t, elsewhere, anywhere(others...)), good, row.restricted != "answer", "groups")
 		wantRefused(t, compile(t, elsewhere, anywhere(id)), good, false, "")
+	}
+}
+
+// What shows every group takes a grant for every group: no pattern is enough, whatever it matches,
+// and several grants don't add up.
+func TestEveryGroup(t *testing.T) {
+	for _, id := range []string{"listGroups", "v1ListGroups"} {
+		for _, groups := range [][]string{{group}, {group, other}, {"?*"}, {"**"}, {"[^a]*", "a*"}, {"?"}, {"[*]"}, {`\*`}} {
+			wantRefused(t, compile(t, policy.Grant{Operations: []string{"manage"}, Groups: groups}), policy.Request{Operation: id}, true, "groups")
+		}
+		wantRefused(t, compile(t, policy.Grant{Operations: []string{"read"}, Groups: []string{group, "*"}, Clusters: []string{"orders"}}), policy.Request{Operation: id}, false, "")
+	}
+}
+
+// Where only Atlas's answer tells the group, a caller sees the answer about a group that its grants
+// name. All other answers are refused alike.
+func TestAllowAnswer(t *testing.T) {
+	some := compile(t,
+		policy.Grant{Operations: []string{"export"}, Groups: []string{group, "65*"}, Clusters: []string{"orders"}},
+		policy.Grant{Operations: []string{"listExportBuckets"}, Groups: []string{"*"}},
+	)
+	every := compile(t, policy.Grant{Operations: []string{"getGroupByName"}, Groups: []string{"*"}})
+	for _, id := range []string{"getGroupByName", "v1GetGroupByName"} {
+		request := policy.Request{Operation: id}
+		wantRefused(t, some, request, false, "")
+		for _, answered := range []string{group, other} {
+			if err := some.AllowAnswer(request, answered); err != nil {
+				t.Errorf("%s of group %s: %v", id, answered, err)
+			}
+		}
+		texts := map[string]bool{}
+		for _, answered := range []string{"64f0c1a2b3d4e5f607182931", "", "*", "65/..", "\n"} {
+			err := some.AllowAnswer(request, answered)
+			var refusal *policy.Refusal
+			if !errors.As(err, &refusal) || refusal.Part != "groups" {
+				t.Errorf("%s of group %q: %v", id, answered, err)
+			}
+			texts[fmt.Sprint(err)] = true
+			if err := every.AllowAnswer(request, answered); err != nil {
+				t.Errorf("%s of group %q, by a caller for every group: %v", id, answered, err)
+			}
+		}
+		if len(texts) != 1 {
+			t.Errorf("the refusals differ: %v", texts)
+		}
+		if err := (*policy.Policy)(nil).AllowAnswer(request, group); err == nil {
+			t.Errorf("%s without a policy was allowed", id)
+		}
+	}
+	for _, id := range ids() {
+		if rows[v2Name(id)].restricted != "answer" {
+			if err := some.AllowAnswer(policy.Request{Operation: id}, ""); err != nil {
+				t.Errorf("%s: %v", id, err)
+			}
+		}
 	}
 }
 

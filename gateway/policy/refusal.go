@@ -28,16 +28,29 @@ func (r *Refusal) Error() string {
 	p := part(slices.Index(keys[:], r.Part))
 	var b strings.Builder
 	fmt.Fprintf(&b, "no grant of caller %s allows %s", legible(r.Caller), legible(r.Request.Operation))
+	o := describe(r.Request.Operation)
 	if p >= groups {
 		preposition := " in "
-		if p >= clusters && slices.Contains(describe(r.Request.Operation).parts, clusters) {
+		if p >= clusters && slices.Contains(o.parts, clusters) {
 			b.WriteString(" on cluster " + legible(r.Request.Cluster))
 			preposition = " of "
 		}
-		b.WriteString(preposition + "group " + legible(r.Request.Group))
+		switch o.scope {
+		case everyGroup:
+			b.WriteString(", which shows every group")
+		case answerGroup:
+			b.WriteString(" for the group of this name, or there is none")
+		default:
+			b.WriteString(preposition + "group " + legible(r.Request.Group))
+		}
 	}
 	if p >= exportBuckets {
-		b.WriteString(" with " + strings.TrimSuffix(words(r.Part), "s") + " " + legible(r.Request.value(p)))
+		thing := strings.TrimSuffix(words(r.Part), "s")
+		if value := r.Request.value(p); value == "" {
+			b.WriteString(" with no " + thing)
+		} else {
+			b.WriteString(" with " + thing + " " + legible(value))
+		}
 	}
 	switch {
 	case len(r.Allowed) > 0:
@@ -46,6 +59,9 @@ func (r *Refusal) Error() string {
 		b.WriteString("; it has no grants")
 	default:
 		b.WriteString("; its grants allow no " + words(r.Part))
+	}
+	if p == groups && o.scope == everyGroup {
+		b.WriteString("; ask for one of them with getGroup or getGroupByName")
 	}
 	return b.String()
 }

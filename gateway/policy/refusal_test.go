@@ -26,11 +26,20 @@ func TestRefusal(t *testing.T) {
 			"no grant of caller nightly allows createExportBucket in group " + group + " with cloud provider AZURE; its grants allow cloud providers AWS, GCP"},
 		{policy.Request{Operation: "createExportBucket", Group: group, CloudProvider: "AWS", BucketName: "x\ny, z"},
 			"no grant of caller nightly allows createExportBucket in group " + group + ` with bucket name "x\ny, z"; its grants allow bucket names acme-*`},
+		{policy.Request{Operation: "listGroups"},
+			"no grant of caller nightly allows listGroups, which shows every group; its grants allow groups " + group + "; ask for one of them with getGroup or getGroupByName"},
 	} {
 		err := p.Allow(test.request)
 		if err == nil || err.Error() != test.want {
 			t.Errorf("got  %v\nwant %s", err, test.want)
 		}
+	}
+	if got, want := fmt.Sprint(p.AllowAnswer(policy.Request{Operation: "getGroupByName"}, other)), "no grant of caller nightly allows getGroupByName for the group of this name, or there is none; its grants allow groups "+group; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	schedule := compile(t, policy.Grant{Operations: []string{"*"}, Groups: []string{"*"}, ExportBuckets: []string{bucket}}).Allow(policy.Request{Operation: "updateBackupSchedule", Group: group, Cluster: "orders"})
+	if want := "no grant of caller nightly allows updateBackupSchedule on cluster orders of group " + group + " with no export bucket; its grants allow export buckets " + bucket; fmt.Sprint(schedule) != want {
+		t.Errorf("got %v, want %s", schedule, want)
 	}
 	if got, want := fmt.Sprint(compile(t).Allow(policy.Request{Operation: "listClusters"})), "no grant of caller nightly allows listClusters; it has no grants"; got != want {
 		t.Errorf("got %s, want %s", got, want)

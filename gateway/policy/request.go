@@ -8,13 +8,19 @@ type Request struct {
 	Group, Cluster string
 	// ExportBucket is the exportBucketId in the path or the body.
 	ExportBucket string
+	// ExportOff says that the body of updateBackupSchedule does nothing but turn automatic exports
+	// off. Then ExportBucket is empty, and lists of export buckets don't matter.
+	ExportOff bool
 	// CloudProvider, BucketName and ServiceURL come from the body of createExportBucket. Grants
 	// restrict Azure containers only by ServiceURL, and other buckets only by BucketName.
 	CloudProvider, BucketName, ServiceURL string
 }
 
-// concerns reports whether a list of a grant matters to the provider of the request.
+// concerns reports whether a list of a grant matters to what is in the body of the request.
 func (r *Request) concerns(p part) bool {
+	if p == exportBuckets {
+		return !r.ExportOff
+	}
 	azure := r.CloudProvider == "AZURE" || r.ServiceURL != ""
 	return p < bucketNames || azure == (p == serviceURLs)
 }
@@ -40,8 +46,9 @@ func (r *Request) value(p part) string {
 
 // FromBody copies what grants restrict from the decoded body of a request: for createBackupExport
 // the exportBucketId; for createExportBucket the cloudProvider, the bucketName and the serviceUrl,
-// followed by [Request.Settle]. For all other operations it does nothing. A value that is not a
-// string leaves its field empty; validation lets none through.
+// followed by [Request.Settle]; for updateBackupSchedule the exportBucketId of export, or that
+// exports are turned off. For all other operations it does nothing. A value that is not a string
+// leaves its field empty; validation lets none through.
 func (r *Request) FromBody(body any) {
 	object, _ := body.(map[string]any)
 	text := func(name string) string {
@@ -49,6 +56,10 @@ func (r *Request) FromBody(body any) {
 		return value
 	}
 	switch v2Name(r.Operation) {
+	case "updateBackupSchedule":
+		r.ExportOff = len(object) == 1 && object["autoExportEnabled"] == false
+		object, _ = object["export"].(map[string]any)
+		r.ExportBucket = text("exportBucketId")
 	case "createBackupExport":
 		r.ExportBucket = text("exportBucketId")
 	case "createExportBucket":

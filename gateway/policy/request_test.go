@@ -38,10 +38,21 @@ func TestFromBody(t *testing.T) {
 		{"createExportBucket", azure + `,"bucketName":"snapshots"}`, policy.Request{CloudProvider: "AZURE", BucketName: "snapshots", ServiceURL: acmestore + "snapshots"}},
 		{"createExportBucket", azure + `,"bucketName":"acme-exports"}`, policy.Request{CloudProvider: "AZURE", BucketName: "acme-exports"}},
 		{"createExportBucket", `{"serviceUrl":"https://acmestore.blob.core.windows.net"}`, policy.Request{ServiceURL: "https://acmestore.blob.core.windows.net"}},
+		{"updateBackupSchedule", `{"export":{"exportBucketId":"` + bucket + `","frequencyType":"daily"}}`, policy.Request{ExportBucket: bucket}},
+		{"v1UpdateBackupSchedule", `{"autoExportEnabled":false,"export":{"exportBucketId":"` + bucket + `"}}`, policy.Request{ExportBucket: bucket}},
+		{"updateBackupSchedule", `{"autoExportEnabled":false}`, policy.Request{ExportOff: true}},
+		{"v1UpdateBackupSchedule", `{"autoExportEnabled":false}`, policy.Request{ExportOff: true}},
+		{"updateBackupSchedule", `{"autoExportEnabled":true}`, policy.Request{}},
+		{"updateBackupSchedule", `{"autoExportEnabled":false,"useOrgAndGroupNamesInExportPrefix":true}`, policy.Request{}},
+		{"updateBackupSchedule", `{"useOrgAndGroupNamesInExportPrefix":false}`, policy.Request{}},
+		{"updateBackupSchedule", `{"export":{"frequencyType":"daily"}}`, policy.Request{}},
+		{"takeSnapshots", `{"description":"` + bucket + `"}`, policy.Request{}},
 		{"updateBackupExportBucket", aws, policy.Request{}},
 		{"deleteExportBucket", "", policy.Request{}},
 		{"getSomethingNew", job, policy.Request{}},
 		// Validation lets none of these through.
+		{"updateBackupSchedule", `{"autoExportEnabled":"false"}`, policy.Request{}},
+		{"updateBackupSchedule", `{"exportBucketId":"` + bucket + `","export":null}`, policy.Request{}},
 		{"createBackupExport", `{"exportBucketId":null}`, policy.Request{}},
 		{"createExportBucket", `{"bucketName":"a","cloudProvider":["AWS"]}`, policy.Request{BucketName: "a"}},
 		{"createBackupExport", `["exportBucketId","a"]`, policy.Request{}},
@@ -53,6 +64,31 @@ func TestFromBody(t *testing.T) {
 		test.want.Operation, test.want.Group, test.want.Cluster = test.operation, group, "orders"
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s %s (-want +got):\n%s", test.operation, test.body, diff)
+		}
+	}
+}
+
+// A change of a schedule names a bucket that the grant names. One that only turns exports off needs
+// none.
+func TestScheduleOfABucket(t *testing.T) {
+	p := compile(t, policy.Grant{Operations: []string{"manage"}, Groups: []string{group}, Clusters: []string{"orders"}, ExportBuckets: []string{bucket}})
+	for body, allowed := range map[string]bool{
+		`{"autoExportEnabled":true,"export":{"exportBucketId":"` + bucket + `","frequencyType":"daily"}}`: true,
+		`{"export":{"exportBucketId":"` + bucket + `"},"useOrgAndGroupNamesInExportPrefix":true}`:         true,
+		`{"autoExportEnabled":false}`: true,
+		`{"autoExportEnabled":true,"export":{"exportBucketId":"` + other + `","frequencyType":"daily"}}`: false,
+		`{"autoExportEnabled":false,"export":{"exportBucketId":"` + other + `"}}`:                        false,
+		`{"autoExportEnabled":true}`: false,
+		`{"autoExportEnabled":false,"useOrgAndGroupNamesInExportPrefix":true}`: false,
+		`{"export":{"frequencyType":"daily"}}`:                                 false,
+		`{"useOrgAndGroupNamesInExportPrefix":true}`:                           false,
+	} {
+		for _, id := range []string{"updateBackupSchedule", "v1UpdateBackupSchedule"} {
+			request := policy.Request{Operation: id, Group: group, Cluster: "orders"}
+			request.FromBody(decode(t, body))
+			wantRefused(t, p, request, !allowed, "export_buckets")
+			request.Cluster = "events"
+			wantRefused(t, p, request, true, "clusters")
 		}
 	}
 }
