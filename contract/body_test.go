@@ -63,12 +63,66 @@ func TestCheckBody(t *testing.T) {
 		{"a second value", exports, validExport + validExport, one("", "is not valid JSON at line 1, column 87: something follows the JSON value", "INVALID_JSON")},
 		{"trailing letters", exports, validExport + "xx", one("", "is not valid JSON at line 1, column 86: something follows the JSON value", "INVALID_JSON")},
 		{"a trailing NUL", exports, validExport + "\x00", one("", "is not valid JSON at line 1, column 86: something follows the JSON value", "INVALID_JSON")},
+		{"a snapshot", snapshots, `{"description":"d","retentionInDays":1,"links":[]}`, nil},
+		{"a snapshot with nothing said", snapshots, `{}`, nil},
+		{"a snapshot that is not kept", snapshots, `{"retentionInDays":0,"snapshotType":"onDemand"}`, []contract.Violation{
+			{"/retentionInDays", "is 0; expected an integer of at least 1", "INVALID_ATTRIBUTE"},
+			{"/snapshotType", "is not a known member", "INVALID_ATTRIBUTE"},
+		}},
+		{"half a day", snapshots, `{"retentionInDays":1.5}`, one("/retentionInDays", "is 1.5; expected an integer of at least 1", "INVALID_JSON_ATTRIBUTE")},
 		{"an early end", exports, `{"snapshotId":`, one("/snapshotId", "is not valid JSON at line 1, column 15: the text ends early", "INVALID_JSON")},
 	}
 	for _, test := range tests {
 		got := check(t, c, "POST", test.target, latest, test.body)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s:\n%s", test.name, diff)
+		}
+	}
+}
+
+// Of a backup schedule only the export policy can be changed, in both generations and all versions.
+func TestCheckSchedule(t *testing.T) {
+	c := compiled(t)
+	const (
+		outside = "is outside the export policy, the only part of a schedule that can be changed here"
+		all     = "an object with at least one of autoExportEnabled, export and useOrgAndGroupNamesInExportPrefix"
+	)
+	one := func(field, description, code string) []contract.Violation {
+		return []contract.Violation{{field, description, code}}
+	}
+	for body, want := range map[string][]contract.Violation{
+		`{"autoExportEnabled":false}`:                nil,
+		`{"useOrgAndGroupNamesInExportPrefix":true}`: nil,
+		`{"autoExportEnabled":true,"export":{"exportBucketId":"` + bucket + `","frequencyType":"yearly"}}`: nil,
+		`{"export":{"frequencyType":"daily"}}`: nil,
+		`{}`:                                   one("", "is empty; expected "+all, "MISSING_ATTRIBUTE"),
+		`[]`:                                   one("", "is an array; expected "+all, "INVALID_JSON_ATTRIBUTE"),
+		`null`:                                 one("", "is null; expected "+all, "INVALID_JSON_ATTRIBUTE"),
+		``:                                     one("", "is empty; expected "+all, "INVALID_JSON"),
+		`{"policies":[]}`:                      one("/policies", outside, "VALIDATION_ERROR"),
+		`{"autoExportEnabled":true,"policies":null}`:        one("/policies", outside, "VALIDATION_ERROR"),
+		`{"autoExportEnabled":true,"restoreWindowDays":7}`:  one("/restoreWindowDays", outside, "VALIDATION_ERROR"),
+		`{"autoExportEnabled":true,"updateSnapshots":true}`: one("/updateSnapshots", outside, "VALIDATION_ERROR"),
+		`{"autoExportEnabled":true,"links":[]}`:             one("/links", outside, "VALIDATION_ERROR"),
+		`{"autoExportEnable":true}`:                         one("/autoExportEnable", "is not a known member; did you mean autoExportEnabled?", "INVALID_ATTRIBUTE"),
+		`{"AutoExportEnabled":true}`:                        one("/AutoExportEnabled", "is not a known member; did you mean autoExportEnabled?", "INVALID_ATTRIBUTE"),
+		`{"autoExportEnabled":"true"}`:                      one("/autoExportEnabled", `is "true"; expected a boolean`, "INVALID_JSON_ATTRIBUTE"),
+		`{"export":null}`:                                   one("/export", "is null; expected an object with exportBucketId, frequencyType or both", "INVALID_JSON_ATTRIBUTE"),
+		`{"export":{}}`:                                     one("/export", "is empty; expected an object with exportBucketId, frequencyType or both", "MISSING_ATTRIBUTE"),
+		`{"export":{"frequencyType":"hourly"}}`:             one("/export/frequencyType", `is "hourly"; expected daily, weekly, monthly, yearly`, "INVALID_ENUM_VALUE"),
+		`{"export":{"exportBucketId":"latest"}}`:            one("/export/exportBucketId", `is "latest"; expected 24 hexadecimal digits in lower case`, "INVALID_ATTRIBUTE"),
+		`{"export":{"policies":[]}}`:                        one("/export/policies", "is not a known member", "INVALID_ATTRIBUTE"),
+		`{"copySettings":[],"deleteCopiedBackups":[]}`: {
+			{"/copySettings", outside, "VALIDATION_ERROR"},
+			{"/deleteCopiedBackups", outside, "VALIDATION_ERROR"},
+		},
+	} {
+		for _, target := range []string{cluster, strings.Replace(cluster, "v2", "v1.0", 1)} {
+			for _, accept := range []string{latest, "application/vnd.atlas.2023-01-01+json"} {
+				if diff := cmp.Diff(want, check(t, c, "PATCH", target+"/backup/schedule", accept, body)); diff != "" {
+					t.Errorf("%s %s:\n%s", target, body, diff)
+				}
+			}
 		}
 	}
 }

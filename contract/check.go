@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"atlas-export-gateway/internal/nearest"
-
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
@@ -166,7 +164,7 @@ func visitMembers(found *violations, schema *openapi3.Schema, object map[string]
 		if property := schema.Properties[name]; property != nil {
 			visit(found, property.Value, object[name], append(path, name)...)
 		} else if closed(schema) && !found.countOnly() {
-			found.add(pointer(append(path, name)), "INVALID_ATTRIBUTE", "is not a known member%s", nearest.Hint(name, sorted(schema.Properties)))
+			found.unknownMember(schema, append(path, name))
 		}
 	}
 	for _, name := range schema.Required {

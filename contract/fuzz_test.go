@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"atlas-export-gateway/api"
@@ -32,6 +33,10 @@ func FuzzMatch(f *testing.F) {
 	for _, cluster := range []string{"a;b", `a\b`, "a b", "a\xffb", "a%62", "a\x01b", ".a", "a~b"} {
 		f.Add("GET", strings.Replace(exports, "orders", cluster, 1))
 	}
+	for _, name := range []string{"a%20b", "%c3%a9", "a(b)", "a%2fb", "%2e%2e", "%25", "a%252f", "..", "%"} {
+		f.Add("GET", byName+name)
+		f.Add("GET", strings.Replace(byName, "v2", "v1.0", 1)+name+"/")
+	}
 	f.Fuzz(func(t *testing.T, method, target string) {
 		m, err := c.Match(method, target)
 		if err != nil {
@@ -46,6 +51,10 @@ func FuzzMatch(f *testing.F) {
 		if strings.TrimSuffix(m.Path, "/") != strings.TrimSuffix(sent, "/") || m.Query != query {
 			t.Errorf("%q is forwarded as %q and %q", target, m.Path, m.Query)
 		}
+		if strings.HasPrefix(m.Path, byName) || strings.HasPrefix(m.Path, strings.Replace(byName, "v2", "v1.0", 1)) {
+			checkName(t, &m)
+			return
+		}
 		if strange := strings.Trim(m.Path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"); strange != "" {
 			t.Errorf("%q passed, with %q", target, strange)
 		}
@@ -54,6 +63,26 @@ func FuzzMatch(f *testing.F) {
 			t.Errorf("%q: net/url reads %+v (%v)", m.Path, parsed, err)
 		}
 	})
+}
+
+// checkName checks a path that ends in the name of a group, which may have percent escapes. All
+// readers of URLs agree on where the name is. A name that passes Check stays one segment however
+// often it is unescaped.
+func checkName(t *testing.T, m *contract.Match) {
+	parsed, err := url.ParseRequestURI(m.Path)
+	if err != nil || parsed.EscapedPath() != m.Path || parsed.Host != "" || path.Clean(m.Path) != m.Path {
+		t.Errorf("%q: net/url reads %+v (%v)", m.Path, parsed, err)
+	}
+	if _, err := m.Check(m.Operation.Versions[0], nil, nil, 10); err != nil {
+		return
+	}
+	name := m.Parameter("groupName")
+	if again, err := url.PathUnescape(name); err != nil || again != name {
+		t.Errorf("%q is unescaped to %q (%v)", name, again, err)
+	}
+	if path.Base(parsed.Path) != name || path.Clean(parsed.Path) != parsed.Path || !utf8.ValidString(name) || strings.ContainsAny(name, "\\?#;%\"<>") || strings.ContainsFunc(name, unicode.IsControl) {
+		t.Errorf("%q passed as the name %q", m.Path, name)
+	}
 }
 
 // A query that passes has only known parameters, each once, and in the form in which net/url would

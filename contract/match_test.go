@@ -34,6 +34,28 @@ func TestMatch(t *testing.T) {
 		{"GET", v1.Replace(buckets), "v1ListExportBuckets", v1.Replace(buckets)},
 		{"GET", v1.Replace(buckets) + "/" + bucket, "v1GetExportBucket", v1.Replace(buckets) + "/" + bucket},
 		{"DELETE", v1.Replace(buckets) + "/" + bucket, "v1DeleteExportBucket", v1.Replace(buckets) + "/" + bucket},
+		{"GET", cluster, "getCluster", cluster},
+		{"GET", cluster + "/status/", "getClusterStatus", cluster + "/status"},
+		{"GET", cluster + "/backup/schedule", "getBackupSchedule", cluster + "/backup/schedule"},
+		{"PATCH", cluster + "/backup/schedule/", "updateBackupSchedule", cluster + "/backup/schedule"},
+		{"GET", snapshots + "?oplogTs=1", "listBackupSnapshots", snapshots},
+		{"POST", snapshots + "/", "takeSnapshots", snapshots},
+		{"HEAD", snapshots + "/" + job, "getClusterBackupSnapshot", snapshots + "/" + job},
+		{"GET", snapshots + "/shardedClusters", "listBackupShardedClusters", snapshots + "/shardedClusters"},
+		{"GET", snapshots + "/shardedCluster/" + job, "getBackupShardedCluster", snapshots + "/shardedCluster/" + job},
+		{"GET", project, "getGroup", project},
+		{"GET", project + "/cloudProviderAccess", "listCloudProviderAccess", project + "/cloudProviderAccess"},
+		{"GET", project + "/cloudProviderAccess/" + bucket, "getCloudProviderAccess", project + "/cloudProviderAccess/" + bucket},
+		{"GET", v1.Replace(snapshots) + "/", "v1ListBackupSnapshots", v1.Replace(snapshots)},
+		{"POST", v1.Replace(snapshots), "v1TakeSnapshots", v1.Replace(snapshots)},
+		{"GET", v1.Replace(snapshots) + "/" + job, "v1GetClusterBackupSnapshot", v1.Replace(snapshots) + "/" + job},
+		{"GET", v1.Replace(snapshots) + "/shardedClusters/", "v1ListBackupShardedClusters", v1.Replace(snapshots) + "/shardedClusters"},
+		{"GET", v1.Replace(snapshots) + "/shardedCluster/" + job, "v1GetBackupShardedCluster", v1.Replace(snapshots) + "/shardedCluster/" + job},
+		{"GET", v1.Replace(cluster) + "/backup/schedule", "v1GetBackupSchedule", v1.Replace(cluster) + "/backup/schedule"},
+		{"PATCH", v1.Replace(cluster) + "/backup/schedule", "v1UpdateBackupSchedule", v1.Replace(cluster) + "/backup/schedule"},
+		{"GET", v1.Replace(project) + "/", "v1GetGroup", v1.Replace(project)},
+		{"GET", v1.Replace(project) + "/cloudProviderAccess", "v1ListCloudProviderAccess", v1.Replace(project) + "/cloudProviderAccess"},
+		{"GET", v1.Replace(project) + "/cloudProviderAccess/" + bucket, "v1GetCloudProviderAccess", v1.Replace(project) + "/cloudProviderAccess/" + bucket},
 	}
 	for _, test := range tests {
 		m, err := c.Match(test.method, test.target)
@@ -54,6 +76,9 @@ func TestMatchRefuses(t *testing.T) {
 		"/api/atlas/v2/groups/" + group + "/clusters/C0%2f..%2fOther/backup/exports",
 		"/api/atlas/v2/groups/%2e%2e/clusters/orders/backup/exports",
 		"/api/atlas/v2/groups/../clusters/orders/backup/exports",
+		byName + "..", byName + ".", byName + "%2e%2e", byName + "%2E", byName + "a%2", byName + "a%", byName + "a%zz", byName + "%41", byName + "%7e",
+		byName + "a%20b/%20", byName[:len(byName)-1] + "%20/a", byName + "a;b", byName + "a b", byName + "a*b", byName + "a=b", byName + "é", byName + `a\b`, byName + "/a",
+		"/api/atlas/v2/groups/byname/%20", project + "%20", "/api/atlas/v2/groups/%20", cluster + "%20", strings.Replace(byName, "v2", "v3", 1) + "%20",
 		"/api/atlas/v2/./groups", "//api/atlas", "/api//atlas", exports + "//", "/..", "/.",
 		exports + ";x", exports + `\`, exports + "%00", exports + "%0d%0a", exports + "%252f", exports + "%c0%ae",
 		strings.Replace(exports, "exports", "%65xports", 1), exports + "\x00", exports + "é", exports + " ",
@@ -72,6 +97,12 @@ func TestMatchRefuses(t *testing.T) {
 		}
 	}
 	var method *contract.MethodError
+	if _, err := c.Match("DELETE", cluster+"/backup/schedule"); !errors.As(err, &method) || method.Allow != "GET, HEAD, PATCH" || !strings.Contains(method.Reason, "ends the backups of the cluster") {
+		t.Errorf("deleting a schedule: %#v", err)
+	}
+	if _, err := c.Match("PUT", cluster+"/backup/schedule"); !errors.As(err, &method) || method.Reason != "" {
+		t.Errorf("replacing a schedule: %#v", err)
+	}
 	for path, allow := range map[string]string{
 		exports:                "GET, HEAD, POST",
 		exports + "/" + job:    "GET, HEAD",
@@ -80,6 +111,44 @@ func TestMatchRefuses(t *testing.T) {
 		for _, m := range []string{"PUT", "TRACE", "get", "OPTIONS", ""} {
 			if _, err := c.Match(m, path); !errors.As(err, &method) || method.Allow != allow {
 				t.Errorf("%s %s: %v, want a MethodError that allows %s", m, path, err, allow)
+			}
+		}
+	}
+}
+
+// The name of a group may have what a path has only as a percent escape.
+func TestMatchNames(t *testing.T) {
+	c := compiled(t)
+	for _, version := range []string{"v2", "v1.0"} {
+		prefix := strings.Replace(byName, "v2", version, 1)
+		for written, name := range map[string]string{
+			"production": "production", "byName": "byName", "clusters": "clusters", group: group, "...": "...", "a.b-c_d": "a.b-c_d",
+			"Project%200": "Project 0", "Production%20%28EU%29": "Production (EU)", "Production%20(EU)": "Production (EU)",
+			"%c3%a9t%C3%A9": "été", "%E6%97%A5%E6%9C%AC": "日本", "a&b+c:d@e,f'g": "a&b+c:d@e,f'g", "a%26b%2Bc%3ad%40e%2cf%27g": "a&b+c:d@e,f'g",
+			strings.Repeat("%C3%A9", 64): strings.Repeat("é", 64),
+		} {
+			m, err := c.Match("GET", prefix+written+"/?pretty=true")
+			if err != nil {
+				t.Errorf("%s: %v", written, err)
+				continue
+			}
+			v := m.Operation.Versions[0]
+			if _, err := m.Check(v, nil, nil, 10); err != nil || m.Parameter("groupName") != name || m.Path != prefix+written || !strings.HasSuffix(m.Operation.Path, "/byName/{groupName}") {
+				t.Errorf("%s: %v, %s as %q at %s", written, err, m.Operation.ID, m.Parameter("groupName"), m.Path)
+			}
+		}
+		for _, written := range []string{
+			"a%2fb", "a%2F..%2Fb", "a%252fb", "a%00", "%0d%0aX", "a%3Fb", "a%23b", "a%3Bb", "a%5cb", "a%25", "%c0%ae%c0%ae", "%ff", "a%7f", "%e2%80%ae", "%EF%BB%BFa", "e%CC%81",
+			"a%22b", "a%3Cb", "a%2Ab", "%0a", "a%09", strings.Repeat("a", 65), strings.Repeat("%C3%A9", 65),
+		} {
+			m, err := c.Match("GET", prefix+written)
+			if err != nil {
+				t.Errorf("%s: %v", written, err)
+				continue
+			}
+			var invalid *contract.ValidationError
+			if _, err := m.Check(m.Operation.Versions[0], nil, nil, 10); !errors.As(err, &invalid) || invalid.Violations[0].Field != "groupName" || invalid.Violations[0].Code != "INVALID_PATH_PARAMETER" {
+				t.Errorf("%s: %v, want a violation of groupName", written, err)
 			}
 		}
 	}
@@ -118,6 +187,14 @@ func TestResolve(t *testing.T) {
 		{"PATCH", buckets + "/" + bucket, latest, "2024-05-30"},
 		{"PATCH", buckets + "/" + bucket, "application/vnd.atlas.2023-01-01+json", "-"},
 		{"GET", exports, latest, "2023-01-01"},
+		{"GET", cluster, "application/vnd.atlas.2023-01-31+json", "2023-01-01"},
+		{"GET", cluster, "application/vnd.atlas.2024-08-04+json", "2023-02-01"},
+		{"GET", cluster, latest, "2024-08-05"},
+		{"PATCH", cluster + "/backup/schedule", "application/vnd.atlas.2024-05-30+json", "2023-01-01"},
+		{"PATCH", cluster + "/backup/schedule", latest, "2024-08-05"},
+		{"POST", snapshots, latest, "2023-01-01"},
+		{"POST", snapshots, "application/json", "-"},
+		{"GET", byName + "a%20b", latest, "2023-01-01"},
 		{"GET", strings.Replace(exports, "v2", "v1.0", 1), "application/json", ""},
 		{"GET", strings.Replace(exports, "v2", "v1.0", 1), "*/*", ""},
 		{"GET", strings.Replace(exports, "v2", "v1.0", 1), "text/html", "-"},

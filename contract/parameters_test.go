@@ -1,6 +1,8 @@
 package contract_test
 
 import (
+	"errors"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,6 +59,48 @@ func TestCheckParameters(t *testing.T) {
 		if diff := cmp.Diff(test.want, check(t, c, "GET", test.target, latest, "")); diff != "" {
 			t.Errorf("%s:\n%s", test.target, diff)
 		}
+	}
+}
+
+// Fields of the header that are parameters have one value each, in its plain form. Other fields
+// don't matter.
+func TestCheckFields(t *testing.T) {
+	m, err := compiled(t).Match("GET", cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "Use-Effective-Instance-Fields"
+	v := m.Operation.Versions[len(m.Operation.Versions)-1]
+	for _, test := range []struct {
+		header http.Header
+		want   []contract.Violation
+	}{
+		{nil, nil},
+		{http.Header{name: {"true"}, "Use-Effective-Fields-Replication-Specs": {"false"}, "Use-Effective-Other": {"x"}}, nil},
+		{http.Header{name: {"True"}}, []contract.Violation{{name, `is "True"; expected true or false`, "VALIDATION_ERROR"}}},
+		{http.Header{name: {""}}, []contract.Violation{{name, `is ""; expected true or false`, "VALIDATION_ERROR"}}},
+		{http.Header{name: {"true\r\nX: y"}}, []contract.Violation{{name, `is "true\r\nX: y"; expected true or false`, "VALIDATION_ERROR"}}},
+		{http.Header{name: {"true", "true"}}, []contract.Violation{{name, "is given more than once", "VALIDATION_ERROR"}}},
+	} {
+		_, err := m.Check(v, test.header, nil, 10)
+		var got []contract.Violation
+		if invalid, ok := errors.AsType[*contract.ValidationError](err); ok {
+			got = invalid.Violations
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%v:\n%s", test.header, diff)
+		}
+	}
+	all := http.Header{name: {"true"}, "Authorization": {"x"}, "Use-Effective-Other": {"x"}}
+	if diff := cmp.Diff(http.Header{name: {"true"}}, m.Operation.Fields(all)); diff != "" {
+		t.Error(diff)
+	}
+	other, err := compiled(t).Match("GET", exports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := other.Operation.Fields(all); got != nil {
+		t.Errorf("listBackupExports: %v", got)
 	}
 }
 

@@ -16,7 +16,13 @@ const (
 	job     = "6a01f3c95be2d84417c0aa01"
 	exports = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
 	buckets = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
-	latest  = "application/vnd.atlas.2025-03-12+json"
+
+	project   = "/api/atlas/v2/groups/" + group
+	byName    = "/api/atlas/v2/groups/byName/"
+	cluster   = project + "/clusters/orders"
+	snapshots = cluster + "/backup/snapshots"
+
+	latest = "application/vnd.atlas.2025-03-12+json"
 )
 
 func compiled(t testing.TB) *contract.Contract {

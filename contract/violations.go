@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"atlas-export-gateway/internal/nearest"
+
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
@@ -83,6 +85,16 @@ func (v *violations) schema(path []string, err error) {
 			v.keyword(pointer(append(path, e.JSONPointer()...)), e)
 		}
 	}
+}
+
+// unknownMember appends a violation for a member that a schema does not have.
+func (v *violations) unknownMember(schema *openapi3.Schema, path []string) {
+	hint := nearest.Hint(path[len(path)-1], sorted(schema.Properties))
+	if reason, ok := schema.Extensions["x-other-members"].(string); ok && hint == "" {
+		v.add(pointer(path), "VALIDATION_ERROR", "%s", reason)
+		return
+	}
+	v.add(pointer(path), "INVALID_ATTRIBUTE", "is not a known member%s", hint)
 }
 
 // keyword appends a violation of one keyword of a schema. visitMembers appends those about the

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -237,6 +238,9 @@ func refuseInvalid(invalid *contract.ValidationError) *refusal {
 			more = fmt.Sprintf(" and %d more", left)
 		}
 		r.detail = fmt.Sprintf("The request breaks the contract in %d places: %s%s.", invalid.Total, strings.Join(places, ", "), more)
+		if reason := invalid.Violations[0].Description; !slices.ContainsFunc(invalid.Violations, func(v contract.Violation) bool { return v.Description != reason }) {
+			r.detail += " Each " + reason + "."
+		}
 		return r
 	}
 	v := invalid.Violations[0]

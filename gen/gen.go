@@ -418,8 +418,8 @@ type BackupSchedule struct {
 	UseOrgAndGroupNamesInExportPrefix *bool `json:"useOrgAndGroupNamesInExportPrefix,omitempty"`
 }
 
-// BackupScheduleUpdate What to change of the export policy. Nothing else of a schedule can be changed by this
-// contract: what a schedule keeps and for how long is not the business of exports.
+// BackupScheduleUpdate What to change of the export policy. Atlas has more members here, which say when
+// snapshots are taken and how long they are kept: this contract leaves them out.
 type BackupScheduleUpdate struct {
 	// AutoExportEnabled Whether Atlas shall export snapshots by itself.
 	AutoExportEnabled *bool `json:"autoExportEnabled,omitempty"`
