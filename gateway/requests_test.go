@@ -45,10 +45,15 @@ var invalidTargets = []invalidRequest{
 	{"the absolute form", request("POST http://evil.example"+v2Exports, export, acceptLatest, contentJSON), 400, "invalid_target"},
 	{"a network path", request("GET //evil.example"+v2Exports, "", acceptLatest), 400, "invalid_target"},
 	{"other case", request("GET "+strings.ToUpper(v2Exports), "", acceptLatest), 404, "not_found"},
-	{"another path", request("GET "+v2Clusters+"/orders", "", acceptLatest), 404, "not_found"},
+	{"another path", request("GET "+v2Clusters+"/orders/processArgs", "", acceptLatest), 404, "not_found"},
 	{"clusters in v1.0", request("GET "+strings.Replace(v2Clusters, "v2", "v1.0", 1), "", "Accept: application/json"), 404, "not_found"},
 	{"the root", request("GET /", "", acceptLatest), 404, "not_found"},
-	{"a change of a schedule", request("PATCH "+v2Clusters+"/orders/backup/schedule", "{}", acceptLatest, contentJSON), 405, "method_not_allowed"},
+	{"deleting a schedule", request("DELETE "+v2Schedule, "", acceptLatest), 405, "method_not_allowed"},
+	{"escaped dots for a name", request("GET "+v2ByName+"%2e%2e", "", acceptLatest), 400, "invalid_target"},
+	{"dots for a name", request("GET "+v2ByName+"..", "", acceptLatest), 400, "invalid_target"},
+	{"an escaped letter in a name", request("GET "+v2ByName+"%61", "", acceptLatest), 400, "invalid_target"},
+	{"an escape behind a name", request("GET "+v2ByName+"a/%20", "", acceptLatest), 400, "invalid_target"},
+	{"an escape in front of a name", request("GET "+strings.Replace(v2ByName, "byName", "b%20Name", 1)+"a", "", acceptLatest), 400, "invalid_target"},
 	{"another method", request("PUT "+v2Exports, export, acceptLatest, contentJSON), 405, "method_not_allowed"},
 	{"TRACE", request("TRACE "+v2Exports, "", acceptLatest), 405, "method_not_allowed"},
 	{"OPTIONS", request("OPTIONS *", "", acceptLatest), 400, "invalid_target"},
@@ -91,6 +96,10 @@ var invalidContent = []invalidRequest{
 	{"a semicolon in a parameter", request(getExports+"?pageNum=3;x", "", acceptLatest), 400, "invalid_request"},
 	{"a bad id", request("GET "+strings.Replace(v2Exports, group, group[1:], 1), "", acceptLatest), 400, "invalid_request"},
 	{"two lengths", "POST " + v2Exports + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400, ""},
+	{"an escaped slash in the name of a group", request("GET "+v2ByName+"a%2f..%2fb", "", acceptLatest), 400, "invalid_request"},
+	{"a double escape in the name of a group", request("GET "+v2ByName+"a%252fb", "", acceptLatest), 400, "invalid_request"},
+	{"an escaped line end in the name of a group", request("GET "+v2ByName+"a%0d%0aX:%20y", "", acceptLatest), 400, "invalid_request"},
+	{"an overlong escape in the name of a group", request("GET "+v2ByName+"%c0%ae%c0%ae", "", acceptLatest), 400, "invalid_request"},
 	{"no host", "GET " + v2Exports + " HTTP/1.1\r\n\r\n", 400, ""},
 	{"a websocket", request("GET /ws", "", "Upgrade: websocket", "Connection: Upgrade"), 404, "not_found"},
 }
@@ -141,7 +150,7 @@ func checkRefused(t *testing.T, test invalidRequest, answer string) {
 	}
 	allow := "Allow: GET, HEAD, POST\r\n"
 	if strings.Contains(test.request, "/schedule ") {
-		allow = "Allow: GET, HEAD\r\n"
+		allow = "Allow: GET, HEAD, PATCH\r\n"
 	}
 	if test.status == 405 && !strings.Contains(head, allow) {
 		t.Errorf("%s: no Allow: %s", test.name, head)
