@@ -17,9 +17,10 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	caller := flags.String("caller", "", "the `name` of the caller; required")
 	var request policy.Request
 	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required")
-	flags.StringVar(&request.Group, "group", "", "the `id` of the group (project); required")
+	flags.StringVar(&request.Group, "group", "", "the `id` of the group (project); required, except with listGroups")
 	flags.StringVar(&request.Cluster, "cluster", "", "the `name` of the cluster")
 	flags.StringVar(&request.ExportBucket, "export-bucket", "", "the `id` of the export bucket")
+	flags.BoolVar(&request.ExportOff, "export-off", false, "the change of a schedule does nothing but turn automatic exports off")
 	flags.StringVar(&request.CloudProvider, "cloud-provider", "", "AWS, AZURE or GCP, of a bucket to create")
 	flags.StringVar(&request.BucketName, "bucket-name", "", "the `name` of a bucket to create at AWS or Google Cloud")
 	flags.StringVar(&request.ServiceURL, "service-url", "", "the `URL` of a bucket to create at Azure, https://ACCOUNT.blob.core.windows.net/CONTAINER")
@@ -27,7 +28,7 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	switch {
-	case *caller == "" || request.Operation == "" || request.Group == "":
+	case *caller == "" || request.Operation == "" || request.Group == "" && !request.EveryGroup():
 		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
 	case !slices.Contains([]string{"", "AWS", "AZURE", "GCP"}, request.CloudProvider):
 		return misused(stderr, fmt.Sprintf("explain: -cloud-provider is %q; expected AWS, AZURE or GCP", request.CloudProvider))

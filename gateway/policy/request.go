@@ -16,6 +16,9 @@ type Request struct {
 	CloudProvider, BucketName, ServiceURL string
 }
 
+// EveryGroup reports whether the operation shows every group, so that Group doesn't matter.
+func (r *Request) EveryGroup() bool { return describe(r.Operation).scope == everyGroup }
+
 // concerns reports whether a list of a grant matters to what is in the body of the request.
 func (r *Request) concerns(p part) bool {
 	if p == exportBuckets {
