@@ -43,6 +43,7 @@ func TestForbidden(t *testing.T) {
 		{"20", costlyRequests()},
 		{"21", compressedContent()},
 		{"22", badParameters()},
+		{"55", scheduleChanges()},
 	}
 	atlas := sim.Start(t, sim.Config{})
 	p := serveFor(t, atlas.URL(), "")
@@ -81,6 +82,11 @@ func atPath(method, old, with string) string {
 	return request(method+" "+strings.Replace(exports, old, with, 1), "", accept)
 }
 
+// byName is a request for the group of a name.
+func byName(name string) string {
+	return request("GET /api/atlas/v2/groups/byName/"+name, "", accept)
+}
+
 // createOf is a create with a body.
 func createOf(body string) string { return request(postExports, body, accept, isJSON) }
 
@@ -110,6 +116,11 @@ func percentEscapes() []forbidden {
 		{"a letter of a name", atPath("GET", "orders", "orde%72s"), 400},
 		{"a letter of the path", atPath("GET", "backup", "%62ackup"), 400},
 		{"in v1.0", request(strings.Replace(postV1Exports, "orders", "C0%2f..%2fOther", 1), export, isJSON), 400},
+		{"a slash in the name of a group", byName("a%2fb"), 400},
+		{"a slash and dots in the name of a group", byName("a%2F..%2f..%2fclusters"), 400},
+		{"a letter of the name of a group", byName("%61"), 400},
+		{"behind the name of a group", byName("a/%2e%2e"), 400},
+		{"in front of the name of a group", request("GET /api/atlas/v2/%67roups/byName/a", "", accept), 400},
 	}
 }
 
@@ -126,6 +137,9 @@ func dotSegments() []forbidden {
 		{"two slashes", atPath("GET", "/v2/", "//v2/"), 400},
 		{"two slashes at the end", request(getExports+"//", "", accept), 400},
 		{"an empty name", atPath("GET", "orders", ""), 400},
+		{"dots for the name of a group", byName(".."), 400},
+		{"escaped dots for the name of a group", byName("%2e%2e"), 400},
+		{"a dot and an escaped one for the name of a group", byName(".%2E"), 400},
 		{"a create with two slashes", request(strings.Replace(postExports, "/v2/", "/v2//", 1), export, accept, isJSON), 400},
 	}
 }
@@ -142,6 +156,16 @@ func strangeCharacters() []forbidden {
 		{"a double escape", atPath("GET", "orders", "a%252fb"), 400},
 		{"an overlong escape", atPath("GET", "orders", "%c0%ae%c0%ae"), 400},
 		{"an escaped letter", atPath("GET", "exports", "%65xports"), 400},
+		{"an escaped NUL in the name of a group", byName("a%00"), 400},
+		{"an escaped line end in the name of a group", byName("a%0d%0aX:%20y"), 400},
+		{"a double escape in the name of a group", byName("a%252fb"), 400},
+		{"an overlong escape in the name of a group", byName("%c0%ae%c0%ae"), 400},
+		{"an escaped question mark in the name of a group", byName("a%3Fpretty=true"), 400},
+		{"a semicolon in the name of a group", byName("a;b"), 400},
+		{"an escaped semicolon in the name of a group", byName("a%3Bb"), 400},
+		{"an escaped backslash in the name of a group", byName("a%5Cb"), 400},
+		{"letters that turn the text around in the name of a group", byName("a%E2%80%AEb"), 400},
+		{"letters as they are in the name of a group", byName("\xc3\xa9"), 400},
 		{"a broken escape", atPath("GET", "orders", "%zz"), 400},
 		{"half an escape", request(getExports+"%2", "", accept), 400},
 		{"a fragment", request(getExports+"#x", "", accept), 400},
@@ -160,7 +184,7 @@ func otherPaths() []forbidden {
 	return []forbidden{
 		{"in upper case", request("GET "+strings.Replace(exports, "exports", "EXPORTS", 1), "", accept), 404},
 		{"all of it in upper case", request("GET "+strings.ToUpper(exports), "", accept), 404},
-		{"another path", request("GET /api/atlas/v2/groups", "", accept), 404},
+		{"another path", request("GET /api/atlas/v2/orgs", "", accept), 404},
 		{"another version", atPath("GET", "v2", "v3"), 404},
 		{"below a path", request(getExports+"/65a9d3e1f20b4c7788990011/x", "", accept), 404},
 		{"the root", request("GET /", "", accept), 404},
