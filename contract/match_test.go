@@ -187,7 +187,6 @@ func TestResolve(t *testing.T) {
 		{"PATCH", buckets + "/" + bucket, latest, "2024-05-30"},
 		{"PATCH", buckets + "/" + bucket, "application/vnd.atlas.2023-01-01+json", "-"},
 		{"GET", exports, latest, "2023-01-01"},
-		{"GET", cluster, "application/vnd.atlas.2023-01-31+json", "2023-01-01"},
 		{"GET", cluster, "application/vnd.atlas.2024-08-04+json", "2023-02-01"},
 		{"GET", cluster, latest, "2024-08-05"},
 		{"PATCH", cluster + "/backup/schedule", "application/vnd.atlas.2024-05-30+json", "2023-01-01"},

@@ -25,24 +25,53 @@ var policyRows = map[string]struct {
 	content    string // with BUCKET for the id of a bucket
 	status     int    // of the answer to a caller who is granted it
 }{
-	"listBackupExports":        {[]string{"clusters"}, "", 200},
-	"getBackupExport":          {[]string{"clusters"}, "", 200},
-	"createBackupExport":       {[]string{"clusters", "export_buckets"}, `{"snapshotId":"` + snapshot + `","exportBucketId":"BUCKET"}`, 200},
-	"listExportBuckets":        {nil, "", 200},
-	"listClusters":             {nil, "", 200},
-	"getBackupSchedule":        {[]string{"clusters"}, "", 200},
-	"getExportBucket":          {[]string{"export_buckets"}, "", 200},
-	"createExportBucket":       {[]string{"cloud_providers", "bucket_names"}, awsBucket, 200},
-	"updateBackupExportBucket": {[]string{"export_buckets"}, `{"requirePrivateNetworking":true}`, 200},
-	"deleteExportBucket":       {[]string{"export_buckets"}, "", 204},
-	"v1ListBackupExports":      {[]string{"clusters"}, "", 200},
-	"v1GetBackupExport":        {[]string{"clusters"}, "", 200},
-	"v1CreateBackupExport":     {[]string{"clusters", "export_buckets"}, `{"snapshotId":"` + snapshot + `","exportBucketId":"BUCKET"}`, 200},
-	"v1ListExportBuckets":      {nil, "", 200},
-	"v1GetExportBucket":        {[]string{"export_buckets"}, "", 200},
-	"v1CreateExportBucket":     {[]string{"cloud_providers", "bucket_names"}, awsBucket, 200},
-	"v1DeleteExportBucket":     {[]string{"export_buckets"}, "", 204},
+	"listBackupExports":           {[]string{"clusters"}, "", 200},
+	"getBackupExport":             {[]string{"clusters"}, "", 200},
+	"createBackupExport":          {[]string{"clusters", "export_buckets"}, `{"snapshotId":"` + snapshot + `","exportBucketId":"BUCKET"}`, 200},
+	"listExportBuckets":           {nil, "", 200},
+	"listClusters":                {nil, "", 200},
+	"getCluster":                  {[]string{"clusters"}, "", 200},
+	"getClusterStatus":            {[]string{"clusters"}, "", 200},
+	"getBackupSchedule":           {[]string{"clusters"}, "", 200},
+	"updateBackupSchedule":        {[]string{"clusters", "export_buckets"}, autoExport, 200},
+	"listBackupSnapshots":         {[]string{"clusters"}, "", 200},
+	"takeSnapshots":               {[]string{"clusters"}, `{"retentionInDays":1}`, 200},
+	"getClusterBackupSnapshot":    {[]string{"clusters"}, "", 200},
+	"listBackupShardedClusters":   {[]string{"clusters"}, "", 200},
+	"getBackupShardedCluster":     {[]string{"clusters"}, "", 200},
+	"getGroup":                    {nil, "", 200},
+	"listCloudProviderAccess":     {nil, "", 200},
+	"getCloudProviderAccess":      {nil, "", 200},
+	"v1GetBackupSchedule":         {[]string{"clusters"}, "", 200},
+	"v1UpdateBackupSchedule":      {[]string{"clusters", "export_buckets"}, autoExport, 200},
+	"v1ListBackupSnapshots":       {[]string{"clusters"}, "", 200},
+	"v1TakeSnapshots":             {[]string{"clusters"}, `{"retentionInDays":1}`, 200},
+	"v1GetClusterBackupSnapshot":  {[]string{"clusters"}, "", 200},
+	"v1ListBackupShardedClusters": {[]string{"clusters"}, "", 200},
+	"v1GetBackupShardedCluster":   {[]string{"clusters"}, "", 200},
+	"v1GetGroup":                  {nil, "", 200},
+	"v1ListCloudProviderAccess":   {nil, "", 200},
+	"v1GetCloudProviderAccess":    {nil, "", 200},
+	"getExportBucket":             {[]string{"export_buckets"}, "", 200},
+	"createExportBucket":          {[]string{"cloud_providers", "bucket_names"}, awsBucket, 200},
+	"updateBackupExportBucket":    {[]string{"export_buckets"}, `{"requirePrivateNetworking":true}`, 200},
+	"deleteExportBucket":          {[]string{"export_buckets"}, "", 204},
+	"v1ListBackupExports":         {[]string{"clusters"}, "", 200},
+	"v1GetBackupExport":           {[]string{"clusters"}, "", 200},
+	"v1CreateBackupExport":        {[]string{"clusters", "export_buckets"}, `{"snapshotId":"` + snapshot + `","exportBucketId":"BUCKET"}`, 200},
+	"v1ListExportBuckets":         {nil, "", 200},
+	"v1GetExportBucket":           {[]string{"export_buckets"}, "", 200},
+	"v1CreateExportBucket":        {[]string{"cloud_providers", "bucket_names"}, awsBucket, 200},
+	"v1DeleteExportBucket":        {[]string{"export_buckets"}, "", 204},
 }
+
+// autoExport changes the export policy of a schedule.
+const autoExport = `{"autoExportEnabled":true,"export":{"exportBucketId":"BUCKET","frequencyType":"monthly"}}`
+
+// groupRows has the operations whose group is not in the path, and the status of the answer to a
+// caller who is granted it. Grants for some groups allow none of listGroups, and of getGroupByName
+// what is about these groups.
+var groupRows = map[string]int{"listGroups": 200, "v1ListGroups": 200, "getGroupByName": 200, "v1GetGroupByName": 200}
 
 // policyLists are the lists of a grant, in the order in which a refusal names them.
 var policyLists = []struct {
@@ -64,7 +93,11 @@ var policyLists = []struct {
 func TestPolicyOfEveryOperation(t *testing.T) {
 	p := newPolicyTest(t)
 	for _, id := range slices.Sorted(maps.Keys(p.paths)) {
-		p.addOperation(id)
+		if groupRows[id] != 0 {
+			p.addGroups(id)
+		} else {
+			p.addOperation(id)
+		}
 	}
 	p.addContainers()
 	atlas := sim.Start(t, sim.Config{Seed: p.seed})
@@ -77,7 +110,8 @@ func TestPolicyOfEveryOperation(t *testing.T) {
 	}
 	for _, a := range p.attempts {
 		atlas.Advance(time.Hour) // by which every export has ended
-		target := strings.NewReplacer("{groupId}", group, "{clusterName}", "orders", "{exportBucketId}", a.bucket, "{exportId}", job.ID).Replace(p.paths[a.operation])
+		target := strings.NewReplacer("{groupId}", group, "{clusterName}", clusterOf(a.operation), "{exportBucketId}", a.bucket, "{exportId}", job.ID, "{groupName}", "production",
+			"{snapshotId}", map[string]string{"orders": snapshot, "events": sim.EventsSnapshot}[clusterOf(a.operation)], "{roleId}", role).Replace(p.paths[a.operation])
 		header := as("Bearer " + a.token)
 		if strings.HasPrefix(target, "/api/atlas/v1.0/") {
 			header["Accept"] = plain
@@ -133,7 +167,7 @@ func (p *policyTest) add(operation, does, content, grants, missing, detail strin
 	p.seed.Groups[0].Buckets = append(p.seed.Groups[0].Buckets, sim.Bucket{ID: a.bucket, CloudProvider: "AWS", BucketName: "acme-exports", IamRoleID: role})
 	key := token.Entry.Tokens[0].SHA256[:8]
 	if missing == "" {
-		status := policyRows[operation].status
+		status := policyRows[operation].status + groupRows[operation]
 		a.want = outcome{Status: status, Record: record{Status: status, Caller: a.name, Key: key, Form: "static_token"}, Atlas: 1}
 	} else {
 		detail = strings.ReplaceAll("The caller may not do this: no grant of caller "+a.name+" allows "+operation+detail, "BUCKET", a.bucket)
@@ -162,17 +196,19 @@ func (p *policyTest) addOperation(id string) {
 	}
 	place := " in group " + group
 	if strings.Contains(p.paths[id], "{clusterName}") {
-		place = " on cluster orders of group " + group
+		place = " on cluster " + clusterOf(id) + " of group " + group
 	}
+	// here exchanges the two clusters in what policyLists says, where the request is for the other.
+	here := strings.NewReplacer("orders", clusterOf(id), "events", map[string]string{"orders": "events", "events": "orders"}[clusterOf(id)])
 	// grant writes a grant of everything that the request needs, except for one list.
 	grant := func(except, with string) string {
 		text := "[{operations: [" + id + "]"
 		for _, list := range policyLists {
 			switch {
 			case list.key == except:
-				text += ", " + list.key + ": ['" + with + "']"
+				text += ", " + list.key + ": ['" + here.Replace(with) + "']"
 			case list.key == "groups" || slices.Contains(row.restricted, list.key):
-				text += ", " + list.key + ": ['" + list.entry + "']"
+				text += ", " + list.key + ": ['" + here.Replace(list.entry) + "']"
 			}
 		}
 		return text + "}]"
@@ -182,12 +218,41 @@ func (p *policyTest) addOperation(id string) {
 	p.add(id, "another-operation", row.content, "[{operations: ["+another+"], groups: ['*']}]", "operations", "; its grants allow operations "+another)
 	for _, list := range policyLists {
 		if list.key == "groups" || slices.Contains(row.restricted, list.key) {
-			where := strings.Replace(list.where, "PLACE", place, 1)
-			p.add(id, "other-"+list.key, row.content, grant(list.key, list.other), list.key, where+"; its grants allow "+strings.ReplaceAll(list.key, "_", " ")+" "+list.other)
+			where := strings.Replace(here.Replace(list.where), "PLACE", place, 1)
+			p.add(id, "other-"+list.key, row.content, grant(list.key, list.other), list.key, where+"; its grants allow "+strings.ReplaceAll(list.key, "_", " ")+" "+here.Replace(list.other))
 		} else {
 			p.add(id, "any-"+list.key, row.content, "[{operations: ["+id+", "+list.operation+"], groups: ["+group+"], "+list.key+": ['"+list.other+"']}]", "", "")
 		}
 	}
+}
+
+// clusterOf returns the cluster that an operation is tried with: a sharded one for what only such
+// clusters have.
+func clusterOf(operation string) string {
+	if strings.Contains(operation, "Sharded") {
+		return "events"
+	}
+	return "orders"
+}
+
+// addGroups adds the attempts at an operation whose group is not in the path.
+func (p *policyTest) addGroups(id string) {
+	grant := func(operations, groups string) string {
+		return "[{operations: [" + operations + "], groups: [" + groups + "], clusters: [orders]}]"
+	}
+	p.add(id, "every-group", "", "[{operations: ["+id+"], groups: ['*']}]", "", "")
+	p.add(id, "every-group-in-a-set", "", grant("read", "'*'"), "", "")
+	p.add(id, "without-grants", "", "[]", "operations", "; it has no grants")
+	p.add(id, "another-operation", "", "[{operations: [getGroup], groups: ['*']}]", "operations", "; its grants allow operations getGroup")
+	if strings.HasSuffix(id, "ListGroups") || id == "listGroups" {
+		for does, groups := range map[string]string{"its-group": group, "a-pattern": "6*"} {
+			p.add(id, does, "", grant("read", "'"+groups+"'"), "groups", ", which shows every group; its grants allow groups "+groups+"; ask for one of them with getGroup or getGroupByName")
+		}
+		return
+	}
+	p.add(id, "its-group", "", grant("read", group), "", "")
+	p.add(id, "other-group", "", grant("read", sim.EmptyGroupID), "groups", " for the group of this name, or there is none; its grants allow groups "+sim.EmptyGroupID)
+	p.attempts[len(p.attempts)-1].want.Atlas = 1 // only Atlas knows whose name it is
 }
 
 // addContainers adds attempts at a bucket of Azure's, a container. Grants name it by its URL, and
