@@ -39,6 +39,8 @@ func named(r *http.Request) string {
 		return gatewaytest.LastJSON(404, `{"error":404,"errorCode":"GROUP_NOT_FOUND","detail":"No group."}`, "X-Error-Code: GROUP_NOT_FOUND")
 	case "denied":
 		return gatewaytest.LastJSON(401, `{"error":401,"errorCode":"NOT_IN_GROUP"}`, "X-Error-Code: NOT_IN_GROUP", "WWW-Authenticate: "+gatewaytest.Challenge)
+	case "gone":
+		return gatewaytest.LastJSON(410, `{"error":410,"errorCode":"VERSION_GONE","id":"`+group+`"}`)
 	case "address":
 		return gatewaytest.LastJSON(403, `{"error":403,"errorCode":"IP_ADDRESS_NOT_ON_ACCESS_LIST"}`)
 	case "moved":
@@ -72,7 +74,7 @@ func TestNamesOfOtherGroups(t *testing.T) {
 		first.Header.Get("Gateway-Error") != "forbidden" || !strings.Contains(first.Body, want) || !strings.Contains(first.Body, `"errorCode":"USER_UNAUTHORIZED"`) {
 		t.Errorf("a name that no group has: %+v", first)
 	}
-	for _, name := range []string{"theirs", "spelt", "twice", "nested", "both", "number", "broken", "longer", "pattern", "missing", "denied", "address", "moved"} {
+	for _, name := range []string{"theirs", "spelt", "twice", "nested", "both", "number", "broken", "longer", "pattern", "missing", "denied", "gone", "address", "moved"} {
 		if diff := cmp.Diff(first, ask(some, "GET", name)); diff != "" {
 			t.Errorf("%s is told apart from none:\n%s", name, diff)
 		}
