@@ -18,12 +18,23 @@ func TestCreateIsNeverReplayed(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.Reset)
 	g := gatewaytest.StartFor(t, upstream.URL, "")
 	header := map[string]string{"Accept": latest, "Content-Type": plain, "Idempotency-Key": "1", "X-Idempotency-Key": "1"}
-	got := g.Send(t, "POST", v2Exports, header, export)
-	if got.Status != 502 || !strings.Contains(got.Body, "not known whether the request was carried out") {
-		t.Errorf("got %d %s", got.Status, got.Body)
-	}
-	if n := upstream.Signed.Load(); n != 1 {
-		t.Errorf("the upstream got %d signed requests, want 1", n)
+	v1 := map[string]string{"Accept": plain, "Content-Type": plain, "Idempotency-Key": "1", "X-Idempotency-Key": "1"}
+	for _, create := range []struct {
+		target string
+		header map[string]string
+		body   string
+	}{
+		{v2Exports, header, export}, {v2Buckets, header, awsBucket}, {v2Snapshots, header, `{"retentionInDays":1}`},
+		{v1Exports, v1, export}, {v1Buckets, v1, awsBucket}, {strings.Replace(v2Snapshots, "v2", "v1.0", 1), v1, `{}`},
+	} {
+		before := upstream.Signed.Load()
+		got := g.Send(t, "POST", create.target, create.header, create.body)
+		if got.Status != 502 || !strings.Contains(got.Body, "not known whether the request was carried out") || got.Header.Get("Gateway-Outcome") != "unknown" {
+			t.Errorf("%s: %d %v %s", create.target, got.Status, got.Header, got.Body)
+		}
+		if n := upstream.Signed.Load() - before; n != 1 {
+			t.Errorf("%s: the upstream got %d signed requests, want 1", create.target, n)
+		}
 	}
 }
 

@@ -37,6 +37,8 @@ const (
 	v2Buckets  = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
 	v2Clusters = "/api/atlas/v2/groups/" + group + "/clusters"
 
+	v2Snapshots = v2Clusters + "/orders/backup/snapshots"
+
 	// export makes a job, and job is an answer of Atlas's to it.
 	export = `{"snapshotId":"` + snapshot + `","exportBucketId":"` + bucketID + `"}`
 	job    = `{"id":"` + jobID + `","state":"Queued"}`
