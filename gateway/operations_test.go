@@ -29,7 +29,7 @@ type operationTest struct {
 func TestOperations(t *testing.T) {
 	o := newOperations(t)
 	tested := map[string]bool{}
-	for i, test := range slices.Concat(o.createBuckets(), o.useBuckets(), o.exports(), o.clusters(), o.v1Buckets(), o.v1Exports()) {
+	for i, test := range slices.Concat(o.createBuckets(), o.useBuckets(), o.exports(), o.clusters(), o.v1Buckets(), o.v1Exports(), o.snapshots(), o.clustersAndSchedules(), o.groupsAndRoles(), o.v1Around()) {
 		tested[test.operation] = true
 		o.run(i, test)
 	}
@@ -206,7 +206,7 @@ func (o *operations) clusters() []operationTest {
 			do: func() (generated, error) {
 				return o.v2.GetBackupScheduleWithResponse(o.Context(), group, "events", nil)
 			},
-			status: 200, body: scheduleBody,
+			status: 200, body: scheduleBody("v2", `"autoExportEnabled":false,"useOrgAndGroupNamesInExportPrefix":false`),
 			upstream: "GET /api/atlas/v2/groups/<G>/clusters/events/backup/schedule", version: "application/vnd.atlas.2024-08-05+json",
 		},
 		{
@@ -214,7 +214,7 @@ func (o *operations) clusters() []operationTest {
 			do: func() (generated, error) {
 				return o.v2023.GetBackupScheduleWithResponse(o.Context(), group, "events", nil)
 			},
-			status: 200, body: scheduleBody,
+			status: 200, body: scheduleBody("v2", `"autoExportEnabled":false,"useOrgAndGroupNamesInExportPrefix":false`),
 			upstream: "GET /api/atlas/v2/groups/<G>/clusters/events/backup/schedule", version: of2023, old: true,
 		},
 	}
@@ -305,10 +305,6 @@ const (
 	jobMembers    = `"id":"<J1>","snapshotId":"<SNAP>","exportBucketId":"<B1>","createdAt":"2026-08-10T03:28:25Z",
 		"customData":[{"key":"exported by","value":"nightly"},{"key":"alone"}],
 		"prefix":"exported_snapshots/64f0c0ffb3d4e5f60718292f/<G>/orders/2026-08-10T0327/1786332505"`
-	scheduleBody = `{"clusterId":"64f0c2d1b3d4e5f607182941","clusterName":"events","autoExportEnabled":false,
-		"policies":[{"id":"abd35fa9958bfe45b1586d00","policyItems":[{"id":"abd35fa9958bfe45b1586d01","frequencyType":"daily","frequencyInterval":1,"retentionUnit":"days","retentionValue":7}]}],
-		"useOrgAndGroupNamesInExportPrefix":false,"links":[{"rel":"self","href":"<GW>/api/atlas/v2/groups/<G>/clusters/events/backup/schedule"},
-		{"rel":"https://cloud.mongodb.com/group","href":"<GW>/api/public/v1.0/groups/<G>"}]}`
 )
 
 // customData is what the first export job is made with.

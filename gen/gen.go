@@ -405,14 +405,29 @@ type BackupSchedule struct {
 	// ClusterName The name of the cluster.
 	ClusterName *string `json:"clusterName,omitempty"`
 
+	// CopySettings Where copies of snapshots are kept.
+	CopySettings *[]map[string]interface{} `json:"copySettings,omitempty"`
+
 	// Export Where to, and which; absent where none was set.
 	Export *AutoExport `json:"export,omitempty"`
 
 	// Links Related resources.
 	Links *[]Link `json:"links,omitempty"`
 
+	// NextSnapshot When Atlas takes the next snapshot, RFC 3339 in UTC.
+	NextSnapshot *time.Time `json:"nextSnapshot,omitempty"`
+
 	// Policies How often snapshots are taken, and how long they are kept.
 	Policies *[]map[string]interface{} `json:"policies,omitempty"`
+
+	// ReferenceHourOfDay The hour of the day, in UTC, that snapshots are taken at.
+	ReferenceHourOfDay *int `json:"referenceHourOfDay,omitempty"`
+
+	// ReferenceMinuteOfHour The minute of that hour.
+	ReferenceMinuteOfHour *int `json:"referenceMinuteOfHour,omitempty"`
+
+	// RestoreWindowDays How many days back the cluster can be restored to any point in time.
+	RestoreWindowDays *int `json:"restoreWindowDays,omitempty"`
 
 	// UseOrgAndGroupNamesInExportPrefix Whether the prefix of exports has names instead of ids.
 	UseOrgAndGroupNamesInExportPrefix *bool `json:"useOrgAndGroupNamesInExportPrefix,omitempty"`
@@ -461,7 +476,7 @@ type CloudProviderAccessRole struct {
 	// AtlasAzureAppID Atlas's application at Azure; Azure only.
 	AtlasAzureAppID *string `json:"atlasAzureAppId,omitempty"`
 
-	// AuthorizedDate When the role was authorized, RFC 3339 in UTC; AWS only.
+	// AuthorizedDate When the role was authorized, RFC 3339 in UTC, null until then; AWS only.
 	AuthorizedDate *time.Time `json:"authorizedDate,omitempty"`
 
 	// CreatedDate When the role was made, RFC 3339 in UTC.
@@ -473,7 +488,7 @@ type CloudProviderAccessRole struct {
 	// GcpServiceAccountForAtlas The service account that Atlas acts as; Google Cloud only.
 	GcpServiceAccountForAtlas *string `json:"gcpServiceAccountForAtlas,omitempty"`
 
-	// IamAssumedRoleArn The role of AWS that Atlas assumes; AWS only.
+	// IamAssumedRoleArn The role of AWS that Atlas assumes, null until it is authorized; AWS only.
 	IamAssumedRoleArn *string `json:"iamAssumedRoleArn,omitempty"`
 
 	// LastUpdatedDate When the service principal was changed, RFC 3339 in UTC; Azure only.
