@@ -29,7 +29,7 @@ type operationTest struct {
 func TestOperations(t *testing.T) {
 	o := newOperations(t)
 	tested := map[string]bool{}
-	for i, test := range slices.Concat(o.createBuckets(), o.useBuckets(), o.exports(), o.clusters(), o.v1Buckets(), o.v1Exports(), o.snapshots(), o.clustersAndSchedules(), o.groupsAndRoles(), o.v1Around()) {
+	for i, test := range slices.Concat(o.createBuckets(), o.useBuckets(), o.exports(), o.clusters(), o.v1Buckets(), o.v1Exports(), o.snapshots(), o.clustersAndSchedules(), o.groupsAndRoles(), o.v1Snapshots(), o.v1GroupsAndRoles()) {
 		tested[test.operation] = true
 		o.run(i, test)
 	}

@@ -183,8 +183,8 @@ func (o *operations) groupsAndRoles() []operationTest {
 	}
 }
 
-// v1Around makes the same requests by v1.0.
-func (o *operations) v1Around() []operationTest {
+// v1Snapshots lists, reads and takes snapshots, and changes an export policy, by v1.0.
+func (o *operations) v1Snapshots() []operationTest {
 	return []operationTest{
 		{
 			operation: "v1ListBackupSnapshots",
@@ -246,6 +246,12 @@ func (o *operations) v1Around() []operationTest {
 			upstream: "PATCH /api/atlas/v1.0/groups/<G>/clusters/events/backup/schedule", version: plain,
 			content: `{"useOrgAndGroupNamesInExportPrefix":true}`,
 		},
+	}
+}
+
+// v1GroupsAndRoles reads groups and roles by v1.0.
+func (o *operations) v1GroupsAndRoles() []operationTest {
+	return []operationTest{
 		{
 			operation: "v1ListGroups",
 			do: func() (generated, error) {

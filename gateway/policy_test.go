@@ -284,7 +284,6 @@ func TestPolicy(t *testing.T) {
 	azure := gatewaytest.Issue(t, "azure", `[{operations: [createExportBucket], groups: ["*"], service_urls: ["https://acmestore.blob.core.windows.net/snap*"]}]`)
 	nobody := gatewaytest.Issue(t, "nobody", `[]`)
 	g := gatewaytest.StartFor(t, atlas.URL(), "", exporter, reader, builder, azure, nobody)
-	const denied = -403 // by the gateway, and Atlas hears nothing of it
 	other := strings.Replace(v2Exports, "orders", "events", 1)
 	bucket := func(name string) string {
 		return `{"cloudProvider":"AWS","bucketName":"` + name + `","iamRoleId":"` + role + `"}`
@@ -292,11 +291,7 @@ func TestPolicy(t *testing.T) {
 	container := func(url, more string) string {
 		return `{"cloudProvider":"AZURE","roleId":"` + role + `","serviceUrl":"https://` + url + `"` + more + `}`
 	}
-	for _, test := range []struct {
-		who                  *gatewaytest.Caller
-		method, target, body string
-		status               int
-	}{
+	tryGrants(t, g, atlas, []granted{
 		{exporter, "POST", v2Exports, export, 404}, // by Atlas: there is no such bucket
 		{exporter, "POST", v1Exports, export, 404},
 		{exporter, "POST", v2Exports, strings.Replace(export, bucketID, jobID, 1), denied},
@@ -324,7 +319,57 @@ func TestPolicy(t *testing.T) {
 		{azure, "POST", v2Buckets, container("otherstore.blob.core.windows.net/snapshots", ""), denied},
 		{azure, "POST", v2Buckets, bucket("snapshots"), denied},
 		{nobody, "GET", v2Buckets, "", denied},
-	} {
+	})
+}
+
+// A caller with the grants of a pipeline, for one cluster and one bucket, may do what an export
+// takes: find or take a snapshot, export it, and wait. It may not do so with another cluster.
+func TestPolicyOfAPipeline(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{})
+	exporter := gatewaytest.Issue(t, "exporter", `[{operations: [export], groups: [`+group+`], clusters: [orders], export_buckets: [`+bucketID+`]}]`)
+	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: ["64*"]}]`)
+	g := gatewaytest.StartFor(t, atlas.URL(), "", exporter, reader)
+	events := strings.Replace(v2Snapshots, "orders", "events", 1)
+	tryGrants(t, g, atlas, []granted{
+		{exporter, "GET", v2Snapshots, "", 200},
+		{exporter, "GET", v2Snapshots + "/" + snapshot, "", 200},
+		{exporter, "POST", v2Snapshots, `{"retentionInDays":1}`, 200},
+		{exporter, "GET", strings.Replace(v2Snapshots, "v2", "v1.0", 1) + "/shardedClusters", "", 200},
+		{exporter, "GET", events, "", denied},
+		{exporter, "POST", events, `{"retentionInDays":1}`, denied},
+		{exporter, "GET", events + "/shardedClusters", "", denied},
+		{exporter, "GET", events + "/shardedCluster/" + sim.EventsSnapshot, "", denied},
+		{exporter, "GET", v2Clusters + "/orders", "", 200},
+		{exporter, "GET", v2Clusters + "/orders/status", "", 200},
+		{exporter, "GET", v2Clusters + "/events", "", denied},
+		{exporter, "GET", v2Clusters + "/events/status", "", denied},
+		{exporter, "GET", v2Clusters, "", denied},
+		{exporter, "GET", v2Schedule, "", denied},
+		{exporter, "PATCH", v2Schedule, `{"autoExportEnabled":false}`, denied},
+		{exporter, "GET", "/api/atlas/v2/groups/" + group, "", 200},
+		{exporter, "GET", "/api/atlas/v2/groups/" + group + "/cloudProviderAccess", "", 200},
+		{exporter, "GET", "/api/atlas/v2/groups/" + sim.EmptyGroupID + "/cloudProviderAccess", "", denied},
+		{exporter, "GET", "/api/atlas/v2/groups", "", denied},
+		{reader, "GET", v2Snapshots, "", 200},
+		{reader, "GET", events + "/shardedClusters", "", 200},
+		{reader, "POST", v2Snapshots, `{}`, denied},
+		{reader, "PATCH", v2Schedule, `{"autoExportEnabled":false}`, denied},
+	})
+}
+
+// denied is the status of a request that the gateway refuses, and that Atlas hears nothing of.
+const denied = -403
+
+// granted is a request of a caller with grants, and the status of the answer.
+type granted struct {
+	who                  *gatewaytest.Caller
+	method, target, body string
+	status               int
+}
+
+func tryGrants(t *testing.T, g *gatewaytest.Gateway, atlas *sim.Server, tests []granted) {
+	t.Helper()
+	for _, test := range tests {
 		before := atlas.Counts().Requests
 		header := as(test.who.Bearer())
 		if strings.Contains(test.target, "v1.0") {
