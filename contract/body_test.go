@@ -80,7 +80,8 @@ func TestCheckBody(t *testing.T) {
 	}
 }
 
-// Of a backup schedule only the export policy can be changed, in both generations and all versions.
+// Of a backup schedule only the export policy can be changed, in both generations and all
+// versions.
 func TestCheckSchedule(t *testing.T) {
 	c := compiled(t)
 	const (

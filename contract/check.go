@@ -13,11 +13,11 @@ import (
 const maxResponseValues = 1 << 18
 
 // Check decides whether the parameters and the body are what the version of the matched operation
-// allows. Of the header it reads what the operation declares. The body is nil if there is none. A body of more than maxValues JSON values is refused,
-// since each value costs many times its bytes. Check changes nothing and fills in no defaults, so
-// that the bytes that were checked may be sent on. It returns the value of the body, as
-// encoding/json decodes it into an any; nil if there is none. The error is a ValidationError with
-// all violations.
+// allows. Of the header it reads what the operation declares. The body is nil if there is none. A
+// body of more than maxValues JSON values is refused, since each value costs many times its
+// bytes. Check changes nothing and fills in no defaults, so that the bytes that were checked may
+// be sent on. It returns the value of the body, as encoding/json decodes it into an any; nil if
+// there is none. The error is a ValidationError with all violations.
 func (m *Match) Check(v *Version, header http.Header, body []byte, maxValues int) (value any, err error) {
 	var found violations
 	m.checkParameters(&found, header)

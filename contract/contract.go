@@ -5,9 +5,9 @@
 // steps: Match finds the operation that a method and a request target name. Resolve finds the
 // version of the operation that Accept asks for. Check reads parameters and body strictly, and
 // names all violations at once. The package never changes what it checks. It refuses more than
-// kin-openapi does: needless percent escapes and dot segments in paths, unknown, repeated and misspelt
-// query parameters, numbers that are not canonical, repeated members, trailing data and invalid
-// UTF-8 in bodies.
+// kin-openapi does: needless percent escapes and dot segments in paths, unknown, repeated and
+// misspelt query parameters, numbers that are not canonical, repeated members, trailing data and
+// invalid UTF-8 in bodies.
 package contract
 
 import (

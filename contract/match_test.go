@@ -269,6 +269,19 @@ func TestSunsets(t *testing.T) {
 	}
 }
 
+// Escapes are for a parameter that is the first of its path. Only then does what stands in front
+// of it tell where an escape may be.
+func TestEncodedParameters(t *testing.T) {
+	document := strings.Replace(string(api.YAML), "      name: clusterName\n", "      name: clusterName\n      x-percent-encoded: true\n", 1)
+	doc, err := api.Parse([]byte(document))
+	if err != nil || document == string(api.YAML) {
+		t.Fatal(err)
+	}
+	if _, err := contract.Compile(doc); err == nil || !strings.Contains(err.Error(), "clusterName: x-percent-encoded is for the first parameter") {
+		t.Errorf("a second parameter: %v", err)
+	}
+}
+
 func TestCheckContentType(t *testing.T) {
 	for _, value := range []string{
 		"application/json", "application/JSON; charset=UTF-8", `application/json;charset="utf-8"`,

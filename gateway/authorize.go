@@ -14,6 +14,8 @@ func (g *Gateway) authorize(x *exchange) error {
 		Cluster:      x.match.Parameter("clusterName"),
 		ExportBucket: x.match.Parameter("exportBucketId"),
 	}
-	request.FromBody(x.content)
+	if x.content != nil {
+		request.FromBody(x.content)
+	}
 	return x.settings.policies[x.caller.Name].Allow(request)
 }

@@ -26,7 +26,9 @@ func (g *Gateway) disclose(x *exchange, failed error) error {
 		return nil
 	case failed == nil && x.response.Status < 300:
 		group = groupIn(x.response.Body)
-	case failed != nil && !(ok && refused.Status == http.StatusUnauthorized): // 401 is for groups of others, too
+	case ok && refused.Status == http.StatusUnauthorized:
+		// Atlas answers so for a group that the gateway's key may not use.
+	case failed != nil:
 		return failed
 	}
 	if err := x.settings.policies[x.caller.Name].AllowAnswer(policy.Request{Operation: x.match.Operation.ID}, group); err != nil {

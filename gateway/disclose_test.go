@@ -6,9 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/gen"
 	"atlas-export-gateway/internal/gatewaytest"
 
 	"github.com/google/go-cmp/cmp"
+	icholy "github.com/icholy/digest"
 )
 
 const (
@@ -125,8 +127,8 @@ func TestNamesForAnonymousCallers(t *testing.T) {
 	}
 }
 
-// A name goes to Atlas as the caller has written it, also in what the gateway signs. Nothing else of
-// a path may be written with escapes.
+// A name goes to Atlas as the caller has written it, also in what the gateway signs. Nothing else
+// of a path may be written with escapes.
 func TestNamesAreForwarded(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, `{"id":"`+group+`"}`)))
 	g := gatewaytest.StartFor(t, upstream.URL, "")
@@ -139,6 +141,22 @@ func TestNamesAreForwarded(t *testing.T) {
 		if !strings.Contains(upstream.Received.String(), "GET "+target+"?pretty=false HTTP/1.1\r\n") || !strings.Contains(upstream.Last(), `uri="`+target+`?pretty=false"`) {
 			t.Errorf("%s: Atlas received %.300s, signed with %s", name, upstream.Received.String(), upstream.Last())
 		}
+	}
+}
+
+// A client signs a name with the escapes that it sends, and the gateway reads it so.
+func TestNamesAreSigned(t *testing.T) {
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, `{"id":"`+group+`"}`)))
+	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [read], groups: [`+group+`]}]`)
+	g := gatewaytest.StartFor(t, upstream.URL, "", nightly)
+	client, err := gen.NewClientWithResponses(g.URL, gen.WithHTTPClient(&http.Client{
+		Transport: &icholy.Transport{Username: nightly.Pair.ID, Password: nightly.Pair.Secret.Reveal(), Transport: &http.Transport{DisableKeepAlives: true}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.GetGroupByNameWithResponse(t.Context(), "Production (EU), été", nil, accepting(latest))
+	if err != nil || got.StatusCode() != 200 {
+		t.Errorf("%v %s", err, got.GetBody())
 	}
 }
 

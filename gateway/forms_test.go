@@ -12,9 +12,9 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// Each operation that reads is answered alike in each form that a request may have: with a slash at
-// the end and without, as HEAD, indented and in an envelope. Atlas receives the documented path. The
-// answers are of the contract, and their links lead to the gateway.
+// Each operation that reads is answered alike in each form that a request may have: with a slash
+// at the end and without, as HEAD, indented and in an envelope. Atlas receives the documented
+// path. The answers are of the contract, and their links lead to the gateway.
 func TestFormsOfEveryRead(t *testing.T) {
 	doc, err := api.Load()
 	if err != nil {

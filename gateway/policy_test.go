@@ -198,7 +198,8 @@ func (p *policyTest) addOperation(id string) {
 	if strings.Contains(p.paths[id], "{clusterName}") {
 		place = " on cluster " + clusterOf(id) + " of group " + group
 	}
-	// here exchanges the two clusters in what policyLists says, where the request is for the other.
+	// here exchanges the two clusters in what policyLists says, where the request is for the
+	// other.
 	here := strings.NewReplacer("orders", clusterOf(id), "events", map[string]string{"orders": "events", "events": "orders"}[clusterOf(id)])
 	// grant writes a grant of everything that the request needs, except for one list.
 	grant := func(except, with string) string {

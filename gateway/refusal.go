@@ -239,7 +239,7 @@ func refuseInvalid(invalid *contract.ValidationError) *refusal {
 		}
 		r.detail = fmt.Sprintf("The request breaks the contract in %d places: %s%s.", invalid.Total, strings.Join(places, ", "), more)
 		if reason := invalid.Violations[0].Description; !slices.ContainsFunc(invalid.Violations, func(v contract.Violation) bool { return v.Description != reason }) {
-			r.detail += " Each " + reason + "."
+			r.detail += " Each " + ended(reason)
 		}
 		return r
 	}
@@ -253,10 +253,15 @@ func refuseInvalid(invalid *contract.ValidationError) *refusal {
 	case v.Field == "":
 		r.detail = "The body " + v.Description + "."
 	default:
-		r.detail = v.Field + " " + v.Description
-		if !strings.HasSuffix(r.detail, "?") {
-			r.detail += "."
-		}
+		r.detail = v.Field + " " + ended(v.Description)
 	}
 	return r
+}
+
+// ended ends a sentence, unless it asks what was meant.
+func ended(sentence string) string {
+	if strings.HasSuffix(sentence, "?") {
+		return sentence
+	}
+	return sentence + "."
 }

@@ -20,10 +20,10 @@
 // Operations are named by operationId or by a set. An operationId of v2 also stands for the same
 // operation of v1.0; one such as v1GetExportBucket stands only for v1.0. The set read lists and
 // gets export jobs, export buckets, snapshots, groups and the roles of cloud provider access, and
-// gets clusters. The set export also creates jobs and takes snapshots, and manage is everything, as
-// is "*". Listing clusters and reading a backup schedule are only in manage, because whoever deletes
-// buckets needs them, and so is changing a schedule. An operation that the package does not know is
-// only in manage too, and every list of a grant restricts it.
+// gets clusters. The set export also creates jobs and takes snapshots, and manage is everything,
+// as is "*". Listing clusters and reading a backup schedule are only in manage, because whoever
+// deletes buckets needs them, and so is changing a schedule. An operation that the package does
+// not know is only in manage too, and every list of a grant restricts it.
 //
 // The other lists hold patterns as in [path.Match]: * stands for any number of characters,
 // ? for one character, [a-f] for one of several, and \ makes the next character literal. Upper
@@ -38,10 +38,10 @@
 //	service_urls     creating a bucket of AZURE
 //
 // Listing groups shows every group, so only a grant whose groups have "*" allows it. Whose name
-// getGroupByName asks for, only Atlas's answer tells. The gateway asks Atlas for whoever is granted
-// the operation, and then compares the id in the answer with the groups of the grants. A caller
-// without "*" gets the same refusal for a group that no grant names and for a name that no group
-// has.
+// getGroupByName asks for, only Atlas's answer tells. The gateway asks Atlas for whoever is
+// granted the operation, and then compares the id in the answer with the groups of the grants. A
+// caller without "*" gets the same refusal for a group that no grant names and for a name that no
+// group has.
 //
 // Where a grant has export_buckets, a change of a schedule names the bucket to export to. Only a
 // change that does nothing but turn automatic exports off may leave it out.

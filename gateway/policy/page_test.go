@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The page for callers has each operation once, with the smallest set that has it and the lists that
-// restrict it.
+// The page for callers has each operation once, with the smallest set that has it and the lists
+// that restrict it.
 func TestPage(t *testing.T) {
 	page, err := os.ReadFile("../../docs/callers.md")
 	if err != nil {

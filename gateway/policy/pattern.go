@@ -21,8 +21,8 @@ func (p part) firstMatch(patterns []string, value string) (string, bool) {
 	return "", false
 }
 
-// matches is path.Match, except that nothing matches a slash, and only * matches *, which stands for
-// every group at once. In path.Match a class such as [^a] matches both.
+// matches is path.Match, except that nothing matches a slash, and only * matches *, which stands
+// for every group at once. In path.Match a class such as [^a] matches both.
 func matches(pattern, value string) bool {
 	if value == all {
 		return pattern == all

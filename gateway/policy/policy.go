@@ -53,10 +53,10 @@ func (p *Policy) Allow(request Request) error {
 	return p.refusal(request, &r)
 }
 
-// AllowAnswer returns nil if the caller may see Atlas's answer to a request that Allow allowed. It
-// matters where only the answer tells which group the operation is about. group is the id in the
-// answer, or "" if the answer tells none. Otherwise the error is a *[Refusal], which is the same for
-// every group that the caller has no grant for, and for none.
+// AllowAnswer returns nil if the caller may see Atlas's answer to a request that Allow allowed.
+// It matters where only the answer tells which group the operation is about. group is the id in
+// the answer, or "" if the answer tells none. Otherwise the error is a *[Refusal], which is the
+// same for every group that the caller has no grant for, and for none.
 func (p *Policy) AllowAnswer(request Request, group string) error {
 	if p == nil {
 		return &Refusal{Request: request, Part: keys[operations]}

@@ -223,8 +223,8 @@ func TestEveryGroup(t *testing.T) {
 	}
 }
 
-// Where only Atlas's answer tells the group, a caller sees the answer about a group that its grants
-// name. All other answers are refused alike.
+// Where only Atlas's answer tells the group, a caller sees the answer about a group that its
+// grants name. All other answers are refused alike.
 func TestAllowAnswer(t *testing.T) {
 	some := compile(t,
 		policy.Grant{Operations: []string{"export"}, Groups: []string{group, "65*"}, Clusters: []string{"orders"}},

@@ -22,7 +22,7 @@ func (r *Request) EveryGroup() bool { return describe(r.Operation).scope == ever
 // concerns reports whether a list of a grant matters to what is in the body of the request.
 func (r *Request) concerns(p part) bool {
 	if p == exportBuckets {
-		return !r.ExportOff
+		return !(r.ExportOff && v2Name(r.Operation) == "updateBackupSchedule")
 	}
 	azure := r.CloudProvider == "AZURE" || r.ServiceURL != ""
 	return p < bucketNames || azure == (p == serviceURLs)

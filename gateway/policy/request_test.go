@@ -68,8 +68,8 @@ func TestFromBody(t *testing.T) {
 	}
 }
 
-// A change of a schedule names a bucket that the grant names. One that only turns exports off needs
-// none.
+// A change of a schedule names a bucket that the grant names. One that only turns exports off
+// needs none.
 func TestScheduleOfABucket(t *testing.T) {
 	p := compile(t, policy.Grant{Operations: []string{"manage"}, Groups: []string{group}, Clusters: []string{"orders"}, ExportBuckets: []string{bucket}})
 	for body, allowed := range map[string]bool{
@@ -87,6 +87,7 @@ func TestScheduleOfABucket(t *testing.T) {
 			request := policy.Request{Operation: id, Group: group, Cluster: "orders"}
 			request.FromBody(decode(t, body))
 			wantRefused(t, p, request, !allowed, "export_buckets")
+			wantRefused(t, p, policy.Request{Operation: "createBackupExport", Group: group, Cluster: "orders", ExportOff: request.ExportOff}, true, "export_buckets")
 			request.Cluster = "events"
 			wantRefused(t, p, request, true, "clusters")
 		}
