@@ -35,6 +35,14 @@ type process struct {
 // is ready. A configuration without callers lets everyone in.
 func serveProcess(t *testing.T, config string, environ ...string) *process {
 	t.Helper()
+	p := newProcess(t, config, environ...)
+	p.start(t, p.command.Start)
+	return p
+}
+
+// newProcess is serveProcess without the start.
+func newProcess(t *testing.T, config string, environ ...string) *process {
+	t.Helper()
 	if !strings.Contains(config, "callers:") {
 		config += "callers: {anonymous: true}\n"
 	}
@@ -51,12 +59,19 @@ log: {level: debug}
 	p := &process{file: file, command: exec.Command(self, "serve", file)}
 	p.command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1"), environ...)
 	p.command.Stderr = &p.stderr
+	return p
+}
+
+// start starts the program by a function, which is the command's Start as a rule, and waits for the
+// line that says that the program is ready.
+func (p *process) start(t *testing.T, start func() error) {
+	t.Helper()
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.stdout = bufio.NewReader(stdout)
-	if err := p.command.Start(); err != nil {
+	if err := start(); err != nil {
 		t.Fatal(err)
 	}
 	watchdog := time.AfterFunc(2*time.Minute, func() { p.command.Process.Kill() })
@@ -69,7 +84,6 @@ log: {level: debug}
 	if err := json.Unmarshal([]byte(line), p); err != nil {
 		t.Fatal(err)
 	}
-	return p
 }
 
 // stop sends SIGTERM, and waits for the program to end without an error.
@@ -155,9 +169,16 @@ func (p *process) send(t *testing.T, bytes string) (list []gatewaytest.Response)
 		t.Error(err)
 		return nil
 	}
-	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	io.WriteString(conn, bytes) // an error means that the answer came first
+	return receive(t, conn, bytes)
+}
+
+// receive returns the responses to bytes that were sent on a connection, as send does.
+func receive(t *testing.T, conn net.Conn, bytes string) (list []gatewaytest.Response) {
+	t.Helper()
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	text, err := io.ReadAll(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection stays open after %.300q", text)
