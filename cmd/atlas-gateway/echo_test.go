@@ -20,6 +20,16 @@ import (
 	"atlas-export-gateway/internal/gatewaytest"
 )
 
+// signatureOf returns the part of an Authorization field that is as good as the field: Digest's
+// signature, or what stands behind the name of another scheme.
+func signatureOf(authorization string) string {
+	if response := digestResponse.FindStringSubmatch(authorization); response != nil {
+		return response[1]
+	}
+	_, rest, _ := strings.Cut(authorization, " ")
+	return rest
+}
+
 // echoes returns answers that repeat an Authorization field, in each place where it can stand.
 func echoes(authorization string) map[string]string {
 	word := strings.ReplaceAll(authorization, " ", "_")
@@ -30,6 +40,7 @@ func echoes(authorization string) map[string]string {
 	withContent := func(head, content string) string {
 		return fmt.Sprintf("HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", head, len(content), content)
 	}
+	signature := signatureOf(authorization)
 	const ok = "200 OK\r\nContent-Type: application/json"
 	return map[string]string{
 		"the reason":               withContent("500 "+authorization, ""),
@@ -46,6 +57,10 @@ func echoes(authorization string) map[string]string {
 		"a chunk":                  "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + authorization + "\r\n\r\n",
 		"a trailer":                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + authorization + "\r\n\r\n",
 		"Content-Type":             withContent("200 OK\r\nContent-Type: "+authorization, "{}"),
+		"a type's name":            withContent("503 Error\r\nContent-Type: text/"+signature, "x"),
+		"a type's parameter":       withContent("503 Error\r\nContent-Type: text/html;charset="+signature, "x"),
+		"an encoding":              withContent(ok+"\r\nContent-Encoding: "+signature, "{}"),
+		"an encoding and more":     withContent(ok+"\r\nContent-Encoding: gzip, "+authorization, "{}"),
 		"Content-Encoding":         withContent(ok+"\r\nContent-Encoding: "+authorization, "{}"),
 		"fields that end here":     withContent(ok+"\r\nServer: "+authorization+"\r\nSet-Cookie: "+authorization+"\r\nX-Echo: "+authorization, "{}"),
 		"HTML":                     withContent("503 Service Unavailable\r\nContent-Type: text/html", "<p>"+authorization),
@@ -55,8 +70,13 @@ func echoes(authorization string) map[string]string {
 		"an OAuth error":           withContent("400 Bad Request\r\nContent-Type: text/plain", `{"error":`+string(quoted)+`,"error_description":`+string(quoted)+`}`),
 		"a redirect":               withContent("307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/?"+word, ""),
 		"an errorCode":             withContent("401 Unauthorized\r\nX-Error-Code: "+authorization, ""),
+		"a code":                   withContent("401 Unauthorized\r\nX-Error-Code: "+signature, ""),
+		"a code in capitals":       withContent("401 Unauthorized\r\nX-Error-Code: A"+strings.ToUpper(signature), ""),
 		"a challenge":              withContent("401 Unauthorized\r\nWWW-Authenticate: "+authorization, ""),
 		"a realm":                  withContent("401 Unauthorized\r\nWWW-Authenticate: Digest realm="+string(quoted)+`, nonce="1", qop="auth"`, ""),
+		"a scheme":                 withContent("401 Unauthorized\r\nWWW-Authenticate: "+signature+" realm=\"r\"", ""),
+		"a realm's text":           withContent("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\""+signature+`", nonce="1", qop="auth"`, ""),
+		"an algorithm's name":      withContent("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"1\", qop=\"auth\", algorithm=\""+signature+`"`, ""),
 		"an algorithm":             withContent("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"1\", qop=\"auth\", algorithm="+string(quoted), ""),
 		"the content of a 401":     withContent("401 Unauthorized\r\nContent-Type: application/json", `{"error":401,"errorCode":`+string(quoted)+`}`),
 		"the content of a 429":     withContent("429 Too Many Requests\r\nRetry-After: 1\r\nContent-Type: text/plain", authorization),
@@ -87,6 +107,10 @@ func (e *echoing) answer(r *http.Request) string {
 		return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="r", nonce="abcdefgh", algorithm=MD5, qop="auth"`, "Connection: close")
 	}
 	keepAuthorization(&e.secrets, "an Authorization field for Atlas", authorization)
+	// A part of it, as a log that cuts texts off would hold, or in capitals.
+	signature := signatureOf(authorization)
+	e.secrets.Add("the beginning of a signature", signature[:min(len(signature), 16)])
+	e.secrets.Add("a signature in capitals", strings.ToUpper(signature))
 	if group == nil { // the gateway's own request, which is to confirm a credential
 		return echoes(authorization)["the content of a 401"]
 	}
