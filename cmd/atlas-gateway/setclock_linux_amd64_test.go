@@ -269,21 +269,26 @@ func TestSetClockOfCredentials(t *testing.T) {
 	}
 }
 
-// While the clock is set to and fro by an hour under load, every request is answered, each create is
-// counted once, and no credential is refused.
+// While the clock is set to and fro by an hour under load, every request is answered and each create
+// is counted once. No credential is refused, and none of what the program has of Atlas, its token and
+// its nonces, is lost.
 func TestSetClockUnderLoad(t *testing.T) {
 	t.Parallel()
-	for _, credential := range []string{"{public_key_env: PUBLIC, private_key_env: PRIVATE}", "{client_id_env: CLIENT, client_secret_env: SECRET}"} {
+	const callers = 16
+	for credential, most := range map[string]int64{ // of challenges and tokens
+		"{public_key_env: PUBLIC, private_key_env: PRIVATE}": callers,
+		"{client_id_env: CLIENT, client_secret_env: SECRET}": 1,
+	} {
 		t.Run(credential[1:7], func(t *testing.T) {
 			t.Parallel()
-			atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true, Nonces: sim.Nonces{Uses: 20}}})
+			atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
 			p, c := serveWithClock(t, "upstream:\n  base_url: "+atlas.URL()+"\n  credentials: ["+credential+"]\n",
 				"PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey, "CLIENT="+sim.ClientID, "SECRET="+sim.ClientSecret)
-			s := &suspension{p: p, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 10 * time.Second}}
+			s := &suspension{p: p, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}, Timeout: 10 * time.Second}}
 			s.call(false)
 			before := p.goroutines(t)
 			stop := make(chan struct{})
-			group := s.load(16, stop)
+			group := s.load(callers, stop)
 			for range 10 {
 				for _, by := range []time.Duration{-time.Hour, time.Hour, time.Hour, -time.Hour} {
 					time.Sleep(10 * time.Millisecond)
@@ -294,7 +299,11 @@ func TestSetClockUnderLoad(t *testing.T) {
 			group.Wait()
 			s.checkUnderWay(t, 0)
 			made := s.checkCreates(t)
-			t.Logf("%d answers, %d creates, %d buckets", s.answered.Load(), s.created.Load(), made)
+			n := atlas.Counts()
+			t.Logf("%d answers, %d creates, %d buckets, %d challenges, %d tokens", s.answered.Load(), s.created.Load(), made, n.Challenges, n.ByOperation["token"])
+			if n.Challenges+n.ByOperation["token"] > most {
+				t.Errorf("%d challenges and %d tokens", n.Challenges, n.ByOperation["token"])
+			}
 			s.client.CloseIdleConnections()
 			p.settles(t, before)
 			p.stop(t)
