@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,6 +99,18 @@ func (p *process) stop(t *testing.T) {
 	if err := p.command.Wait(); err != nil {
 		t.Errorf("exit: %v\n%s", err, &p.stderr)
 	}
+}
+
+// runProgram runs a command of the program, which soon ends, with the key pair public and private in
+// its environment. It returns the exit status and everything that was printed.
+func runProgram(t *testing.T, arguments []string, environ ...string) (status int, output string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // serve ends even if it starts
+	defer cancel()
+	command := exec.CommandContext(ctx, os.Args[0], arguments...)
+	command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1", "PUBLIC=public", "PRIVATE=private"), environ...)
+	printed, _ := command.CombinedOutput()
+	return command.ProcessState.ExitCode(), string(printed)
 }
 
 // get returns the status and the content of a page.

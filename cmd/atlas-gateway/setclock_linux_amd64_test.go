@@ -276,7 +276,7 @@ func TestSetClockUnderLoad(t *testing.T) {
 	t.Parallel()
 	const callers = 16
 	for credential, most := range map[string]int64{ // of challenges and tokens
-		"{public_key_env: PUBLIC, private_key_env: PRIVATE}": callers,
+		"{public_key_env: PUBLIC, private_key_env: PRIVATE}": 2 * callers,
 		"{client_id_env: CLIENT, client_secret_env: SECRET}": 1,
 	} {
 		t.Run(credential[1:7], func(t *testing.T) {

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"atlas-export-gateway/internal/canary"
 	"atlas-export-gateway/internal/gatewaytest"
@@ -114,23 +110,20 @@ func TestNoSecretShowsOfASetting(t *testing.T) {
 func refusesMisplaced(t *testing.T, secrets *canary.Secrets, file func(name, content string) string, test misplaced, arguments ...string) {
 	t.Helper()
 	config := file("gateway.yaml", strings.ReplaceAll(test.config, "CANARY", nobodys))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // serve ends even if it starts
-	defer cancel()
-	command := exec.CommandContext(ctx, os.Args[0], append(arguments, config)...)
-	command.Env = append(os.Environ(), "RUN_ATLAS_GATEWAY=1", "PUBLIC=public", "PRIVATE=private")
+	var environ []string
 	if test.environ != "" {
-		command.Env = append(command.Env, strings.ReplaceAll(test.environ, "CANARY", nobodys))
+		environ = []string{strings.ReplaceAll(test.environ, "CANARY", nobodys)}
 	}
-	output, _ := command.CombinedOutput()
-	if status := command.ProcessState.ExitCode(); status != exitConfig {
+	status, output := runProgram(t, append(arguments, config), environ...)
+	if status != exitConfig {
 		t.Errorf("%s: %s ends with %d: %s", test.name, arguments[0], status, output)
 	}
 	for _, setting := range test.want {
-		if !strings.Contains(string(output), setting) {
+		if !strings.Contains(output, setting) {
 			t.Errorf("%s: %s does not name %s: %s", test.name, arguments[0], setting, output)
 		}
 	}
-	for _, found := range secrets.Find(string(output)) {
+	for _, found := range secrets.Find(output) {
 		t.Errorf("%s: %s: %s", test.name, arguments[0], found)
 	}
 }

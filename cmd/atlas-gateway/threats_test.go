@@ -1,18 +1,14 @@
 package main
 
 import (
-	"context"
 	"crypto/md5"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/gatewaytest"
@@ -68,12 +64,7 @@ func TestRefusesToStart(t *testing.T) {
 	} {
 		file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "gateway.yaml"),
 			"upstream: {base_url: '"+base+"', credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]}\ncallers: {anonymous: true}\nlistener: {address: '127.0.0.1:0'}\nmanagement: {address: '127.0.0.1:0'}\n")
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // for one that starts
-		defer cancel()
-		command := exec.CommandContext(ctx, os.Args[0], "serve", file)
-		command.Env = append(os.Environ(), "RUN_ATLAS_GATEWAY=1", "PUBLIC=public", "PRIVATE=private")
-		output, _ := command.CombinedOutput()
-		if status := command.ProcessState.ExitCode(); status != exitConfig || !strings.HasPrefix(string(output), file+":1: upstream.base_url: ") {
+		if status, output := runProgram(t, []string{"serve", file}); status != exitConfig || !strings.HasPrefix(output, file+":1: upstream.base_url: ") {
 			t.Errorf("%s: exit status %d: %s", name, status, output)
 		}
 	}
