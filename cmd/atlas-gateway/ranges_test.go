@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/sim"
 )
 
 // Row 48: check and serve refuse a number that overflows where something is added to it, with file,
@@ -24,4 +25,25 @@ func TestCheckRefusesWhatOverflows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The largest numbers and times that are accepted work.
+func TestLargestNumbers(t *testing.T) {
+	t.Parallel()
+	var environ []string
+	for _, timeout := range []string{"HEADER", "REQUEST", "UPSTREAM", "IDLE", "SHUTDOWN"} {
+		environ = append(environ, "ATLAS_GATEWAY_TIMEOUTS_"+timeout+"=1h")
+	}
+	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), `
+  max_connections: 1000000
+callers: {anonymous: true, attempts: {per_client: 1000000, overall: 1000000}, token_lifetime: 24h, nonce_lifetime: 1h}
+limits: {request_header: 1048576, request_body: 67108864, request_values: 1000000, response_body: 268435456, in_flight: 1000000, connections: 1000000}
+responses: {check: enforce, sample: 1000000}
+`, environ...)
+	for _, bytes := range []string{aGet, aPost} {
+		if got := p.send(t, bytes); len(got) != 1 || got[0].Status != 200 {
+			t.Errorf("%.20q: %v", bytes, got)
+		}
+	}
+	p.stop(t)
 }
