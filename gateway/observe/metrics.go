@@ -129,10 +129,6 @@ func (m *Metrics) ResponseViolation(operation, pointer string) {
 // Reloaded notes whether the newest configuration is in force.
 func (m *Metrics) Reloaded(successful bool) {
 	if successful {
-		m.retries = prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "atlas_gateway_reload_retries_total",
-			Help: "How often a configuration was tried again, since a file of it could not be read.",
-		})
 		m.reloaded.Set(1)
 	} else {
 		m.reloaded.Set(0)

@@ -118,6 +118,7 @@ func TestMetrics(t *testing.T) {
 			"connection_evictions_total":         "1",
 		}},
 		{"a reload that was refused", func(m *observe.Metrics) { m.Reloaded(false) }, map[string]string{"last_reload_successful": "0"}},
+		{"retries, before and after a reload", func(m *observe.Metrics) { m.Retried(); m.Reloaded(true); m.Retried() }, map[string]string{"reload_retries_total": "2"}},
 		{"a reload after that", func(m *observe.Metrics) { m.Reloaded(false); m.Reloaded(true) }, nil},
 	} {
 		m := observe.NewMetrics([]string{"createBackupExport", "listBackupExports"})
