@@ -63,5 +63,10 @@ func TestMetricsOfStatuses(t *testing.T) {
 			t.Errorf("no metric has the status %s: %v", status, statuses)
 		}
 	}
+	for _, status := range []string{"299", "498", "599", "600", "999", "0"} {
+		if statuses[status] {
+			t.Errorf("the status %s has a metric", status)
+		}
+	}
 	p.stop(t)
 }
