@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
@@ -25,8 +27,13 @@ type clockTest struct {
 // newClockTest starts a program in front of the simulation, with more settings of the callers.
 func newClockTest(t *testing.T, settings string) *clockTest {
 	t.Helper()
+	return newClockTestOf(t, gatewaytest.Issue(t, "nightly", `[{operations: [manage], groups: ["*"]}]`), settings)
+}
+
+// newClockTestOf is newClockTest for a caller.
+func newClockTestOf(t *testing.T, caller *gatewaytest.Caller, settings string) *clockTest {
+	t.Helper()
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}}})
-	caller := gatewaytest.Issue(t, "nightly", `[{operations: [manage], groups: ["*"]}]`)
 	p, c := serveWithClock(t, "upstream:\n  base_url: "+atlas.URL()+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\ncallers:\n  "+settings+"\n  list:\n"+caller.YAML,
 		"PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey)
 	return &clockTest{t, c, p, caller}
@@ -122,6 +129,26 @@ func TestSetClockOfNonces(t *testing.T) {
 			c.p.stop(t)
 		})
 	}
+}
+
+// A nonce of a process whose clock is right is good in another one, whose clock was ahead and was put
+// right.
+func TestSetClockOfOneProcess(t *testing.T) {
+	t.Parallel()
+	key := "signing_key_file: " + gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "signing.key"), callers.NewSigningKey().Reveal())
+	c := newClockTest(t, key)
+	other := newClockTestOf(t, c.caller, key)
+	c.uses("before", other.challenge(), 1, 200)
+	c.set(t, time.Hour)
+	c.uses("ahead", c.challenge(), 1, 200)
+	c.set(t, -time.Hour)
+	for range 6 {
+		c.uses("put right", other.challenge(), 1, 200)
+		c.pass(t, 10*time.Minute)
+		other.pass(t, 10*time.Minute)
+	}
+	c.p.stop(t)
+	other.p.stop(t)
 }
 
 // An access token is good for its lifetime while the clock is set, and never without end.
@@ -274,9 +301,9 @@ func TestSetClockOfCredentials(t *testing.T) {
 // its nonces, is lost.
 func TestSetClockUnderLoad(t *testing.T) {
 	t.Parallel()
-	const callers = 16
+	const many = 16
 	for credential, most := range map[string]int64{ // of challenges and tokens
-		"{public_key_env: PUBLIC, private_key_env: PRIVATE}": 2 * callers,
+		"{public_key_env: PUBLIC, private_key_env: PRIVATE}": 2 * many,
 		"{client_id_env: CLIENT, client_secret_env: SECRET}": 1,
 	} {
 		t.Run(credential[1:7], func(t *testing.T) {
@@ -284,11 +311,11 @@ func TestSetClockUnderLoad(t *testing.T) {
 			atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
 			p, c := serveWithClock(t, "upstream:\n  base_url: "+atlas.URL()+"\n  credentials: ["+credential+"]\n",
 				"PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey, "CLIENT="+sim.ClientID, "SECRET="+sim.ClientSecret)
-			s := &suspension{p: p, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}, Timeout: 10 * time.Second}}
+			s := &suspension{p: p, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: many}, Timeout: 10 * time.Second}}
 			s.call(false)
 			before := p.goroutines(t)
 			stop := make(chan struct{})
-			group := s.load(callers, stop)
+			group := s.load(many, stop)
 			for range 10 {
 				for _, by := range []time.Duration{-time.Hour, time.Hour, time.Hour, -time.Hour} {
 					time.Sleep(10 * time.Millisecond)
