@@ -1,57 +1,11 @@
 package gateway_test
 
 import (
-	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 
 	"atlas-export-gateway/internal/gatewaytest"
 )
-
-// An upstream that repeats a credential where the log names a response's type, encoding or code
-// finds nothing of it in the log. The signature alone has the form of a media type's name.
-func TestLogOfAnEcho(t *testing.T) {
-	signature := regexp.MustCompile(`response="([0-9a-f]{32})"`)
-	echo := map[string]func(field, hash string) string{
-		"a type":        func(field, hash string) string { return gatewaytest.Message(503, "x", "Content-Type: "+field) },
-		"a type's name": func(field, hash string) string { return gatewaytest.Message(503, "x", "Content-Type: text/"+hash) },
-		"a parameter": func(field, hash string) string {
-			return gatewaytest.Message(503, "x", "Content-Type: text/html;charset="+hash)
-		},
-		"an encoding":             func(field, hash string) string { return gatewaytest.JSON(200, "{}", "Content-Encoding: "+hash) },
-		"an encoding and a field": func(field, hash string) string { return gatewaytest.JSON(200, "{}", "Content-Encoding: gzip, "+field) },
-		"a code":                  func(field, hash string) string { return gatewaytest.JSON(401, "{}", "X-Error-Code: "+hash) },
-		"a code in capitals": func(field, hash string) string {
-			return gatewaytest.JSON(401, "{}", "X-Error-Code: A"+strings.ToUpper(hash))
-		},
-		"a realm": func(field, hash string) string {
-			return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="` + hash + `", nonce="n", qop="auth"`)
-		},
-		"an algorithm": func(field, hash string) string {
-			return gatewaytest.Refusing(`WWW-Authenticate: Digest realm="MMS Public API", nonce="n", qop="auth", algorithm=` + hash)
-		},
-	}
-	for name, answer := range echo {
-		t.Run(name, func(t *testing.T) {
-			upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
-				field := r.Header.Get("Authorization")
-				hash := signature.FindStringSubmatch(field)[1]
-				for secret, value := range map[string]string{"the field": field, "the signature": hash, "its beginning": hash[:16], "its capitals": strings.ToUpper(hash)} {
-					gatewaytest.KeepSecret(t, secret, value)
-				}
-				return answer(field, hash)
-			}))
-			g := gatewaytest.StartConfig(t, gatewaytest.Config{
-				YAML:    gatewaytest.YAML(upstream.URL, ""),
-				Environ: []string{"ATLAS_GATEWAY_UPSTREAM_REALM=MMS Public API"},
-			})
-			if got := g.Send(t, "GET", v2Exports, readHeader, ""); got.Status != 502 {
-				t.Errorf("got %d %s", got.Status, got.Body)
-			}
-		})
-	}
-}
 
 // What a response's type, encoding or code is as a rule stands in the log.
 func TestLogOfWhatIsKnown(t *testing.T) {
