@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -56,33 +57,39 @@ func startWithClock(command *exec.Cmd) (*clock, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoClock, err)
 	}
-	pid := command.Process.Pid
-	c, err := func() (*clock, error) {
-		var status syscall.WaitStatus
-		if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
-			return nil, fmt.Errorf("waiting for the start: %v, %x", err, status)
-		}
-		memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
-		if err != nil {
-			return nil, err
-		}
-		at, err := findClock(pid, memory)
-		if err == nil {
-			_, err = memory.WriteAt(append(clockCode, make([]byte, 16)...), at)
-		}
-		if err == nil {
-			err = syscall.PtraceDetach(pid)
-		}
-		c := &clock{memory: memory, added: at + int64(len(clockCode))}
-		if err == nil {
-			err = c.add(0, 0) // which a kernel may refuse for a process that is not traced
-		}
-		return c, err
-	}()
+	c, err := takeClock(command.Process.Pid)
 	if err != nil {
 		command.Process.Kill()
 		command.Wait()
 		return nil, fmt.Errorf("%w: %w", errNoClock, err)
+	}
+	return c, nil
+}
+
+// takeClock waits for the first instruction of a process that this thread has started, replaces the
+// clock and lets the process go on.
+func takeClock(pid int) (*clock, error) {
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
+		return nil, fmt.Errorf("waiting for the start: %v, %x", err, status)
+	}
+	memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	at, err := findClock(pid, memory)
+	c := &clock{memory: memory, added: at + int64(len(clockCode))}
+	if err == nil {
+		_, err = memory.WriteAt(slices.Concat(clockCode, make([]byte, 16)), at)
+	}
+	if err == nil {
+		err = syscall.PtraceDetach(pid)
+	}
+	if err == nil {
+		err = c.add(0, 0) // which a kernel may refuse for a process that is not traced
+	}
+	if err != nil {
+		return nil, errors.Join(err, memory.Close())
 	}
 	return c, nil
 }
