@@ -71,6 +71,9 @@ func TestParseSeed(t *testing.T) {
 	if seed, err := sim.ParseSeed("own.yaml", []byte(keys+group)); err != nil || seed.Groups[0].Name != "n" {
 		t.Errorf("%v, %+v", err, seed)
 	}
+	if seed, err := sim.ParseSeed("own.yaml", []byte("\ufeff"+keys+group)); err != nil || seed.Groups[0].Name != "n" {
+		t.Errorf("behind a byte order mark: %v, %+v", err, seed)
+	}
 	const want = "own.yaml:2: keys[0].groups[0]: there is no group 64f0c1a2b3d4e5f607182930"
 	if _, err := sim.ParseSeed("own.yaml", []byte(keys)); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)

@@ -66,6 +66,7 @@ func readProfiles(file string) (p profiles, text []byte, document *strictyaml.Do
 	if err != nil {
 		return p, nil, nil, err
 	}
+	text = strictyaml.WithoutMark(text) // writeProfiles reads it with another library
 	if document, err = strictyaml.Decode(file, text, &p); err != nil {
 		return p, nil, nil, err
 	}

@@ -10,6 +10,22 @@ import (
 	"time"
 )
 
+// A profile file may begin with a byte order mark. A change of the file keeps its comments.
+func TestProfilesBehindAByteOrderMark(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	writeFile(t, file, "\ufeff# of the team\nprofiles:\n  default:\n    output: json # for jq\n")
+	for _, args := range []string{"config show", "config set output yaml", "config show"} {
+		var stdout, stderr strings.Builder
+		if status := run(t.Context(), strings.Split(args, " "), []string{"ATLAS_EXPORT_CONFIG=" + file}, strings.NewReader(""), &stdout, &stderr); status != 0 {
+			t.Errorf("%s: %d %s", args, status, &stderr)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || string(text) != "# of the team\nprofiles:\n  default:\n    output: yaml # for jq\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // A profile file that is costly to parse is refused before it is parsed, by every command that reads
 // it, and also before it is changed. One within the bounds costs little.
 func TestHostileProfiles(t *testing.T) {

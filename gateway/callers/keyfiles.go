@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/internal/invisible"
 	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/secret"
 )
@@ -72,6 +73,9 @@ func readLines(file string) ([]string, error) {
 	content, err := smallfile.Read(file, maxFile)
 	if err != nil {
 		return nil, smallfile.WithoutName(err)
+	}
+	if hidden := invisible.In(string(content)); hidden != "" {
+		return nil, errors.New("the file holds " + hidden)
 	}
 	var lines []string
 	for line := range strings.Lines(string(content)) {

@@ -8,6 +8,7 @@ import (
 
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/internal/invisible"
 	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/secret"
 )
@@ -103,8 +104,12 @@ func (p credentialPair) read(place string, getenv func(string) string) (string, 
 		text = string(bytes)
 	}
 	half := strings.TrimSpace(text)
+	const nothingElse = "the file or variable must hold a key and nothing else"
+	if hidden := invisible.In(half); hidden != "" {
+		return "", errors.New(nothingElse + "; it holds " + hidden)
+	}
 	if half == "" || strings.ContainsFunc(half, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", errors.New("the file or variable must hold a key and nothing else")
+		return "", errors.New(nothingElse)
 	}
 	return half, nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"atlas-export-gateway/internal/invisible"
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/strictyaml"
 )
@@ -64,7 +65,7 @@ func (c *Config) override(environ []string, where *places) error {
 		setting, ok := settings[name]
 		switch {
 		case !ok:
-			errs = append(errs, fmt.Errorf("environment: %s is not a setting%s", name, nearest.Hint(name, slices.Sorted(maps.Keys(settings)))))
+			errs = append(errs, fmt.Errorf("environment: %s is not a setting%s", invisible.Show(name), nearest.Hint(name, slices.Sorted(maps.Keys(settings)))))
 			continue
 		case setting.value.Kind() == reflect.Slice:
 			errs = append(errs, fmt.Errorf("environment: %s is a list, which can be set in the file only", name))
@@ -113,7 +114,10 @@ func set(setting reflect.Value, text string) error {
 		*value = parsed
 	case *int:
 		parsed, err := strconv.Atoi(text)
-		if err != nil {
+		switch {
+		case errors.Is(err, strconv.ErrRange):
+			return errors.New("the number is out of range")
+		case err != nil:
 			return errors.New("expected a whole number")
 		}
 		*value = parsed

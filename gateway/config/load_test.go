@@ -82,6 +82,13 @@ callers:
 // the error.
 var badChanges = []struct{ name, change, to, want string }{
 	{"an unknown key", "anonymous: true", "anonymus: true", ":7: callers.anonymus: unknown key; did you mean anonymous?"},
+	{"half a name of a credential's key", "public_key_file", "public_key", ":4: upstream.credentials[0].public_key: unknown key; did you mean public_key_env or public_key_file?"},
+	{"a mark of direction in a key", "anonymous: true", "\u200eanonymous: true", ":7: callers.<U+200E>anonymous: unknown key; did you mean anonymous without U+200E (left-to-right mark)?"},
+	{"a space without width in a file's name", "private_key_file: testdata/key", "private_key_file: testdata/key\u200b", ":5: upstream.credentials[0].private_key_file: the file can't be read: no such file or directory; it holds U+200B (zero width space)"},
+	{"a key twice", "  anonymous: true", "  anonymous: true\n  anonymous: false", ":8: the key anonymous is there twice; the first is in line 7"},
+	{"a tab", "  anonymous: true", "\tanonymous: true", ":7: a tab; indent with spaces"},
+	{"a number beyond int", "callers:", "limits: {in_flight: 9223372036854775808}\ncallers:", ":6: limits.in_flight: the number is out of range"},
+	{"a file with a byte order mark", "private_key_file: testdata/key", "private_key_file: testdata/key-mark", ":5: upstream.credentials[0].private_key_file: the file or variable must hold a key and nothing else; it holds U+FEFF (byte order mark)"},
 	{"an unknown section", "callers:", "caller:", ":6: caller: unknown key; did you mean callers?"},
 	{"a key within the list", "- public_key_file", "- public_file", ":4: upstream.credentials[0].public_file: unknown key"},
 	{"no callers", "  anonymous: true", "  anonymous: false", ":6: callers: is required"},
@@ -155,12 +162,35 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// What stands beside an address without a port is not refused for it.
+func TestAddressWithoutAPort(t *testing.T) {
+	for _, change := range []string{"listener: {address: localhost}", "listener: {address: gateway.example.com}", "listener: {address: '127.0.0.1:'}", "listener: {address: '0.0.0.0:https'}", "listener: {address: '::'}"} {
+		file := filepath.Join(t.TempDir(), "gateway.yaml")
+		if err := os.WriteFile(file, []byte(goodFile+change+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(file, environ); err == nil || !strings.HasPrefix(err.Error(), file+":8: listener.address: ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", change, err)
+		}
+	}
+}
+
+// A file may begin with a byte order mark.
+func TestByteOrderMark(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, []byte("\ufeff"+goodFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if parts, err := config.Load(file, environ); err != nil || !parts.Config.Callers.Anonymous {
+		t.Error(err)
+	}
+}
+
 // One error names all mistakes, in the order of the file.
 func TestLoadNamesEverything(t *testing.T) {
 	_, err := config.Load("testdata/bad-values.yaml", []string{"PUBLIC=a", "ATLAS_GATEWAY_RESPONSES_CHECK=none"})
 	want := strings.ReplaceAll(`environment: ATLAS_GATEWAY_RESPONSES_CHECK: is "none"; expected one of off, report, enforce
 FILE:1: listener.address: is "localhost"; expected host:port
-FILE:1: listener.address: is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS
 FILE:3: upstream.base_url: does not begin with http:// or https://
 FILE:4: upstream.credentials[0].groups[0]: "[" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character
 FILE:4: upstream.credentials[0]: expected both public_key_env and private_key_env
@@ -198,13 +228,15 @@ func TestLoadLeavesServiceLinks(t *testing.T) {
 
 func TestLoadRefusesTheEnvironment(t *testing.T) {
 	for variable, want := range map[string]string{
-		"ATLAS_GATEWAY_LISTENER_ADRESS=x":  "environment: ATLAS_GATEWAY_LISTENER_ADRESS is not a setting; did you mean ATLAS_GATEWAY_LISTENER_ADDRESS?",
-		"ATLAS_GATEWAY_LIMITS_IN_FLIGHT=x": "environment: ATLAS_GATEWAY_LIMITS_IN_FLIGHT: expected a whole number",
-		"ATLAS_GATEWAY_TIMEOUTS_IDLE=x":    "environment: ATLAS_GATEWAY_TIMEOUTS_IDLE: expected a duration",
-		"ATLAS_GATEWAY_CALLERS_ANONYMOUS=": "environment: ATLAS_GATEWAY_CALLERS_ANONYMOUS: expected true or false",
-		"ATLAS_GATEWAY_LOG_LEVEL=loud":     "environment: ATLAS_GATEWAY_LOG_LEVEL: is \"loud\"; expected one of ",
-		"ATLAS_GATEWAY_CALLERS_LIST=x":     "environment: ATLAS_GATEWAY_CALLERS_LIST is a list, which can be set in the file only",
-		"ATLAS_GATEWAY_LISTENER_PORT=8080": "environment: ATLAS_GATEWAY_LISTENER_PORT is not a setting",
+		"ATLAS_GATEWAY_LISTENER_ADRESS=x":                    "environment: ATLAS_GATEWAY_LISTENER_ADRESS is not a setting; did you mean ATLAS_GATEWAY_LISTENER_ADDRESS?",
+		"ATLAS_GATEWAY_LIMITS_IN_FLIGHT=x":                   "environment: ATLAS_GATEWAY_LIMITS_IN_FLIGHT: expected a whole number",
+		"ATLAS_GATEWAY_LIMITS_IN_FLIGHT=9223372036854775808": "environment: ATLAS_GATEWAY_LIMITS_IN_FLIGHT: the number is out of range",
+		"ATLAS_GATEWAY_LOG_LEVEL\u200b=info":                 "environment: ATLAS_GATEWAY_LOG_LEVEL<U+200B> is not a setting; did you mean ATLAS_GATEWAY_LOG_LEVEL without U+200B (zero width space)?",
+		"ATLAS_GATEWAY_TIMEOUTS_IDLE=x":                      "environment: ATLAS_GATEWAY_TIMEOUTS_IDLE: expected a duration",
+		"ATLAS_GATEWAY_CALLERS_ANONYMOUS=":                   "environment: ATLAS_GATEWAY_CALLERS_ANONYMOUS: expected true or false",
+		"ATLAS_GATEWAY_LOG_LEVEL=loud":                       "environment: ATLAS_GATEWAY_LOG_LEVEL: is \"loud\"; expected one of ",
+		"ATLAS_GATEWAY_CALLERS_LIST=x":                       "environment: ATLAS_GATEWAY_CALLERS_LIST is a list, which can be set in the file only",
+		"ATLAS_GATEWAY_LISTENER_PORT=8080":                   "environment: ATLAS_GATEWAY_LISTENER_PORT is not a setting",
 	} {
 		if _, err := config.Load("testdata/good-least.yaml", []string{variable}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", variable, err, want)

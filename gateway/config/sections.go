@@ -21,7 +21,7 @@ import (
 )
 
 func (b *builder) listener(l Listener) {
-	b.address(l.Address, "listener.address")
+	good := b.address(l.Address, "listener.address")
 	if l.PublicURL != "" {
 		public, err := outbound.ParseOrigin(l.PublicURL)
 		if err != nil {
@@ -31,7 +31,7 @@ func (b *builder) listener(l Listener) {
 		}
 	}
 	if l.TLSCertFile == "" && l.TLSKeyFile == "" {
-		if !hosts.LoopbackAddress(l.Address) && !l.AllowPlainHTTP {
+		if good && !hosts.LoopbackAddress(l.Address) && !l.AllowPlainHTTP {
 			b.refuse("listener.address", "is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS")
 		}
 		return
@@ -118,7 +118,9 @@ func certificates(file string) (*x509.CertPool, error) {
 }
 
 func (b *builder) callers(c Callers) {
-	here := hosts.LoopbackAddress(b.parts.Config.Listener.Address)
+	// What is no address is refused by itself, and says nothing about who may call.
+	address := b.parts.Config.Listener.Address
+	here := hosts.LoopbackAddress(address) || !isAddress(address)
 	switch {
 	case !c.Anonymous && len(c.List) == 0:
 		b.refuse("callers", "is required: list callers, or set callers.anonymous to true to let everyone on a loopback listener in")
@@ -180,10 +182,22 @@ func (b *builder) oneOf(value, path string, allowed ...string) {
 	}
 }
 
-func (b *builder) address(value, path string) {
+// address refuses what is not an address to listen on, and reports whether it is one.
+func (b *builder) address(value, path string) bool {
 	if _, port, err := net.SplitHostPort(value); err != nil {
 		b.refuse(path, "is %q; expected host:port", value)
-	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+	} else if !isPort(port) {
 		b.refuse(path, "the port is %q; expected a number up to 65535", port)
 	}
+	return isAddress(value)
+}
+
+func isAddress(value string) bool {
+	_, port, err := net.SplitHostPort(value)
+	return err == nil && isPort(port)
+}
+
+func isPort(port string) bool {
+	_, err := strconv.ParseUint(port, 10, 16)
+	return err == nil
 }

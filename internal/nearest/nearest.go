@@ -5,6 +5,8 @@ package nearest
 import (
 	"strings"
 
+	"atlas-export-gateway/internal/invisible"
+
 	"github.com/agnivade/levenshtein"
 )
 
@@ -42,11 +44,31 @@ func swapped(a, b string) bool {
 	return false
 }
 
-// Hint returns Name's guess as the end of an error, "; did you mean NAME?", or "" if there is
-// no guess.
+// Hint returns what a misspelt name may mean as the end of an error: "; did you mean NAME?", with
+// [Name]'s guess or with the names that continue the misspelt one behind an underscore, or "" if there
+// is no guess. It names a character that can't be seen and has to go.
 func Hint(misspelt string, candidates []string) string {
-	if name := Name(misspelt, candidates); name != "" {
-		return "; did you mean " + name + "?"
+	seen := invisible.Without(misspelt)
+	guesses := continued(seen, candidates)
+	if name := Name(seen, candidates); name != "" {
+		guesses = []string{name}
 	}
-	return ""
+	if len(guesses) == 0 {
+		return ""
+	}
+	hint := "; did you mean " + strings.Join(guesses, " or ")
+	if hidden := invisible.In(misspelt); hidden != "" {
+		hint += " without " + hidden
+	}
+	return hint + "?"
+}
+
+// continued returns up to three candidates that begin with a name and an underscore.
+func continued(name string, candidates []string) (longer []string) {
+	for _, candidate := range candidates {
+		if strings.HasPrefix(candidate, name+"_") && len(longer) < 3 {
+			longer = append(longer, candidate)
+		}
+	}
+	return longer
 }

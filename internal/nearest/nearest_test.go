@@ -28,3 +28,21 @@ func TestName(t *testing.T) {
 		}
 	}
 }
+
+func TestHint(t *testing.T) {
+	keys := []string{"client_id_file", "listener", "public_key_env", "public_key_file"}
+	for misspelt, want := range map[string]string{
+		"lisener":        "; did you mean listener?",
+		"public_key":     "; did you mean public_key_env or public_key_file?",
+		"public_key_fil": "; did you mean public_key_file?",
+		"private":        "",
+		"":               "",
+		"\ufefflistener": "; did you mean listener without U+FEFF (byte order mark)?",
+		"lis\u200btenr":  "; did you mean listener without U+200B (zero width space)?",
+		"\u200bzebra":    "",
+	} {
+		if got := nearest.Hint(misspelt, keys); got != want {
+			t.Errorf("Hint(%+q) = %q, want %q", misspelt, got, want)
+		}
+	}
+}

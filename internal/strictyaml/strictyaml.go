@@ -1,19 +1,23 @@
 // Package strictyaml reads configuration files. A mistake in a file is an error that names
-// the file, the line and the key. The gateway reads its configuration with it, the
-// simulation its seed, and atlas-export its profiles. It refuses unknown and repeated keys,
-// values of another type, anchors, aliases and tags, and a second document in the file.
+// the file, the line and the key, and a character that can't be seen by its number. The gateway
+// reads its configuration with it, the simulation its seed, and atlas-export its profiles. It
+// accepts a byte order mark at the start of a file. It refuses unknown and repeated keys, values of
+// another type, anchors, aliases and tags, and a second document in the file.
 package strictyaml
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"atlas-export-gateway/internal/invisible"
 	"atlas-export-gateway/internal/nearest"
 
 	"github.com/goccy/go-yaml"
@@ -26,14 +30,25 @@ import (
 // Document remembers the lines of the keys in a decoded file, for errors that its reader
 // finds later.
 type Document struct {
-	name  string
-	lines map[string]int // by path
+	name   string
+	lines  map[string]int    // by path
+	hidden map[string]string // by path: the name of an invisible character of the value, or of the key of a map
 }
+
+// mark is a byte order mark in UTF-8, which some editors put at the start of a file.
+var mark = []byte("\ufeff")
+
+// WithoutMark returns what a file holds behind the byte order mark that it may begin with.
+func WithoutMark(data []byte) []byte { return bytes.TrimPrefix(data, mark) }
 
 // Decode reads the one YAML document in data into the struct that into points at.
 // Name is the file's name for errors. All unknown keys are reported at once; a file
 // without content leaves the struct as it is.
 func Decode(name string, data []byte, into any) (*Document, error) {
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("%s: the file is in UTF-16; save it as UTF-8", name)
+	}
+	data = WithoutMark(data)
 	if err := checkBounds(name, data); err != nil {
 		return nil, err
 	}
@@ -51,7 +66,7 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 			return nil, fmt.Errorf("%s:%d: a second document; the file must hold one", name, t.Position.Line)
 		}
 	}
-	doc := &Document{name: name, lines: map[string]int{}}
+	doc := &Document{name: name, lines: map[string]int{}, hidden: map[string]string{}}
 	var bodies []ast.Node
 	for _, d := range file.Docs {
 		if d.Body != nil {
@@ -101,16 +116,21 @@ func (d *Document) Line(path string) int {
 }
 
 // Errorf returns an error about the value at a path, in the form
-// "file:line: path: message", with the line that [Document.Line] returns.
+// "file:line: path: message", with the line that [Document.Line] returns. It names a character that
+// can't be seen in the value.
 func (d *Document) Errorf(path, format string, args ...any) error {
 	place := d.name
 	if line := d.Line(path); line > 0 {
 		place = fmt.Sprintf("%s:%d", d.name, line)
 	}
 	if path != "" {
-		place += ": " + path
+		place += ": " + invisible.Show(path)
 	}
-	return fmt.Errorf("%s: %w", place, fmt.Errorf(format, args...))
+	err := fmt.Errorf("%s: %w", place, fmt.Errorf(format, args...))
+	if hidden := d.hidden[path]; hidden != "" {
+		err = fmt.Errorf("%w; it holds %s", err, hidden)
+	}
+	return err
 }
 
 // walk records the line of each key below node. It returns an error for each key that t, the
@@ -119,8 +139,11 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if expected := expects(node, t); expected != "" {
-		return []error{d.Errorf(path, "expected %s", expected)}
+	if text, ok := node.(*ast.StringNode); ok {
+		d.hide(path, text.Value)
+	}
+	if problem := expects(node, t); problem != "" {
+		return []error{d.Errorf(path, "%s", problem)}
 	}
 	switch n := node.(type) {
 	case *ast.NullNode:
@@ -149,7 +172,14 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 	return errs
 }
 
-// expects returns how a value of type t must be written, or "" if the node is written that way.
+// hide remembers an invisible character of the value at a path, for errors about it.
+func (d *Document) hide(path, text string) {
+	if hidden := invisible.In(text); hidden != "" && d.hidden[path] == "" {
+		d.hidden[path] = hidden
+	}
+}
+
+// expects says how a value of type t must be written, or returns "" if the node is written that way.
 // The library's own errors name types of Go and not the key. The library also reads 1.5 as 1,
 // and 010 as 8, even for a string.
 func expects(node ast.Node, t reflect.Type) string {
@@ -171,6 +201,9 @@ func expects(node ast.Node, t reflect.Type) string {
 		}
 	case t.Kind() == reflect.Int:
 		expected = "a whole number"
+		if _, err := strconv.Atoi(node.GetToken().Value); errors.Is(err, strconv.ErrRange) {
+			return "the number is out of range"
+		}
 		_, ok = node.(*ast.IntegerNode)
 		ok = ok && plain
 	case t.Kind() == reflect.Bool:
@@ -191,10 +224,10 @@ func expects(node ast.Node, t reflect.Type) string {
 		expected = "keys with values"
 		_, ok = node.(ast.MapNode)
 	}
-	if ok {
+	if ok || expected == "" {
 		return ""
 	}
-	return expected
+	return "expected " + expected
 }
 
 func (d *Document) member(member *ast.MappingValueNode, t reflect.Type, path string) []error {
@@ -204,13 +237,18 @@ func (d *Document) member(member *ast.MappingValueNode, t reflect.Type, path str
 	d.lines[inner] = position.Position.Line
 	switch t.Kind() {
 	case reflect.Map:
+		d.hide(inner, key)
 		return d.walk(member.Value, t.Elem(), inner)
 	case reflect.Struct:
 		fields := fields(t)
 		if field, ok := fields[key]; ok {
 			return d.walk(member.Value, field, inner)
 		}
-		return []error{d.Errorf(inner, "unknown key%s", nearest.Hint(key, slices.Sorted(maps.Keys(fields))))}
+		hint := nearest.Hint(key, slices.Sorted(maps.Keys(fields)))
+		if hint == "" {
+			d.hide(inner, key)
+		}
+		return []error{d.Errorf(inner, "unknown key%s", hint)}
 	}
 	return nil
 }
@@ -234,17 +272,4 @@ func fields(t reflect.Type) map[string]reflect.Type {
 		}
 	}
 	return keys
-}
-
-// located puts the file's name and the line in front of an error of the YAML library. The
-// library's own text has several lines and quotes the file, which may have a secret in the
-// wrong place.
-func located(name string, err error) error {
-	var positioned yaml.Error
-	if errors.As(err, &positioned) {
-		if t := positioned.GetToken(); t != nil {
-			return fmt.Errorf("%s:%d: %s", name, t.Position.Line, positioned.GetMessage())
-		}
-	}
-	return fmt.Errorf("%s: %w", name, err)
 }
