@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"strconv"
 	"time"
 
 	"atlas-export-gateway/internal/outbound"
@@ -111,9 +112,12 @@ func (cfg *Config) checkNumbers() error {
 // checkAddress refuses what is not an address. Unless AllowRemote is set, it also refuses
 // addresses that are not loopback.
 func (cfg *Config) checkAddress(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("the address %q: %w", address, err)
+		return fmt.Errorf("the address is %q; expected host:port", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("the address is %q; its port is no number up to 65535", address)
 	}
 	if ip := net.ParseIP(host); !cfg.AllowRemote && host != "localhost" && !ip.IsLoopback() {
 		return fmt.Errorf("the address %q is not loopback; the simulation's keys are public", address)

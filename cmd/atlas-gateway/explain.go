@@ -30,6 +30,8 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	switch {
 	case *caller == "" || request.Operation == "" || request.Group == "" && !request.EveryGroup():
 		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
+	case flags.NArg() == 0: // the environment can't list callers
+		return misused(stderr, "explain: CONFIG is missing; it goes after the flags")
 	case !slices.Contains([]string{"", "AWS", "AZURE", "GCP"}, request.CloudProvider):
 		return misused(stderr, fmt.Sprintf("explain: -cloud-provider is %q; expected AWS, AZURE or GCP", request.CloudProvider))
 	}

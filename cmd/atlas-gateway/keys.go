@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/nearest"
 
 	"github.com/goccy/go-yaml"
 )
@@ -20,13 +24,15 @@ func keys(args []string, stdout, stderr io.Writer) int {
 	if status, done := parse(flags, args, len(args), stdout, stderr); done {
 		return status
 	}
-	switch flags.Arg(0) {
+	switch command := flags.Arg(0); command {
 	case "new":
 		return newKey(flags.Args()[1:], stdout, stderr)
 	case "signing-key":
 		return newSigningKey(flags.Args()[1:], stdout, stderr)
-	default:
+	case "":
 		return misused(stderr, "expected keys new or keys signing-key FILE")
+	default:
+		return misused(stderr, fmt.Sprintf("unknown command %q of keys%s", command, nearest.Hint(command, []string{"new", "signing-key"})))
 	}
 }
 
@@ -39,7 +45,7 @@ func newSigningKey(args []string, stdout, stderr io.Writer) int {
 		return misused(stderr, "keys signing-key: FILE is missing")
 	}
 	file := flags.Arg(0)
-	if err := create(file, callers.NewSigningKey().Reveal()); err != nil {
+	if err := create(file, callers.NewSigningKey().Reveal(), "name another FILE, or remove this one if nothing signs with its key"); err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway:", err)
 		return exitFailed
 	}
@@ -62,6 +68,16 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	if err := callers.CheckName(*caller); err != nil {
 		return misused(stderr, "keys new: -caller: "+err.Error())
 	}
+	if err := callers.CheckRealm(*realm); err != nil {
+		return misused(stderr, "keys new: -realm: "+err.Error())
+	}
+	kinds := []string{"pair", "account", "token"}
+	if !slices.Contains(kinds, *kind) {
+		return misused(stderr, fmt.Sprintf("keys new: -kind is %q; expected pair, account or token%s", *kind, nearest.Hint(*kind, kinds)))
+	}
+	if given := pairOnly(flags); *kind != "pair" && given != "" {
+		return misused(stderr, fmt.Sprintf("keys new: -%s is of no use with -kind %s; it is for -kind pair", given, *kind))
+	}
 	if *file == "" {
 		*file = *caller + ".ha1"
 	}
@@ -77,7 +93,7 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	switch *kind {
 	case "pair":
 		made, id, secret = callers.NewKeyPair(*caller, *realm, path), "public key", "private key"
-		if err := create(path, made.HA1File.Reveal()); err != nil {
+		if err := create(path, made.HA1File.Reveal(), "name another file with -ha1-file, or remove this one if no caller has its key"); err != nil {
 			fmt.Fprintln(stderr, "atlas-gateway:", err)
 			return exitFailed
 		}
@@ -85,8 +101,6 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 		made, id, secret = callers.NewServiceAccount(*caller), "client id", "client secret"
 	case "token":
 		made, secret = callers.NewToken(*caller), "token"
-	default:
-		return misused(stderr, fmt.Sprintf("keys new: -kind is %q; expected pair, account or token", *kind))
 	}
 	entry, err := yaml.Marshal([]callers.Entry{made.Entry})
 	if err != nil {
@@ -109,9 +123,23 @@ func newKey(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// create writes a secret into a new file that only its owner can read.
-func create(path, content string) error {
+// pairOnly returns the name of a flag that was given and is of use only with -kind pair, or "".
+func pairOnly(flags *flag.FlagSet) (given string) {
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name == "ha1-file" || f.Name == "realm" {
+			given = f.Name
+		}
+	})
+	return given
+}
+
+// create writes a secret into a new file that only its owner can read. otherwise says what to do if
+// the file exists: it is not overwritten, since a key may be in use.
+func create(path, content, otherwise string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: file exists; %s", path, otherwise)
+	}
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ import (
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/observe"
 	"atlas-export-gateway/internal/build"
+	"atlas-export-gateway/internal/nearest"
 )
 
 // Exit statuses.
@@ -116,7 +117,7 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	case "version":
 		return printVersion(args, stdout, stderr)
 	default:
-		return misused(stderr, fmt.Sprintf("unknown command %q", command))
+		return misused(stderr, fmt.Sprintf("unknown command %q%s", command, nearest.Hint(command, []string{"serve", "check", "keys", "explain", "version", "help"})))
 	}
 }
 
@@ -131,7 +132,7 @@ func parse(flags *flag.FlagSet, args []string, most int, stdout, stderr io.Write
 		flags.PrintDefaults()
 		return exitOK, true
 	case err != nil:
-		return misused(stderr, err.Error()), true
+		return misused(stderr, err.Error()+nearest.FlagHint(flags, err)), true
 	case flags.NArg() > most:
 		return misused(stderr, "too many arguments"), true
 	}

@@ -15,6 +15,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -28,6 +29,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/strictjson"
 	"atlas-export-gateway/sim"
 )
@@ -111,7 +113,7 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 			fmt.Fprintln(stderr, exitStatusHelp)
 			return cfg, err
 		}
-		return cfg, fmt.Errorf("%w; -h lists the flags", err)
+		return cfg, fmt.Errorf("%w%s", err, cmp.Or(nearest.FlagHint(flags, err), "; -h lists the flags"))
 	}
 	if flags.NArg() > 0 {
 		return cfg, fmt.Errorf("%q is not a flag; -h lists them", flags.Arg(0))

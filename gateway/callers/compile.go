@@ -61,6 +61,14 @@ func CheckName(name string) error {
 	return nil
 }
 
+// CheckRealm refuses a realm that not every client can read back from a quoted string.
+func CheckRealm(realm string) error {
+	if strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return errors.New("expected printable ASCII without quotes and backslashes")
+	}
+	return nil
+}
+
 var (
 	validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	validID   = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
@@ -75,9 +83,8 @@ type compiler struct {
 
 func (c *compiler) checkSettings() {
 	s, refuse := &c.settings, c.refuse
-	// Every client can read these characters back from a quoted string.
-	if strings.ContainsFunc(s.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-		refuse("realm", "expected printable ASCII without quotes and backslashes")
+	if err := CheckRealm(s.Realm); err != nil {
+		refuse("realm", "%w", err)
 	}
 	switch s.DigestAlgorithm {
 	case digestauth.MD5, digestauth.SHA256:

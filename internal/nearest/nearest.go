@@ -3,6 +3,7 @@
 package nearest
 
 import (
+	"flag"
 	"strings"
 
 	"atlas-export-gateway/internal/invisible"
@@ -12,7 +13,8 @@ import (
 
 // Name returns the candidate that the misspelt name most likely means, or "" if none is near.
 // A candidate that differs only in case, or by two swapped neighbouring letters, comes first.
-// After that comes the candidate with the fewest edits, at most a third of the name's length.
+// After that comes the candidate with the fewest edits, at most a third of the name's length, and of
+// several the one that begins most like the name.
 func Name(misspelt string, candidates []string) string {
 	const longest = 64 // an edit distance costs the product of both lengths
 	if len(misspelt) > longest {
@@ -23,15 +25,24 @@ func Name(misspelt string, candidates []string) string {
 			return candidate
 		}
 	}
-	best, bound := "", len(misspelt)/3+1
+	best, bound, begins := "", len(misspelt)/3+1, 0
 	misspelt = strings.ToLower(misspelt)
 	for _, candidate := range candidates {
-		edits := levenshtein.ComputeDistance(misspelt, strings.ToLower(candidate))
-		if edits < bound {
-			best, bound = candidate, edits
+		lower := strings.ToLower(candidate)
+		edits, same := levenshtein.ComputeDistance(misspelt, lower), common(misspelt, lower)
+		if edits < bound || best != "" && edits == bound && same > begins {
+			best, bound, begins = candidate, edits, same
 		}
 	}
 	return best
+}
+
+// common returns how many bytes two names begin with alike.
+func common(a, b string) (n int) {
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // swapped reports whether a and b differ only by two swapped neighbouring bytes.
@@ -71,4 +82,16 @@ func continued(name string, candidates []string) (longer []string) {
 		}
 	}
 	return longer
+}
+
+// FlagHint returns what a misspelt flag may mean, as [Hint] does. It takes the error of flags.Parse,
+// and returns "" for any other error than that of an unknown flag.
+func FlagHint(flags *flag.FlagSet, err error) string {
+	unknown, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !ok {
+		return ""
+	}
+	var names []string
+	flags.VisitAll(func(f *flag.Flag) { names = append(names, "-"+f.Name) })
+	return Hint("-"+strings.TrimLeft(unknown, "-"), names)
 }

@@ -1,6 +1,8 @@
 package nearest_test
 
 import (
+	"flag"
+	"io"
 	"strings"
 	"testing"
 
@@ -8,7 +10,7 @@ import (
 )
 
 func TestName(t *testing.T) {
-	candidates := []string{"snapshotId", "exportBucketId", "customData", "links"}
+	candidates := []string{"snapshotId", "exportBucketId", "customData", "links", "seed", "speed"}
 	for misspelt, want := range map[string]string{
 		"snapshotID":                 "snapshotId",
 		"SNAPSHOTID":                 "snapshotId",
@@ -18,6 +20,8 @@ func TestName(t *testing.T) {
 		"lniks":                      "links",
 		"linsk":                      "links",
 		"lnipq":                      "",
+		"sped":                       "speed",
+		"sed":                        "seed",
 		"custom_data":                "customData",
 		"zebra":                      "",
 		"":                           "",
@@ -43,6 +47,24 @@ func TestHint(t *testing.T) {
 	} {
 		if got := nearest.Hint(misspelt, keys); got != want {
 			t.Errorf("Hint(%+q) = %q, want %q", misspelt, got, want)
+		}
+	}
+}
+
+func TestFlagHint(t *testing.T) {
+	flags := flag.NewFlagSet("a", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.String("caller", "", "")
+	flags.Int("cluster", 0, "")
+	for arguments, want := range map[string]string{
+		"-caler=x":   "; did you mean -caller?",
+		"--clustr":   "; did you mean -cluster?",
+		"-zebra":     "",
+		"-cluster=x": "",
+		"-caller":    "",
+	} {
+		if got := nearest.FlagHint(flags, flags.Parse([]string{arguments})); got != want {
+			t.Errorf("%s: %q, want %q", arguments, got, want)
 		}
 	}
 }
