@@ -27,7 +27,7 @@ func TestConfigErrors(t *testing.T) {
 		`the address "0.0.0.0:0" is not loopback`:                  {Listen: "0.0.0.0:0"},
 		`the address ":0" is not loopback`:                         {ControlListen: ":0"},
 		`the address "example.com:80" is not loopback`:             {Listen: "example.com:80"},
-		`the address "27080"`:                                      {Listen: "27080"},
+		`the address is "27080"`:                                   {Listen: "27080"},
 		"Config.Speed is -1; it must be a finite number above 0":   {Speed: -1},
 		"Config.Speed is NaN; it must be a finite number above 0":  {Speed: math.NaN()},
 		"Config.Speed is +Inf; it must be a finite number above 0": {Speed: math.Inf(1)},
