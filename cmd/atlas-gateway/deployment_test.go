@@ -26,13 +26,14 @@ func TestDeployment(t *testing.T) {
 		return string(content)
 	}
 	certificate := gatewaytest.NewAuthority(t).Loopback(t)
+	pair := callers.NewKeyPair("nightly", "", "")
 	secrets := map[string]string{
 		"tls.crt":           certificate.CertPEM,
 		"tls.key":           certificate.KeyPEM,
 		"atlas-public-key":  "public",
 		"atlas-private-key": "private",
 		"signing.key":       callers.NewSigningKey().Reveal(),
-		"nightly.ha1":       callers.NewKeyPair("nightly", "", "").HA1File.Reveal(),
+		"nightly.ha1":       pair.HA1File.Reveal(),
 	}
 	const credentials = "/run/credentials/atlas-gateway.service/"
 	unit, yaml, dir := read("atlas-gateway.service"), read("atlas-gateway.yaml"), t.TempDir()
@@ -45,6 +46,8 @@ func TestDeployment(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Whoever installs it puts the public key that was printed in the place of the example's.
+	yaml = regexp.MustCompile(`public_key: agw\w+`).ReplaceAllString(yaml, "public_key: "+pair.ID)
 	file := filepath.Join(dir, "atlas-gateway.yaml")
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(yaml, credentials, dir+"/")), 0o600); err != nil {
 		t.Fatal(err)

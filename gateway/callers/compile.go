@@ -138,7 +138,7 @@ func (c *compiler) addCallers(list []Entry) {
 
 func (c *compiler) addKeyPair(name, at string, pair KeyPair) {
 	id, ok := identifier(c.pairs, pair.PublicKey, at+".public_key", c.refuse)
-	ha1, err := readHA1(pair.HA1File, c.settings.DigestAlgorithm)
+	ha1, err := readHA1(pair, c.settings.Realm, c.settings.DigestAlgorithm)
 	if err != nil {
 		c.refuse(at+".ha1_file", "%w", err)
 	}

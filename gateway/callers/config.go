@@ -65,8 +65,10 @@ type Entry struct {
 // KeyPair is the part of a key pair that the gateway keeps. See [NewKeyPair].
 type KeyPair struct {
 	PublicKey string `yaml:"public_key"`
-	// HA1File has the lines MD5:<hex> and SHA-256:<hex>. The line for the configured digest
-	// algorithm is required. The content is a secret.
+	// HA1File has a line for each digest algorithm, in the form of the program htdigest: the public
+	// key, the realm and the hash, with colons between. The line for the configured algorithm is
+	// required. Key and realm must be those of the configuration. Lines such as MD5:HASH, which do
+	// not name them, are accepted and not compared. The content is a secret.
 	HA1File string `yaml:"ha1_file"`
 }
 

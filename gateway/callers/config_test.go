@@ -110,9 +110,9 @@ func TestCompileRefuses(t *testing.T) {
 		`list[3].service_accounts[1].client_id: occurs twice`,
 		`list[3].service_accounts[1].secret_sha256: expected a SHA-256 hash, 64 hexadecimal digits`,
 		`list[4]: the caller has no key: expected key_pairs, tokens or service_accounts`,
-		`list[5].key_pairs[0].ha1_file: the file's line 1 is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>`,
+		`list[5].key_pairs[0].ha1_file: the file's line 1 is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)`,
 		`list[5].key_pairs[1].ha1_file: the file has a second line for MD5`,
-		`list[5].key_pairs[2].ha1_file: the file's line 1 is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>`,
+		`list[5].key_pairs[2].ha1_file: the file's line 1 is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)`,
 		`list[5].key_pairs[3].ha1_file: the file can't be read: larger than 16384 bytes`,
 		`list[5].key_pairs[4].ha1_file: the file can't be read: is a directory`,
 		`list[5].key_pairs[5].ha1_file: the file has no line for the digest algorithm, MD-5`,
@@ -135,6 +135,7 @@ func TestCompileKeys(t *testing.T) {
 	file := func(name, content string) string { return write(t, filepath.Join(dir, name), content) }
 	md5 := []callers.KeyPair{{PublicKey: "a", HA1File: file("md5", "MD5:0123456789abcdef0123456789abcdef\n")}}
 	one := callers.NewSigningKey().Reveal()
+	hashes := []string{"0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
 	for _, tt := range []struct {
 		name   string
 		c      callers.Config
@@ -148,6 +149,26 @@ func TestCompileKeys(t *testing.T) {
 		{"a key made up", callers.Config{List: []callers.Entry{callers.NewServiceAccount("a").Entry}}, true, nil},
 		{"the file of another algorithm", callers.Config{Settings: callers.Settings{DigestAlgorithm: "SHA-256"}, List: []callers.Entry{{Name: "a", KeyPairs: md5}}}, true,
 			[]string{"list[0].key_pairs[0].ha1_file: the file has no line for the digest algorithm, SHA-256"}},
+		{"files that name their key and realm", callers.Config{List: []callers.Entry{{Name: "a", KeyPairs: []callers.KeyPair{
+			{PublicKey: "agwabc", HA1File: file("named", "agwabc:MMS Public API:"+hashes[0]+"\nagwabc:MMS Public API:"+hashes[1])},
+			{PublicKey: "MD5", HA1File: file("capitals", "MD5:MMS Public API:"+strings.ToUpper(hashes[0]))},
+		}}}}, true, nil},
+		{"a realm with colons", callers.Config{Settings: callers.Settings{Realm: "a:b:"}, List: []callers.Entry{{Name: "a", KeyPairs: []callers.KeyPair{{PublicKey: "agwabc", HA1File: file("colons", "agwabc:a:b::"+hashes[0])}}}}}, true, nil},
+		{"files of other keys and realms", callers.Config{List: []callers.Entry{{Name: "a", KeyPairs: []callers.KeyPair{
+			{PublicKey: "agwabc", HA1File: file("other", "agwabd:MMS Public API:"+hashes[0])},
+			{PublicKey: "agwb", HA1File: file("secret", "c4na7y-s3cr3t:MMS Public API:"+hashes[0])},
+			{PublicKey: "agwc", HA1File: file("realm", "agwc:MMS Public API:"+hashes[1]+"\nagwc:c4na7y:"+hashes[0])},
+			{PublicKey: "agwd", HA1File: file("short", "agwd:MMS Public API:"+hashes[0][1:])},
+			{PublicKey: "agwe", HA1File: file("algorithms", "SHA-256:"+hashes[0])},
+		}}}}, true, []string{
+			"list[0].key_pairs[0].ha1_file: the file's line 1 is of another public key (agwabd)",
+			"list[0].key_pairs[1].ha1_file: the file's line 1 is of another public key (other)",
+			"list[0].key_pairs[2].ha1_file: the file's line 2 is for another realm than callers.realm",
+			"list[0].key_pairs[3].ha1_file: the file's line 1 is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)",
+			"list[0].key_pairs[4].ha1_file: the file's line 1 is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)",
+		}},
+		{"a file behind a byte order mark", callers.Config{List: []callers.Entry{{Name: "a", KeyPairs: []callers.KeyPair{{PublicKey: "a", HA1File: file("mark", "\ufeffMD5:"+hashes[0])}}}}}, true,
+			[]string{"list[0].key_pairs[0].ha1_file: the file holds U+FEFF (byte order mark)"}},
 		{"three signing keys", callers.Config{Settings: callers.Settings{SigningKeyFile: file("three", one+one+one)}}, true,
 			[]string{"signing_key_file: the file has 3 lines; expected the current key and, below it, at most one more"}},
 		{"no signing key", callers.Config{Settings: callers.Settings{SigningKeyFile: file("none", "")}}, true,
@@ -209,10 +230,8 @@ func TestNoSecretShows(t *testing.T) {
 	for _, s := range []secret.Secret{k.pair.Secret, k.account.Secret, k.token.Secret, k.pair.HA1File, signing, token,
 		other.pair.Secret, other.account.Secret, other.token.Secret} {
 		for line := range strings.Lines(s.Reveal()) {
-			_, digits, found := strings.Cut(strings.TrimSpace(line), ":")
-			if !found {
-				digits = strings.TrimSpace(line)
-			}
+			line = strings.TrimSpace(line)
+			digits := line[strings.LastIndexByte(line, ':')+1:]
 			if len(strings.TrimPrefix(digits, "agw_xx_")) < 26 {
 				t.Errorf("%d characters are too few", len(digits))
 			}

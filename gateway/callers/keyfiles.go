@@ -13,29 +13,60 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// readHA1 returns the HA1 of the algorithm from a file.
-func readHA1(file, algorithm string) (secret.Secret, error) {
-	lines, err := readLines(file)
+// readHA1 returns the HA1 of a pair from its file, for a realm and an algorithm. Its errors name no
+// other key than one in the form of a public key.
+func readHA1(pair KeyPair, realm, algorithm string) (secret.Secret, error) {
+	lines, err := readLines(pair.HA1File)
 	if err != nil {
 		return secret.Secret{}, err
 	}
 	found := map[string]string{}
 	for i, line := range lines {
-		name, digits, _ := strings.Cut(line, ":")
-		size := map[string]int{digestauth.MD5: 16, digestauth.SHA256: 32}[name]
-		decoded, err := hex.DecodeString(digits)
+		l, ok := parseHA1(line)
 		switch {
-		case err != nil || size == 0 || len(decoded) != size:
-			return secret.Secret{}, fmt.Errorf("the file's line %d is neither MD5:<32 hexadecimal digits> nor SHA-256:<64 hexadecimal digits>", i+1)
-		case found[name] != "":
-			return secret.Secret{}, fmt.Errorf("the file has a second line for %s", name)
+		case !ok:
+			return secret.Secret{}, fmt.Errorf("the file's line %d is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)", i+1)
+		case l.named && l.publicKey != pair.PublicKey:
+			return secret.Secret{}, fmt.Errorf("the file's line %d is of another public key (%s)", i+1, secret.ShowID(l.publicKey))
+		case l.named && l.realm != realm:
+			return secret.Secret{}, fmt.Errorf("the file's line %d is for another realm than callers.realm", i+1)
+		case found[l.algorithm] != "":
+			return secret.Secret{}, fmt.Errorf("the file has a second line for %s", l.algorithm)
 		}
-		found[name] = strings.ToLower(digits)
+		found[l.algorithm] = l.digits
 	}
 	if found[algorithm] == "" {
 		return secret.Secret{}, fmt.Errorf("the file has no line for the digest algorithm, %s", algorithm)
 	}
 	return secret.New(found[algorithm]), nil
+}
+
+// ha1Line is a line of a file with HA1.
+type ha1Line struct {
+	named             bool // the line names its public key and realm
+	publicKey, realm  string
+	algorithm, digits string
+}
+
+// parseHA1 reads a line in the form of the program htdigest, PUBLIC-KEY:REALM:HASH, where the number
+// of digits tells the algorithm. Files that were made before the line named its key have lines such
+// as MD5:HASH, which can't be compared with anything.
+func parseHA1(line string) (l ha1Line, ok bool) {
+	first, last := strings.IndexByte(line, ':'), strings.LastIndexByte(line, ':')
+	if first < 0 {
+		return l, false
+	}
+	l.digits = strings.ToLower(line[last+1:])
+	decoded, err := hex.DecodeString(l.digits)
+	l.algorithm = map[int]string{16: digestauth.MD5, 32: digestauth.SHA256}[len(decoded)]
+	if err != nil || l.algorithm == "" {
+		return l, false
+	}
+	if first == last {
+		return l, line[:first] == l.algorithm
+	}
+	l.named, l.publicKey, l.realm = true, line[:first], line[first+1:last]
+	return l, true
 }
 
 // minKey is the least length of a signing key, in bytes: the length of what HMAC-SHA-256 returns

@@ -59,7 +59,7 @@ func NewKeyPair(caller, realm, ha1File string) Issued {
 		if err != nil {
 			panic(err) // both are supported
 		}
-		content.WriteString(algorithm + ":" + ha1.Reveal() + "\n")
+		content.WriteString(i.ID + ":" + realm + ":" + ha1.Reveal() + "\n")
 	}
 	i.HA1File = secret.New(content.String())
 	i.Entry = Entry{Name: caller, KeyPairs: []KeyPair{{PublicKey: i.ID, HA1File: ha1File}}}

@@ -60,14 +60,14 @@ func keepConfigured(t testing.TB, c *config.Config, environ []string) {
 	}
 }
 
-// keepFile adds each line of a file, and what a line holds behind a colon or in base64.
+// keepFile adds each line of a file, and what a line holds behind its last colon or in base64.
 func keepFile(t testing.TB, name, file string) {
 	content, _ := os.ReadFile(file) // there may be no such file
 	for line := range strings.Lines(string(content)) {
 		line = strings.TrimSpace(line)
 		KeepSecret(t, name, line)
-		if _, ha1, ok := strings.Cut(line, ":"); ok {
-			KeepSecret(t, name, ha1)
+		if colon := strings.LastIndexByte(line, ':'); colon >= 0 {
+			KeepSecret(t, name, line[colon+1:])
 		}
 		if key, err := base64.StdEncoding.DecodeString(line); err == nil {
 			KeepSecret(t, name, string(key))
