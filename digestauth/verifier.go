@@ -50,6 +50,9 @@ type VerifyError struct {
 	Reason Reason
 	// Nonce is the verdict on the nonce. It is set for BadNonce.
 	Nonce NonceVerdict
+	// Username is the user that the credential names, where it is well-formed. It is the client's
+	// text, of any length, and may be of no user.
+	Username string
 
 	detail string
 }
@@ -76,13 +79,17 @@ func (v Verifier) Verify(r *http.Request) (Authorization, error) {
 		return Authorization{}, &VerifyError{Reason: Malformed, detail: err.Error()}
 	}
 	algorithm, offered := v.offered(a.Algorithm)
+	mismatch := ""
 	switch {
 	case !offered:
-		return Authorization{}, &VerifyError{Reason: Mismatched, detail: "the credential is of an algorithm that was not offered"}
+		mismatch = "the credential is of an algorithm that was not offered"
 	case a.Realm != v.Realm:
-		return Authorization{}, &VerifyError{Reason: Mismatched, detail: "the credential is for another realm"}
+		mismatch = "the credential is for another realm"
 	case a.URI != r.RequestURI:
-		return Authorization{}, &VerifyError{Reason: Mismatched, detail: "the credential is for another request target"}
+		mismatch = "the credential is for another request target"
+	}
+	if mismatch != "" {
+		return Authorization{}, &VerifyError{Reason: Mismatched, Username: a.Username, detail: mismatch}
 	}
 	alg, _ := algorithmOf(algorithm)
 	ha1, known := v.HA1(a.Username, algorithm)
@@ -93,10 +100,10 @@ func (v Verifier) Verify(r *http.Request) (Authorization, error) {
 	response := alg.appendResponse(space[:0], ha1, a.Nonce, a.nc, a.CNonce, r.Method, a.URI)
 	right := subtle.ConstantTimeCompare(response, []byte(a.Response)) == 1
 	if !right || !known {
-		return Authorization{}, &VerifyError{Reason: WrongCredential, detail: "the user is unknown or the response is wrong"}
+		return Authorization{}, &VerifyError{Reason: WrongCredential, Username: a.Username, detail: "the user is unknown or the response is wrong"}
 	}
 	if verdict := v.CheckNonce(a.Nonce, a.NC); verdict != NonceGood {
-		return Authorization{}, &VerifyError{Reason: BadNonce, Nonce: verdict, detail: "the nonce is " + verdict.String()}
+		return Authorization{}, &VerifyError{Reason: BadNonce, Nonce: verdict, Username: a.Username, detail: "the nonce is " + verdict.String()}
 	}
 	return a, nil
 }

@@ -116,3 +116,47 @@ func TestHalfOfAKeyWaits(t *testing.T) {
 	g.Reload(t)
 	signs(rotated.PublicKey)
 }
+
+// A file with a secret that every user may read is warned of once, and again only after its mode has
+// changed: not at every reload, and not since the configuration has got other lines.
+func TestLooseFilesAreWarnedOfOnce(t *testing.T) {
+	dir := t.TempDir()
+	public := gatewaytest.WriteFile(t, filepath.Join(dir, "public"), sim.PublicKey)
+	private := gatewaytest.WriteFile(t, filepath.Join(dir, "private"), sim.PrivateKey)
+	signing := gatewaytest.WriteFile(t, filepath.Join(dir, "signing"), callers.NewSigningKey().Reveal())
+	yaml := fmt.Sprintf("callers: {anonymous: true, signing_key_file: %s}\nupstream: {credentials: [{public_key_file: %s, private_key_file: %s}]}\n", signing, public, private)
+	mode := func(file string, mode os.FileMode) {
+		t.Helper()
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mode(private, 0o644)
+	g := gatewaytest.Start(t, yaml)
+	from := 0
+	warnings := func(step string, want int) {
+		t.Helper()
+		text := g.Log.String()
+		if got := strings.Count(text[from:], "every user may read the file"); got != want {
+			t.Errorf("%s: %d warnings, want %d: %s", step, got, want, text[from:])
+		}
+		from = len(text)
+	}
+	warnings("at the start", 1)
+	reloaded(t, g.Reload(t))
+	warnings("a reload", 0)
+	reloaded(t, g.Rewrite(t, "# another line\n"+yaml))
+	warnings("another line", 0)
+	mode(signing, 0o644)
+	reloaded(t, g.Reload(t))
+	warnings("another file", 1)
+	mode(private, 0o604)
+	reloaded(t, g.Reload(t))
+	warnings("another mode", 1)
+	mode(private, 0o600)
+	reloaded(t, g.Reload(t))
+	warnings("a good mode", 0)
+	mode(private, 0o604)
+	reloaded(t, g.Reload(t))
+	warnings("the mode of before", 1)
+}

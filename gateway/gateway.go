@@ -40,12 +40,14 @@ type Gateway struct {
 	lasting  *lasting
 	settings atomic.Pointer[settings] // in force; Reload replaces them
 	changing sync.Mutex               // held while settings are replaced
+	warned   map[looseFile]bool       // by the settings in force
 	ownURL   string                   // the listener's URL, once Serve knows it
 }
 
-// New builds a Gateway from the parts that package config has built. Where listener.public_url is
-// not set, links are rewritten once Serve knows its address, and not without Serve. Where the log
-// writes through an observe.Queue, the metrics count the records that the Queue drops.
+// New builds a Gateway from the parts that package config has built, and logs their warnings. Where
+// listener.public_url is not set, links are rewritten once Serve knows its address, and not without
+// Serve. Where the log writes through an observe.Queue, the metrics count the records that the Queue
+// drops.
 func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	rules, err := contract.Load()
 	if err != nil {
@@ -68,6 +70,7 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.warn(parts)
 	g.putInForce(first)
 	return g, nil
 }

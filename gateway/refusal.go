@@ -210,7 +210,7 @@ func (r *refusal) forRecord() observe.Refusal {
 	if invalid, ok := errors.AsType[*contract.ValidationError](r.cause); ok {
 		record.Violations = invalid.Total
 	} else if refused, ok := errors.AsType[*callers.Refusal](r.cause); ok {
-		record.Reason = string(refused.Reason)
+		record.Reason, record.Tried = string(refused.Reason), refused.Tried
 	} else if denied, ok := errors.AsType[*policy.Refusal](r.cause); ok {
 		record.Missing = denied.Part
 	} else if r.cause != nil && r.status >= 500 {

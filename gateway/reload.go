@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -92,8 +93,8 @@ func (g *Gateway) putInForce(s *settings) {
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an
-// error, not at all. Requests under way end as they began. What the listeners were opened
-// with can't be changed without a restart; see [config.Parts.CheckFixed].
+// error, not at all. It logs the warnings that are new. Requests under way end as they began. What the
+// listeners were opened with can't be changed without a restart; see [config.Parts.CheckFixed].
 func (g *Gateway) Reload(parts *config.Parts) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
@@ -104,8 +105,29 @@ func (g *Gateway) Reload(parts *config.Parts) error {
 	if err != nil {
 		return err
 	}
+	g.warn(parts)
 	g.putInForce(after)
 	return nil
+}
+
+// looseFile is a file that the log has warned of.
+type looseFile struct {
+	name string
+	mode fs.FileMode
+}
+
+// warn logs the warnings that the configuration in force did not have: a file is warned of once, and
+// again after its mode has changed. g.changing is held.
+func (g *Gateway) warn(parts *config.Parts) {
+	warned := map[looseFile]bool{}
+	for _, warning := range parts.Warnings {
+		file := looseFile{warning.File, warning.Mode}
+		warned[file] = true
+		if !g.warned[file] {
+			g.log.Warn("configuration", "warning", warning.Error())
+		}
+	}
+	g.warned = warned
 }
 
 // renewCertificate puts a new certificate in force by itself, where a mistake elsewhere keeps the
@@ -181,9 +203,6 @@ func (g *Gateway) load(source *config.Source) error {
 		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
 		g.renewCertificate()
 		return err
-	}
-	for _, warning := range parts.Warnings {
-		g.log.Warn("configuration", "warning", warning.Error())
 	}
 	g.log.Info("the configuration was reloaded", "upstream", parts.Config.Upstream.BaseURL, "callers", len(parts.Config.Callers.List))
 	return nil

@@ -209,9 +209,6 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	if err != nil {
 		return refused(stderr, err)
 	}
-	for _, warning := range parts.Warnings {
-		records.Warn("configuration", "warning", warning.Error())
-	}
 	callers, err := net.Listen("tcp", settings.Listener.Address)
 	if err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway: listener.address:", err)

@@ -45,12 +45,16 @@ func (t *accessTokens) issue(clientID string) (string, error) {
 
 func (t *accessTokens) identify(token string) (Caller, *Refusal, bool) {
 	claims, refusal, ours := t.verify(token)
-	if !ours || refusal != nil {
-		return Caller{}, refusal, ours
+	if !ours {
+		return Caller{}, nil, false
 	}
 	account, ok := t.directory.account(claims.Subject)
-	if !ok {
-		return Caller{}, refuseBearer(WrongCredential, "the token is for a service account that is no longer configured"), true
+	if refusal == nil && !ok {
+		refusal = refuseBearer(WrongCredential, "the token is for a service account that is no longer configured")
+	}
+	if refusal != nil {
+		refusal.Tried = t.directory.shown(claims.Subject)
+		return Caller{}, refusal, true
 	}
 	return account.caller, nil, true
 }

@@ -63,7 +63,7 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 		keys = []signingKey{m.madeUp}
 	}
 	n := &nonces{keys: keys, lifetime: d.settings.NonceLifetime, counts: &m.counts, timeline: &m.timeline, now: a.now}
-	a.challenger = &challenger{realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
+	a.challenger = &challenger{directory: d, realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
 	a.tokens = newAccessTokens(d, keys, m, a.now)
 	a.schemes = []scheme{
 		{"Digest", &digestWay{d, n, a.challenger}},

@@ -15,10 +15,10 @@ type basicWay struct {
 }
 
 func (b *basicWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
-	if !b.allow(r) {
-		return b.challenger.refuse(NotPrivate, "Basic is accepted only over TLS or from a loopback address")
-	}
 	publicKey, privateKey, ok := r.BasicAuth()
+	if !b.allow(r) {
+		return b.challenger.refuseID(publicKey, NotPrivate, "Basic is accepted only over TLS or from a loopback address")
+	}
 	if !ok {
 		return b.challenger.refuse(Malformed, "the Authorization field is not a Basic credential")
 	}
@@ -27,7 +27,7 @@ func (b *basicWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 	ha1, err := digestauth.HA1(settings.DigestAlgorithm, publicKey, settings.Realm, secret.New(privateKey))
 	// There is no error: Compile checked the algorithm.
 	if !ha1.Equal(p.ha1) || !known || err != nil {
-		return b.challenger.refuse(WrongCredential, "the public key is unknown or the private key is wrong")
+		return b.challenger.refuseID(publicKey, WrongCredential, "the public key is unknown or the private key is wrong")
 	}
 	caller := p.caller
 	caller.Form = Basic

@@ -34,7 +34,7 @@ func (d *digestWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 		// Its text quotes names of parameters, where a secret may stand by mistake.
 		return d.challenger.refuse(Malformed, "the Authorization field is not a Digest credential with qop=auth")
 	case errors.As(err, &refused):
-		return d.challenger.refuse(reasonOf(refused), strings.TrimPrefix(refused.Error(), "digestauth: "))
+		return d.challenger.refuseID(refused.Username, reasonOf(refused), strings.TrimPrefix(refused.Error(), "digestauth: "))
 	case err != nil:
 		return d.challenger.refuse(Malformed, "the Digest credential can't be verified")
 	}
@@ -45,8 +45,16 @@ func (d *digestWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 // credential gets this one challenge, whatever the caller could use: Atlas's clients read only the
 // first, and a client of Basic sends its key without a challenge.
 type challenger struct {
+	directory        *Directory
 	realm, algorithm string
 	nonces           *nonces
+}
+
+// refuseID is refuse for a request that showed a public key.
+func (c *challenger) refuseID(id string, reason Reason, detail string) (Caller, *Refusal) {
+	caller, refusal := c.refuse(reason, detail)
+	refusal.Tried = c.directory.shown(id)
+	return caller, refusal
 }
 
 // refuse returns a refusal with a fresh challenge. The challenge says stale=false, as do all that

@@ -104,12 +104,16 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	if right && known && equal(account.id, id) && reason == WrongCredential {
 		return account, nil
 	}
+	var refusal *Refusal
 	if wait := a.limits.refused.take(clientID, a.now()); wait > 0 {
-		return serviceAccount{}, tooMany(w, wait)
+		refusal = tooMany(w, wait)
+	} else {
+		// RFC 6749, section 5.2.
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+a.directory.settings.Realm+`"`)
+		refusal = oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
 	}
-	// RFC 6749, section 5.2.
-	w.Header().Set("WWW-Authenticate", `Basic realm="`+a.directory.settings.Realm+`"`)
-	return serviceAccount{}, oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
+	refusal.Tried = a.directory.shown(clientID)
+	return serviceAccount{}, refusal
 }
 
 // readForm reads the content, a form without repeated parameters. If it returns an error, it has
@@ -144,14 +148,14 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-func tooMany(w http.ResponseWriter, wait time.Duration) error {
+func tooMany(w http.ResponseWriter, wait time.Duration) *Refusal {
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	return oauthError(w, http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests.", TooMany)
 }
 
 // oauthError answers in the form of RFC 6749, section 5.2, which is not the ApiError form of
 // Atlas's other endpoints, and returns the Refusal.
-func oauthError(w http.ResponseWriter, status int, code, description string, reason Reason) error {
+func oauthError(w http.ResponseWriter, status int, code, description string, reason Reason) *Refusal {
 	writeJSON(w, status, struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`

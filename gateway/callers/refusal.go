@@ -35,12 +35,16 @@ const (
 )
 
 // A Refusal is the error of a request that is not let in. It holds nothing that the client
-// sent, so it can be logged as it is.
+// sent, except for Tried, so it can be logged as it is.
 type Refusal struct {
 	// Challenge has the WWW-Authenticate values of the 401 that answers. There is one, since Atlas's
 	// clients read only the first. Empty from the token endpoint, which has answered already.
 	Challenge []string
 	Reason    Reason
+	// Tried is the public key or client id that was shown, right or wrong: one of a caller, or a text
+	// in the form of one (see [secret.ShowID]). It is "other" for any other text, which may be a
+	// secret, and empty where none was shown, or only a token that was not issued here.
+	Tried string
 
 	detail string
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -30,9 +31,16 @@ type Parts struct {
 	Atlas atlas.Config
 	// Warnings name the settings whose files hold a secret that every user of the machine may read.
 	// They are not a reason to refuse the configuration: files in a container often have mode 0444.
-	Warnings []error
+	Warnings []Warning
 
 	where places
+}
+
+// A Warning is about a file with a secret that every user of the machine may read.
+type Warning struct {
+	File string
+	Mode fs.FileMode // its permission bits
+	error
 }
 
 // maxFile bounds the configuration and the files of certificates, in bytes, and maxKey those that
@@ -110,6 +118,10 @@ func (b *builder) err() error {
 func (b *builder) warnOfMode(path, file string) {
 	info, err := os.Stat(file)
 	if err == nil && info.Mode().Perm()&0o004 != 0 {
-		b.parts.Warnings = append(b.parts.Warnings, b.parts.where.errorf(path, "every user may read the file, which holds a secret: its mode is %04o", info.Mode().Perm()))
+		b.parts.Warnings = append(b.parts.Warnings, Warning{
+			File:  file,
+			Mode:  info.Mode().Perm(),
+			error: b.parts.where.errorf(path, "every user may read the file, which holds a secret: its mode is %04o", info.Mode().Perm()),
+		})
 	}
 }

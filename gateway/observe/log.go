@@ -68,6 +68,7 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 		to = append(to, slog.Int("violations", r.Refusal.Violations))
 	}
 	text("reason", r.Refusal.Reason)
+	text("tried", r.Refusal.Tried)
 	text("missing", r.Refusal.Missing)
 	text("cause", r.Refusal.Cause)
 	return to

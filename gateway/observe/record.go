@@ -1,6 +1,7 @@
 // Package observe is what operators learn of the gateway. The gateway completes one [Record] for
 // each request; every [Observer] gets it: [Log] writes it to the log, [Metrics] count it. A Record
-// holds no secret and no text of a caller's, except names and ids that were found valid.
+// holds no secret and no text of a caller's, except names and ids that were found valid, and
+// Refusal.Tried.
 package observe
 
 import (
@@ -57,6 +58,9 @@ type Refusal struct {
 	// Reason is why a caller was not let in, and Missing the part of its grants that is missing: a
 	// word of a small set each, or empty.
 	Reason, Missing string
+	// Tried is the public key or client id that a caller showed who was not let in: one of a caller or
+	// in the form of one, "other" for any other text, or empty.
+	Tried string
 	// Violations is how many places of the request break the contract.
 	Violations int
 	// Cause is what went wrong in the gateway or at Atlas. It is empty where the cause may quote
