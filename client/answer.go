@@ -83,13 +83,15 @@ func unanswered(operation string, err error) *Error {
 	switch {
 	case errors.As(err, &refused):
 		e.Err = refused.error
-	case errors.As(err, &key), errors.As(err, &account):
+	case errors.As(err, &key):
 		e.Status = http.StatusUnauthorized
+	case errors.As(err, &account):
+		e.Status, e.Detail, e.RetryAfter = http.StatusUnauthorized, account.Description, account.RetryAfter
 	case errors.As(err, &probe):
 		e.answered(probe.Status, probe.Header)
 	case errors.As(err, &token):
 		e.answered(token.Status, nil)
-		e.RetryAfter = token.RetryAfter
+		e.Detail, e.RetryAfter = token.Description, token.RetryAfter
 		e.transient = e.transient || token.Status < 400
 	case errors.As(err, &origin), errors.As(err, &certificate), errors.Is(err, outbound.ErrBodyTooLarge):
 	default:

@@ -44,7 +44,8 @@ type Error struct {
 	// Status is the HTTP status of the answer; 0 if there was none.
 	Status int
 	// Code, Detail and Parameters are Atlas's errorCode, a sentence for people, and what the
-	// sentence is about. Each is empty if the answer does not have it.
+	// sentence is about. Each is empty if the answer does not have it. Detail is that of the token
+	// endpoint where it gave no token to sign the call with.
 	Code       string
 	Detail     string
 	Parameters []string

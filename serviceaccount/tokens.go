@@ -51,6 +51,7 @@ type tokens struct {
 	pause    pause       // after it
 	tried    Credential  // the last one that was tried
 	held     pause       // of tried, if Atlas refused it
+	refusal  Answer      // of tried, if Atlas refused it
 }
 
 // A pause is a time in which no token is asked for. A clock that was set back does not make it
@@ -130,7 +131,7 @@ func (t *tokens) stillBad(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if credential.Equal(t.tried) {
-		return &CredentialError{}
+		return &CredentialError{Answer: t.refusal}
 	}
 	t.held = pause{}
 	return nil
@@ -142,7 +143,7 @@ func (t *tokens) holdBack(second *token) {
 	defer t.mu.Unlock()
 	if t.current == second {
 		t.current = nil
-		t.held = pauseFrom(t.now(), t.holdBad)
+		t.held, t.refusal = pauseFrom(t.now(), t.holdBad), Answer{}
 	}
 }
 
@@ -152,11 +153,13 @@ func (t *tokens) mayFetch(now time.Time) error {
 		return errHeld
 	}
 	if left := t.pause.left(now); left > 0 {
-		return &TokenError{Status: t.failed.Status, RetryAfter: left, Cause: t.failed.Cause}
+		again := *t.failed
+		again.RetryAfter = left
+		return &again
 	}
 	// The zero time leaves nothing, and neither does a clock that was set back.
 	if left := pauseFrom(t.calls[t.next], time.Minute).left(now); left > 0 {
-		return &TokenError{Status: http.StatusTooManyRequests, RetryAfter: left, Cause: errors.New("as many tokens were asked for as a minute allows")}
+		return &TokenError{Answer: Answer{Status: http.StatusTooManyRequests, RetryAfter: left}, Cause: errors.New("as many tokens were asked for as a minute allows")}
 	}
 	return nil
 }
@@ -197,7 +200,7 @@ func (t *tokens) conclude(credential Credential, f *fetch) {
 		t.next = (t.next + len(t.calls) - 1) % len(t.calls)
 		t.calls[t.next] = f.overwritten
 	case errors.As(f.err, &refused):
-		t.tried, t.held = credential, pauseFrom(now, t.holdBad)
+		t.tried, t.held, t.refusal = credential, pauseFrom(now, t.holdBad), refused.Answer
 	case errors.As(f.err, &failed):
 		// The pauses are 1 s, 2 s, 4 s, then 8 s: short enough for a short failure, and in a long
 		// one they ask for fewer tokens than TokensPerMinute.
@@ -225,9 +228,9 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	switch response.StatusCode {
 	case http.StatusOK:
 	case http.StatusUnauthorized:
-		return nil, &CredentialError{}
+		return nil, &CredentialError{Answer: readAnswer(response, credential, t.now())}
 	default:
-		return nil, &TokenError{Status: response.StatusCode, RetryAfter: min(outbound.RetryAfter(response.Header, t.now()), time.Hour), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
+		return nil, &TokenError{Answer: readAnswer(response, credential, t.now()), Cause: fmt.Errorf("the token endpoint answered %d", response.StatusCode)}
 	}
 	var content struct {
 		AccessToken string `json:"access_token"`
@@ -237,7 +240,7 @@ func (t *tokens) request(ctx context.Context, credential Credential) (*token, er
 	// The decoder's errors are dropped, since they may quote the answer, and with it a token.
 	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&content) != nil || content.AccessToken == "" || !strings.EqualFold(content.TokenType, "Bearer") ||
 		strings.ContainsFunc(content.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, &TokenError{Status: response.StatusCode, Cause: errors.New("the token endpoint's answer holds no bearer token")}
+		return nil, &TokenError{Answer: Answer{Status: response.StatusCode}, Cause: errors.New("the token endpoint's answer holds no bearer token")}
 	}
 	// Atlas's tokens live for an hour. A server may say centuries for one that does not expire.
 	const day = 24 * 60 * 60

@@ -83,6 +83,9 @@ type Transport struct {
 // CredentialError says that Atlas refuses the credential, or that the credential could not be
 // read. The request was not sent, or Atlas refused it.
 type CredentialError struct {
+	// Answer is what the token endpoint said. It is zero if the credential could not be read, or if
+	// Atlas gave tokens for it and refused them.
+	Answer
 	// Source is the error of Config.Credential, if it returned one.
 	Source error
 }
@@ -90,6 +93,9 @@ type CredentialError struct {
 func (e *CredentialError) Error() string {
 	if e.Source != nil {
 		return "serviceaccount: the credential can't be read: " + e.Source.Error()
+	}
+	if e.Code != "" {
+		return "serviceaccount: the credential was refused: " + e.Code
 	}
 	return "serviceaccount: the credential was refused"
 }
@@ -99,16 +105,20 @@ func (e *CredentialError) Unwrap() error { return e.Source }
 // TokenError says that no token could be fetched, for another reason than the credential. The
 // request was not sent.
 type TokenError struct {
-	// Status is the status of the token endpoint's answer; 0 if there was none.
-	Status int
-	// RetryAfter is after how long another token may be asked for; 0 means at once.
-	RetryAfter time.Duration
+	// Answer is what the token endpoint said; zero if there was no answer. Status is also 429 if no
+	// token was asked for, since as many were as a minute allows. RetryAfter is then, and after an
+	// answer, how long the Transport waits until it asks again; 0 means that it asks at once.
+	Answer
 	// Cause is what went wrong.
 	Cause error
 }
 
 func (e *TokenError) Error() string {
-	return "serviceaccount: no token: " + e.Cause.Error()
+	text := "serviceaccount: no token: " + e.Cause.Error()
+	if e.Code != "" {
+		text += ": " + e.Code
+	}
+	return text
 }
 
 func (e *TokenError) Unwrap() error { return e.Cause }
