@@ -88,15 +88,17 @@ func rotatedSeed() (seed *sim.Seed, rotated sim.Key) {
 	return seed, rotated
 }
 
-// The old API key signs as long as only one half of it was replaced.
-func TestHalfOfAKeyWaits(t *testing.T) {
+// The old API key signs as long as only one half of it was replaced, or Atlas refuses the new one. The
+// log and the metrics tell which key signs, and what another one waits for.
+func TestRotationIsTold(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	seed, rotated := rotatedSeed()
 	atlas := sim.Start(t, sim.Config{Seed: seed})
 	dir := t.TempDir()
 	public := gatewaytest.WriteFile(t, filepath.Join(dir, "public"), sim.PublicKey)
 	private := gatewaytest.WriteFile(t, filepath.Join(dir, "private"), sim.PrivateKey)
 	g := gatewaytest.Start(t, fmt.Sprintf("callers: {anonymous: true}\nupstream: {base_url: %q, credentials: [{public_key_file: %s, private_key_file: %s}]}\n", atlas.URL(), public, private))
-	signs := func(want string) {
+	signs := func(want, waiting string) {
 		t.Helper()
 		if got := g.Send(t, "GET", v2Exports, readHeader, ""); got.Status != 200 {
 			t.Errorf("%d %s", got.Status, got.Body)
@@ -105,16 +107,53 @@ func TestHalfOfAKeyWaits(t *testing.T) {
 		if got := requests[len(requests)-1].Caller; got != want {
 			t.Errorf("%s signed, want %s", got, want)
 		}
+		metrics := g.Metrics(t)
+		if n := strings.Count(metrics, "\natlas_gateway_credential_in_force_timestamp_seconds{"); n != 1 || !strings.Contains(metrics, `{credential="upstream.credentials[0]",key="`+want+`"} 1.`) {
+			t.Errorf("%d keys are in force: %s", n, metrics)
+		}
+		for _, reason := range []string{"half", "refused", "untried"} {
+			value := map[bool]string{true: "1", false: "0"}[reason == waiting]
+			if line := `atlas_gateway_credential_waiting{credential="upstream.credentials[0]",reason="` + reason + `"} ` + value + "\n"; !strings.Contains(metrics, line) {
+				t.Errorf("the metrics don't say %s", line)
+			}
+		}
 	}
-	signs(sim.PublicKey)
+	g.Await(t, 0, inForce(sim.PublicKey))
+	signs(sim.PublicKey, "")
+	const half = `"level":"WARN","msg":"half of a credential for Atlas is new; the one before it signs until the other half is there","credential":"upstream.credentials[0]","key":"` + sim.PublicKey + `","awaited":"private key","new_key":"rotatedk"}`
+	offset := g.Log.Len()
 	gatewaytest.ReplaceFile(t, public, rotated.PublicKey)
 	g.Reload(t)
-	signs(sim.PublicKey)
+	g.Await(t, offset, half)
+	signs(sim.PublicKey, "half")
+	offset = g.Log.Len()
 	g.Reload(t)
-	signs(sim.PublicKey)
+	g.Await(t, offset, half)
+	signs(sim.PublicKey, "half")
+
+	// A whole key that is wrong is tried again by itself.
+	const wrong = `"level":"ERROR","msg":"Atlas refuses a new credential; the one before it signs","credential":"upstream.credentials[0]","key":"` + sim.PublicKey +
+		`","new_key":"rotatedk","cause":"digestauth: the server refuses the credential (4 times in a row)","seconds":`
+	offset = g.Log.Len()
+	gatewaytest.ReplaceFile(t, private, "c4na7y-wrong-private")
+	g.Reload(t)
+	g.Await(t, offset, wrong+"1}")
+	signs(sim.PublicKey, "refused")
+	g.Await(t, offset, wrong+"2}")
+
+	offset = g.Log.Len()
 	gatewaytest.ReplaceFile(t, private, rotated.PrivateKey.Reveal())
 	g.Reload(t)
-	signs(rotated.PublicKey)
+	g.Await(t, offset, inForce("rotatedk"))
+	signs("rotatedk", "")
+
+	// The private half in the place of the public one is not shown.
+	offset = g.Log.Len()
+	gatewaytest.ReplaceFile(t, public, "c4na7y-a71a-5000-beef-aaaaaaaaaaaa")
+	gatewaytest.KeepSecret(t, "a key in the wrong file", "c4na7y-a71a-5000-beef-aaaaaaaaaaaa")
+	g.Reload(t)
+	g.Await(t, offset, `"awaited":"private key","new_key":"other"}`)
+	signs("rotatedk", "half")
 }
 
 // A file with a secret that every user may read is warned of once, and again only after its mode has

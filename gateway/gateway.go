@@ -64,8 +64,9 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 		metrics:   metrics,
 		observers: []observe.Observer{metrics, observe.NewLog(log)},
 		ids:       newRequestIDs(),
-		lasting:   newLasting(metrics.Upstream),
 	}
+	g.lasting = newLasting(metrics.Upstream, g.tellCredential)
+	metrics.WatchCredentials(g.credentials)
 	first, err := g.build(parts)
 	if err != nil {
 		return nil, err

@@ -26,8 +26,8 @@ type lasting struct {
 	admission admission       // how many requests are being served
 }
 
-func newLasting(count func(status int)) *lasting {
-	return &lasting{memory: callers.NewMemory(), pool: atlas.NewPool(count)}
+func newLasting(count func(status int), tell func(atlas.CredentialState)) *lasting {
+	return &lasting{memory: callers.NewMemory(), pool: atlas.NewPool(count, tell)}
 }
 
 // settings is what one configuration says about requests. It never changes: a request keeps the
@@ -93,8 +93,10 @@ func (g *Gateway) putInForce(s *settings) {
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an
-// error, not at all. It logs the warnings that are new. Requests under way end as they began. What the
-// listeners were opened with can't be changed without a restart; see [config.Parts.CheckFixed].
+// error, not at all. It logs the warnings that are new. Requests under way end as they began. A
+// credential for Atlas that is new is tried first: the one before it signs until Atlas has accepted
+// it, which the log tells; see also [Gateway.Watch]. What the listeners were opened with can't be
+// changed without a restart; see [config.Parts.CheckFixed].
 func (g *Gateway) Reload(parts *config.Parts) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
@@ -161,7 +163,8 @@ const (
 // a second apart, find them the same. It logs the result of each reload. A configuration that was
 // refused since a file could not be read is tried again, with a pause that doubles up to maxRetry:
 // the reason may pass without a change of any file, such as a lack of file descriptors. Every other
-// configuration that is refused is not tried again before the next signal or change.
+// configuration that is refused is not tried again before the next signal or change. It also has
+// Atlas asked again about a credential that does not sign yet, with the same pauses.
 func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-chan os.Signal) {
 	ticks := time.NewTicker(watchEvery)
 	defer ticks.Stop()
@@ -176,6 +179,7 @@ func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-cha
 		case <-retry.C:
 			g.metrics.Retried()
 		case <-ticks.C:
+			g.lasting.pool.Retry()
 			if !source.Changed() {
 				continue
 			}

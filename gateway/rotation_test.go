@@ -50,7 +50,7 @@ callers:
 	offset := g.Log.Len()
 	gatewaytest.ReplaceFile(t, public, rotated.PublicKey)
 	gatewaytest.ReplaceFile(t, private, rotated.PrivateKey.Reveal())
-	g.Await(t, offset, "the configuration was reloaded")
+	g.Await(t, offset, inForce(rotated.PublicKey))
 	l.pass(64) // the calls that were under way
 	since := last(atlas)
 	l.pass(128)
@@ -84,6 +84,11 @@ callers:
 	if strings.Contains(g.Log.String(), "c4na7y") {
 		t.Error("a key is in the log")
 	}
+}
+
+// inForce is in the record of a credential for Atlas that signs from then on.
+func inForce(key string) string {
+	return `"msg":"a credential for Atlas is in force","credential":"upstream.credentials[0]","key":"` + key + `"`
 }
 
 // last returns the number of the last request.

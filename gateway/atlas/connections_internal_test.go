@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"atlas-export-gateway/internal/outbound"
 )
 
 // No name is at hand that resolves to a link-local address, so this looks at the check that
@@ -24,16 +26,20 @@ func TestRefuseLinkLocal(t *testing.T) {
 // The connections to Atlas ask that check. Nothing is sent: it is called before a connection is
 // made.
 func TestConnectionsRefuseLinkLocal(t *testing.T) {
-	const origin = "http://169.254.169.254"
-	connections, err := NewPool(func(int) {}).connect(Config{Origin: origin, MaxConnections: 1})
+	const address = "http://169.254.169.254"
+	origin, err := outbound.ParseOrigin(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequest(http.MethodGet, origin, nil)
+	way, err := NewPool(func(int) {}, func(CredentialState) {}).connect(Config{Origin: address, MaxConnections: 1}, origin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := connections.RoundTrip(request); err == nil || !strings.Contains(err.Error(), "169.254.169.254:80 is a link-local address") {
+	request, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := way.transport.RoundTrip(request); err == nil || !strings.Contains(err.Error(), "169.254.169.254:80 is a link-local address") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,24 +1,20 @@
 package atlas
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/http1"
 	"atlas-export-gateway/internal/hosts"
 	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/secret"
-	"atlas-export-gateway/serviceaccount"
 )
 
 // Config says which Atlas requests are sent to, and within which bounds.
@@ -46,7 +42,8 @@ type Credential struct {
 	// Groups are the ids of the groups that the credential is for, as patterns of path.Match.
 	Groups []string
 	// Place names the files or variables that hold the credential. Where two configurations have a
-	// credential with the same Place, the later one is the earlier one, perhaps rotated.
+	// credential with the same Place, the later one is the earlier one, perhaps rotated. So is one for
+	// the same Groups where the earlier one is gone.
 	Place string
 	// Account means a service account; otherwise the credential is an API key.
 	Account bool
@@ -54,78 +51,159 @@ type Credential struct {
 	// public and private key, or client id and client secret.
 	ID     string
 	Secret secret.Secret
-	// Read reads both halves again, after Atlas has refused them. Its errors hold neither half.
+	// Read reads both halves again, after Atlas has refused the pair that signs. Its errors hold
+	// neither half.
 	Read func() (id string, s secret.Secret, err error)
 }
 
-// replaced reports whether now, which has the same Place, is another credential. A new API key has
-// two new halves. Where only one half is new, the other has not been written yet, and the old key
-// stays.
-func (c *Credential) replaced(now *Credential) bool {
-	id, half := c.ID != now.ID, !c.Secret.Equal(now.Secret)
-	if c.Account {
-		return id || half
-	}
-	return id && half
-}
+func (c *Credential) pair() pair { return pair{c.Account, c.ID, c.Secret} }
 
-// Pool owns what outlives a configuration: connections to Atlas, and signers with their nonces and
-// tokens. It may be used from several goroutines.
+// Pool owns what outlives a configuration: connections to Atlas, and credentials with their signers,
+// nonces and tokens. It may be used from several goroutines.
 type Pool struct {
 	count func(status int)
+	tell  func(CredentialState)
 
 	mu      sync.Mutex
 	current *Upstream
 }
 
 // NewPool returns an empty Pool. It has count called after every request to Atlas, challenges and
-// retries included, with the status that was answered, or 0 where there was no answer.
-func NewPool(count func(status int)) *Pool { return &Pool{count: count} }
+// retries included, with the status that was answered, or 0 where there was no answer. It has tell
+// called when another pair of a credential signs, and each time that a pair was found to wait.
+func NewPool(count func(status int), tell func(CredentialState)) *Pool {
+	return &Pool{count: count, tell: tell}
+}
 
 // Upstream returns an Upstream for a configuration. It takes over from the Upstream in force the
-// connections and signers that the configuration does not change, and changes none of them.
+// connections and credentials that the configuration does not change, and changes none of them.
 func (p *Pool) Upstream(c Config) (*Upstream, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
 	if err != nil {
 		return nil, fmt.Errorf("atlas: Origin %w", err)
 	}
-	u := &Upstream{config: c, base: origin.URL()}
+	u := &Upstream{config: c}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var known []credential
+	if p.current != nil && p.current.config.Origin == c.Origin {
+		known = p.current.credentials
+	}
 	if p.current != nil && p.current.config.sameConnections(&c) {
-		u.transport, known = p.current.transport, p.current.credentials
-	} else if u.transport, err = p.connect(c); err != nil {
+		u.way = p.current.way
+	} else if u.way, err = p.connect(c, origin); err != nil {
 		return nil, err
 	}
 	for _, configured := range c.Credentials {
-		signing := credential{Credential: configured}
-		for _, k := range known {
-			if k.Place == configured.Place && k.Account == configured.Account && !k.replaced(&configured) {
-				signing.ID, signing.Secret, signing.signer = k.ID, k.Secret, k.signer
-				break
-			}
+		r := inPlace(u.credentials, &configured)
+		if r == nil {
+			r, err = p.goOn(u, known, &configured)
 		}
-		if signing.signer == nil {
-			if signing.signer, err = u.sign(configured); err != nil {
-				return nil, fmt.Errorf("%s: %w", configured.Name, err)
-			}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", configured.Name, err)
 		}
-		u.credentials = append(u.credentials, signing)
+		u.credentials = append(u.credentials, credential{configured, r})
 	}
 	return u, nil
 }
 
+// goOn returns the rotation of a configured credential of u: one that is known, or a new one.
+func (p *Pool) goOn(u *Upstream, known []credential, configured *Credential) (*rotation, error) {
+	r := inPlace(known, configured)
+	if r == nil {
+		r = forGroups(known, configured, u.config.Credentials)
+	}
+	switch {
+	case r == nil:
+		return newRotation(u.way, p.tell, configured.pair())
+	case r.way != u.way, slices.ContainsFunc(u.credentials, func(c credential) bool { return c.rotation == r }):
+		return r.over(u.way)
+	}
+	return r, nil
+}
+
+// inPlace returns the rotation of the credential that is kept in the same place as c, or nil.
+func inPlace(known []credential, c *Credential) *rotation {
+	for i := range known {
+		if k := &known[i]; k.Place == c.Place && k.Account == c.Account && (k.Place != "" || k.pair().equal(c.pair())) {
+			return k.rotation
+		}
+	}
+	return nil
+}
+
+// forGroups returns the rotation of the credential that c takes the place of although it is kept in
+// another place: one for the same groups that all configured credentials no longer have. It returns
+// nil if there is none.
+func forGroups(known []credential, c *Credential, all []Credential) *rotation {
+	for i := range known {
+		k := &known[i]
+		gone := !slices.ContainsFunc(all, func(other Credential) bool { return inPlace(known[i:i+1], &other) != nil })
+		if gone && slices.Equal(k.Groups, c.Groups) {
+			return k.rotation
+		}
+	}
+	return nil
+}
+
 // Keep tells the Pool that u is in force. Connections that u does not use are closed once no
-// request uses them.
+// request uses them. A pair of a credential that is new is tried, and signs once Atlas accepts it.
 func (p *Pool) Keep(u *Upstream) {
 	p.mu.Lock()
 	before := p.current
 	p.current = u
 	p.mu.Unlock()
-	if before != nil && before.transport != u.transport {
+	kept := map[*rotation]bool{}
+	for i := range u.credentials {
+		if c := &u.credentials[i]; !kept[c.rotation] {
+			kept[c.rotation] = true
+			c.configure(c.Name, c.pair(), before == nil || inPlace(before.credentials, &c.Credential) != nil)
+		}
+	}
+	if before == nil {
+		return
+	}
+	for i := range before.credentials {
+		if c := &before.credentials[i]; !kept[c.rotation] {
+			c.retire()
+		}
+	}
+	if before.transport != u.transport {
 		before.transport.connections.Retire()
 	}
+}
+
+// Retry tries each pair of a credential again that waits and whose pause is over. It does not wait for
+// Atlas. Whoever reloads configurations calls it every second or so.
+func (p *Pool) Retry() {
+	p.mu.Lock()
+	u := p.current
+	p.mu.Unlock()
+	if u == nil {
+		return
+	}
+	for i := range u.credentials {
+		u.credentials[i].retry()
+	}
+}
+
+// Credentials returns the states of the credentials in force, in the order of the configuration.
+func (p *Pool) Credentials() []CredentialState {
+	p.mu.Lock()
+	u := p.current
+	p.mu.Unlock()
+	if u == nil {
+		return nil
+	}
+	states := make([]CredentialState, len(u.credentials))
+	for i := range u.credentials {
+		c := &u.credentials[i]
+		c.mu.Lock()
+		states[i] = c.state()
+		c.mu.Unlock()
+		states[i].Name = c.Name
+	}
+	return states
 }
 
 // CloseIdleConnections closes the connections that no request uses.
@@ -167,7 +245,7 @@ const quiet = 5 * time.Millisecond
 
 // connect prepares connections to Atlas and to nothing else. It uses no proxy, whatever the
 // environment says: a proxy would see the credential.
-func (p *Pool) connect(c Config) (*transport, error) {
+func (p *Pool) connect(c Config, origin outbound.Origin) (*way, error) {
 	connections, err := http1.NewTransport(http1.Config{
 		Origin:      c.Origin,
 		TLS:         &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
@@ -185,7 +263,7 @@ func (p *Pool) connect(c Config) (*transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &transport{connections, p.count}, nil
+	return &way{origin: c.Origin, realm: c.Realm, base: origin.URL(), transport: &transport{connections, p.count}}, nil
 }
 
 // refuseLinkLocal keeps the credential from link-local addresses that the name of Atlas's host may
@@ -195,55 +273,4 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 		return fmt.Errorf("%s is a link-local address", address)
 	}
 	return nil
-}
-
-// sign returns the signer for a credential: Digest for an API key, a bearer token for a service
-// account. The signer begins with the halves that the configuration was read with where they can't
-// be read now, or where one half of an API key is still to come.
-func (u *Upstream) sign(c Credential) (signer, error) {
-	var begun atomic.Bool
-	halves := func() (string, secret.Secret, error) {
-		id, s, err := c.Read()
-		if begun.CompareAndSwap(false, true) {
-			now := Credential{ID: id, Secret: s, Account: c.Account}
-			if err != nil || !c.replaced(&now) {
-				return c.ID, c.Secret, nil
-			}
-		}
-		return id, s, err
-	}
-	if c.Account {
-		return serviceaccount.NewTransport(serviceaccount.Config{
-			Origin: u.config.Origin,
-			Base:   u.transport,
-			Credential: func(context.Context) (serviceaccount.Credential, error) {
-				id, s, err := halves()
-				return serviceaccount.Credential{ClientID: id, ClientSecret: s}, err
-			},
-			Authenticated: outbound.Authenticated,
-			Confirm:       u.confirm(),
-		})
-	}
-	return digestauth.NewTransport(digestauth.Config{
-		Origin: u.config.Origin,
-		Realm:  u.config.Realm,
-		Base:   u.transport,
-		Credential: func(context.Context) (digestauth.Credential, error) {
-			id, s, err := halves()
-			return digestauth.Credential{Username: id, Password: s}, err
-		},
-		Authenticated: outbound.Authenticated,
-		Confirm:       u.confirm(),
-	})
-}
-
-// confirm returns the request that decides whether Atlas refuses a credential or only the requests
-// of one caller: a list of the groups that the credential may read. Atlas answers it to a
-// credential with any role.
-func (u *Upstream) confirm() *http.Request {
-	return &http.Request{
-		Method: http.MethodGet,
-		URL:    &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Path: "/api/atlas/v2/groups", RawQuery: "itemsPerPage=1"},
-		Header: http.Header{"Accept": {"application/vnd.atlas.2025-03-12+json"}, "User-Agent": userAgent},
-	}
 }

@@ -1,7 +1,6 @@
 package atlas_test
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/internal/gatewaytest"
-	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
 )
 
@@ -155,7 +153,7 @@ func within[T any](t *testing.T, from <-chan T, what string) {
 // CloseIdleConnections closes the connections in force that no request uses.
 func TestCloseIdleConnections(t *testing.T) {
 	ended := make(chan struct{}, 8)
-	p := atlas.NewPool(func(int) {})
+	p := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
 	p.CloseIdleConnections() // of nothing
 	u := use(t, p, configure(tell(t, answering(t, gatewaytest.JSON(http.StatusOK, list)).URL, ended)))
 	must(t, u, read(t))
@@ -164,94 +162,6 @@ func TestCloseIdleConnections(t *testing.T) {
 	must(t, u, read(t))
 	p.CloseIdleConnections()
 	within(t, ended, "the next connection is open")
-}
-
-// An API key is replaced once both of its halves have changed: until then the old key signs. A
-// service account is replaced with either half, and a credential of another place at once.
-func TestReplacedCredentials(t *testing.T) {
-	key := func(place, id, half string) atlas.Credential {
-		c := apiKey(id, half)
-		c.Place = place
-		return c
-	}
-	service := func(place, id, half string) atlas.Credential {
-		c := key(place, id, half)
-		c.Account = true
-		return c
-	}
-	for _, test := range []struct {
-		name      string
-		then, now atlas.Credential
-		replaced  bool
-	}{
-		{"the same key", key("a", "id", "c4na7y-half"), key("a", "id", "c4na7y-half"), false},
-		{"another public key", key("a", "id", "c4na7y-half"), key("a", "new", "c4na7y-half"), false},
-		{"another private key", key("a", "id", "c4na7y-half"), key("a", "id", "c4na7y-new"), false},
-		{"another key", key("a", "id", "c4na7y-half"), key("a", "new", "c4na7y-new"), true},
-		{"half another key in another place", key("a", "id", "c4na7y-half"), key("b", "new", "c4na7y-half"), true},
-		{"the same account", service("a", "id", "c4na7y-half"), service("a", "id", "c4na7y-half"), false},
-		{"another client id", service("a", "id", "c4na7y-half"), service("a", "new", "c4na7y-half"), true},
-		{"another client secret", service("a", "id", "c4na7y-half"), service("a", "id", "c4na7y-new"), true},
-		{"an account in the place of a key", key("a", "id", "c4na7y-half"), service("a", "id", "c4na7y-half"), true},
-	} {
-		upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(tokens))
-		p := newPool(t)
-		must(t, use(t, p, configure(upstream.URL, test.then)), read(t))
-		before := upstream.Total.Load()
-		u := use(t, p, configure(upstream.URL, test.now))
-		must(t, u, read(t))
-		if more := upstream.Total.Load() - before; (more > 1) != test.replaced {
-			t.Errorf("%s: %d requests after the change, replaced: %t", test.name, more, test.replaced)
-		}
-		if want := map[bool]string{false: test.then.ID, true: test.now.ID}[test.replaced]; !test.now.Account && !strings.Contains(upstream.Last(), `username="`+want+`"`) {
-			t.Errorf("%s: signed by %s, want %s", test.name, upstream.Last(), want)
-		}
-	}
-}
-
-// Half a key that waits does not become the key by a further reload, and the second half
-// completes it.
-func TestHalfAKeyWaits(t *testing.T) {
-	upstream := answering(t, gatewaytest.JSON(http.StatusOK, list))
-	p := newPool(t)
-	for i, test := range []struct{ id, half, want string }{
-		{"old", "c4na7y-old", "old"}, {"new", "c4na7y-old", "old"}, {"new", "c4na7y-old", "old"}, {"new", "c4na7y-new", "new"},
-		{"new", "c4na7y-newer", "new"}, {"newer", "c4na7y-newer", "newer"},
-	} {
-		must(t, use(t, p, configure(upstream.URL, apiKey(test.id, test.half))), read(t))
-		if !strings.Contains(upstream.Last(), `username="`+test.want+`"`) {
-			t.Errorf("configuration %d is signed by %s, want %s", i, upstream.Last(), test.want)
-		}
-	}
-}
-
-// A credential that Atlas refuses is read again, and the next request is signed with what is
-// there then.
-func TestCredentialIsReadAgain(t *testing.T) {
-	server := sim.Start(t, sim.Config{})
-	for name, credential := range map[string]atlas.Credential{"an API key": apiKey(sim.PublicKey, "c4na7y-wrong"), "a service account": account(sim.ClientID, "c4na7y-wrong")} {
-		right, reads := secret.New(sim.PrivateKey), 0
-		if credential.Account {
-			right = secret.New(sim.ClientSecret)
-		}
-		wrong, id := credential.Secret, credential.ID
-		current, problem := wrong, error(nil)
-		credential.Read = func() (string, secret.Secret, error) {
-			reads++
-			return id, current, problem
-		}
-		u := start(t, configure(server.URL(), credential))
-		checkError(t, &atlas.Error{Kind: atlas.CredentialRefused, Outcome: atlas.NotSent}, fail(t, t.Context(), u, read(t)))
-		problem = errors.New("the file is gone")
-		if e := fail(t, t.Context(), u, read(t)); e.Kind != atlas.CredentialRefused || !strings.HasPrefix(e.Error(), "upstream.credentials[0]: ") {
-			t.Errorf("%s: %+v", name, e)
-		}
-		if reads == 0 {
-			t.Errorf("%s was not read again", name)
-		}
-		current, problem = right, nil
-		must(t, u, read(t))
-	}
 }
 
 // A configuration without a proper origin is refused.

@@ -27,7 +27,7 @@ func TestSend(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		statuses = append(statuses, status)
-	})
+	}, func(atlas.CredentialState) {})
 	t.Cleanup(pool.CloseIdleConnections)
 	u := use(t, pool, configure(server.URL()))
 	created := must(t, u, create(t, nil))
@@ -69,7 +69,7 @@ func TestSend(t *testing.T) {
 // A request without an answer is counted as 0.
 func TestSendCountsErrors(t *testing.T) {
 	counted := make(chan int, 9)
-	pool := atlas.NewPool(func(status int) { counted <- status })
+	pool := atlas.NewPool(func(status int) { counted <- status }, func(atlas.CredentialState) {})
 	t.Cleanup(pool.CloseIdleConnections)
 	fail(t, t.Context(), use(t, pool, configure("http://"+gatewaytest.Refused(t))), read(t))
 	if len(counted) != 1 || <-counted != 0 {

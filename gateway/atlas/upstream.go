@@ -22,16 +22,15 @@ import (
 // Upstream sends requests to Atlas with the credentials of one configuration. A [Pool] makes it. It
 // never changes, and may be used from several goroutines.
 type Upstream struct {
+	*way
 	config      Config
-	base        *url.URL
-	transport   *transport
 	credentials []credential
 }
 
-// credential is a Credential with the signer that signs with it.
+// credential is a Credential with its rotation, which has the pair that signs.
 type credential struct {
 	Credential
-	signer signer
+	*rotation
 }
 
 // signer is a transport that signs what it sends, and says why a 401 came back.
@@ -56,6 +55,8 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	return response, nil
 }
 
+// send sends a request. If Atlas refuses the pair that signs, and another one is in its files, send
+// sends the request once more, signed with that.
 func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
 	c := u.credentialFor(r.Group)
 	switch {
@@ -64,31 +65,66 @@ func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
 	case c == nil:
 		return nil, &Error{Kind: NoCredential, Outcome: NotSent, Err: errNoCredential}
 	}
-	if !r.Operation.Create() {
-		ctx, cancel := context.WithTimeoutCause(ctx, u.config.Timeout, errTimeout)
-		defer cancel()
-		received, err := c.signer.RoundTrip(u.outbound(ctx, r))
-		if err != nil {
-			return nil, c.failed(ctx, err, 0, Unknown)
+	deadline := time.Now().Add(u.config.Timeout)
+	for again := false; ; again = true {
+		signing := c.current.Load()
+		response, handed, failed := u.attempt(ctx, deadline, c, signing, r)
+		if failed == nil {
+			if !signing.works.Load() && response.Status < 500 {
+				signing.works.Store(true)
+			}
+			return response, nil
 		}
-		return u.read(ctx, c, received)
+		if !isRefusal(failed.Err) {
+			return nil, failed
+		}
+		replaced, err := c.replaceBefore(ctx, deadline, signing)
+		if err != nil {
+			failed.Err = fmt.Errorf("%w; reading it again failed: %w", failed.Err, err)
+		}
+		if !replaced || handed || again {
+			return nil, failed
+		}
+	}
+}
+
+// replaceBefore is replace, until a deadline.
+func (c *credential) replaceBefore(ctx context.Context, deadline time.Time, refused *signing) (bool, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return c.replace(ctx, &c.Credential, refused)
+}
+
+// attempt sends a request once, signed with one pair. It reports whether a create was handed to the
+// network, which is not done twice.
+func (u *Upstream) attempt(ctx context.Context, deadline time.Time, c *credential, signing *signing, r *Request) (response *Response, handed bool, failed *Error) {
+	if !r.Operation.Create() {
+		ctx, cancel := context.WithDeadlineCause(ctx, deadline, errTimeout)
+		defer cancel()
+		received, err := signing.signer.RoundTrip(u.outbound(ctx, r))
+		if err != nil {
+			return nil, false, c.failed(ctx, err, 0, Unknown)
+		}
+		response, failed = u.read(ctx, c, signing, received)
+		return response, false, failed
 	}
 	s := &sending{next: u.transport, handed: r.Handed, caller: ctx}
-	ctx, cancel := s.context(ctx, u.config.Timeout)
+	ctx, cancel := s.context(ctx, deadline)
 	defer cancel()
-	received, err := c.signer.RoundTripThrough(s, u.outbound(ctx, r))
+	received, err := signing.signer.RoundTripThrough(s, u.outbound(ctx, r))
 	if err != nil {
-		return nil, c.failed(ctx, err, 0, s.outcome())
+		return nil, s.state.Load() == sent, c.failed(ctx, err, 0, s.outcome())
 	}
-	return u.read(ctx, c, received)
+	response, failed = u.read(ctx, c, signing, received)
+	return response, true, failed
 }
 
 // read reads a response in full, so that half of it is never relayed.
-func (u *Upstream) read(ctx context.Context, c *credential, received *http.Response) (*Response, *Error) {
+func (u *Upstream) read(ctx context.Context, c *credential, signing *signing, received *http.Response) (*Response, *Error) {
 	defer received.Body.Close()
 	status := received.StatusCode
 	if status == http.StatusUnauthorized {
-		cause := c.signer.Explain(received)
+		cause := signing.signer.Explain(received)
 		if cause == nil {
 			cause = errors.New("answered 401 " + errorCode(received.Header))
 		}
@@ -189,9 +225,9 @@ const (
 )
 
 // context returns the context that the create is sent in, and what ends it. It ends with ctx until
-// the create is sent, and after timeout in any case.
-func (s *sending) context(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	detached, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout, errTimeout)
+// the create is sent, and at the deadline in any case.
+func (s *sending) context(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	detached, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), deadline, errTimeout)
 	stop := context.AfterFunc(ctx, func() {
 		if s.state.CompareAndSwap(unsent, abandoned) {
 			cancel()

@@ -38,24 +38,27 @@ func NameCode(response *http.Response, err error) (*http.Response, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	response.Body.Close()
 	response.Body = io.NopCloser(bytes.NewReader(body))
+	if code := Code(body); code != "" && err == nil {
+		response.Header.Set("X-Error-Code", code)
+	}
+	return response, nil
+}
+
+// Code returns the errorCode of the content of a response, which may be within an envelope, or "".
+func Code(content []byte) string {
 	// Under an envelope, Atlas's documents call the second member content or envelope.
 	type apiError struct{ ErrorCode string }
 	var answer struct {
 		apiError
 		Content, Envelope apiError
 	}
-	if err == nil {
-		err = json.Unmarshal(body, &answer)
-	}
 	// A member of another type does not keep the other members from being read. Part of a body is of
 	// no use, and nobody relays the body of a 401.
+	err := json.Unmarshal(content, &answer)
 	if mismatch := new(json.UnmarshalTypeError); err != nil && !errors.As(err, &mismatch) {
-		return response, nil
+		return ""
 	}
-	if code := cmp.Or(answer.ErrorCode, answer.Content.ErrorCode, answer.Envelope.ErrorCode); code != "" {
-		response.Header.Set("X-Error-Code", code)
-	}
-	return response, nil
+	return cmp.Or(answer.ErrorCode, answer.Content.ErrorCode, answer.Envelope.ErrorCode)
 }
 
 // maxRetryAfter is the longest that a server may ask to wait for.
