@@ -3,6 +3,7 @@
 //
 //	atlas-gateway serve [CONFIG]    serve until SIGTERM or SIGINT
 //	atlas-gateway check [CONFIG]    say whether the configuration is good, and stop
+//	atlas-gateway check -online [CONFIG]    also try each credential for Atlas with one read
 //	atlas-gateway keys new ...      make a key for a caller, and the entry to paste
 //	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does
@@ -25,7 +26,7 @@
 //
 // Exit status: 0 after a clean end, 1 when serving failed or a key could not be kept or shown,
 // 2 for a wrong command line, 3 for a configuration that was refused, 4 for a request that
-// explain finds no grant for.
+// explain finds no grant for, 5 for a credential that check -online did not find accepted.
 package main
 
 import (
@@ -55,15 +56,16 @@ import (
 
 // Exit statuses.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
-	exitConfig = 3
-	exitDenied = 4
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitConfig  = 3
+	exitDenied  = 4
+	exitRefused = 5
 )
 
 const usage = `usage: atlas-gateway serve [CONFIG]
-       atlas-gateway check [CONFIG]
+       atlas-gateway check [-online] [CONFIG]
        atlas-gateway keys new -caller NAME [-kind pair|account|token] [-ha1-file FILE]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
@@ -73,7 +75,8 @@ const usage = `usage: atlas-gateway serve [CONFIG]
 
 const help = usage + `
 serve runs the gateway until SIGTERM or SIGINT; check says whether a configuration is
-good. CONFIG is a YAML file; ATLAS_GATEWAY_<SECTION>_<KEY> in the environment overrides it.
+good, and with -online whether Atlas accepts the credentials that it names.
+CONFIG is a YAML file; ATLAS_GATEWAY_<SECTION>_<KEY> in the environment overrides it.
 keys new -h and explain -h list their flags.
 
 exit status:
@@ -82,6 +85,7 @@ exit status:
   2  the command line is wrong
   3  the configuration was refused
   4  explain found no grant that allows the request
+  5  check -online: Atlas refuses a credential, or gave no answer that tells
 
 flags:
   -h	print this
@@ -109,7 +113,7 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	case "serve":
 		return serve(ctx, args, env, stdout, stderr)
 	case "check":
-		return check(args, env, stdout, stderr)
+		return check(ctx, args, env, stdout, stderr)
 	case "keys":
 		return keys(args, stdout, stderr)
 	case "explain":
@@ -160,26 +164,6 @@ func refused(stderr io.Writer, err error) int {
 	}
 	fmt.Fprintln(stderr, err)
 	return exitConfig
-}
-
-// check loads the configuration and builds the gateway that it describes.
-func check(args, env []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	if status, done := parse(flags, args, 1, stdout, stderr); done {
-		return status
-	}
-	parts, err := config.Load(flags.Arg(0), env)
-	if err == nil {
-		_, err = gateway.New(parts, slog.New(slog.DiscardHandler))
-	}
-	if err != nil {
-		return refused(stderr, err)
-	}
-	for _, warning := range parts.Warnings {
-		fmt.Fprintln(stderr, "warning:", warning)
-	}
-	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s\n", parts.Config.Listener.Address, parts.Config.Upstream.BaseURL)
-	return exitOK
 }
 
 func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
