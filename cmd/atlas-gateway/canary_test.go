@@ -63,7 +63,7 @@ upstream:
       private_key_file: `+l.file("private", nobodys)+` # at first
     - {groups: [64f0c1a2b3d4e5f607182931], client_id_env: ID, client_secret_env: SECRET}
     - {groups: ["000000000000000000000001"], client_id_env: ID, client_secret_env: WRONG}
-    - {groups: ["000000000000000000000002"], client_id_env: ID, client_secret_env: SECRET}
+    - {groups: ["000000000000000000000002"], client_id_env: ID_2, client_secret_env: SECRET_2} # a token of its own
 callers:
   signing_key_file: `+l.file("signing", base64.StdEncoding.EncodeToString([]byte(signingKey)))+`
   attempts: {per_client: 100}
@@ -73,7 +73,7 @@ callers:
       tokens: [{sha256: `+hash(callerToken)+`}]
       service_accounts: [{client_id: agw_id_nightly, secret_sha256: `+hash(callerSecret)+`}]
       grants: [{operations: [manage], groups: ["*"]}]
-`, l.roots, append(certificate.Environ(t), "ID="+sim.ClientID, "SECRET="+atlasSecret, "WRONG="+nobodys)...)
+`, l.roots, append(certificate.Environ(t), "ID="+sim.ClientID, "SECRET="+atlasSecret, "ID_2="+sim.ClientID, "SECRET_2="+atlasSecret, "WRONG="+nobodys)...)
 	for _, algorithm := range []string{"MD5", "SHA-256"} {
 		l.secrets.Add("the caller's HA1", ha1(t, algorithm, "agwnightly", callerPrivate))
 		l.secrets.Add("HA1 at Atlas", ha1(t, algorithm, sim.PublicKey, atlasPrivate))

@@ -34,6 +34,27 @@ func TestKeepKeepsSigners(t *testing.T) {
 	}
 }
 
+// A credential that two entries name by the same place, for different groups, is one: it has one token
+// and is tried once.
+func TestOnePlaceIsOneCredential(t *testing.T) {
+	server := sim.Start(t, sim.Config{})
+	some, all := account(sim.ClientID, sim.ClientSecret), account(sim.ClientID, sim.ClientSecret)
+	some.Groups, all.Name = []string{group}, "upstream.credentials[1]"
+	p := newPool(t)
+	u := use(t, p, configure(server.URL(), some, all))
+	must(t, u, read(t))
+	other := read(t)
+	other.Group = sim.EmptyGroupID
+	other.Path = strings.Replace(other.Path, group, sim.EmptyGroupID, 1)
+	must(t, u, other)
+	if n := server.Counts(); n.ByOperation["token"] != 1 || n.Requests != 3 {
+		t.Errorf("%+v", n)
+	}
+	if states := p.Credentials(); len(states) != 2 || states[0].Name != some.Name || states[1].Name != all.Name || states[1].ID != sim.ClientID {
+		t.Errorf("%+v", states)
+	}
+}
+
 // An Upstream that was made and not kept changes nothing for the one in force.
 func TestUpstreamThatIsNotKept(t *testing.T) {
 	server := sim.Start(t, sim.Config{})

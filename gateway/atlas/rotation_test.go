@@ -255,7 +255,7 @@ func TestRefusedPairIsTriedAgain(t *testing.T) {
 	r := rotate(t)
 	u, _ := r.configured(server.URL, apiKey("aaaaaaaa", privateA))
 	must(t, u, read(t))
-	u, state := r.configured(server.URL, apiKey("bbbbbbbb", privateB))
+	_, state := r.configured(server.URL, apiKey("bbbbbbbb", privateB))
 	first := state.Retry
 	if state.Waiting != atlas.WaitingRefused || state.ID != "aaaaaaaa" || first <= 0 || first > time.Second {
 		t.Errorf("%+v", state)

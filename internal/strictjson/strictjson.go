@@ -1,7 +1,8 @@
 // Package strictjson reads JSON that people write. A mistake is an error that says where it is
 // and what was expected. The simulation reads with it its state file and the requests to its
 // control listener, and cmd/atlas-sim the files of its command line. It refuses unknown and
-// repeated members, values of another type, and anything after the one value.
+// repeated members, values of another type, and anything after the one value. It accepts a byte order
+// mark before the value.
 package strictjson
 
 import (
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"atlas-export-gateway/internal/invisible"
 	"atlas-export-gateway/internal/nearest"
 
 	"github.com/go-json-experiment/json"
@@ -24,6 +26,7 @@ import (
 // have keep their values. An error has the form "line 1, column 2: /member: message". Its JSON
 // pointer (RFC 6901) is left out if the error is about the whole value.
 func Decode(data []byte, into any) error {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	err := json.Unmarshal(data, into, json.RejectUnknownMembers(true))
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
@@ -43,7 +46,7 @@ func located(data []byte, offset int64, pointer jsontext.Pointer, message string
 	line := bytes.Count(before, []byte("\n")) + 1
 	column := len(before) - bytes.LastIndexByte(before, '\n')
 	if pointer != "" {
-		message = string(pointer) + ": " + message
+		message = invisible.Show(string(pointer)) + ": " + message
 	}
 	return fmt.Errorf("line %d, column %d: %s", line, column, message)
 }

@@ -21,7 +21,7 @@ type config struct {
 
 func TestDecode(t *testing.T) {
 	got := config{Name: "kept", Size: 1}
-	if err := strictjson.Decode([]byte(` {"size": 2, "peers": [{"share": 0.5}], "sizes": {"a": 3}} `), &got); err != nil {
+	if err := strictjson.Decode([]byte("\ufeff"+` {"size": 2, "peers": [{"share": 0.5}], "sizes": {"a": 3}} `), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := config{Name: "kept", Size: 2, Peers: []config{{Share: 0.5}}, Sizes: map[string]int{"a": 3}}
@@ -41,6 +41,7 @@ func TestDecodeRefuses(t *testing.T) {
 		`{"size": 1, "size": 2}`:            `line 1, column 13: /size: not valid JSON: duplicate object member name`,
 		`{"peers": [{}, {"sise": 1}]}`:      `line 1, column 17: /peers/1/sise: is not a known member; did you mean size?`,
 		`{"Size": 1}`:                       `line 1, column 2: /Size: is not a known member; did you mean size?`,
+		"{\"si\u200bze\": 1}":               "line 1, column 2: /si<U+200B>ze: is not a known member; did you mean size without U+200B (zero width space)?",
 		`{"zebra": 1}`:                      `line 1, column 2: /zebra: is not a known member`,
 		`[]`:                                `line 1, column 1: must be an object`,
 		`{"peers": {}}`:                     `line 1, column 11: /peers: must be an array`,
