@@ -10,8 +10,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// The sentence of a token endpoint that refuses reaches the user of the client, for every call that it
-// keeps from being signed, and so does the time to wait.
+// The sentence of a token endpoint that refuses reaches the user of the client, for every call
+// that it keeps from being signed, and so does the time to wait.
 func TestTokenEndpointRefuses(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{TokensPerMinute: 1}})
 	wrong := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: client.ServiceAccount(sim.ClientID, "c4na7y-wrong")})

@@ -10,7 +10,8 @@ import (
 	"atlas-export-gateway/gateway/observe"
 )
 
-// tellCredential logs which pair of a credential signs, and whether another one waits in its place.
+// tellCredential logs which pair of a credential signs, and whether another one waits in its
+// place.
 func (g *Gateway) tellCredential(s atlas.CredentialState) {
 	level, message := slog.LevelInfo, "a credential for Atlas is in force"
 	attributes := []slog.Attr{slog.String("credential", s.Name), slog.String("key", s.ID)}
@@ -45,9 +46,9 @@ func (g *Gateway) credentials() []observe.Credential {
 	return shown
 }
 
-// TryCredentials sends one harmless read to Atlas with each credential of a configuration, and returns
-// Atlas's answers in the order of the configuration, within about ten seconds. It changes nothing at
-// Atlas and needs no Gateway. The error is that of a configuration that can't be used.
+// TryCredentials sends one harmless read to Atlas with each credential of a configuration, and
+// returns Atlas's answers in the order of the configuration, within about ten seconds. It changes
+// nothing at Atlas and needs no Gateway. The error is that of a configuration that can't be used.
 func TryCredentials(ctx context.Context, parts *config.Parts) ([]atlas.Answer, error) {
 	pool := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
 	upstream, err := pool.Upstream(parts.Atlas)

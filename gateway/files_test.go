@@ -88,8 +88,8 @@ func rotatedSeed() (seed *sim.Seed, rotated sim.Key) {
 	return seed, rotated
 }
 
-// The old API key signs as long as only one half of it was replaced, or Atlas refuses the new one. The
-// log and the metrics tell which key signs, and what another one waits for.
+// The old API key signs as long as only one half of it was replaced, or Atlas refuses the new
+// one. The log and the metrics tell which key signs, and what another one waits for.
 func TestRotationIsTold(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	seed, rotated := rotatedSeed()
@@ -156,8 +156,8 @@ func TestRotationIsTold(t *testing.T) {
 	signs("rotatedk", "half")
 }
 
-// A file with a secret that every user may read is warned of once, and again only after its mode has
-// changed: not at every reload, and not since the configuration has got other lines.
+// A file with a secret that every user may read is warned of once, and again only after its mode
+// has changed: not at every reload, and not since the configuration has got other lines.
 func TestLooseFilesAreWarnedOfOnce(t *testing.T) {
 	dir := t.TempDir()
 	public := gatewaytest.WriteFile(t, filepath.Join(dir, "public"), sim.PublicKey)

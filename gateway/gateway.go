@@ -44,10 +44,10 @@ type Gateway struct {
 	ownURL   string                   // the listener's URL, once Serve knows it
 }
 
-// New builds a Gateway from the parts that package config has built, and logs their warnings. Where
-// listener.public_url is not set, links are rewritten once Serve knows its address, and not without
-// Serve. Where the log writes through an observe.Queue, the metrics count the records that the Queue
-// drops.
+// New builds a Gateway from the parts that package config has built, and logs their warnings.
+// Where listener.public_url is not set, links are rewritten once Serve knows its address, and not
+// without Serve. Where the log writes through an observe.Queue, the metrics count the records
+// that the Queue drops.
 func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	rules, err := contract.Load()
 	if err != nil {

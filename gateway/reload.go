@@ -94,9 +94,9 @@ func (g *Gateway) putInForce(s *settings) {
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an
 // error, not at all. It logs the warnings that are new. Requests under way end as they began. A
-// credential for Atlas that is new is tried first: the one before it signs until Atlas has accepted
-// it, which the log tells; see also [Gateway.Watch]. What the listeners were opened with can't be
-// changed without a restart; see [config.Parts.CheckFixed].
+// credential for Atlas that is new is tried first: the one before it signs until Atlas has
+// accepted it, which the log tells; see also [Gateway.Watch]. What the listeners were opened with
+// can't be changed without a restart; see [config.Parts.CheckFixed].
 func (g *Gateway) Reload(parts *config.Parts) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
@@ -118,8 +118,8 @@ type looseFile struct {
 	mode fs.FileMode
 }
 
-// warn logs the warnings that the configuration in force did not have: a file is warned of once, and
-// again after its mode has changed. g.changing is held.
+// warn logs the warnings that the configuration in force did not have: a file is warned of once,
+// and again after its mode has changed. g.changing is held.
 func (g *Gateway) warn(parts *config.Parts) {
 	warned := map[looseFile]bool{}
 	for _, warning := range parts.Warnings {
@@ -162,9 +162,9 @@ const (
 // and reloads it, until the context ends. While files are being written, it waits until two looks,
 // a second apart, find them the same. It logs the result of each reload. A configuration that was
 // refused since a file could not be read is tried again, with a pause that doubles up to maxRetry:
-// the reason may pass without a change of any file, such as a lack of file descriptors. Every other
-// configuration that is refused is not tried again before the next signal or change. It also has
-// Atlas asked again about a credential that does not sign yet, with the same pauses.
+// the reason may pass without a change of any file, such as a lack of file descriptors. Every
+// other configuration that is refused is not tried again before the next signal or change. It
+// also has Atlas asked again about a credential that does not sign yet, with the same pauses.
 func (g *Gateway) Watch(ctx context.Context, source *config.Source, hangup <-chan os.Signal) {
 	ticks := time.NewTicker(watchEvery)
 	defer ticks.Stop()

@@ -13,9 +13,9 @@ import (
 	icholy "github.com/icholy/digest"
 )
 
-// The record of a caller who was not let in names the public key or client id that was shown, if it
-// is one of a caller or in the form of one. No other text of a stranger is in the log, and no text
-// makes a record longer or another record.
+// The record of a caller who was not let in names the public key or client id that was shown, if
+// it is one of a caller or in the form of one. No other text of a stranger is in the log, and no
+// text makes a record longer or another record.
 func TestTriedKeys(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
@@ -84,8 +84,8 @@ func tokenHeader(id, secret string) map[string]string {
 	return map[string]string{"Authorization": gatewaytest.Basic(id, secret), "Content-Type": "application/x-www-form-urlencoded"}
 }
 
-// checkTried fails the test unless the log has one record behind an offset, which names the key that
-// was tried.
+// checkTried fails the test unless the log has one record behind an offset, which names the key
+// that was tried.
 func checkTried(t *testing.T, g *gatewaytest.Gateway, before int, name, tried, reason string) {
 	t.Helper()
 	line := g.Await(t, before, `"msg":"request"`)

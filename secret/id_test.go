@@ -8,7 +8,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// Public halves of keys are shown, and everything else is not: private halves, tokens and free text.
+// Public halves of keys are shown, and everything else is not: private halves, tokens and free
+// text.
 func TestShowID(t *testing.T) {
 	pair, account, token := callers.NewKeyPair("a", "", "a"), callers.NewServiceAccount("a"), callers.NewToken("a")
 	for _, id := range []string{pair.ID, account.ID, "abcdefgh", "mdb_sa_id_51a1a7ed00000000000000aa", "agwabc"} {

@@ -18,9 +18,9 @@ type Answer struct {
 	Status int
 	// Code is the error of the answer, if it is one of RFC 6749, section 5.2, such as invalid_client.
 	Code string
-	// Description is the sentence of the answer for people, up to 500 bytes: its error_description, or
-	// the detail of Atlas's own form. It is text of a server, which may hold any character, and is not
-	// in the text of an error. It is empty if it repeats the credential.
+	// Description is the sentence of the answer for people, up to 500 bytes: its error_description,
+	// or the detail of Atlas's own form. It is text of a server, which may hold any character, and
+	// is not in the text of an error. It is empty if it repeats the credential.
 	Description string
 	// RetryAfter is how long the answer asks to wait, an hour at most; 0 if it does not ask.
 	RetryAfter time.Duration

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What the token endpoint says of a refusal is in the error, also of requests that are refused later
-// since the credential is held back, or since it is too early to ask again.
+// What the token endpoint says of a refusal is in the error, also of requests that are refused
+// later since the credential is held back, or since it is too early to ask again.
 func TestAnswers(t *testing.T) {
 	const id, private = "mdb_sa_id_a", "c4na7y-client-secret"
 	encoded := base64.StdEncoding.EncodeToString([]byte(id + ":" + private))

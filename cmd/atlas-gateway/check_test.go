@@ -14,8 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// check -online tries each credential for Atlas with one read, says in a line for each what came of it,
-// and ends with a status of its own unless Atlas accepts all of them. It sends nothing else.
+// check -online tries each credential for Atlas with one read, says in a line for each what came
+// of it, and ends with a status of its own unless Atlas accepts all of them. It sends nothing
+// else.
 func TestCheckOnline(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	environ := []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ID=" + sim.ClientID, "SECRET=" + sim.ClientSecret, "WRONG=c4na7y-wrong"}

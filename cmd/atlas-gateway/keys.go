@@ -133,8 +133,8 @@ func pairOnly(flags *flag.FlagSet) (given string) {
 	return given
 }
 
-// create writes a secret into a new file that only its owner can read. otherwise says what to do if
-// the file exists: it is not overwritten, since a key may be in use.
+// create writes a secret into a new file that only its owner can read. otherwise says what to do
+// if the file exists: it is not overwritten, since a key may be in use.
 func create(path, content, otherwise string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {

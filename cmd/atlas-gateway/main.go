@@ -138,7 +138,11 @@ func parse(flags *flag.FlagSet, args []string, most int, stdout, stderr io.Write
 	case err != nil:
 		return misused(stderr, err.Error()+nearest.FlagHint(flags, err)), true
 	case flags.NArg() > most:
-		return misused(stderr, "too many arguments"), true
+		what := "too many arguments"
+		if slices.ContainsFunc(flags.Args(), func(arg string) bool { return strings.HasPrefix(arg, "-") }) {
+			what += ": flags go before the others"
+		}
+		return misused(stderr, what), true
 	}
 	return exitOK, false
 }

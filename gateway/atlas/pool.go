@@ -42,8 +42,8 @@ type Credential struct {
 	// Groups are the ids of the groups that the credential is for, as patterns of path.Match.
 	Groups []string
 	// Place names the files or variables that hold the credential. Where two configurations have a
-	// credential with the same Place, the later one is the earlier one, perhaps rotated. So is one for
-	// the same Groups where the earlier one is gone.
+	// credential with the same Place, the later one is the earlier one, perhaps rotated. So is one
+	// for the same Groups where the earlier one is gone.
 	Place string
 	// Account means a service account; otherwise the credential is an API key.
 	Account bool
@@ -58,8 +58,8 @@ type Credential struct {
 
 func (c *Credential) pair() pair { return pair{c.Account, c.ID, c.Secret} }
 
-// Pool owns what outlives a configuration: connections to Atlas, and credentials with their signers,
-// nonces and tokens. It may be used from several goroutines.
+// Pool owns what outlives a configuration: connections to Atlas, and credentials with their
+// signers, nonces and tokens. It may be used from several goroutines.
 type Pool struct {
 	count func(status int)
 	tell  func(CredentialState)
@@ -132,9 +132,9 @@ func inPlace(known []credential, c *Credential) *rotation {
 	return nil
 }
 
-// forGroups returns the rotation of the credential that c takes the place of although it is kept in
-// another place: one for the same groups that all configured credentials no longer have. It returns
-// nil if there is none.
+// forGroups returns the rotation of the credential that c takes the place of although it is kept
+// in another place: one for the same groups that all configured credentials no longer have. It
+// returns nil if there is none.
 func forGroups(known []credential, c *Credential, all []Credential) *rotation {
 	for i := range known {
 		k := &known[i]
@@ -173,8 +173,8 @@ func (p *Pool) Keep(u *Upstream) {
 	}
 }
 
-// Retry tries each pair of a credential again that waits and whose pause is over. It does not wait for
-// Atlas. Whoever reloads configurations calls it every second or so.
+// Retry tries each pair of a credential again that waits and whose pause is over. It does not
+// wait for Atlas. Whoever reloads configurations calls it every second or so.
 func (p *Pool) Retry() {
 	p.mu.Lock()
 	u := p.current

@@ -34,8 +34,8 @@ func TestKeepKeepsSigners(t *testing.T) {
 	}
 }
 
-// A credential that two entries name by the same place, for different groups, is one: it has one token
-// and is tried once.
+// A credential that two entries name by the same place, for different groups, is one: it has one
+// token and is tried once.
 func TestOnePlaceIsOneCredential(t *testing.T) {
 	server := sim.Start(t, sim.Config{})
 	some, all := account(sim.ClientID, sim.ClientSecret), account(sim.ClientID, sim.ClientSecret)

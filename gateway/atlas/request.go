@@ -5,6 +5,9 @@
 // Send builds the outbound request from nothing, chooses the credential by the group, has the
 // request signed, and reads the whole response. It follows no redirect, and repeats no create that
 // may have been carried out. If a request fails, an [Error] says what is known about its outcome.
+//
+// A credential may get another pair of halves while the gateway runs. The new pair signs once
+// Atlas has accepted it; [CredentialState] tells which pair signs.
 package atlas
 
 import (

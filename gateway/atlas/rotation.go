@@ -20,9 +20,9 @@ func (p pair) equal(q pair) bool {
 	return p.account == q.account && p.id == q.id && p.secret.Equal(q.secret)
 }
 
-// halfOf reports whether p has one half of q, so that the other half has not been written yet. A new
-// API key has two new halves, and a new service account too. A service account may also have a new
-// secret, which is whole.
+// halfOf reports whether p has one half of q, so that the other half has not been written yet. A
+// new API key has two new halves, and a new service account too. A service account may also have
+// a new secret, which is whole.
 func (p pair) halfOf(q pair) bool {
 	sameID, sameSecret := p.id == q.id, p.secret.Equal(q.secret)
 	return p.account == q.account && (sameSecret && !sameID || sameID && !sameSecret && !p.account)
@@ -51,7 +51,8 @@ const (
 	WaitingUntried Waiting = "untried"
 )
 
-// CredentialState says which pair of a credential signs, and whether another one waits for its place.
+// CredentialState says which pair of a credential signs, and whether another one waits for its
+// place.
 type CredentialState struct {
 	// Name is the name of the credential, such as "upstream.credentials[0]".
 	Name string
@@ -71,9 +72,9 @@ type CredentialState struct {
 }
 
 // A rotation is one credential over time. It outlives a configuration. A pair takes another one's
-// place only once Atlas has accepted it; until then the other one signs. Therefore neither half a pair
-// nor a wrong one stops the gateway. While Atlas refuses the pair, or does not answer, it is tried again
-// and again, and at once when Atlas refuses the pair that signs.
+// place only once Atlas has accepted it; until then the other one signs. Therefore neither half a
+// pair nor a wrong one stops the gateway. While Atlas refuses the pair, or does not answer, it is
+// tried again and again, and at once when Atlas refuses the pair that signs.
 type rotation struct {
 	way     *way
 	tell    func(CredentialState)
@@ -124,8 +125,8 @@ func (r *rotation) over(w *way) (*rotation, error) {
 	return again, err
 }
 
-// configure takes the name and the pair that the configuration in force has. samePlace means that the
-// pair that signs was read from the same place.
+// configure takes the name and the pair that the configuration in force has. samePlace means that
+// the pair that signs was read from the same place.
 func (r *rotation) configure(name string, p pair, samePlace bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -204,8 +205,9 @@ func (r *rotation) retry() {
 	}
 }
 
-// replace is called when Atlas refuses the pair that signs. It tries the pair that its files hold now,
-// or the one that waits, and reports whether another pair signs. The error is that of reading.
+// replace is called when Atlas refuses the pair that signs. It tries the pair that its files hold
+// now, or the one that waits, and reports whether another pair signs. The error is that of
+// reading.
 func (r *rotation) replace(ctx context.Context, c *Credential, refused *signing) (replaced bool, err error) {
 	refused.works.Store(false)
 	id, half, err := c.Read()

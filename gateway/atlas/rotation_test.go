@@ -72,8 +72,8 @@ const (
 	clientA, clientB   = "mdb_sa_id_aaaa", "mdb_sa_id_bbbb"
 )
 
-// A pair that takes the place of another is tried, and signs once Atlas has accepted it. Until then,
-// and for half a pair and a wrong one, the pair before it signs, and no request fails.
+// A pair that takes the place of another is tried, and signs once Atlas has accepted it. Until
+// then, and for half a pair and a wrong one, the pair before it signs, and no request fails.
 func TestPairsAreTried(t *testing.T) {
 	key := func(id, half string) atlas.Credential { return apiKey(id, half) }
 	service := func(id, half string) atlas.Credential { return account(id, half) }
@@ -142,8 +142,8 @@ func TestPairsAreTried(t *testing.T) {
 	}
 }
 
-// Half a pair waits through further reloads, also when the connections are made anew, and the second
-// half completes it. The pair that is configured again ends the wait.
+// Half a pair waits through further reloads, also when the connections are made anew, and the
+// second half completes it. The pair that is configured again ends the wait.
 func TestHalfAPairWaits(t *testing.T) {
 	server := sim.Start(t, sim.Config{Seed: seedOf(map[string]string{"aaaaaaaa": privateA, "bbbbbbbb": privateB}, nil)})
 	r := rotate(t)
@@ -247,8 +247,8 @@ func (d *doorkeeper) signs(t *testing.T, id string) {
 	}
 }
 
-// A pair that Atlas refuses at first is tried again with a growing pause, and signs once Atlas accepts
-// it. A reload does not wait for the pause.
+// A pair that Atlas refuses at first is tried again with a growing pause, and signs once Atlas
+// accepts it. A reload does not wait for the pause.
 func TestRefusedPairIsTriedAgain(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	server := startDoorkeeper(t, "aaaaaaaa")
@@ -283,9 +283,9 @@ func TestRefusedPairIsTriedAgain(t *testing.T) {
 	server.signs(t, "bbbbbbbb")
 }
 
-// An Atlas that does not answer does not stop a rotation: the pair before signs until Atlas answers.
-// Where that pair was revoked meanwhile, the request that finds this out is carried out all the same,
-// once.
+// An Atlas that does not answer does not stop a rotation: the pair before signs until Atlas
+// answers. Where that pair was revoked meanwhile, the request that finds this out is carried out
+// all the same, once.
 func TestRotationDuringAnOutage(t *testing.T) {
 	for name, revoked := range map[string]bool{"both pairs are good": false, "the pair before was revoked": true} {
 		t.Run(name, func(t *testing.T) {
@@ -317,8 +317,8 @@ func TestRotationDuringAnOutage(t *testing.T) {
 	}
 }
 
-// Where Atlas refuses the pair that signs, the pair that is in the files then is tried at once, and the
-// request is signed with it: also a create, which is handed to the network once.
+// Where Atlas refuses the pair that signs, the pair that is in the files then is tried at once,
+// and the request is signed with it: also a create, which is handed to the network once.
 func TestRefusedPairIsReplaced(t *testing.T) {
 	server := sim.Start(t, sim.Config{})
 	for name, credential := range map[string]atlas.Credential{"an API key": apiKey(sim.PublicKey, "c4na7y-wrong"), "a service account": account(sim.ClientID, "c4na7y-wrong")} {
@@ -350,8 +350,8 @@ func TestRefusedPairIsReplaced(t *testing.T) {
 	}
 }
 
-// A request of one caller that Atlas refuses gives up no pair, although half of another one is in the
-// files.
+// A request of one caller that Atlas refuses gives up no pair, although half of another one is in
+// the files.
 func TestOneCallerGivesUpNoPair(t *testing.T) {
 	server := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
 		if strings.HasSuffix(r.URL.Path, "/refused") || !strings.Contains(r.Header.Get("Authorization"), `"aaaaaaaa"`) {
@@ -416,6 +416,7 @@ func TestTry(t *testing.T) {
 		{"a redirect", "", gatewaytest.JSON(302, "", "Location: http://127.0.0.1:1"), atlas.Undecided, "Atlas answered 302"},
 		{"an outage", "", gatewaytest.JSON(503, "<html>"+base64.StdEncoding.EncodeToString([]byte(privateA))), atlas.Undecided, "Atlas answered 503"},
 		{"a rate limit", "", gatewaytest.JSON(429, "{}", "Retry-After: 7"), atlas.Undecided, "Atlas answered 429"},
+		{"a long code", "", gatewaytest.JSON(429, `{"errorCode":"`+strings.Repeat("A", 31)+`"}`), atlas.Undecided, "Atlas answered 429 without an errorCode"},
 		{"an echo", "", gatewaytest.JSON(429, `{"errorCode":"`+privateA+`"}`), atlas.Undecided, "Atlas answered 429"},
 	} {
 		server := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(test.signed))

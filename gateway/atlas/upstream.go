@@ -19,8 +19,8 @@ import (
 	"atlas-export-gateway/internal/content"
 )
 
-// Upstream sends requests to Atlas with the credentials of one configuration. A [Pool] makes it. It
-// never changes, and may be used from several goroutines.
+// Upstream sends requests to Atlas with the credentials of one configuration. A [Pool] makes it.
+// It never changes, and may be used from several goroutines.
 type Upstream struct {
 	*way
 	config      Config
@@ -55,8 +55,8 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	return response, nil
 }
 
-// send sends a request. If Atlas refuses the pair that signs, and another one is in its files, send
-// sends the request once more, signed with that.
+// send sends a request. If Atlas refuses the pair that signs, and another one is in its files,
+// send sends the request once more, signed with that.
 func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
 	c := u.credentialFor(r.Group)
 	switch {
@@ -95,8 +95,8 @@ func (c *credential) replaceBefore(ctx context.Context, deadline time.Time, refu
 	return c.replace(ctx, &c.Credential, refused)
 }
 
-// attempt sends a request once, signed with one pair. It reports whether a create was handed to the
-// network, which is not done twice.
+// attempt sends a request once, signed with one pair. It reports whether a create was handed to
+// the network, which is not done twice.
 func (u *Upstream) attempt(ctx context.Context, deadline time.Time, c *credential, signing *signing, r *Request) (response *Response, handed bool, failed *Error) {
 	if !r.Operation.Create() {
 		ctx, cancel := context.WithDeadlineCause(ctx, deadline, errTimeout)
@@ -152,7 +152,7 @@ func errorCode(header http.Header) string {
 	return "without an errorCode"
 }
 
-var atlasCode = regexp.MustCompile(`^[A-Z]+(_[A-Z]+){0,9}$`)
+var atlasCode = regexp.MustCompile(`^[A-Z]{1,30}(_[A-Z]{1,30}){0,9}$`)
 
 // userAgent names the gateway to Atlas.
 var userAgent = []string{"atlas-export-gateway"}
@@ -266,8 +266,8 @@ func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// hand calls handed. A panic of handed is an error of it, so that nothing leaves and the signer gets
-// its nonce back.
+// hand calls handed. A panic of handed is an error of it, so that nothing leaves and the signer
+// gets its nonce back.
 func (s *sending) hand() (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -24,8 +24,8 @@ type way struct {
 	transport *transport
 }
 
-// signing returns a pair with a signer of its own: Digest for an API key, a bearer token for a service
-// account.
+// signing returns a pair with a signer of its own: Digest for an API key, a bearer token for a
+// service account.
 func (w *way) signing(p pair) (*signing, error) {
 	s := &signing{pair: p, since: time.Now()}
 	var err error
@@ -138,21 +138,22 @@ func unasked(err error) Answer {
 	return a
 }
 
-// isRefusal reports whether an error of a signer says that Atlas refuses the credential, and not only
-// one request.
+// isRefusal reports whether an error of a signer says that Atlas refuses the credential, and not
+// only one request.
 func isRefusal(err error) bool {
 	_, key := errors.AsType[*digestauth.CredentialError](err)
 	_, account := errors.AsType[*serviceaccount.CredentialError](err)
 	return key || account
 }
 
-// addressCodes are the errorCodes of Atlas's for an address that the credential may not be used from.
+// addressCodes are the errorCodes of Atlas's for an address that the credential may not be used
+// from.
 var addressCodes = map[string]bool{
 	"IP_ADDRESS_NOT_ON_ACCESS_LIST": true, "IP_ADDRESS_NOT_ON_WHITELIST": true, "ORG_REQUIRES_ACCESS_LIST": true, "RESOURCE_REQUIRES_ACCESS_LIST": true,
 }
 
-// answeredCode returns the errorCode of a response, as errorCode does, also where it is in the content
-// only.
+// answeredCode returns the errorCode of a response, as errorCode does, also where it is in the
+// content only.
 func answeredCode(response *http.Response) string {
 	if response.StatusCode >= 400 && response.Header.Get("X-Error-Code") == "" {
 		content, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
@@ -163,8 +164,8 @@ func answeredCode(response *http.Response) string {
 	return errorCode(response.Header)
 }
 
-// Try sends one harmless read with each credential, all at a time, and returns Atlas's answers in the
-// order of the configuration.
+// Try sends one harmless read with each credential, all at a time, and returns Atlas's answers in
+// the order of the configuration.
 func (u *Upstream) Try(ctx context.Context) []Answer {
 	answers := make([]Answer, len(u.credentials))
 	var group sync.WaitGroup

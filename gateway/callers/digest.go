@@ -41,9 +41,9 @@ func (d *digestWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 	return p.caller, nil
 }
 
-// challenger refuses with a Digest challenge in the form of Atlas's challenges. A request without a
-// credential gets this one challenge, whatever the caller could use: Atlas's clients read only the
-// first, and a client of Basic sends its key without a challenge.
+// challenger refuses with a Digest challenge in the form of Atlas's challenges. A request without
+// a credential gets this one challenge, whatever the caller could use: Atlas's clients read only
+// the first, and a client of Basic sends its key without a challenge.
 type challenger struct {
 	directory        *Directory
 	realm, algorithm string

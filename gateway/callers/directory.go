@@ -52,8 +52,9 @@ func (d *Directory) account(clientID string) (serviceAccount, bool) {
 	return account, ok
 }
 
-// shown returns a public key or client id that a client showed as it may be logged: as it is if it is
-// one of a caller or in the form of one, and otherwise "other". It may be a secret, or any text.
+// shown returns a public key or client id that a client showed as it may be logged: as it is if
+// it is one of a caller or in the form of one, and otherwise "other". It may be a secret, or any
+// text.
 func (d *Directory) shown(id string) string {
 	h := hashOf(id)
 	_, pair := d.pairs[h]

@@ -13,8 +13,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// readHA1 returns the HA1 of a pair from its file, for a realm and an algorithm. Its errors name no
-// other key than one in the form of a public key.
+// readHA1 returns the HA1 of a pair from its file, for a realm and an algorithm. Its errors name
+// no other key than one in the form of a public key.
 func readHA1(pair KeyPair, realm, algorithm string) (secret.Secret, error) {
 	lines, err := readLines(pair.HA1File)
 	if err != nil {
@@ -48,9 +48,9 @@ type ha1Line struct {
 	algorithm, digits string
 }
 
-// parseHA1 reads a line in the form of the program htdigest, PUBLIC-KEY:REALM:HASH, where the number
-// of digits tells the algorithm. Files that were made before the line named its key have lines such
-// as MD5:HASH, which can't be compared with anything.
+// parseHA1 reads a line in the form of the program htdigest, PUBLIC-KEY:REALM:HASH, where the
+// number of digits tells the algorithm. Files that were made before the line named its key have
+// lines such as MD5:HASH, which can't be compared with anything.
 func parseHA1(line string) (l ha1Line, ok bool) {
 	first, last := strings.IndexByte(line, ':'), strings.LastIndexByte(line, ':')
 	if first < 0 {

@@ -69,7 +69,7 @@ type Upstream struct {
 // CredentialSource says where a credential for Atlas is kept: an API key (public and
 // private key) or a service account (client id and client secret), both halves in files or
 // both in the environment. It is read with the configuration, when Atlas refuses it and, from
-// files, when they change.
+// files, when they change. What takes another one's place signs once Atlas has accepted it.
 type CredentialSource struct {
 	// Groups are the ids of the groups that the credential is for, with * as in path.Match.
 	// Default all.
@@ -121,9 +121,9 @@ type Limits struct {
 	// ResponseBody bounds a response's content, in bytes, at most 256 MiB. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
 	// InFlight bounds the requests that are worked on at a time. A request counts from when it
-	// has arrived until Atlas's response is checked. InFlight also bounds the requests with content or
-	// a response of more than 16 KiB, from when they arrive until they are answered. A request beyond
-	// either bound is answered 503. Default 512.
+	// has arrived until Atlas's response is checked. InFlight also bounds the requests with content
+	// or a response of more than 16 KiB, from when they arrive until they are answered. A request
+	// beyond either bound is answered 503. Default 512.
 	InFlight int `yaml:"in_flight"`
 	// Connections bounds the connections of callers; more wait. Default 4096.
 	Connections int `yaml:"connections"`

@@ -23,8 +23,8 @@ func (m *Metrics) WatchCredentials(credentials func() []Credential) {
 	m.registry.MustRegister(credentialCollector(credentials))
 }
 
-// A credentialCollector makes the metrics of credentials anew each time: the label key has no series
-// of the keys before.
+// A credentialCollector makes the metrics of credentials anew each time: the label key has no
+// series of the keys before.
 type credentialCollector func() []Credential
 
 var (

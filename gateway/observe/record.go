@@ -58,8 +58,8 @@ type Refusal struct {
 	// Reason is why a caller was not let in, and Missing the part of its grants that is missing: a
 	// word of a small set each, or empty.
 	Reason, Missing string
-	// Tried is the public key or client id that a caller showed who was not let in: one of a caller or
-	// in the form of one, "other" for any other text, or empty.
+	// Tried is the public key or client id that a caller showed who was not let in: one of a caller
+	// or in the form of one, "other" for any other text, or empty.
 	Tried string
 	// Violations is how many places of the request break the contract.
 	Violations int

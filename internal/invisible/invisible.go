@@ -9,7 +9,8 @@ import (
 	"unicode"
 )
 
-// names are those of the characters that text is known to bring along, unasked, from other programs.
+// names are those of the characters that text is known to bring along, unasked, from other
+// programs.
 var names = map[rune]string{
 	0x00a0: "no-break space",
 	0x00ad: "soft hyphen",
@@ -49,8 +50,8 @@ func name(r rune) string {
 	return fmt.Sprintf("%U, which can't be seen", r)
 }
 
-// In names the first invisible character of a text, as in "U+200B (zero width space)". It returns ""
-// for a text without one.
+// In names the first invisible character of a text, as in "U+200B (zero width space)". It returns
+// "" for a text without one.
 func In(text string) string {
 	if i := strings.IndexFunc(text, is); i >= 0 {
 		for _, r := range text[i:] {
@@ -70,8 +71,8 @@ func Without(text string) string {
 	}, text)
 }
 
-// Show returns a text on one line, with the code point in the place of each character that can't be
-// seen, as in "<U+200B>listener".
+// Show returns a text on one line, with the code point in the place of each character that can't
+// be seen, as in "<U+200B>listener".
 func Show(text string) string {
 	hidden := func(r rune) bool { return is(r) || r < ' ' }
 	if !strings.ContainsFunc(text, hidden) {

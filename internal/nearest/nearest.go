@@ -13,8 +13,8 @@ import (
 
 // Name returns the candidate that the misspelt name most likely means, or "" if none is near.
 // A candidate that differs only in case, or by two swapped neighbouring letters, comes first.
-// After that comes the candidate with the fewest edits, at most a third of the name's length, and of
-// several the one that begins most like the name.
+// After that comes the candidate with the fewest edits, at most a third of the name's length, and
+// of several the one that begins most like the name.
 func Name(misspelt string, candidates []string) string {
 	const longest = 64 // an edit distance costs the product of both lengths
 	if len(misspelt) > longest {
@@ -56,8 +56,8 @@ func swapped(a, b string) bool {
 }
 
 // Hint returns what a misspelt name may mean as the end of an error: "; did you mean NAME?", with
-// [Name]'s guess or with the names that continue the misspelt one behind an underscore, or "" if there
-// is no guess. It names a character that can't be seen and has to go.
+// [Name]'s guess or with the names that continue the misspelt one behind an underscore, or "" if
+// there is no guess. It names a character that can't be seen and has to go.
 func Hint(misspelt string, candidates []string) string {
 	seen := invisible.Without(misspelt)
 	guesses := continued(seen, candidates)
@@ -84,8 +84,8 @@ func continued(name string, candidates []string) (longer []string) {
 	return longer
 }
 
-// FlagHint returns what a misspelt flag may mean, as [Hint] does. It takes the error of flags.Parse,
-// and returns "" for any other error than that of an unknown flag.
+// FlagHint returns what a misspelt flag may mean, as [Hint] does. It takes the error of
+// flags.Parse, and returns "" for any other error than that of an unknown flag.
 func FlagHint(flags *flag.FlagSet, err error) string {
 	unknown, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !ok {

@@ -28,9 +28,9 @@ func Authenticated(response *http.Response) bool {
 	return false
 }
 
-// NameCode puts the errorCode of a 401, which may be within an envelope, into its X-Error-Code where
-// Atlas does not, since [Authenticated] may look at the header only. It takes and returns what a
-// RoundTripper returns.
+// NameCode puts the errorCode of a 401, which may be within an envelope, into its X-Error-Code
+// where Atlas does not, since [Authenticated] may look at the header only. It takes and returns
+// what a RoundTripper returns.
 func NameCode(response *http.Response, err error) (*http.Response, error) {
 	if err != nil || response.StatusCode != http.StatusUnauthorized || response.Header.Get("X-Error-Code") != "" {
 		return response, err
@@ -64,8 +64,8 @@ func Code(content []byte) string {
 // maxRetryAfter is the longest that a server may ask to wait for.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day at
-// most. It returns 0 where there is no field, or one that is neither seconds nor a date.
+// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day
+// at most. It returns 0 where there is no field, or one that is neither seconds nor a date.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	// Of a number that is out of range, ParseInt returns the nearest in range.

@@ -1,8 +1,8 @@
 // Package strictjson reads JSON that people write. A mistake is an error that says where it is
 // and what was expected. The simulation reads with it its state file and the requests to its
 // control listener, and cmd/atlas-sim the files of its command line. It refuses unknown and
-// repeated members, values of another type, and anything after the one value. It accepts a byte order
-// mark before the value.
+// repeated members, values of another type, and anything after the one value. It accepts a byte
+// order mark before the value.
 package strictjson
 
 import (

@@ -1,8 +1,8 @@
 // Package strictyaml reads configuration files. A mistake in a file is an error that names
 // the file, the line and the key, and a character that can't be seen by its number. The gateway
 // reads its configuration with it, the simulation its seed, and atlas-export its profiles. It
-// accepts a byte order mark at the start of a file. It refuses unknown and repeated keys, values of
-// another type, anchors, aliases and tags, and a second document in the file.
+// accepts a byte order mark at the start of a file. It refuses unknown and repeated keys, values
+// of another type, anchors, aliases and tags, and a second document in the file.
 package strictyaml
 
 import (
@@ -116,8 +116,8 @@ func (d *Document) Line(path string) int {
 }
 
 // Errorf returns an error about the value at a path, in the form
-// "file:line: path: message", with the line that [Document.Line] returns. It names a character that
-// can't be seen in the value.
+// "file:line: path: message", with the line that [Document.Line] returns. It names a character
+// that can't be seen in the value.
 func (d *Document) Errorf(path, format string, args ...any) error {
 	place := d.name
 	if line := d.Line(path); line > 0 {
@@ -179,9 +179,9 @@ func (d *Document) hide(path, text string) {
 	}
 }
 
-// expects says how a value of type t must be written, or returns "" if the node is written that way.
-// The library's own errors name types of Go and not the key. The library also reads 1.5 as 1,
-// and 010 as 8, even for a string.
+// expects says how a value of type t must be written, or returns "" if the node is written that
+// way. The library's own errors name types of Go and not the key. The library also reads 1.5 as
+// 1, and 010 as 8, even for a string.
 func expects(node ast.Node, t reflect.Type) string {
 	var plain bool // written exactly as its value is printed
 	switch n := node.(type) {
