@@ -180,6 +180,7 @@ func (r *rotation) ask(o *offer) {
 	switch {
 	case answer.Verdict == Accepted:
 		s.works.Store(true)
+		s.since = time.Now()
 		r.current.Store(s)
 		r.offered = nil
 		r.tell(r.state())
