@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"atlas-export-gateway/internal/printable"
 )
 
 // The kinds of errors, for errors.Is.
@@ -124,15 +126,7 @@ func oneLine(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText] + "..."
 	}
-	var b strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return b.String()
+	return printable.Escape(s)
 }
 
 // Is reports whether the error is of a kind, such as [ErrNotFound].

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/printable"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -87,15 +88,15 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 		text = strings.Replace(text, call.Error(), bare.Error(), 1)
 	}
 	for line := range strings.Lines(strings.ReplaceAll(text, "client: ", "")) {
-		fmt.Fprintf(a.stderr, "atlas-export: %s\n", clean(strings.TrimSuffix(line, "\n")))
+		fmt.Fprintf(a.stderr, "atlas-export: %s\n", printable.Escape(strings.TrimSuffix(line, "\n")))
 	}
 	if call != nil {
 		for _, v := range call.Violations {
-			fmt.Fprintf(a.stderr, "  %s: %s\n", clean(a.fieldSource(c, v.Field)), clean(v.Description))
+			fmt.Fprintf(a.stderr, "  %s: %s\n", printable.Escape(a.fieldSource(c, v.Field)), printable.Escape(v.Description))
 		}
 	}
 	if hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", clean(hint))
+		fmt.Fprintf(a.stderr, "hint: %s\n", printable.Escape(hint))
 	}
 	return status
 }

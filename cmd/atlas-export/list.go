@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/printable"
 
 	"github.com/spf13/cobra"
 )
@@ -136,7 +137,7 @@ func (l *listWriter) add(thing any, name string, row []string) error {
 			return err
 		}
 	case "name":
-		fmt.Fprintln(&l.text, clean(name))
+		fmt.Fprintln(&l.text, printable.Escape(name))
 	default:
 		l.rows = append(l.rows, row)
 	}
@@ -189,7 +190,7 @@ func (c *columns) write(w io.Writer, rows [][]string) {
 	for i, row := range rows {
 		cells[i] = make([]string, len(row))
 		for j, cell := range row {
-			if cell = clean(cell); cell == "" {
+			if cell = printable.Escape(cell); cell == "" {
 				cell = "-"
 			}
 			cells[i][j] = cell

@@ -7,9 +7,10 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf16"
+
+	"atlas-export-gateway/internal/printable"
 
 	"golang.org/x/term"
 )
@@ -52,7 +53,7 @@ func (a *app) print(format string, thing any, names []string, rows [][]string) e
 		return encodeYAML(a.stdout, thing, "")
 	case "name":
 		for _, name := range names {
-			fmt.Fprintln(a.stdout, clean(name))
+			fmt.Fprintln(a.stdout, printable.Escape(name))
 		}
 	default:
 		new(columns).write(a.stdout, rows)
@@ -83,20 +84,6 @@ func encodeJSON(w io.Writer, thing any, prefix, indent string) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-// clean makes text of a server safe on a terminal: it escapes characters that would move the
-// cursor or change colours.
-func clean(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return b.String()
 }
 
 // formatTime writes a time as Atlas does. The zero time is empty.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 
+	"atlas-export-gateway/internal/printable"
+
 	"golang.org/x/term"
 )
 
@@ -55,7 +57,7 @@ func (a *app) ask(ctx context.Context, prompt string, read func(*os.File) (strin
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(a.stderr, clean(prompt))
+	fmt.Fprint(a.stderr, printable.Escape(prompt))
 	type answer struct {
 		text string
 		err  error

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/printable"
 
 	"golang.org/x/term"
 )
@@ -86,7 +87,7 @@ func (s *screen) draw(job *client.ExportJob, elapsed time.Duration, rate, left s
 
 // line returns what is known of an export: the state, then other parts, two spaces apart.
 func line(job *client.ExportJob, elapsed time.Duration, rate, left string) string {
-	parts := []string{clean(string(job.State))}
+	parts := []string{printable.Escape(string(job.State))}
 	if counts := collections(job); counts != "" {
 		parts = append(parts, counts+" collections")
 	}
@@ -97,7 +98,7 @@ func line(job *client.ExportJob, elapsed time.Duration, rate, left string) strin
 		}
 	}
 	if sets := replicaSets(job); len(sets) > 0 {
-		parts = append(parts, clean(strings.Join(sets, ", ")))
+		parts = append(parts, printable.Escape(strings.Join(sets, ", ")))
 	}
 	return strings.Join(parts, "  ")
 }

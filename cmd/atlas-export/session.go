@@ -15,6 +15,7 @@ import (
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/internal/build"
 	"atlas-export-gateway/internal/objectid"
+	"atlas-export-gateway/internal/printable"
 
 	"github.com/spf13/cobra"
 )
@@ -193,7 +194,7 @@ func (a *app) complete(list func(context.Context, *session) ([]string, error)) c
 		safe := words[:0]
 		for _, word := range words { // shells print words, some of them as they are
 			if id, description, _ := strings.Cut(word, "\t"); objectid.Valid(id) {
-				safe = append(safe, id+"\t"+clean(description))
+				safe = append(safe, id+"\t"+printable.Escape(description))
 			}
 		}
 		return safe, cobra.ShellCompDirectiveNoFileComp

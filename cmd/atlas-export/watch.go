@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/printable"
 
 	"github.com/spf13/cobra"
 )
@@ -100,7 +101,7 @@ func (p *progress) update(result client.ExportProgress) {
 	p.job, p.problem = result.Job, ""
 	p.pace.update(result.Job, p.a.now())
 	if first && (p.format == "table" || p.format == "name") {
-		fmt.Fprintln(p.a.stdout, clean("export/"+p.job.ID))
+		fmt.Fprintln(p.a.stdout, printable.Escape("export/"+p.job.ID))
 	}
 	switch {
 	case p.format == "name":
@@ -136,7 +137,7 @@ func (p *progress) reportProblem(result client.ExportProgress) {
 	if p.screen != nil {
 		p.screen.clear()
 	}
-	fmt.Fprintf(p.a.stderr, "atlas-export: a request failed, the next one is in %s: %s\n", result.Next.Round(time.Millisecond), clean(strings.TrimPrefix(text, "client: ")))
+	fmt.Fprintf(p.a.stderr, "atlas-export: a request failed, the next one is in %s: %s\n", result.Next.Round(time.Millisecond), printable.Escape(strings.TrimPrefix(text, "client: ")))
 	p.draw()
 }
 
@@ -202,7 +203,7 @@ func (p *progress) end(job *client.ExportJob) {
 		fmt.Fprintln(p.a.stdout)
 	}
 	if p.format == "table" && job != nil && job.Prefix != "" {
-		fmt.Fprintln(p.a.stdout, "prefix:", clean(job.Prefix))
+		fmt.Fprintln(p.a.stdout, "prefix:", printable.Escape(job.Prefix))
 	}
 }
 
