@@ -2,6 +2,7 @@ package client
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -27,6 +28,9 @@ type Config struct {
 	// Transport sends the requests, with the credential already added. Nil means an
 	// http.Transport that uses no proxy and sends each create on a new connection.
 	Transport http.RoundTripper
+	// RootCAs are the certificate authorities that a server's certificate must come from; nil
+	// means those of the system. It is an error to set both RootCAs and Transport.
+	RootCAs *x509.CertPool
 	// UserAgent is the value of User-Agent. Empty means "atlas-export-gateway-client".
 	UserAgent string
 	// BeforeSend, if not nil, is called with each request after it is checked and built and
@@ -57,6 +61,8 @@ func New(c Config) (*Client, error) {
 	switch {
 	case c.Timeout < 0 || c.MaxResponse < 0:
 		return fail(errors.New("a bound is negative"))
+	case c.Transport != nil && c.RootCAs != nil:
+		return fail(errors.New("RootCAs is not for a Transport of the caller's own"))
 	case c.Credential.kind == noCredential && u.Hostname() == "cloud.mongodb.com":
 		return fail(errors.New("a credential is required at Atlas"))
 	// Digest never sends the secret. The other kinds of credentials do.
@@ -75,7 +81,7 @@ func New(c Config) (*Client, error) {
 		maxRetries:  max(cmp.Or(c.MaxRetries, 4), 0),
 		maxResponse: cmp.Or(c.MaxResponse, 8<<20),
 	}
-	shared.useTransport(c.Transport)
+	shared.useTransport(c.Transport, c.RootCAs)
 	if err := shared.useCredential(c.Credential); err != nil {
 		return fail(err)
 	}

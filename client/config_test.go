@@ -30,6 +30,9 @@ func TestFromEnviron(t *testing.T) {
 		clientID, clientSecret            = "MONGODB_ATLAS_CLIENT_ID=", "MONGODB_ATLAS_CLIENT_SECRET="
 		accessToken                       = "MONGODB_ATLAS_ACCESS_TOKEN="
 		baseURL, opsManagerURL            = "MONGODB_ATLAS_BASE_URL=", "MONGODB_ATLAS_OPS_MANAGER_URL="
+		olderPublic, olderPrivate         = "MCLI_PUBLIC_API_KEY=", "MCLI_PRIVATE_API_KEY="
+		olderID, olderSecret              = "MCLI_CLIENT_ID=", "MCLI_CLIENT_SECRET="
+		olderURL                          = "MCLI_OPS_MANAGER_URL="
 	)
 	pair := client.APIKey("canary-a", "canary-b")
 	account := client.ServiceAccount("canary-a", "canary-b")
@@ -49,6 +52,11 @@ func TestFromEnviron(t *testing.T) {
 		{[]string{opsManagerURL + "https://gateway.example.com/"}, client.Config{BaseURL: "https://gateway.example.com"}, ""},
 		{[]string{baseURL + "https://gateway.example.com", opsManagerURL + "https://gateway.example.com/"}, client.Config{BaseURL: "https://gateway.example.com"}, ""},
 
+		{[]string{olderPublic + "canary-a", olderPrivate + "canary-b"}, client.Config{Credential: pair}, ""},
+		{[]string{olderID + "canary-a", olderSecret + "canary-b"}, client.Config{Credential: account}, ""},
+		{[]string{olderURL + "https://gateway.example.com/"}, client.Config{BaseURL: "https://gateway.example.com"}, ""},
+		{[]string{baseURL + "https://gateway.example.com/", olderURL + "https://gateway.example.com"}, client.Config{BaseURL: "https://gateway.example.com"}, ""},
+
 		{[]string{cliPublic + "canary-a"}, client.Config{}, "client: MONGODB_ATLAS_PUBLIC_API_KEY is set, and MONGODB_ATLAS_PRIVATE_API_KEY is not"},
 		{[]string{terraformPrivate + "canary-b", terraformPublic}, client.Config{}, "client: MONGODB_ATLAS_PRIVATE_KEY is set, and MONGODB_ATLAS_PUBLIC_KEY is not"},
 		{[]string{clientSecret + "canary-b"}, client.Config{}, "client: MONGODB_ATLAS_CLIENT_SECRET is set, and MONGODB_ATLAS_CLIENT_ID is not"},
@@ -60,6 +68,11 @@ func TestFromEnviron(t *testing.T) {
 			"client: MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_ACCESS_TOKEN are of two different credentials; unset one"},
 		{[]string{baseURL + "https://canary-a.example.com", opsManagerURL + "https://canary-b.example.com"}, client.Config{},
 			"client: MONGODB_ATLAS_BASE_URL and MONGODB_ATLAS_OPS_MANAGER_URL differ; unset one"},
+		{[]string{opsManagerURL + "https://canary-a.example.com", olderURL + "https://canary-b.example.com"}, client.Config{},
+			"client: MONGODB_ATLAS_OPS_MANAGER_URL and MCLI_OPS_MANAGER_URL differ; unset one"},
+		{[]string{cliPublic + "canary-a", cliPrivate + "canary-b", olderPublic + "canary-c", olderPrivate + "canary-b"}, client.Config{},
+			"client: MONGODB_ATLAS_PUBLIC_API_KEY and MCLI_PUBLIC_API_KEY are of two different credentials; unset one"},
+		{[]string{olderSecret + "canary-b"}, client.Config{}, "client: MCLI_CLIENT_SECRET is set, and MCLI_CLIENT_ID is not"},
 	} {
 		got, err := client.FromEnviron(test.environ)
 		text := ""
@@ -130,6 +143,8 @@ func TestNew(t *testing.T) {
 		{client.Config{Credential: client.APIKey("a", "canaryé")}, "client: the API key holds white space or characters that are not ASCII"},
 		{client.Config{Credential: pair, Timeout: -1}, "client: a bound is negative"},
 		{client.Config{Credential: pair, MaxResponse: -1}, "client: a bound is negative"},
+		{client.Config{Credential: pair, RootCAs: x509.NewCertPool()}, ""},
+		{client.Config{Credential: pair, RootCAs: x509.NewCertPool(), Transport: &http.Transport{}}, "client: RootCAs is not for a Transport of the caller's own"},
 	} {
 		c, err := client.New(test.config)
 		text := ""
@@ -234,8 +249,8 @@ func TestBeforeSend(t *testing.T) {
 	}
 }
 
-// Over TLS the server is checked against the system's certificates, or against those of the
-// Transport in the configuration.
+// Over TLS the server is checked against the system's certificates, or against those in the
+// configuration or of its Transport.
 func TestTLS(t *testing.T) {
 	borrowed := httptest.NewUnstartedServer(nil) // its certificate is for 127.0.0.1
 	borrowed.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -246,12 +261,19 @@ func TestTLS(t *testing.T) {
 	borrowed.Close()
 
 	atlas := sim.Start(t, sim.Config{TLS: &certificate})
-	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}})
-	if _, err := c.ExportsPage(t.Context(), group, cluster, client.ListOptions{}); err != nil {
-		t.Error(err)
+	for _, config := range []client.Config{
+		{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+		{RootCAs: roots},
+	} {
+		config.BaseURL, config.Credential = atlas.URL(), key
+		c := newClient(t, config)
+		if _, err := c.ExportsPage(t.Context(), group, cluster, client.ListOptions{}); err != nil {
+			t.Error(err)
+		}
+		createBucket(t, c)
 	}
 	atlas.Reset()
-	c = newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
+	c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: key})
 	for _, m := range methods {
 		var unknown *tls.CertificateVerificationError
 		if err := m.call(t.Context(), c, group, nobody, nobody); !errors.As(err, &unknown) || errors.Is(err, client.ErrUnknownOutcome) {

@@ -13,10 +13,14 @@ var (
 	keyVariables = [][2]string{
 		{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"},
 		{"MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_PRIVATE_KEY"},
+		{"MCLI_PUBLIC_API_KEY", "MCLI_PRIVATE_API_KEY"},
 	}
-	accountVariables = [2]string{"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
-	tokenVariable    = "MONGODB_ATLAS_ACCESS_TOKEN"
-	urlVariables     = [2]string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL"}
+	accountVariables = [][2]string{
+		{"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"},
+		{"MCLI_CLIENT_ID", "MCLI_CLIENT_SECRET"},
+	}
+	tokenVariable = "MONGODB_ATLAS_ACCESS_TOKEN"
+	urlVariables  = []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL", "MCLI_OPS_MANAGER_URL"}
 )
 
 // FromEnv reads a Config from the environment of the process; see [FromEnviron].
@@ -30,6 +34,8 @@ func FromEnv() (Config, error) { return FromEnviron(os.Environ()) }
 //   - MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET: a service account
 //   - MONGODB_ATLAS_ACCESS_TOKEN: a bearer token
 //   - MONGODB_ATLAS_BASE_URL or MONGODB_ATLAS_OPS_MANAGER_URL: Config.BaseURL
+//   - MCLI_PUBLIC_API_KEY, MCLI_PRIVATE_API_KEY, MCLI_CLIENT_ID, MCLI_CLIENT_SECRET and
+//     MCLI_OPS_MANAGER_URL: the older names of the Atlas CLI
 //
 // It is no error if no variable of a credential is set. It is an error if only one half of a
 // credential is set, or if two credentials or base URLs differ: FromEnviron can't tell which
@@ -58,8 +64,10 @@ func FromEnviron(environ []string) (Config, error) {
 			return Config{}, err
 		}
 	}
-	if err := take(accountVariables, ServiceAccount); err != nil {
-		return Config{}, err
+	for _, names := range accountVariables {
+		if err := take(names, ServiceAccount); err != nil {
+			return Config{}, err
+		}
 	}
 	if token := lookup(environ, tokenVariable); token != "" {
 		if from != "" {
@@ -67,11 +75,16 @@ func FromEnviron(environ []string) (Config, error) {
 		}
 		c.Credential = BearerToken(token)
 	}
-	first, second := strings.TrimSuffix(lookup(environ, urlVariables[0]), "/"), strings.TrimSuffix(lookup(environ, urlVariables[1]), "/")
-	if first != "" && second != "" && first != second {
-		return Config{}, fmt.Errorf("client: %s and %s differ; unset one", urlVariables[0], urlVariables[1])
+	from = ""
+	for _, name := range urlVariables {
+		switch url := strings.TrimSuffix(lookup(environ, name), "/"); {
+		case url == "":
+		case from != "" && url != c.BaseURL:
+			return Config{}, fmt.Errorf("client: %s and %s differ; unset one", from, name)
+		default:
+			c.BaseURL, from = url, cmp.Or(from, name)
+		}
 	}
-	c.BaseURL = cmp.Or(first, second)
 	return c, nil
 }
 

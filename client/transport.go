@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,8 +24,9 @@ const (
 
 // defaultTransport is net/http's Transport, as Go programs expect. It is built from nothing, so that
 // neither the environment nor a changed http.DefaultTransport sends a credential through a proxy.
-func defaultTransport() *http.Transport {
+func defaultTransport(rootCAs *x509.CertPool) *http.Transport {
 	return &http.Transport{
+		TLSClientConfig:        &tls.Config{RootCAs: rootCAs},
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ForceAttemptHTTP2:      true,
@@ -33,14 +36,14 @@ func defaultTransport() *http.Transport {
 	}
 }
 
-// useTransport sets what requests are sent through. The transport may be nil.
-func (c *caller) useTransport(transport http.RoundTripper) {
+// useTransport sets what requests are sent through. The transport and rootCAs may be nil.
+func (c *caller) useTransport(transport http.RoundTripper, rootCAs *x509.CertPool) {
 	c.transport, c.createTransport = transport, transport
 	if transport == nil {
-		c.transport = defaultTransport()
+		c.transport = defaultTransport(rootCAs)
 		// A connection that was used before may have been closed, or may hold an answer that
 		// nobody asked for. net/http takes such an answer for the answer to the next request.
-		unshared := defaultTransport()
+		unshared := defaultTransport(rootCAs)
 		unshared.DisableKeepAlives = true
 		c.createTransport = unshared
 	}
