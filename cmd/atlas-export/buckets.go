@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -111,7 +110,7 @@ func (a *app) bucketsGet() *cobra.Command {
 		Short:             "Show a bucket",
 		Example:           "  atlas-export buckets get acme-exports",
 		Args:              arguments("BUCKET"),
-		ValidArgsFunction: a.complete(bucketNames),
+		ValidArgsFunction: first(a.completeBuckets()),
 		RunE: a.withBucket(func(c *cobra.Command, s *session, id string, _ []string) error {
 			bucket, err := s.GetExportBucket(c.Context(), s.group, id)
 			if err != nil {
@@ -134,7 +133,7 @@ terminal to ask on, it requires --yes.
 The answer of Atlas is empty, so that -o json and -o yaml print nothing.`,
 		Example:           "  atlas-export buckets delete acme-exports\n  atlas-export buckets delete acme-exports --yes -o name",
 		Args:              arguments("BUCKET"),
-		ValidArgsFunction: a.complete(bucketNames),
+		ValidArgsFunction: first(a.completeBuckets()),
 		RunE: a.withBucket(func(c *cobra.Command, s *session, id string, _ []string) error {
 			if !yes && s.dry == nil {
 				if err := a.confirmDelete(c, s, id); err != nil {
@@ -183,7 +182,7 @@ func (a *app) bucketsSetPrivateNetworking() *cobra.Command {
 			if len(args) == 1 {
 				return []string{"true", "false"}, cobra.ShellCompDirectiveNoFileComp
 			}
-			return a.complete(bucketNames)(c, args, word)
+			return first(a.completeBuckets())(c, args, word)
 		},
 		PreRunE: func(c *cobra.Command, args []string) error {
 			if args[1] != "true" && args[1] != "false" {
@@ -254,20 +253,6 @@ func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
 		found = append(found, "and others")
 	}
 	return "", &failure{exitUsage, fmt.Errorf("%d buckets have the name %q: %s", n, bucket, strings.Join(found, "; ")), "give the id of the one that is meant"}
-}
-
-// bucketNames returns the ids of the group's buckets with their names, for completions.
-func bucketNames(ctx context.Context, s *session) (names []string, err error) {
-	for b, err := range s.ListExportBuckets(ctx, s.group, largestPages) {
-		if err != nil {
-			return nil, err
-		}
-		if len(names) == maxCompletions {
-			break
-		}
-		names = append(names, b.ID+"\t"+bucketName(b))
-	}
-	return names, nil
 }
 
 func (a *app) printBucket(format string, b *client.ExportBucket) error {

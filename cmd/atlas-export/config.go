@@ -252,16 +252,3 @@ func (a *app) edit(change func(file string, p *profiles) error) error {
 	}
 	return writeProfiles(file, p, before)
 }
-
-// completeProfiles completes an argument by the names of the profiles.
-func (a *app) completeProfiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	file, err := a.configFile()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	all, _, _, err := readProfiles(file)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return slices.Sorted(maps.Keys(all.Profiles)), cobra.ShellCompDirectiveNoFileComp
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"atlas-export-gateway/client"
@@ -101,7 +100,7 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 		return credential{}, &failure{exitInvalid, fmt.Errorf("environment: %w", err), ""}
 	}
 	found := credential{ofAtlas: config.Credential}
-	for _, name := range []string{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_ACCESS_TOKEN"} {
+	for _, name := range []string{"MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PUBLIC_KEY", "MCLI_PUBLIC_API_KEY", "MONGODB_ATLAS_CLIENT_ID", "MCLI_CLIENT_ID", "MONGODB_ATLAS_ACCESS_TOKEN"} {
 		if found.from == "" && lookup(r.env, name) != "" {
 			found.from = "environment " + name
 		}
@@ -122,10 +121,7 @@ func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Crede
 		}
 		return c.kind.make(c.id.Text, secret), err
 	}
-	file := c.secret.Text
-	if strings.HasPrefix(c.secret.From, "profile") && !filepath.IsAbs(file) {
-		file = filepath.Join(filepath.Dir(r.profile.file), file)
-	}
+	file := r.path(c.secret)
 	content, err := smallfile.Read(file, 16<<10)
 	secret := strings.TrimSpace(string(content))
 	switch {

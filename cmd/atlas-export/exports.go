@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ func (a *app) exportsCommand() *cobra.Command {
 		Short:   "Create, list and follow the exports of a cluster's snapshots",
 	})
 	settingOf("cluster").define(c.PersistentFlags())
+	must(c.RegisterFlagCompletionFunc("cluster", a.completeClusters()))
 	c.AddCommand(a.exportsCreate(), a.exportsList(), a.exportsGet(), a.exportsWatch())
 	return c
 }
@@ -76,7 +76,7 @@ With --wait the command follows the export until it ends, as atlas-export export
 	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
 	c.Flags().Bool("dry-run", false, dryRunUsage+"; the bucket must be an id")
 	watch.define(c)
-	must(c.RegisterFlagCompletionFunc("bucket", a.complete(bucketNames)))
+	must(c.RegisterFlagCompletionFunc("bucket", a.completeBuckets()))
 	return c
 }
 
@@ -159,7 +159,7 @@ func (a *app) exportsGet() *cobra.Command {
 		Example: `  atlas-export exports get 6b022709d9f2a4b685bab126 --cluster orders
   atlas-export exports get 6b022709d9f2a4b685bab126 --cluster orders -o json`,
 		Args:              arguments("EXPORT"),
-		ValidArgsFunction: a.complete(exportIDs),
+		ValidArgsFunction: first(a.completeExports()),
 		RunE: a.withSession(func(c *cobra.Command, s *session, args []string) error {
 			job, err := s.GetExport(c.Context(), s.group, s.cluster, trimKind(args[0], "export"))
 			if err != nil {
@@ -187,7 +187,7 @@ command; the export goes on.`,
 		Example: `  atlas-export exports watch 6b022709d9f2a4b685bab126 --cluster orders
   atlas-export exports watch export/6b022709d9f2a4b685bab126 --cluster orders --timeout 1h -o json`,
 		Args:              arguments("EXPORT"),
-		ValidArgsFunction: a.complete(exportIDs),
+		ValidArgsFunction: first(a.completeExports()),
 		PreRunE:           func(c *cobra.Command, _ []string) error { return watch.check(c) },
 		RunE: a.withSession(func(c *cobra.Command, s *session, args []string) error {
 			return a.watch(c, s, trimKind(args[0], "export"), watch, nil)
@@ -199,20 +199,6 @@ command; the export goes on.`,
 
 // trimKind cuts off the prefix that -o name puts before an id.
 func trimKind(argument, kind string) string { return strings.TrimPrefix(argument, kind+"/") }
-
-// exportIDs returns the ids of the cluster's exports with their states, for completions.
-func exportIDs(ctx context.Context, s *session) (ids []string, err error) {
-	for job, err := range s.ListExports(ctx, s.group, s.cluster, largestPages) {
-		if err != nil {
-			return nil, err
-		}
-		if len(ids) == maxCompletions {
-			break
-		}
-		ids = append(ids, job.ID+"\t"+string(job.State)+" "+formatTime(job.CreatedAt))
-	}
-	return ids, nil
-}
 
 func (a *app) printExport(format string, job *client.ExportJob) error {
 	rows := [][]string{

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 
 // app is one run of the program.
 type app struct {
+	args   []string
 	env    []string
 	stdin  io.Reader
 	stdout *output
@@ -30,8 +30,9 @@ type app struct {
 
 // run runs the command that args name, and returns the exit status.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.args = append([]string{}, args...) // nil would mean those of the process
 	root := a.root()
-	root.SetArgs(slices.Clip(append([]string{}, args...))) // nil would mean those of the process
+	root.SetArgs(a.args)
 	command, err := root.ExecuteContextC(ctx)
 	if unwritten := a.stdout.err; unwritten != nil && (err == nil || errors.Is(err, unwritten)) {
 		err = fmt.Errorf("the command did what it was asked to do, but could not write all of its output: %w", unwritten)
@@ -75,7 +76,7 @@ func (a *app) root() *cobra.Command {
 		shell.Args = arguments()
 	}
 	root.SetGlobalNormalizationFunc(flagName)
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(a.flagError)
 	group(root)
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("profile", a.completeProfiles))
@@ -144,6 +145,7 @@ func arguments(names ...string) cobra.PositionalArgs {
 
 // flagNames are the names that the Atlas CLI has for flags of other names here.
 var flagNames = map[string]string{
+	"project":     "group",
 	"projectId":   "group",
 	"clusterName": "cluster",
 	"snapshotId":  "snapshot",
@@ -155,20 +157,38 @@ var flagNames = map[string]string{
 	"force":       "yes",
 }
 
+// foreignFlags are flags of the Atlas CLI that have no counterpart here, with what to do instead.
+var foreignFlags = map[string]string{
+	"limit":     "a list has no pages here, and is read to its end",
+	"page":      "a list has no pages here, and is read to its end",
+	"omitCount": "a list has no pages here, and is read to its end",
+}
+
 func flagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	return pflag.NormalizedName(cmp.Or(flagNames[name], name))
 }
 
 // flagError words the error about a flag. If the flag is misspelt, it names the one that was
-// probably meant.
-func flagError(c *cobra.Command, err error) error {
+// probably meant. If the flag is unknown because the command is, it names the command: Cobra reads
+// the flags of a group before the group sees what stands beside them.
+func (a *app) flagError(c *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return usageError(c, "%w", err)
+	}
+	_, args, findErr := c.Root().Find(a.args)
+	c.Flags().ParseErrorsAllowlist.UnknownFlags = true
+	if findErr == nil && c.Flags().Parse(args) == nil && c.HasSubCommands() && c.Flags().NArg() > 0 {
+		return c.RunE(c, c.Flags().Args())
+	}
+	if cure := foreignFlags[unknown.GetSpecifiedName()]; cure != "" {
+		return usageError(c, "%w: %s", err, cure)
+	}
 	hint := ""
-	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		var names []string
-		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if name := nearest.Name(unknown.GetSpecifiedName(), names); name != "" {
-			hint = "; did you mean --" + name + "?"
-		}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if name := nearest.Name(unknown.GetSpecifiedName(), names); name != "" {
+		hint = "; did you mean --" + name + "?"
 	}
 	return usageError(c, "%w%s", err, hint)
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +14,7 @@ import (
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/internal/build"
-	"atlas-export-gateway/internal/objectid"
-	"atlas-export-gateway/internal/printable"
+	"atlas-export-gateway/internal/smallfile"
 
 	"github.com/spf13/cobra"
 )
@@ -45,7 +44,11 @@ const dryRunUsage = "check the request against the contract and print it; send n
 // withSession returns the RunE of a command that calls Atlas.
 func (a *app) withSession(run func(*cobra.Command, *session, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
-		s, err := a.connect(c)
+		needs := []string{"group"}
+		if c.Flags().Lookup("cluster") != nil {
+			needs = append(needs, "cluster")
+		}
+		s, err := a.connect(c, needs...)
 		if err != nil {
 			return err
 		}
@@ -54,42 +57,27 @@ func (a *app) withSession(run func(*cobra.Command, *session, []string) error) fu
 	}
 }
 
-// connect builds the client that the settings describe. It sends nothing.
-func (a *app) connect(c *cobra.Command) (*session, error) {
+// connect builds the client that the settings describe. Needs are the settings that must have a
+// value. It sends nothing.
+func (a *app) connect(c *cobra.Command, needs ...string) (*session, error) {
 	r, err := a.resolve(c)
 	if err != nil {
 		return nil, err
 	}
 	a.settings = r
-	s := &session{format: r.values["output"].Text}
-	if s.group, err = r.need("group"); err != nil {
-		return nil, err
-	}
-	if c.Flags().Lookup("cluster") != nil {
-		if s.cluster, err = r.need("cluster"); err != nil {
+	for _, key := range needs {
+		if err := r.need(key); err != nil {
 			return nil, err
 		}
 	}
-	timeout, err := time.ParseDuration(r.values["request_timeout"].Text)
-	if err != nil {
-		return nil, err
-	}
-	retries, err := strconv.Atoi(r.values["retries"].Text)
+	s := &session{group: r.values["group"].Text, cluster: r.values["cluster"].Text, format: r.values["output"].Text}
+	config, err := r.bounds()
 	if err != nil {
 		return nil, err
 	}
 	found, err := r.credential()
 	if err != nil {
 		return nil, err
-	}
-	config := client.Config{
-		BaseURL:    strings.TrimSuffix(r.values["base_url"].Text, "/"),
-		UserAgent:  "atlas-export/" + build.Version(),
-		Timeout:    timeout,
-		MaxRetries: retries,
-	}
-	if retries == 0 {
-		config.MaxRetries = -1 // 0 would be the client's default
 	}
 	if f := c.Flags().Lookup("dry-run"); f != nil && f.Value.String() == "true" {
 		s.dry = &dryRun{}
@@ -105,6 +93,35 @@ func (a *app) connect(c *cobra.Command) (*session, error) {
 		return nil, &failure{exitInvalid, fmt.Errorf("base_url from %s, or the credential: %w", r.values["base_url"].From, err), ""}
 	}
 	return s, nil
+}
+
+// bounds returns the part of the client's configuration that is about the connection.
+func (r *resolved) bounds() (client.Config, error) {
+	config := client.Config{
+		BaseURL:   strings.TrimRight(r.values["base_url"].Text, "/"),
+		UserAgent: "atlas-export/" + build.Version(),
+	}
+	var err error
+	if config.Timeout, err = time.ParseDuration(r.values["request_timeout"].Text); err != nil {
+		return config, err
+	}
+	if config.MaxRetries, err = strconv.Atoi(r.values["retries"].Text); err != nil {
+		return config, err
+	}
+	if config.MaxRetries == 0 {
+		config.MaxRetries = -1 // 0 would be the client's default
+	}
+	if v := r.values["ca_file"]; v.Text != "" {
+		text, err := smallfile.Read(r.path(v), 1<<20)
+		config.RootCAs = x509.NewCertPool()
+		if err == nil && !config.RootCAs.AppendCertsFromPEM(text) {
+			err = fmt.Errorf("%s holds no certificate in PEM", r.path(v))
+		}
+		if err != nil {
+			return config, &failure{exitInvalid, fmt.Errorf("ca_file from %s: %w", v.From, err), ""}
+		}
+	}
+	return config, nil
 }
 
 // check checks a request against the contract, as the gateway does. It always returns an error,
@@ -167,36 +184,4 @@ func (a *app) dryRunOr(s *session, err error) error {
 		return encodeJSON(a.stdout, s.dry.Content, "", "  ")
 	}
 	return nil
-}
-
-// completionTime bounds how long a completion takes: someone is waiting at the keyboard.
-const completionTime = 3 * time.Second
-
-// complete completes an argument by the ids that list returns, each with a description. It
-// does not ask for a secret.
-func (a *app) complete(list func(context.Context, *session) ([]string, error)) cobra.CompletionFunc {
-	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(c.Context(), completionTime)
-		defer cancel()
-		quiet := *a
-		quiet.stdin = strings.NewReader("")
-		s, err := quiet.connect(c)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		words, err := list(ctx, s)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		safe := words[:0]
-		for _, word := range words { // shells print words, some of them as they are
-			if id, description, _ := strings.Cut(word, "\t"); objectid.Valid(id) {
-				safe = append(safe, id+"\t"+printable.Escape(description))
-			}
-		}
-		return safe, cobra.ShellCompDirectiveNoFileComp
-	}
 }

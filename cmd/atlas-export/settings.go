@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,21 +20,24 @@ import (
 type setting struct {
 	key       string // in a profile; the flag has hyphens instead of underscores
 	shorthand string
-	usage     string   // of the flag
-	fallback  string   // the default
-	atlas     []string // the variables of Atlas's own tools for it
+	usage     string              // of the flag
+	fallback  string              // the default
+	atlas     []string            // the variables of Atlas's own tools for it
+	read      func(string) string // reads a value of Atlas's own tools; nil where it is as it stands
 	check     func(string) error
 }
 
 // settings are all settings, in the order in which the program shows them.
 var settings = []setting{
 	{key: "base_url", usage: "`origin` of Atlas or of a gateway", fallback: client.AtlasURL, check: checkOrigin,
-		atlas: []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL"}},
-	{key: "group", usage: "`id` of the group, which Atlas also calls a project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID"}},
+		atlas: []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL", "MCLI_OPS_MANAGER_URL"}},
+	{key: "group", usage: "`id` of the group, which Atlas also calls a project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID", "MCLI_PROJECT_ID"}},
 	{key: "cluster", usage: "`name` of the cluster"},
-	{key: "output", shorthand: "o", usage: "`format` of the output: table, json, yaml or name", fallback: "table", check: checkOutput},
+	{key: "output", shorthand: "o", usage: "`format` of the output: table, json, yaml or name", fallback: "table", check: checkOutput,
+		atlas: []string{"MONGODB_ATLAS_OUTPUT", "MCLI_OUTPUT"}, read: readOutput},
 	{key: "request_timeout", usage: "`duration` to wait for one answer, such as 75s", fallback: "75s", check: checkDuration},
 	{key: "retries", usage: "how many `times` a read, a change or a deletion is sent again after a network error, a rate limit or a 5xx", fallback: "4", check: checkCount},
+	{key: "ca_file", usage: "`file` of certificate authorities (PEM) to trust instead of the system's"},
 	{key: "public_key", usage: "public `key` of an API key"},
 	{key: "private_key_file", usage: "`file` that holds its private key"},
 	{key: "client_id", usage: "client `id` of a service account"},
@@ -44,6 +48,14 @@ var settings = []setting{
 // settingOf returns the setting with a key. It panics if there is none.
 func settingOf(key string) setting {
 	return settings[slices.IndexFunc(settings, func(s setting) bool { return s.key == key })]
+}
+
+// readOutput returns the format for one of the Atlas CLI, which calls its tables plaintext.
+func readOutput(text string) string {
+	if text == "plaintext" {
+		return "table"
+	}
+	return text
 }
 
 func checkOutput(text string) error {
@@ -112,8 +124,9 @@ own tools:
   MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET
   MONGODB_ATLAS_ACCESS_TOKEN
 
-A gateway that accepts anonymous callers needs no credential. SSL_CERT_FILE names a file of
-certificate authorities to trust instead of the system's. The program uses no proxy.`)
+The names of the Atlas CLI with MCLI_ instead of MONGODB_ATLAS_, which are its older ones, work too.
+
+A gateway that accepts anonymous callers needs no credential. The program uses no proxy.`)
 	return b.String()
 }
 
@@ -181,7 +194,11 @@ func (r *resolved) byVariable(s setting) (v value, err error) {
 		return value{text, "environment " + s.variable()}, nil
 	}
 	for _, name := range s.atlas {
-		switch text := lookup(r.env, name); {
+		text := lookup(r.env, name)
+		if s.read != nil {
+			text = s.read(text)
+		}
+		switch {
 		case text == "":
 		case v.Text == "":
 			v = value{text, "environment " + name}
@@ -199,6 +216,15 @@ func (r *resolved) byProfile(s setting) (value, error) {
 	return value{}, nil
 }
 
+// path returns the file that a setting names. A relative path in a profile starts at the folder of
+// the profiles.
+func (r *resolved) path(v value) string {
+	if strings.HasPrefix(v.From, "profile") && !filepath.IsAbs(v.Text) {
+		return filepath.Join(filepath.Dir(r.profile.file), v.Text)
+	}
+	return v.Text
+}
+
 // invalidValue returns an error that says where an invalid value comes from.
 func (r *resolved) invalidValue(s setting, v value, err error) error {
 	switch {
@@ -211,14 +237,14 @@ func (r *resolved) invalidValue(s setting, v value, err error) error {
 	}
 }
 
-// need returns a setting that the command requires.
-func (r *resolved) need(key string) (string, error) {
-	if v := r.values[key]; v.Text != "" {
-		return v.Text, nil
+// need returns an error if a setting that the command requires has no value.
+func (r *resolved) need(key string) error {
+	if r.values[key].Text != "" {
+		return nil
 	}
 	s := settingOf(key)
-	variables := strings.Join(append([]string{s.variable()}, s.atlas...), " or ")
-	return "", &failure{exitUsage, fmt.Errorf("--%s is missing", s.flag()),
+	variables := strings.Join(append([]string{s.variable()}, s.atlas[:min(len(s.atlas), 1)]...), " or ")
+	return &failure{exitUsage, fmt.Errorf("--%s is missing", s.flag()),
 		fmt.Sprintf("give it with --%s, %s, or: atlas-export config set %s VALUE", s.flag(), variables, key)}
 }
 
