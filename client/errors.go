@@ -18,7 +18,7 @@ var (
 	// ErrUnauthorized is a credential that is missing or not accepted.
 	ErrUnauthorized = errors.New("client: the credential is not accepted")
 	// ErrForbidden is a good credential that is not allowed to do this. Atlas says so in a 403,
-	// or in a 401 with the errorCode NOT_IN_GROUP or USER_UNAUTHORIZED.
+	// or with an errorCode such as NOT_IN_GROUP or USER_UNAUTHORIZED, which come in a 401.
 	ErrForbidden = errors.New("client: the caller may not do this")
 	// ErrNotFound is something that does not exist, as Atlas or a gateway says.
 	ErrNotFound = errors.New("client: not found")
@@ -138,10 +138,8 @@ func (e *Error) kind() error {
 	switch {
 	case e.rateLimited():
 		return ErrRateLimited
-	case forbidden(e.Code):
-		return ErrForbidden
-	case e.Code == "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE":
-		return ErrConflict
+	case kindsOfCodes[e.Code] != nil:
+		return kindsOfCodes[e.Code]
 	case e.Code == "" && e.GatewayKind == "" && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
 		return nil // of neither Atlas nor a gateway: it is not about what was asked for
 	}
@@ -166,15 +164,6 @@ func (e *Error) kind() error {
 
 func (e *Error) rateLimited() bool {
 	return e.Status == http.StatusTooManyRequests || strings.HasPrefix(e.Code, "RATE_LIMITED")
-}
-
-// forbidden reports whether an errorCode says that a good credential is not allowed to do this.
-func forbidden(code string) bool {
-	switch code {
-	case "NOT_IN_GROUP", "USER_UNAUTHORIZED", notOnAccessList:
-		return true
-	}
-	return false
 }
 
 // Unwrap returns Err.

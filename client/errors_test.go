@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -48,6 +49,48 @@ func TestAnswersOfOthers(t *testing.T) {
 			_, err := newClient(t, client.Config{BaseURL: server.URL}).GetExport(t.Context(), group, cluster, nobody)
 			if asError(t, err).Status != status || errors.Is(err, kind) != is {
 				t.Errorf("%d %s: %v", status, body, err)
+			}
+			server.Close()
+		}
+	}
+}
+
+// The kind of an error goes by its errorCode before its status.
+func TestKindsOfCodes(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		code   string
+		want   string
+	}{
+		{401, "UNEXPECTED_ERROR", "unauthorized"},
+		{401, "NO_CURRENT_USER", "unauthorized"},
+		{401, "NOT_IN_GROUP", "forbidden"},
+		{401, "USER_CANNOT_ACCESS_GROUP", "forbidden"},
+		{401, "ORG_REQUIRES_ACCESS_LIST", "forbidden"},
+		{402, "ACCOUNT_SUSPENDED", "forbidden"},
+		{403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", "forbidden"},
+		{403, "FEATURE_UNSUPPORTED", "forbidden"},
+		{400, "IP_ADDRESS_NOT_ON_WHITELIST", "forbidden"},
+		{400, "EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE", "conflict"},
+		{400, "UNFINISHED_ON_DEMAND_SNAPSHOT", "conflict"},
+		{400, "EXPORT_BUCKET_DELETE_FAILED", "invalid"},
+		{400, "RATE_LIMITED_IP", "rate limited"},
+		{404, "INVALID_JOB_ID", "not found"},
+		{410, "VERSION_GONE", ""},
+	} {
+		for _, credential := range []client.Credential{{}, client.BearerToken("c4na7y"), key} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if credential.String() == key.String() && r.Header.Get("Authorization") == "" {
+					w.Header().Set("WWW-Authenticate", `Digest realm="MMS Public API", domain="", nonce="NVHMQ9vMxA7KWrEFdpxzRwSFyDpVdrZn", algorithm=MD5, qop="auth", stale=false`)
+					w.WriteHeader(401)
+					return
+				}
+				w.WriteHeader(test.status)
+				fmt.Fprintf(w, `{"error":%d,"errorCode":%q}`, test.status, test.code)
+			}))
+			_, err := newClient(t, client.Config{BaseURL: server.URL, Credential: credential, MaxRetries: -1}).GetExport(t.Context(), group, cluster, nobody)
+			if got := kindOf(t, err); got != test.want {
+				t.Errorf("%s, %d %s: %q, not %q: %v", credential, test.status, test.code, got, test.want, err)
 			}
 			server.Close()
 		}

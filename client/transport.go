@@ -91,13 +91,9 @@ func (c *caller) useCredential(credential Credential) error {
 	return nil
 }
 
-// notOnAccessList is the errorCode of Atlas for a good credential that is used from an address
-// that is not on its access list.
-const notOnAccessList = "IP_ADDRESS_NOT_ON_WHITELIST"
-
-// authenticated is [outbound.Authenticated], and knows notOnAccessList too.
+// authenticated is [outbound.Authenticated], and knows more errorCodes.
 func authenticated(response *http.Response) bool {
-	return outbound.Authenticated(response) || response.Header.Get("X-Error-Code") == notOnAccessList
+	return outbound.Authenticated(response) || forbidden(response.Header.Get("X-Error-Code"))
 }
 
 // fixedCredential sends requests without a credential, or with a token that is sent as it is.
