@@ -183,25 +183,36 @@ func (c closing) Close() error {
 	return nil
 }
 
-// Retry-After is seconds or a date, and counts for a day at most.
+// Retry-After is seconds or a date, and counts for a day at most. A date is read against the Date of
+// the answer, whatever the clock of this machine says.
 func TestRetryAfter(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"":                              0,
-		"7":                             7 * time.Second,
-		" 7 ":                           7 * time.Second,
-		"-7":                            0,
-		"soon":                          0,
-		"99999999":                      24 * time.Hour,
-		"99999999999999999999":          24 * time.Hour,
-		"Mon, 10 Aug 2020 03:28:25 GMT": 0,
-		"Mon, 10 Aug 2099 03:28:25 GMT": 24 * time.Hour,
+	for _, test := range []struct {
+		value, date string
+		want        time.Duration
+	}{
+		{"", "", 0},
+		{"7", "", 7 * time.Second},
+		{" 7 ", "", 7 * time.Second},
+		{"-7", "", 0},
+		{"soon", "", 0},
+		{"99999999", "", 24 * time.Hour},
+		{"99999999999999999999", "", 24 * time.Hour},
+		{"Mon, 10 Aug 2020 03:28:25 GMT", "", 0},
+		{"Mon, 10 Aug 2099 03:28:25 GMT", "", 24 * time.Hour},
+		{"7", "Mon, 10 Aug 2020 03:28:25 GMT", 7 * time.Second},
+		{"Mon, 10 Aug 2020 03:29:00 GMT", "Mon, 10 Aug 2020 03:28:25 GMT", 35 * time.Second},
+		{"Mon, 10 Aug 2099 03:29:00 GMT", "Mon, 10 Aug 2099 03:28:25 GMT", 35 * time.Second},
+		{"Sat, 1 Aug 2099 03:29:00 GMT", "Sat, 1 Aug 2099 03:28:25 GMT", 35 * time.Second},
+		{"Mon, 10 Aug 2020 03:28:00 GMT", "Mon, 10 Aug 2020 03:28:25 GMT", 0},
+		{"Mon, 10 Aug 2020 03:29:00 GMT", "Mon, 10 Aug 1970 03:28:25 GMT", 24 * time.Hour},
+		{"Mon, 10 Aug 2020 03:29:00 GMT", "today", 0},
 	} {
 		c := newClient(t, client.Config{BaseURL: "http://127.0.0.1:1", MaxRetries: -1, Transport: outbound.TransportFunc(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {value}}, Body: http.NoBody, Request: r}, nil
+			return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {test.value}, "Date": {test.date}}, Body: http.NoBody, Request: r}, nil
 		})})
 		_, err := c.GetExport(t.Context(), group, cluster, nobody)
-		if got := asError(t, err).RetryAfter; got != want {
-			t.Errorf("%q: %v", value, got)
+		if got := asError(t, err).RetryAfter; got != test.want {
+			t.Errorf("%+v: %v", test, got)
 		}
 	}
 }

@@ -94,6 +94,7 @@ func TestTokenRetryAfter(t *testing.T) {
 		at.Add(-time.Minute).UTC().Format(http.TimeFormat):     0,
 	} {
 		client, url, _, _ := strange(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", at.UTC().Format(http.TimeFormat))
 			w.Header().Set("Retry-After", value)
 			w.WriteHeader(429)
 		})

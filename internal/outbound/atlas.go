@@ -64,20 +64,31 @@ func Code(content []byte) string {
 // maxRetryAfter is the longest that a server may ask to wait for.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day
-// at most. It returns 0 where there is no field, or one that is neither seconds nor a date.
+// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day at
+// most. It returns 0 where there is no field, or one that is neither seconds nor a date. A date is
+// read against the header's own Date, and only without one against now: the clocks of two machines
+// differ.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	// Of a number that is out of range, ParseInt returns the nearest in range.
 	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
 	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		date, err = time.Parse("Mon, 2 Jan 2006 15:04:05 GMT", value) // Atlas writes days with one digit
-	}
+	until, err := parseDate(value)
 	if err != nil {
 		return 0
 	}
-	return min(max(date.Sub(now), 0), maxRetryAfter)
+	if sent, err := parseDate(strings.TrimSpace(header.Get("Date"))); err == nil {
+		now = sent
+	}
+	return min(max(until.Sub(now), 0), maxRetryAfter)
+}
+
+// parseDate reads a date of HTTP (RFC 9110, section 5.6.7). Atlas writes days with one digit.
+func parseDate(value string) (time.Time, error) {
+	date, err := http.ParseTime(value)
+	if err != nil {
+		date, err = time.Parse("Mon, 2 Jan 2006 15:04:05 GMT", value)
+	}
+	return date, err
 }
