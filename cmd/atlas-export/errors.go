@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -25,7 +26,7 @@ const (
 	exitForbidden    = 5
 	exitNotFound     = 6
 	exitConflict     = 7
-	exitRateLimited  = 8
+	exitWait         = 8
 	exitUnavailable  = 9
 	exitUnknown      = 10
 	exitExportFailed = 11
@@ -47,7 +48,8 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
     5  the credential is good, but may not do this
     6  what the command names does not exist
     7  a conflict: an export of the snapshot is in progress, or the bucket is in use
-    8  a rate limit
+    8  the gateway or Atlas asks to wait: a rate limit, or a failure with a time after which
+       to try again
     9  the network, the gateway or Atlas fails, and another try may succeed
    10  the outcome is not known: what was to be created may have been created
    11  the export failed
@@ -60,7 +62,11 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
   141  nobody reads the output any more (SIGPIPE); an export that was started goes on
 
 After 10, look before you repeat the command: a second export costs as much as the first.
-After 2 to 9, nothing was created.`
+After 2 to 9, nothing was created.
+
+With -o json the error is one line of JSON on standard error, the last one there: error,
+exitStatus, and what is known of notes, violations, hint, operation, httpStatus, errorCode,
+detail, parameters, retryAfterSeconds, gatewayError, gatewayOutcome and gatewayRequestId.`
 
 // failure is an error that knows its exit status.
 type failure struct {
@@ -77,121 +83,160 @@ func usageError(c *cobra.Command, format string, args ...any) error {
 	return &failure{exitUsage, fmt.Errorf(format, args...), c.CommandPath() + " -h shows how it is used"}
 }
 
+// A listed error has lines of its own, which stand below it.
+type listed struct {
+	error
+	lines []string
+}
+
+func (l *listed) Unwrap() error { return l.error }
+
+// problem is an error as it is reported. As JSON it is one line.
+type problem struct {
+	Error      string      `json:"error"`
+	ExitStatus int         `json:"exitStatus"`
+	Notes      []string    `json:"notes,omitempty"` // the lines of a listed error
+	Violations []violation `json:"violations,omitempty"`
+	Hint       string      `json:"hint,omitempty"`
+
+	// What the answer of Atlas or of a gateway says.
+	Operation  string   `json:"operation,omitempty"`
+	HTTPStatus int      `json:"httpStatus,omitempty"`
+	Code       string   `json:"errorCode,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+	Parameters []string `json:"parameters,omitempty"`
+	RetryAfter float64  `json:"retryAfterSeconds,omitempty"`
+	Gateway    string   `json:"gatewayError,omitempty"`
+	Outcome    string   `json:"gatewayOutcome,omitempty"`
+	RequestID  string   `json:"gatewayRequestId,omitempty"`
+}
+
+type violation struct {
+	Field       string `json:"field"`
+	From        string `json:"from"` // the field, with the flag or the setting that it comes from
+	Description string `json:"description"`
+}
+
 // report writes an error to standard error and returns its exit status.
 func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
-	status, hint := a.classify(ctx, c, err)
+	p := problem{}
+	p.ExitStatus, p.Hint = a.classify(ctx, c, err)
 	text := err.Error()
 	var call *client.Error
-	if errors.As(err, &call) && len(call.Violations) > 0 { // each gets a line of its own below
-		bare := *call
-		bare.Violations = nil
-		text = strings.Replace(text, call.Error(), bare.Error(), 1)
-	}
-	for line := range strings.Lines(strings.ReplaceAll(text, "client: ", "")) {
-		fmt.Fprintf(a.stderr, "atlas-export: %s\n", printable.Escape(strings.TrimSuffix(line, "\n")))
-	}
-	if call != nil {
+	if errors.As(err, &call) {
+		p.Operation, p.HTTPStatus, p.Code, p.Detail, p.Parameters = call.Operation, call.Status, call.Code, call.Detail, call.Parameters
+		p.RetryAfter, p.Gateway, p.Outcome, p.RequestID = call.RetryAfter.Seconds(), call.GatewayKind, string(call.Outcome), call.RequestID
 		for _, v := range call.Violations {
-			fmt.Fprintf(a.stderr, "  %s: %s\n", printable.Escape(a.fieldSource(c, v.Field)), printable.Escape(v.Description))
+			p.Violations = append(p.Violations, violation{v.Field, a.fieldSource(c, v.Field), v.Description})
+		}
+		if len(call.Violations) > 0 { // each gets a line of its own below
+			bare := *call
+			bare.Violations = nil
+			text = strings.Replace(text, call.Error(), bare.Error(), 1)
 		}
 	}
-	if hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", printable.Escape(hint))
+	var more *listed
+	if errors.As(err, &more) {
+		p.Notes = more.lines
 	}
-	return status
+	p.Error = strings.ReplaceAll(text, "client: ", "")
+	if a.errorFormat(c) == "json" {
+		encodeJSON(a.stderr, p, "", "")
+	} else {
+		p.write(a.stderr)
+	}
+	return p.ExitStatus
+}
+
+// write writes the problem for people.
+func (p problem) write(w io.Writer) {
+	for line := range strings.Lines(p.Error) {
+		fmt.Fprintf(w, "atlas-export: %s\n", printable.Escape(strings.TrimSuffix(line, "\n")))
+	}
+	for _, v := range p.Violations {
+		fmt.Fprintf(w, "  %s: %s\n", printable.Escape(v.From), printable.Escape(v.Description))
+	}
+	for _, line := range p.Notes {
+		fmt.Fprintf(w, "  %s\n", printable.Escape(line))
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", printable.Escape(p.Hint))
+	}
+}
+
+// errorFormat returns the format of the output as far as it is known: the command line may be what
+// is wrong, and then it has not been read to its end.
+func (a *app) errorFormat(c *cobra.Command) string {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	flags.SetOutput(io.Discard)
+	flags.BoolP("help", "h", false, "")
+	output := settingOf("output")
+	output.define(flags)
+	flags.Parse(a.args)
+	if f := flags.Lookup(output.flag()); f.Changed {
+		return f.Value.String()
+	}
+	r := &resolved{command: c, env: a.env, profile: &profile{}}
+	if c.Flags().Lookup("profile") != nil { // the flags were read
+		if p, err := a.loadProfile(c); err == nil {
+			r.profile = p
+		}
+	}
+	for _, level := range []func(setting) (value, error){r.byVariable, r.byProfile} {
+		if v, err := level(output); err == nil && v.Text != "" {
+			return v.Text
+		}
+	}
+	return output.fallback
 }
 
 // classify returns the exit status of an error, and a hint.
 func (a *app) classify(ctx context.Context, c *cobra.Command, err error) (status int, hint string) {
 	var failed *failure
 	var call *client.Error
-	errors.As(err, &call)
 	switch {
 	case errors.As(err, &failed):
 		return failed.status, failed.hint
 	case errors.Is(err, client.ErrUnknownOutcome):
 		return exitUnknown, "look before you repeat it: " + listCommand(c)
 	case errors.Is(err, client.ErrExportFailed):
-		return exitExportFailed, "remove the cause, then create another export of the snapshot"
+		return exitExportFailed, exportHint(err)
 	case errors.Is(err, client.ErrExportCancelled):
 		return exitCancelled, "create another export of the snapshot"
 	case ctx.Err() != nil:
 		return exitInterrupted, ""
-	case errors.Is(err, client.ErrInvalid):
-		return exitInvalid, ""
-	case errors.Is(err, client.ErrUnauthorized):
-		return exitUnauthorized, a.unauthorizedHint()
-	case errors.Is(err, client.ErrForbidden):
-		return exitForbidden, forbiddenHint(call)
-	case errors.Is(err, client.ErrNotFound):
-		return exitNotFound, missingHint(c, call.Code)
-	case errors.Is(err, client.ErrConflict):
-		if call.Operation == "deleteExportBucket" {
-			return exitConflict, "an export or the cluster's export policy uses the bucket; end that first"
-		}
-		return exitConflict, "find the export that is in progress, and watch it: " + listCommand(c)
-	case errors.Is(err, client.ErrRateLimited):
-		if call.RetryAfter > 0 {
-			return exitRateLimited, fmt.Sprintf("try again in %s", formatDuration(call.RetryAfter))
-		}
-		return exitRateLimited, "try again later; calls of other programs in the group count as well"
-	case call == nil:
-		return exitFailed, ""
-	case call.Status < 400, call.Status == http.StatusRequestTimeout, call.Status >= 500: // no answer, or a broken one
-		if strings.HasPrefix(call.GatewayKind, "upstream_") || call.GatewayKind == "no_credential" {
-			return exitUnavailable, "the gateway answers, but gets no usable answer from Atlas; its log has the request"
-		}
-		return exitUnavailable, "atlas-export config show says what base_url is"
-	case call.Code == "" && call.GatewayKind == "":
-		return exitFailed, "what answers is neither Atlas nor a gateway; atlas-export config show says what base_url is"
-	default:
-		return exitFailed, ""
+	case errors.As(err, &call):
+		return statusOf(call), a.hintOf(c, call)
 	}
+	return exitFailed, ""
 }
 
-const (
-	credentialHint   = "atlas-export config show says which credential is used, and where it comes from"
-	noCredentialHint = "set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY, " +
-		"MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET, or MONGODB_ATLAS_ACCESS_TOKEN; atlas-export help settings lists other ways"
-)
-
-// unauthorizedHint tells a credential that is refused from one that is missing.
-func (a *app) unauthorizedHint() string {
-	if a.settings != nil {
-		if c, err := a.settings.credential(); err == nil && c.isZero() {
-			return "no credential is set; " + noCredentialHint
-		}
-	}
-	return credentialHint
-}
-
-func forbiddenHint(call *client.Error) string {
+// statusOf returns the exit status of an error of a call.
+func statusOf(call *client.Error) int {
 	switch {
-	case call.GatewayKind == "forbidden":
-		return "the gateway's configuration does not grant this; atlas-gateway explain shows why"
-	case call.GatewayKind != "":
-		return ""
-	case call.Code == "IP_ADDRESS_NOT_ON_WHITELIST":
-		return "Atlas requires the address of this machine on the access list of the key"
-	case call.Operation == "createBackupExport":
-		return "Atlas requires the role Project Backup Export Operator or Project Atlas Admin for this"
-	case call.Operation == "getExportBucket" || call.Operation == "listExportBuckets":
-		return "Atlas requires the role Project Read Only for this"
-	default:
-		return "Atlas requires the role Project Backup Manager for this"
+	case asksToWait(call):
+		return exitWait
+	case errors.Is(call, client.ErrInvalid):
+		return exitInvalid
+	case errors.Is(call, client.ErrUnauthorized):
+		return exitUnauthorized
+	case errors.Is(call, client.ErrForbidden):
+		return exitForbidden
+	case errors.Is(call, client.ErrNotFound):
+		return exitNotFound
+	case errors.Is(call, client.ErrConflict):
+		return exitConflict
+	case call.Status < 400, call.Status == http.StatusRequestTimeout, call.Status >= 500: // no answer, or a broken one
+		return exitUnavailable
 	}
+	return exitFailed
 }
 
-func missingHint(c *cobra.Command, code string) string {
-	switch code {
-	case "GROUP_NOT_FOUND", "CLUSTER_NOT_FOUND":
-		return "atlas-export config show says which group and cluster are used, if no flag does"
-	case "SNAPSHOT_NOT_FOUND":
-		return "the snapshot must be one of the cluster's, and not yet deleted"
-	case "EXPORT_BUCKET_NOT_FOUND":
-		return "list what exists: " + commandLine(c, "buckets list")
-	}
-	return "list what exists: " + listCommand(c)
+// asksToWait reports whether an answer says that the same request may succeed later: a rate limit, or
+// a failure with a time in Retry-After.
+func asksToWait(call *client.Error) bool {
+	return errors.Is(call, client.ErrRateLimited) || call.Status >= 500 && call.RetryAfter > 0 || call.Code == updating
 }
 
 // listCommand returns the command line that lists what c acts on.

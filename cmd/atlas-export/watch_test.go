@@ -129,7 +129,7 @@ func TestWatchShardedOnTerminal(t *testing.T) {
 	want := `export/(id)
 Failed  6m15s  atlas-9x2kqf-shard-0, atlas-9x2kqf-shard-1
 atlas-export: export (id) is Failed: CANNOT_ASSUME_ROLE: No.
-hint: remove the cause, then create another export of the snapshot
+hint: ` + codeHints["CANNOT_ASSUME_ROLE"] + `; then create another export of the snapshot
 `
 	if diff := cmp.Diff(want, shown); diff != "" {
 		t.Errorf("on the screen: -want +got:\n%s", diff)
