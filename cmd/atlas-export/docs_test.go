@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 var update = flag.Bool("update", false, "write the reference pages and the picture")
@@ -149,6 +150,19 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s: example %q: of %s: %v", c.CommandPath(), line, found.CommandPath(), err)
 			}
 		}
+	}
+}
+
+// No flag splits its value: a comma in free text would make several values of one, silently.
+func TestNoFlagSplits(t *testing.T) {
+	a := &app{stdin: bytes.NewReader(nil), stdout: &output{w: io.Discard}, stderr: io.Discard}
+	for _, c := range runnable(a.root()) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			switch f.Value.Type() {
+			case "stringSlice", "stringToString", "intSlice":
+				t.Errorf("%s: --%s is a %s", c.CommandPath(), f.Name, f.Value.Type())
+			}
+		})
 	}
 }
 

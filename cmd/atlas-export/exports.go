@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"encoding/csv"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +41,7 @@ carried out, the exit status is 10: look for the export before you repeat the co
 
 With --wait the command follows the export until it ends, as atlas-export exports watch does.`,
 		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
-  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --custom-data reason=audit,by=me -o name`,
+  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --custom-data reason=audit --custom-data by=me -o name`,
 		Args: arguments(),
 		PreRunE: func(c *cobra.Command, _ []string) error {
 			if err := cmp.Or(require(c, "snapshot", "bucket"), watch.check(c)); err != nil {
@@ -72,7 +70,7 @@ With --wait the command follows the export until it ends, as atlas-export export
 	}
 	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot")
 	c.Flags().StringVar(&bucket, "bucket", "", "`name` of the bucket, if only one bucket has it, or its id")
-	c.Flags().Var(&custom, "custom-data", "`key=value` pairs for the file .complete beside the export, separated by commas; may be repeated")
+	c.Flags().Var(&custom, "custom-data", "one pair, as `key=value`, for the file .complete beside the export; repeat the flag for more pairs")
 	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
 	c.Flags().Bool("dry-run", false, dryRunUsage+"; the bucket must be an id")
 	watch.define(c)
@@ -80,28 +78,20 @@ With --wait the command follows the export until it ends, as atlas-export export
 	return c
 }
 
-// customData is a flag of pairs, in the order in which they are given. A value with exactly one
-// = is one pair, which may have commas in it. Other values are split as CSV (RFC 4180).
+// customData is a flag of pairs, in the order in which they are given. Each use of the flag is one
+// pair, and all after the first = is its value: a value is free text, and may hold commas, quotes and
+// equals signs.
 type customData []client.CustomData
 
-func (d *customData) Set(text string) error {
-	pairs := []string{text}
-	if strings.Count(text, "=") != 1 || strings.HasPrefix(text, `"`) {
-		var err error
-		if pairs, err = csv.NewReader(strings.NewReader(text)).Read(); err != nil && err != io.EOF {
-			return err
-		}
+func (d *customData) Set(pair string) error {
+	key, value, ok := strings.Cut(pair, "=")
+	if !ok {
+		return fmt.Errorf("%q is not key=value", pair)
 	}
-	for _, pair := range pairs {
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return fmt.Errorf("%q is not key=value", pair)
-		}
-		if slices.ContainsFunc(*d, func(known client.CustomData) bool { return known.Key == key }) {
-			return fmt.Errorf("the key %q is given twice", key)
-		}
-		*d = append(*d, client.CustomData{Key: key, Value: value})
+	if slices.ContainsFunc(*d, func(known client.CustomData) bool { return known.Key == key }) {
+		return fmt.Errorf("the key %q is given twice", key)
 	}
+	*d = append(*d, client.CustomData{Key: key, Value: value})
 	return nil
 }
 
