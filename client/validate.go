@@ -39,8 +39,10 @@ func (v *violations) required(field, value string) bool {
 
 // id checks an id of Atlas.
 func (v *violations) id(field, value string) {
-	if v.required(field, value) && !objectid.Valid(value) {
-		v.add(field, "is not 24 hexadecimal digits in lower case")
+	if v.required(field, value) {
+		if err := objectid.Check(value); err != nil {
+			v.add(field, "%v", err)
+		}
 	}
 }
 

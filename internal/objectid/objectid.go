@@ -2,6 +2,11 @@
 // The simulated Atlas has a check of its own, so that one mistake does not hide another.
 package objectid
 
+import (
+	"errors"
+	"strings"
+)
+
 // Pattern is the form of an id as a regular expression, which is how the contract writes it.
 const Pattern = `^[a-f0-9]{24}$`
 
@@ -13,4 +18,16 @@ func Valid(s string) bool {
 		}
 	}
 	return len(s) == 24
+}
+
+// Check returns an error that says how s differs from the form of an id, or nil. The error quotes
+// nothing of s: a secret may stand in the place of an id.
+func Check(s string) error {
+	switch {
+	case Valid(s):
+		return nil
+	case Valid(strings.ToLower(s)):
+		return errors.New("has letters in upper case; write them in lower case")
+	}
+	return errors.New("is not 24 hexadecimal digits in lower case")
 }
