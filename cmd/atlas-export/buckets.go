@@ -1,13 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/internal/objectid"
 
 	"github.com/spf13/cobra"
 )
@@ -29,8 +28,12 @@ func (a *app) bucketsCreate() *cobra.Command {
 		Long: `Register a bucket of a cloud provider with Atlas. The bucket and the role must exist; Atlas
 checks whether it can write to the bucket.
 
+Atlas registers the same bucket twice. The command therefore looks first whether the group has a
+bucket of the name: it then creates none, and the exit status is 7. With --if-not-exists it prints
+that bucket instead, if it is the same in all that the command line says.
+
 The create is sent once. If nobody can know whether it was carried out, the exit status is 10:
-look for the bucket before you repeat the command, since Atlas registers the same bucket twice.`,
+look for the bucket before you repeat the command, or repeat it with --if-not-exists.`,
 	})
 	var aws client.AWSBucket
 	ofAWS := a.bucketCommand("aws", "an S3 bucket", "--name acme-exports --role 65a9d2f4f20b4c7788990001", []string{"name", "role"},
@@ -59,14 +62,18 @@ look for the bucket before you repeat the command, since Atlas registers the sam
 
 // bucketCommand is the command that creates a bucket of one cloud provider.
 func (a *app) bucketCommand(provider, what, example string, required []string, request func() client.BucketRequest) *cobra.Command {
+	var present presence
 	c := &cobra.Command{
 		Use:     provider,
 		Short:   "Register " + what + " with Atlas",
 		Example: "  atlas-export buckets create " + provider + " " + example,
 		Args:    arguments(),
-		PreRunE: func(c *cobra.Command, _ []string) error { return require(c, required...) },
+		PreRunE: func(c *cobra.Command, _ []string) error { return cmp.Or(require(c, required...), present.check(c)) },
 		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
-			bucket, err := s.CreateExportBucket(c.Context(), s.group, request())
+			bucket, err := a.existing(c, s, request(), present)
+			if err == nil && bucket == nil {
+				bucket, err = s.CreateExportBucket(c.Context(), s.group, request())
+			}
 			if err != nil {
 				return a.dryRunOr(s, err)
 			}
@@ -74,6 +81,7 @@ func (a *app) bucketCommand(provider, what, example string, required []string, r
 		}),
 	}
 	c.Flags().Bool("dry-run", false, dryRunUsage)
+	present.define(c)
 	return c
 }
 
@@ -212,47 +220,6 @@ func (a *app) withBucket(run func(c *cobra.Command, s *session, id string, args 
 		}
 		return run(c, s, id, args)
 	})
-}
-
-// bucketID returns the id of a bucket that is given by its id or its name. 24 hexadecimal
-// digits are an id.
-func (s *session) bucketID(c *cobra.Command, bucket string) (string, error) {
-	bucket = trimKind(bucket, "bucket")
-	switch {
-	case objectid.Valid(bucket):
-		return bucket, nil
-	case bucket == "": // may be the name of a bucket for Azure
-		return "", usageError(c, "the bucket is empty: give its name or its id")
-	case s.dry != nil:
-		return "", &failure{exitUsage, fmt.Errorf("%q is not the id of a bucket: a dry run sends nothing, and can't look up a name", bucket), "find its id: " + commandLine(c, "buckets list")}
-	}
-	const mostNamed = 20 // of the buckets that have the name, in the error
-	var id string
-	var found []string
-	n := 0
-	for b, err := range atMost(maxListed, s.ListExportBuckets(c.Context(), s.group, largestPages)) {
-		if errors.Is(err, errCut) {
-			return "", &failure{exitUsage, fmt.Errorf("the group has more than %d buckets, too many to look for the name %q", maxListed, bucket), "give the id of the one that is meant"}
-		}
-		if err != nil {
-			return "", err
-		}
-		if b.BucketName == bucket {
-			id = b.ID
-			if n++; n <= mostNamed {
-				found = append(found, fmt.Sprintf("%s (%s, role %s)", b.ID, b.CloudProvider, b.IAMRoleID+b.RoleID))
-			}
-		}
-	}
-	switch {
-	case n == 0:
-		return "", &failure{exitNotFound, fmt.Errorf("the group has no bucket with the name %q", bucket), "list what exists: " + commandLine(c, "buckets list")}
-	case n == 1:
-		return id, nil
-	case n > mostNamed:
-		found = append(found, "and others")
-	}
-	return "", &failure{exitUsage, fmt.Errorf("%d buckets have the name %q: %s", n, bucket, strings.Join(found, "; ")), "give the id of the one that is meant"}
 }
 
 func (a *app) printBucket(format string, b *client.ExportBucket) error {

@@ -33,6 +33,7 @@ const (
 	exitCancelled    = 12
 	exitNotFollowed  = 13
 	exitCut          = 14
+	exitAmbiguous    = 15
 	exitInterrupted  = 130
 )
 
@@ -47,7 +48,8 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
     4  there is no credential, or it is not accepted
     5  the credential is good, but may not do this
     6  what the command names does not exist
-    7  a conflict: an export of the snapshot is in progress, or the bucket is in use
+    7  a conflict: an export of the snapshot is in progress, the bucket is in use, or a bucket
+       of the name exists
     8  the gateway or Atlas asks to wait: a rate limit, or a failure with a time after which
        to try again
     9  the network, the gateway or Atlas fails, and another try may succeed
@@ -57,12 +59,13 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
    13  the export goes on, but the command no longer follows it: the time to wait is over, or,
        with create --wait, the state of the export can't be read
    14  the list is cut: it has more items than a list has without --all
+   15  the name is that of several buckets: give the id of the one that is meant
   130  SIGINT, SIGTERM or SIGQUIT, except for 10 while a create is in progress; an export that
        was started goes on
   141  nobody reads the output any more (SIGPIPE); an export that was started goes on
 
 After 10, look before you repeat the command: a second export costs as much as the first.
-After 2 to 9, nothing was created.
+After 2 to 9 and 15, nothing was created.
 
 With -o json the error is one line of JSON on standard error, the last one there: error,
 exitStatus, and what is known of notes, violations, hint, operation, httpStatus, errorCode,

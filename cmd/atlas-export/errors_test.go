@@ -24,9 +24,10 @@ func commands(bucket, export string) [][]string {
 		{"exports", "list", "--cluster", "orders"},
 		{"exports", "get", export, "--cluster", "orders"},
 		{"exports", "watch", export, "--cluster", "orders"},
-		{"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole},
-		{"buckets", "create", "azure", "--service-url", "https://acmebackups.blob.core.windows.net/exports", "--role", sim.AzureRole},
-		{"buckets", "create", "gcp", "--name", "acme-archive", "--role", sim.AWSRole},
+		{"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole, "--duplicate"},
+		{"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole, "--if-not-exists"},
+		{"buckets", "create", "azure", "--service-url", "https://acmebackups.blob.core.windows.net/exports", "--role", sim.AzureRole, "--duplicate"},
+		{"buckets", "create", "gcp", "--name", "acme-archive", "--role", sim.AWSRole, "--duplicate"},
 		{"buckets", "list"},
 		{"buckets", "get", bucket},
 		{"buckets", "get", "acme-exports"},
@@ -42,8 +43,11 @@ func (w *world) prepare(t testing.TB) (bucket, export string) {
 	return bucket, export
 }
 
-// isCreate reports whether a command creates something, so that its outcome may be unknown.
-func isCreate(command []string) bool { return command[1] == "create" }
+// isCreate reports whether a command creates something before it asks for anything else, so that its
+// outcome may be unknown.
+func isCreate(command []string) bool {
+	return command[1] == "create" && !slices.Contains(command, "--if-not-exists")
+}
 
 // Each command has an exit status for each kind of error. It writes only to standard error; the
 // first line is the error.
@@ -137,7 +141,7 @@ func TestErrorsInFull(t *testing.T) {
 			`atlas-export: createBackupExport: 404 SNAPSHOT_NOT_FOUND: .*\nhint: the snapshot must be one of the cluster's, and not yet deleted\n`,
 			"exports", "create", "--cluster", "orders", "--snapshot", unknownID, "--bucket", bucket)
 		w.checkError(t, w.owner, exitInvalid, `atlas-export: createExportBucket: 400 CANNOT_ASSUME_ROLE: .*\nhint: the trust policy of the role must name .*\n`,
-			"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.UnassumableRole)
+			"buckets", "create", "aws", "--name", "acme-others", "--role", sim.UnassumableRole)
 		w.checkError(t, w.owner, exitUsage, `atlas-export: --base-url: has a path; expected scheme and host only\nhint: .*\n`,
 			"buckets", "list", "--base-url", "http://example.com/api")
 		w.checkError(t, key{}, exitUnauthorized, `atlas-export: there is no credential, and Atlas requires one\nhint: `+regexp.QuoteMeta(noCredentialHint)+`\n`,

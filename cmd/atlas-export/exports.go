@@ -64,7 +64,7 @@ With --wait the command follows the export until it ends, as atlas-export export
 			case wait:
 				return a.watch(c, s, job.ID, watch, job)
 			default:
-				return a.printExport(s.format, job)
+				return a.printExport(c, s, job)
 			}
 		}),
 	}
@@ -113,8 +113,8 @@ func (a *app) exportsList() *cobra.Command {
 		Args: arguments(),
 		PreRunE: func(c *cobra.Command, _ []string) error {
 			snapshot = trimKind(snapshot, "snapshot")
-			if c.Flags().Changed("snapshot") && !objectid.Valid(snapshot) {
-				return usageError(c, "--snapshot: %q is not the id of a snapshot, 24 hexadecimal digits in lower case", snapshot)
+			if err := objectid.Check(snapshot); c.Flags().Changed("snapshot") && err != nil {
+				return usageError(c, "--snapshot: the id of a snapshot, %q, %w", snapshot, err)
 			}
 			return nil
 		},
@@ -155,7 +155,7 @@ func (a *app) exportsGet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printExport(s.format, job)
+			return a.printExport(c, s, job)
 		}),
 	}
 }
@@ -190,7 +190,11 @@ command; the export goes on.`,
 // trimKind cuts off the prefix that -o name puts before an id.
 func trimKind(argument, kind string) string { return strings.TrimPrefix(argument, kind+"/") }
 
-func (a *app) printExport(format string, job *client.ExportJob) error {
+func (a *app) printExport(c *cobra.Command, s *session, job *client.ExportJob) error {
+	bucket := job.ExportBucketID
+	if s.format == "table" && bucket != "" {
+		bucket = s.bucketLabel(c.Context(), bucket)
+	}
 	rows := [][]string{
 		{"ID", job.ID},
 		{"STATE", string(job.State)},
@@ -198,7 +202,7 @@ func (a *app) printExport(format string, job *client.ExportJob) error {
 		{"COLLECTIONS", collections(job)},
 		{"REPLICA SETS", strings.Join(replicaSets(job), ", ")},
 		{"SNAPSHOT", job.SnapshotID},
-		{"BUCKET", job.ExportBucketID},
+		{"BUCKET", bucket},
 		{"PREFIX", job.Prefix},
 		{"CREATED", formatTime(job.CreatedAt)},
 		{"FINISHED", formatTime(job.FinishedAt)},
@@ -208,7 +212,7 @@ func (a *app) printExport(format string, job *client.ExportJob) error {
 		rows = append(rows, []string{"CUSTOM DATA", pair.Key + "=" + pair.Value})
 	}
 	rows = slices.DeleteFunc(rows, func(row []string) bool { return row[1] == "" })
-	return a.print(format, job, []string{"export/" + job.ID}, rows)
+	return a.print(s.format, job, []string{"export/" + job.ID}, rows)
 }
 
 // reason returns why a job failed, or "" if Atlas does not say so.

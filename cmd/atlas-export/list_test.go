@@ -94,7 +94,12 @@ func TestEndlessLists(t *testing.T) {
 		t.Run(test.args, func(t *testing.T) {
 			before := s.pages.Load()
 			got := s.run(t, s.owner, strings.Fields(test.args)...)
-			want := fmt.Sprintf("atlas-export: the list is cut: there are more than 100000 %s\nhint: for all of them: atlas-export %s --all\n", test.plural, strings.TrimSuffix(test.args, " -o json"))
+			form := "atlas-export: the list is cut: there are more than 100000 %s\nhint: for all of them: atlas-export %s --all\n"
+			args, asJSON := strings.CutSuffix(test.args, " -o json")
+			if asJSON {
+				form = `{"error":"the list is cut: there are more than 100000 %s","exitStatus":14,"hint":"for all of them: atlas-export %s --all"}` + "\n"
+			}
+			want := fmt.Sprintf(form, test.plural, args)
 			if got.Status != exitCut || got.Stderr != want {
 				t.Errorf("exit status %d: %s", got.Status, got.Stderr)
 			}
@@ -220,7 +225,11 @@ func TestListsThatBreakOff(t *testing.T) {
 			s := servePages(t, test.write)
 			for _, format := range formats {
 				got := s.run(t, s.owner, "exports", "list", "--cluster", "orders", "--retries", "0", "-o", format)
-				want := "^atlas-export: the list broke off after 500 exports: listBackupExports: " + test.why + "\nhint: atlas-export config show says what base_url is\n$"
+				const broke, hint = "the list broke off after 500 exports: listBackupExports: ", "atlas-export config show says what base_url is"
+				want := "^atlas-export: " + broke + test.why + "\nhint: " + hint + "\n$"
+				if format == "json" {
+					want = `^\{"error":"` + broke + test.why + `","exitStatus":9,"hint":"` + hint + `","operation":"listBackupExports".*\}\n$`
+				}
 				if got.Status != exitUnavailable || !regexp.MustCompile(want).MatchString(got.Stderr) {
 					t.Errorf("%s: exit status %d: %s", format, got.Status, got.Stderr)
 				}
