@@ -136,7 +136,8 @@ func (a *app) bucketsDelete() *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Remove a bucket from Atlas; its content stays",
 		Long: `Remove a bucket from Atlas. Its content stays. The command asks for a confirmation; without a
-terminal to ask on, it requires --yes.
+terminal to ask on, it requires --yes. A bucket that is in use is not deleted; the error names the
+exports under way and the clusters whose backup schedule exports to it.
 
 The answer of Atlas is empty, so that -o json and -o yaml print nothing.`,
 		Example:           "  atlas-export buckets delete acme-exports\n  atlas-export buckets delete acme-exports --yes -o name",
@@ -149,7 +150,7 @@ The answer of Atlas is empty, so that -o json and -o yaml print nothing.`,
 				}
 			}
 			if err := s.DeleteExportBucket(c.Context(), s.group, id); err != nil {
-				return a.dryRunOr(s, err)
+				return a.dryRunOr(s, s.inUse(c.Context(), id, err))
 			}
 			switch s.format {
 			case "table":

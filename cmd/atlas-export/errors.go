@@ -140,7 +140,9 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 	}
 	var more *listed
 	if errors.As(err, &more) {
-		p.Notes = more.lines
+		for _, line := range more.lines {
+			p.Notes = append(p.Notes, strings.ReplaceAll(line, "client: ", ""))
+		}
 	}
 	p.Error = strings.ReplaceAll(text, "client: ", "")
 	if a.errorFormat(c) == "json" {

@@ -129,6 +129,7 @@ func TestErrorsInFull(t *testing.T) {
 			"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot, "--bucket", bucket)
 		w.checkError(t, w.owner, exitConflict,
 			`atlas-export: deleteExportBucket: 400 EXPORT_BUCKET_DELETE_FAILED_BUCKET_IN_USE: .*\n`+
+				`  cluster orders: the export [0-9a-f]{24} is Queued\n`+
 				`hint: wait for the exports to the bucket, and take it out of the export policies of the clusters\n`,
 			"buckets", "delete", bucket, "--yes")
 		w.checkError(t, w.owner, exitNotFound,
