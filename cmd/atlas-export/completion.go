@@ -101,9 +101,17 @@ func (a *app) completeProfiles(*cobra.Command, []string, string) ([]string, cobr
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	all, _, _, err := readProfiles(file)
+	all, _, document, err := readProfiles(file)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	return slices.Sorted(maps.Keys(all.Profiles)), cobra.ShellCompDirectiveNoFileComp
+	names := slices.Sorted(maps.Keys(all.Profiles))
+	if atlas, err := a.readAtlasProfiles(); document == nil && err == nil && atlas != nil {
+		for _, name := range atlas.names() {
+			if profileName.MatchString(name) { // shells print it
+				names = append(names, name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -136,11 +136,19 @@ func (a *app) configShow(c *cobra.Command) error {
 		return err
 	}
 	found, invalid := r.credential() // the other settings are shown also after an error
-	list := []settingRow{{"profile", r.profile.name, cmp.Or(r.profile.from, "default")}}
+	from := cmp.Or(r.profile.from, "default")
+	if r.profile.ofAtlas != nil {
+		from += ", of the Atlas CLI in " + r.profile.file
+	}
+	list := []settingRow{{"profile", r.profile.name, from}}
 	for _, s := range settings[:slices.IndexFunc(settings, isCredential)] {
 		list = append(list, settingRow{s.key, r.values[s.key].Text, r.values[s.key].From})
 	}
-	if invalid == nil {
+	switch {
+	case invalid != nil:
+	case found.isZero():
+		list = append(list, settingRow{"credential", "none", r.profile.missing})
+	default:
 		list = append(list, found.rows()...)
 	}
 	names, rows := []string{}, [][]string{{"KEY", "VALUE", "FROM"}}
@@ -157,7 +165,7 @@ func (a *app) configList(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	all, _, _, err := readProfiles(r.profile.file)
+	all, err := a.allProfiles(r.profile)
 	if err != nil {
 		return err
 	}
@@ -168,8 +176,8 @@ func (a *app) configList(c *cobra.Command) error {
 		Group   string `json:"group,omitempty"`
 	}
 	list, names, rows := []listed{}, []string{}, [][]string{{"CURRENT", "NAME", "BASE_URL", "GROUP"}}
-	for _, name := range slices.Sorted(maps.Keys(all.Profiles)) {
-		values, mark := all.Profiles[name], ""
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		values, mark := all[name], ""
 		if name == r.profile.name {
 			mark = "*"
 		}
@@ -243,12 +251,18 @@ func (a *app) edit(change func(file string, p *profiles) error) error {
 	if err != nil {
 		return &failure{exitInvalid, err, ""}
 	}
-	p, before, _, err := readProfiles(file)
+	p, before, document, err := readProfiles(file)
 	if err != nil {
 		return &failure{exitInvalid, err, ""}
 	}
 	if err := change(file, &p); err != nil {
 		return err
 	}
-	return writeProfiles(file, p, before)
+	if err := writeProfiles(file, p, before); err != nil || document != nil {
+		return err
+	}
+	if atlas, err := a.readAtlasProfiles(); atlas != nil || err != nil {
+		fmt.Fprintf(a.stderr, "the profiles of the Atlas CLI are no longer read, since %s exists now\n", file)
+	}
+	return nil
 }

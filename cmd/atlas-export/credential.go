@@ -17,8 +17,8 @@ type credential struct {
 	id     value           // public key or client id
 	secret value           // the file that holds the secret; empty if the user must be asked for it
 
-	ofAtlas client.Credential // from the variables of Atlas's tools
-	from    string            // which variable, for ofAtlas
+	ofAtlas client.Credential // from the variables of Atlas's tools, or from a profile of the Atlas CLI
+	from    string            // which of them, for ofAtlas
 }
 
 func (c credential) isZero() bool { return c.kind == nil && c.from == "" }
@@ -43,6 +43,7 @@ func (r *resolved) credential() (credential, error) {
 		func() (credential, error) { return r.credentialAt(r.byVariable) },
 		r.credentialOfAtlas,
 		func() (credential, error) { return r.credentialAt(r.byProfile) },
+		func() (credential, error) { return r.credentialOfAtlasProfile(), nil },
 	} {
 		if found, err := level(); err != nil || !found.isZero() {
 			return found, err
@@ -108,6 +109,14 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 	return found, nil
 }
 
+// credentialOfAtlasProfile returns the credential in a profile of the Atlas CLI.
+func (r *resolved) credentialOfAtlasProfile() credential {
+	if r.profile.credential == nil {
+		return credential{}
+	}
+	return credential{ofAtlas: *r.profile.credential, from: r.profile.label()}
+}
+
 // load reads the secret from its file, or asks the user for it.
 func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Credential, error) {
 	switch {
@@ -138,10 +147,7 @@ func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Crede
 
 // rows are the credential in the output of config show, without its secret.
 func (c credential) rows() []settingRow {
-	switch {
-	case c.isZero():
-		return []settingRow{{"credential", "none", ""}}
-	case c.kind == nil:
+	if c.kind == nil {
 		return []settingRow{{"credential", c.ofAtlas.String() + ", secret REDACTED", c.from}}
 	}
 	var rows []settingRow

@@ -206,10 +206,18 @@ func requiredRole(operation string) string {
 func (a *app) unauthorizedHint() string {
 	if a.settings != nil {
 		if c, err := a.settings.credential(); err == nil && c.isZero() {
-			return "no credential is set; " + noCredentialHint
+			return "no credential is set; " + a.settings.noCredentialHint()
 		}
 	}
 	return credentialHint
+}
+
+// noCredentialHint says how to give a credential, and first why that of the Atlas CLI is none.
+func (r *resolved) noCredentialHint() string {
+	if r.profile.missing != "" {
+		return r.profile.missing + "; " + noCredentialHint
+	}
+	return noCredentialHint
 }
 
 // certificateHint says what can be done about a certificate that is refused; empty for other errors.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 
+	"atlas-export-gateway/client"
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/internal/strictyaml"
@@ -34,10 +36,25 @@ type profile struct {
 	from     string // what names it
 	values   map[string]string
 	document *strictyaml.Document // nil if there is no file
+
+	ofAtlas    *atlasProfiles     // the Atlas CLI's file, if the profile is one of its own
+	credential *client.Credential // in that file; nil if there is none
+	missing    string             // why there is no credential of that file; empty if it says nothing of one
+}
+
+// label names the profile as the source of a value.
+func (p *profile) label() string {
+	if p.ofAtlas != nil {
+		return "Atlas CLI profile " + p.name
+	}
+	return "profile " + p.name
 }
 
 // errorf returns an error about a setting of the profile, with file and line.
 func (p *profile) errorf(key, format string, args ...any) error {
+	if p.ofAtlas != nil {
+		return fmt.Errorf("%s: %s.%s: %w", p.file, p.name, cmp.Or(atlasKeys[key], key), fmt.Errorf(format, args...))
+	}
 	return p.document.Errorf("profiles."+p.name+"."+key, format, args...)
 }
 
@@ -118,6 +135,14 @@ func (a *app) loadProfile(c *cobra.Command) (*profile, error) {
 	if document == nil && lookup(a.env, "ATLAS_EXPORT_CONFIG") != "" {
 		return nil, fmt.Errorf("%s, which ATLAS_EXPORT_CONFIG names, does not exist; atlas-export config set creates it", file)
 	}
+	if document == nil {
+		if atlas, err := a.readAtlasProfiles(); err != nil || atlas != nil {
+			if err != nil {
+				return nil, err
+			}
+			return atlas.choose(a, c)
+		}
+	}
 	p := a.choose(c, all, file)
 	p.values, p.document = all.Profiles[p.name], document
 	if p.values == nil && p.name != defaultProfile {
@@ -125,6 +150,23 @@ func (a *app) loadProfile(c *cobra.Command) (*profile, error) {
 			nearest.Hint(p.name, slices.Sorted(maps.Keys(all.Profiles))))
 	}
 	return p, nil
+}
+
+// allProfiles returns the settings of the profiles that are beside p, by their names.
+func (a *app) allProfiles(p *profile) (map[string]map[string]string, error) {
+	if p.ofAtlas == nil {
+		all, _, _, err := readProfiles(p.file)
+		return all.Profiles, err
+	}
+	all := map[string]map[string]string{}
+	for _, name := range p.ofAtlas.names() {
+		values, err := p.ofAtlas.values(name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = values
+	}
+	return all, nil
 }
 
 // choose returns the profile to use, without its values.

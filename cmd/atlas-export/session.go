@@ -87,7 +87,7 @@ func (a *app) connect(c *cobra.Command, needs ...string) (*session, error) {
 		return nil, err
 	}
 	if found.isZero() && s.dry == nil && config.BaseURL == client.AtlasURL {
-		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas requires one"), noCredentialHint}
+		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas requires one"), r.noCredentialHint()}
 	}
 	if s.Client, err = client.New(config); err != nil {
 		return nil, &failure{exitInvalid, fmt.Errorf("base_url from %s, or the credential: %w", r.values["base_url"].From, err), ""}

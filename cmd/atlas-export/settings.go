@@ -114,6 +114,12 @@ which atlas-export config use sets, or else "default". atlas-export config path 
 that keeps the profiles; ATLAS_EXPORT_CONFIG names another one. If a profile names a file by a
 relative path, that path starts at the folder of the profiles.
 
+As long as that file does not exist, the profiles of the Atlas CLI are read instead, from
+atlascli/config.toml in the folder for configurations. Of them, project_id, output,
+ops_manager_url, service, and the API key or service account count. MONGODB_ATLAS_PROFILE names
+one, too, and a profile that is the only one needs no name. Secrets that the Atlas CLI keeps in the
+system's keychain are not read.
+
 A credential is an API key, a service account or a token of Atlas, or one that atlas-gateway
 keys new made. Id and secret must come from the same place: flags, variables or the profile. The
 secret is in a file, or the program asks for it on a terminal, or it is in a variable of Atlas's
@@ -211,7 +217,7 @@ func (r *resolved) byVariable(s setting) (v value, err error) {
 
 func (r *resolved) byProfile(s setting) (value, error) {
 	if text := r.profile.values[s.key]; text != "" {
-		return value{text, "profile " + r.profile.name}, nil
+		return value{text, r.profile.label()}, nil
 	}
 	return value{}, nil
 }
@@ -230,7 +236,7 @@ func (r *resolved) invalidValue(s setting, v value, err error) error {
 	switch {
 	case strings.HasPrefix(v.From, "flag"):
 		return usageError(r.command, "--%s: %w", s.flag(), err)
-	case strings.HasPrefix(v.From, "profile"):
+	case v.From == r.profile.label():
 		return &failure{exitInvalid, r.profile.errorf(s.key, "%w", err), ""}
 	default:
 		return &failure{exitInvalid, fmt.Errorf("%s: %w", v.From, err), ""}
