@@ -33,68 +33,72 @@ func answering(t *testing.T, status int, code string, fields map[string]string, 
 	return &world{url: server.URL, owner: key{"demopubl", "c4na7y"}}
 }
 
+// What a hint says.
+const (
+	hintWho      = "hint: atlas-export config show says which group and cluster are used, if no flag does\n"
+	hintLog      = "hint: the gateway answers, but gets no usable answer from Atlas; its log has the request\n"
+	hintList     = "hint: list what exists: atlas-export buckets list\n"
+	hintReadOnly = "hint: the key lacks the role Project Read Only\n"
+	hintLater    = "hint: try again later; calls of other programs in the group count as well\n"
+)
+
+var hintTests = []struct {
+	answer int
+	code   string
+	fields string // of the header
+	status int
+	hint   string
+}{
+	{403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
+	{403, "IP_ADDRESS_NOT_ON_WHITELIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
+	{403, "ORG_REQUIRES_ACCESS_LIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
+	{403, "RESOURCE_REQUIRES_ACCESS_LIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
+	{403, "ORG_REQUIRES_ACCESS_LIST", "Gateway-Request-Id: a-1", exitForbidden, "hint: put 203.0.113.9 on the API access list of the gateway's key at Atlas\n"},
+	{403, "USER_UNAUTHORIZED", "", exitForbidden, hintReadOnly},
+	{401, "USER_UNAUTHORIZED", "", exitForbidden, hintReadOnly},
+	{403, "ACCESS_FORBIDDEN", "Gateway-Request-Id: a-1", exitForbidden, "hint: the gateway's key at Atlas lacks the role Project Read Only\n"},
+	{401, "NOT_IN_GROUP", "", exitForbidden, "hint: the key is of another project, or the group does not exist\n"},
+	{403, "FEATURE_UNSUPPORTED", "", exitForbidden, "hint: only dedicated clusters (M10 and larger) with Cloud Backup have snapshots that can be exported\n"},
+	{403, "ANOTHER_CODE", "", exitForbidden, ""},
+	{402, "ACCOUNT_SUSPENDED", "", exitForbidden, "hint: the organization must be active and paid for; its owner sees more in Atlas\n"},
+	{400, "INVALID_ATTRIBUTE", "", exitInvalid, ""},
+	{400, "EXPORT_BUCKET_NAME_INVALID", "", exitInvalid, "hint: give the name alone, as the cloud provider has it, without s3:// and without a path\n"},
+	{400, "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API", "", exitInvalid, "hint: the cluster is not a flex cluster, and was asked for as one\n"},
+	{404, "GROUP_NOT_FOUND", "", exitNotFound, hintWho},
+	{404, "INVALID_GROUP_ID", "", exitNotFound, hintWho},
+	{404, "CLUSTER_NOT_FOUND", "", exitNotFound, hintWho},
+	{404, "EXPORT_BUCKET_NOT_FOUND", "", exitNotFound, hintList},
+	{404, "RESOURCE_NOT_FOUND", "", exitNotFound, hintList},
+	{409, "ANOTHER_CODE", "", exitConflict, ""},
+	{400, "UNFINISHED_ON_DEMAND_SNAPSHOT", "", exitConflict, "hint: wait until the on-demand snapshot that is under way has ended\n"},
+	{405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", "", exitWait, "hint: Atlas is being upgraded, and only answers reads; try again later\n"},
+	{406, "INVALID_VERSION_DATE", "", exitInvalid, "hint: Atlas no longer serves the version that this release asks for; a newer release of atlas-export may know another\n"},
+	{410, "VERSION_GONE", "", exitFailed, "hint: Atlas no longer serves the version that this release asks for; a newer release of atlas-export may know another\n"},
+	{429, "RATE_LIMITED", "Retry-After: 7", exitWait, "hint: try again in 7s\n"},
+	{429, "RATE_LIMITED", "", exitWait, hintLater},
+	{400, "RATE_LIMITED_TOKEN_BUCKET", "", exitWait, hintLater},
+	{503, "UNEXPECTED_ERROR", "Retry-After: 70", exitWait, "hint: try again in 1m10s\n"},
+	{503, "UNEXPECTED_ERROR", "", exitUnavailable, "hint: Atlas failed; try again later\n"},
+	{500, "UNEXPECTED_ERROR", "", exitUnavailable, "hint: Atlas failed; try again later\n"},
+
+	{403, "USER_UNAUTHORIZED", "Gateway-Error: forbidden", exitForbidden, "hint: the gateway's configuration does not grant this; atlas-gateway explain shows why\n"},
+	{403, "USER_UNAUTHORIZED", "Gateway-Error: foreign_site", exitForbidden, "hint: a gateway that needs no key answers only under its own names; atlas-export config show says what base_url is\n"},
+	{404, "RESOURCE_NOT_FOUND", "Gateway-Error: not_found", exitNotFound, "hint: the gateway does not serve this; one of another version may\n"},
+	{403, "SOMETHING_NEW", "Gateway-Error: something_new", exitForbidden, ""},
+	{406, "INVALID_VERSION_DATE", "Gateway-Error: invalid_version", exitInvalid, "hint: the gateway is of an older version than this program\n"},
+	{401, "UNEXPECTED_ERROR", "Gateway-Error: unauthorized", exitUnauthorized, "hint: atlas-export config show says which credential is used, and where it comes from\n"},
+	{502, "UNEXPECTED_ERROR", "Gateway-Error: upstream_response", exitUnavailable, hintLog},
+	{502, "UNEXPECTED_ERROR", "Gateway-Error: upstream_credential", exitUnavailable, "hint: Atlas refuses the gateway's own key; tell the gateway's operator\n"},
+	{502, "UNEXPECTED_ERROR", "Gateway-Error: no_credential", exitUnavailable, "hint: the gateway has no key for the group; " + strings.TrimPrefix(hintWho, "hint: ")},
+	{502, "UNEXPECTED_ERROR", "Gateway-Error: upstream_unsigned\nRetry-After: 3", exitWait, "hint: try again in 3s\n"},
+	{503, "SERVICE_UNAVAILABLE", "Gateway-Error: overloaded\nRetry-After: 1", exitWait, "hint: try again in 1s\n"},
+	{429, "RATE_LIMITED_TOKEN_BUCKET", "Gateway-Error: rate_limited", exitWait, hintLater},
+}
+
 // The errorCode decides about the hint before the status does: advice never contradicts the code
 // above it. Where a hint could mislead, there is none.
 func TestHints(t *testing.T) {
-	const (
-		who      = "hint: atlas-export config show says which group and cluster are used, if no flag does\n"
-		log      = "hint: the gateway answers, but gets no usable answer from Atlas; its log has the request\n"
-		list     = "hint: list what exists: atlas-export buckets list\n"
-		readOnly = "hint: the key lacks the role Project Read Only\n"
-		later    = "hint: try again later; calls of other programs in the group count as well\n"
-	)
-	for _, test := range []struct {
-		answer int
-		code   string
-		fields string // of the header
-		status int
-		hint   string
-	}{
-		{403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
-		{403, "IP_ADDRESS_NOT_ON_WHITELIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
-		{403, "ORG_REQUIRES_ACCESS_LIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
-		{403, "RESOURCE_REQUIRES_ACCESS_LIST", "", exitForbidden, "hint: put 203.0.113.9 on the API access list of the key\n"},
-		{403, "ORG_REQUIRES_ACCESS_LIST", "Gateway-Request-Id: a-1", exitForbidden, "hint: put 203.0.113.9 on the API access list of the gateway's key at Atlas\n"},
-		{403, "USER_UNAUTHORIZED", "", exitForbidden, readOnly},
-		{401, "USER_UNAUTHORIZED", "", exitForbidden, readOnly},
-		{403, "ACCESS_FORBIDDEN", "Gateway-Request-Id: a-1", exitForbidden, "hint: the gateway's key at Atlas lacks the role Project Read Only\n"},
-		{401, "NOT_IN_GROUP", "", exitForbidden, "hint: the key is of another project, or the group does not exist\n"},
-		{403, "FEATURE_UNSUPPORTED", "", exitForbidden, "hint: only dedicated clusters (M10 and larger) with Cloud Backup have snapshots that can be exported\n"},
-		{403, "ANOTHER_CODE", "", exitForbidden, ""},
-		{402, "ACCOUNT_SUSPENDED", "", exitForbidden, "hint: the organization must be active and paid for; its owner sees more in Atlas\n"},
-		{400, "INVALID_ATTRIBUTE", "", exitInvalid, ""},
-		{400, "EXPORT_BUCKET_NAME_INVALID", "", exitInvalid, "hint: give the name alone, as the cloud provider has it, without s3:// and without a path\n"},
-		{400, "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API", "", exitInvalid, "hint: the cluster is not a flex cluster, and was asked for as one\n"},
-		{404, "GROUP_NOT_FOUND", "", exitNotFound, who},
-		{404, "INVALID_GROUP_ID", "", exitNotFound, who},
-		{404, "CLUSTER_NOT_FOUND", "", exitNotFound, who},
-		{404, "EXPORT_BUCKET_NOT_FOUND", "", exitNotFound, list},
-		{404, "RESOURCE_NOT_FOUND", "", exitNotFound, list},
-		{409, "ANOTHER_CODE", "", exitConflict, ""},
-		{400, "UNFINISHED_ON_DEMAND_SNAPSHOT", "", exitConflict, "hint: wait until the on-demand snapshot that is under way has ended\n"},
-		{405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", "", exitWait, "hint: Atlas is being upgraded, and only answers reads; try again later\n"},
-		{406, "INVALID_VERSION_DATE", "", exitInvalid, "hint: Atlas no longer serves the version that this release asks for; a newer release of atlas-export may know another\n"},
-		{410, "VERSION_GONE", "", exitFailed, "hint: Atlas no longer serves the version that this release asks for; a newer release of atlas-export may know another\n"},
-		{429, "RATE_LIMITED", "Retry-After: 7", exitWait, "hint: try again in 7s\n"},
-		{429, "RATE_LIMITED", "", exitWait, later},
-		{400, "RATE_LIMITED_TOKEN_BUCKET", "", exitWait, later},
-		{503, "UNEXPECTED_ERROR", "Retry-After: 70", exitWait, "hint: try again in 1m10s\n"},
-		{503, "UNEXPECTED_ERROR", "", exitUnavailable, "hint: Atlas failed; try again later\n"},
-		{500, "UNEXPECTED_ERROR", "", exitUnavailable, "hint: Atlas failed; try again later\n"},
-
-		{403, "USER_UNAUTHORIZED", "Gateway-Error: forbidden", exitForbidden, "hint: the gateway's configuration does not grant this; atlas-gateway explain shows why\n"},
-		{403, "USER_UNAUTHORIZED", "Gateway-Error: foreign_site", exitForbidden, "hint: a gateway that needs no key answers only under its own names; atlas-export config show says what base_url is\n"},
-		{404, "RESOURCE_NOT_FOUND", "Gateway-Error: not_found", exitNotFound, "hint: the gateway does not serve this; one of another version may\n"},
-		{403, "SOMETHING_NEW", "Gateway-Error: something_new", exitForbidden, ""},
-		{406, "INVALID_VERSION_DATE", "Gateway-Error: invalid_version", exitInvalid, "hint: the gateway is of an older version than this program\n"},
-		{401, "UNEXPECTED_ERROR", "Gateway-Error: unauthorized", exitUnauthorized, "hint: atlas-export config show says which credential is used, and where it comes from\n"},
-		{502, "UNEXPECTED_ERROR", "Gateway-Error: upstream_response", exitUnavailable, log},
-		{502, "UNEXPECTED_ERROR", "Gateway-Error: upstream_credential", exitUnavailable, "hint: Atlas refuses the gateway's own key; tell the gateway's operator\n"},
-		{502, "UNEXPECTED_ERROR", "Gateway-Error: no_credential", exitUnavailable, "hint: the gateway has no key for the group; " + strings.TrimPrefix(who, "hint: ")},
-		{502, "UNEXPECTED_ERROR", "Gateway-Error: upstream_unsigned\nRetry-After: 3", exitWait, "hint: try again in 3s\n"},
-		{503, "SERVICE_UNAVAILABLE", "Gateway-Error: overloaded\nRetry-After: 1", exitWait, "hint: try again in 1s\n"},
-		{429, "RATE_LIMITED_TOKEN_BUCKET", "Gateway-Error: rate_limited", exitWait, later},
-	} {
+	for _, test := range hintTests {
 		fields := map[string]string{}
 		for line := range strings.Lines(test.fields) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
