@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/serviceaccount"
 
 	"github.com/spf13/cobra"
 )
@@ -111,9 +112,12 @@ var gatewayHints = map[string]string{
 // answers names the cause better than the status does, so that its code decides first.
 func (a *app) hintOf(c *cobra.Command, call *client.Error) string {
 	hint, known := gatewayHints[call.GatewayKind]
+	var token *serviceaccount.TokenError
 	switch {
 	case asksToWait(call) && call.RetryAfter > 0:
 		return "try again in " + formatDuration(call.RetryAfter)
+	case asksToWait(call) && errors.As(call, &token):
+		return "a service account gets only so many tokens a minute; try again in a minute"
 	case known:
 		return hint
 	case call.GatewayKind == "unauthorized":

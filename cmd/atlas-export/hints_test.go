@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -110,6 +111,46 @@ func TestHints(t *testing.T) {
 		if got.Status != test.status || !strings.HasPrefix(first, want) || hint != test.hint {
 			t.Errorf("%+v: got %+v", test, got)
 		}
+	}
+}
+
+// A token endpoint that refuses is an error like any other, with advice of its own: it is not the rate
+// limit of the group, and Atlas does not say how long to wait.
+func TestTokenEndpointRefuses(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{TokensPerMinute: 1}})
+	list := func(secret string) result {
+		var stdout, stderr strings.Builder
+		status := run(t.Context(), strings.Fields("buckets list --retries 0"), []string{"ATLAS_EXPORT_CONFIG=" + os.DevNull, "MONGODB_ATLAS_BASE_URL=" + atlas.URL(),
+			"MONGODB_ATLAS_PROJECT_ID=" + sim.GroupID, "MONGODB_ATLAS_CLIENT_ID=" + sim.ClientID, "MONGODB_ATLAS_CLIENT_SECRET=" + secret}, nil, &stdout, &stderr)
+		if strings.Contains(stderr.String(), secret) {
+			t.Errorf("the secret is in %s", &stderr)
+		}
+		return result{status, stdout.String(), stderr.String()}
+	}
+	for _, test := range []struct {
+		secret string
+		status int
+		stderr string
+	}{
+		{"c4na7y-wrong", exitUnauthorized, `^atlas-export: listExportBuckets: 401 Unauthorized: .*\nhint: atlas-export config show says which credential is used, and where it comes from\n$`},
+		{sim.ClientSecret, exitWait, `^atlas-export: listExportBuckets: 429 .*\nhint: (a service account gets only so many tokens a minute; try again in a minute|try again in [0-9ms]+)\n$`},
+	} {
+		if got := list(test.secret); got.Status != test.status || !regexp.MustCompile(test.stderr).MatchString(got.Stderr) {
+			t.Errorf("got %+v", got)
+		}
+	}
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(429)
+		io.WriteString(w, `{"error":429,"errorCode":"RATE_LIMITED","detail":"Too many.","reason":"Too Many Requests"}`)
+	}))
+	defer server.Close()
+	w := &world{url: server.URL}
+	var stderr strings.Builder
+	env := append(w.environ(key{}), "MONGODB_ATLAS_CLIENT_ID=a", "MONGODB_ATLAS_CLIENT_SECRET=c4na7y")
+	status := run(t.Context(), strings.Fields("buckets list --retries 0"), env, nil, io.Discard, &stderr)
+	if !strings.HasSuffix(stderr.String(), "\nhint: a service account gets only so many tokens a minute; try again in a minute\n") || status != exitWait {
+		t.Errorf("exit status %d: %s", status, &stderr)
 	}
 }
 
