@@ -168,6 +168,8 @@ func (c *Contract) checkPath(path string) error {
 			continue
 		}
 		switch name := path[start:i]; {
+		case name == "" && i == 1 && i < len(path):
+			return &TargetError{"The path begins with an empty segment (//): a base URL must not end in a slash."}
 		case name == "" && i < len(path):
 			return &TargetError{"The path holds an empty segment (//)."}
 		case name == "." || name == "..":

@@ -91,6 +91,9 @@ func TestMatchRefuses(t *testing.T) {
 	if _, err := c.Match("GET", "/%61"); err == nil || !strings.Contains(err.Error(), "percent escape") {
 		t.Errorf("a percent escape: %v", err)
 	}
+	if _, err := c.Match("GET", "/"+exports); err == nil || !strings.Contains(err.Error(), "a base URL must not end in a slash") {
+		t.Errorf("a base URL that ends in a slash: %v", err)
+	}
 	for _, path := range []string{"/", "/api", "/api/atlas/v2/groups/byName", strings.ToUpper(exports), exports + "/" + job + "/x", "/api/atlas/v3/groups"} {
 		if _, err := c.Match("POST", path); !errors.Is(err, contract.ErrNotFound) {
 			t.Errorf("%q: %v, want ErrNotFound", path, err)
