@@ -25,6 +25,10 @@ var notRun = map[string]string{
 	"CONTRIBUTING.md#contributing sh 1":        "it runs all tests, this one among them; .ci/run has each target",
 	"CONTRIBUTING.md#change-the-contract sh 1": "it writes gen/; .ci/run does so (make generated), and fails where that changes a file",
 
+	"docs/callers.md#the-atlas-cli sh 1":        "the Atlas CLI comes as no module or package; gateway.TestConformance has what it sends",
+	"docs/callers.md#terraforms-provider hcl 1": "the provider comes as no module or package; gateway.TestConformance has what it sends",
+	"docs/callers.md#terraforms-provider sh 1":  "the provider comes as no module or package; gateway.TestConformance has what it sends",
+
 	"docs/costs.md#what-a-request-costs sh 1": "minutes of measuring; .ci/run has the second command, and compat/proxybench has tests of the first",
 
 	"docs/client.md#add-it-to-your-module sh 1":   "go mod tidy fetches modules; docs/example is such a module, which client.TestOutsideModule builds",
