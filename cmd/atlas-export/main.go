@@ -9,14 +9,16 @@
 //	atlas-export version
 //
 // A setting comes from its flag, or else from the environment, or else from a profile, or else
-// it has its default. atlas-export help settings lists all settings, and atlas-export config
-// show says where each value comes from. A secret comes from a file, the environment or a
-// prompt, and is never an argument.
+// it has its default. The profiles are the program's own or, where it has none, the Atlas CLI's.
+// atlas-export help settings lists all settings, and atlas-export config show says where each
+// value comes from. A secret comes from a file, the environment or a prompt, and is never an
+// argument.
 //
 // Results go to standard output, as a table or with -o as JSON, YAML or names. Everything else
 // goes to standard error. An error is a line that says what is wrong and where, then a line for
-// each place where a request breaks the contract, and often a line with a hint. The exit status
-// tells the kinds of errors apart; atlas-export help exit-status lists them.
+// each place where a request breaks the contract, and often a line with a hint. With -o json it is
+// one line of JSON. The exit status tells the kinds of errors apart; atlas-export help exit-status
+// lists them.
 package main
 
 import (

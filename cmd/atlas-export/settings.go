@@ -109,6 +109,8 @@ environment, the profile, its default. An empty variable counts as not set.
 		fmt.Fprintf(&b, "  %-19s --%s, %s\n", s.key, s.flag(), strings.Join(append([]string{s.variable()}, s.atlas...), ", "))
 	}
 	b.WriteString(`
+--project and --projectId are other spellings of --group.
+
 The profile is the one that --profile or ATLAS_EXPORT_PROFILE names, or else the current one,
 which atlas-export config use sets, or else "default". atlas-export config path prints the file
 that keeps the profiles; ATLAS_EXPORT_CONFIG names another one. If a profile names a file by a
