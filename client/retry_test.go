@@ -183,8 +183,8 @@ func (c closing) Close() error {
 	return nil
 }
 
-// Retry-After is seconds or a date, and counts for a day at most. A date is read against the Date of
-// the answer, whatever the clock of this machine says.
+// Retry-After is seconds or a date, and counts for a day at most. A date is read against the Date
+// of the answer, whatever the clock of this machine says.
 func TestRetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		value, date string

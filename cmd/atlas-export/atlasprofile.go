@@ -20,16 +20,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// atlasProfiles is the profile file of the Atlas CLI. The program reads it where there is no file of
-// its own, and never writes it.
+// atlasProfiles is the profile file of the Atlas CLI. The program reads it where there is no file
+// of its own, and never writes it.
 type atlasProfiles struct {
 	file     string
 	common   map[string]any            // what stands outside of profiles, and counts before them
 	profiles map[string]map[string]any // by their names in lower case, as the Atlas CLI has them
 }
 
-// atlasFiles returns where the Atlas CLI may keep its profiles: in the folder that os.UserConfigDir
-// names, and first where XDG_CONFIG_HOME says.
+// atlasFiles returns where the Atlas CLI may keep its profiles: in the folder that
+// os.UserConfigDir names, and first where XDG_CONFIG_HOME says.
 func (a *app) atlasFiles() []string {
 	home := lookup(a.env, "HOME")
 	var own string
@@ -50,11 +50,12 @@ func (a *app) atlasFiles() []string {
 	return files
 }
 
-// maxAtlasProfiles is how large the Atlas CLI's file may be, in bytes: enough for a thousand profiles.
+// maxAtlasProfiles is how large the Atlas CLI's file may be, in bytes: enough for a thousand
+// profiles.
 const maxAtlasProfiles = 256 << 10
 
-// readAtlasProfiles reads the first file of the Atlas CLI that exists. Without one it returns nil. Its
-// errors quote nothing of the file, which holds secrets.
+// readAtlasProfiles reads the first file of the Atlas CLI that exists. Without one it returns nil.
+// Its errors quote nothing of the file, which holds secrets.
 func (a *app) readAtlasProfiles() (*atlasProfiles, error) {
 	for _, file := range a.atlasFiles() {
 		text, err := smallfile.Read(file, maxAtlasProfiles)
@@ -96,8 +97,8 @@ func lowered(m map[string]any) map[string]any {
 
 func (all *atlasProfiles) names() []string { return slices.Sorted(maps.Keys(all.profiles)) }
 
-// choose returns the profile to use, as the Atlas CLI chooses it: the one that is named, or else the
-// only one, or else the default.
+// choose returns the profile to use, as the Atlas CLI chooses it: the one that is named, or else
+// the only one, or else the default.
 func (all *atlasProfiles) choose(a *app, c *cobra.Command) (*profile, error) {
 	p := a.choose(c, profiles{}, all.file)
 	if p.from == "default" {

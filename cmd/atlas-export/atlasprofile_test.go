@@ -1,11 +1,15 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"atlas-export-gateway/sim"
@@ -40,8 +44,8 @@ func runIn(t *testing.T, env []string, command string) result {
 	return result{status, stdout.String(), stderr.String()}
 }
 
-// A profile of the Atlas CLI is enough to call Atlas, with each kind of credential, from each place
-// where the Atlas CLI keeps it.
+// A profile of the Atlas CLI is enough to call Atlas, with each kind of credential, from each
+// place where the Atlas CLI keeps it.
 func TestAtlasCLIProfileWorks(t *testing.T) {
 	w := direct(t, sim.Config{})
 	for name, credential := range map[string]string{
@@ -117,8 +121,36 @@ func TestAtlasCLIKeychain(t *testing.T) {
 	}
 }
 
-// The Atlas CLI's profiles can be listed and completed. They count until this program has profiles of
-// its own, which is said at that moment, and then no more. The Atlas CLI's file stays as it is.
+// A credential of a profile is not sent to another base URL than that of the profile: a gateway would
+// get a secret of Atlas.
+func TestAtlasCLICredentialStays(t *testing.T) {
+	var received atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" || r.URL.Path == "/api/oauth/token" {
+			received.Add(1)
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"error":401,"errorCode":"UNEXPECTED_ERROR","detail":"No."}`)
+	}))
+	defer server.Close()
+	_, env := atlasCLI(t, "[default]\nproject_id = '"+sim.GroupID+"'\nclient_id = 'id'\nclient_secret = 'c4na7y'\n")
+	want := "atlas-export: listExportBuckets: 401 UNEXPECTED_ERROR: No.\nhint: no credential is set; the credential of the Atlas CLI's profile default " +
+		"is for the base URL of that profile, and is not sent to another; " + noCredentialHint + "\n"
+	for _, test := range []struct{ args, env string }{{"--base-url " + server.URL, ""}, {"", "MONGODB_ATLAS_BASE_URL=" + server.URL}} {
+		if got := runIn(t, append(env, test.env), "buckets list "+test.args); got != (result{exitUnauthorized, "", want}) {
+			t.Errorf("got %+v", got)
+		}
+	}
+	if n := received.Load(); n > 0 {
+		t.Errorf("the server received the credential %d times", n)
+	}
+	if got := runIn(t, env, "config show --base-url https://CLOUD.mongodb.com:443/"); !strings.Contains(got.Stdout, "service account id, secret REDACTED") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The Atlas CLI's profiles can be listed and completed. They count until this program has profiles
+// of its own, which is said at that moment, and then no more. The Atlas CLI's file stays as it is.
 func TestOwnProfilesFirst(t *testing.T) {
 	const text = "[default]\nproject_id = 'a'\n[staging]\nproject_id = 'b'\nops_manager_url = 'https://gateway.example.com'\n['x y']\n"
 	home, env := atlasCLI(t, text)

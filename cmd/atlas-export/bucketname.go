@@ -126,8 +126,8 @@ func (p presence) check(c *cobra.Command) error {
 	return nil
 }
 
-// existing looks for a bucket of the same provider and name. It returns one that is the same in all,
-// if that is enough, or else nil. The error says that another one is in the way.
+// existing looks for a bucket of the same provider and name. It returns one that is the same in
+// all, if that is enough, or else nil. The error says that another one is in the way.
 func (a *app) existing(c *cobra.Command, s *session, r client.BucketRequest, p presence) (*client.ExportBucket, error) {
 	if s.dry != nil || p.duplicate {
 		return nil, nil
@@ -159,8 +159,8 @@ func (a *app) existing(c *cobra.Command, s *session, r client.BucketRequest, p p
 	return nil, &failure{exitConflict, &listed{errors.New(text), describeBuckets(named, n)}, hint}
 }
 
-// sameName reports whether a bucket has the name of the one to create, at the same provider. The name
-// of an Azure container is unique only within its account, which the URL tells.
+// sameName reports whether a bucket has the name of the one to create, at the same provider. The
+// name of an Azure container is unique only within its account, which the URL tells.
 func sameName(r client.BucketRequest, b *client.ExportBucket) bool {
 	switch r := r.(type) {
 	case client.AWSBucket:

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The error about a bucket in use says what uses it: exports under way, also those of other clusters,
-// and backup schedules.
+// The error about a bucket in use says what uses it: exports under way, also those of other
+// clusters, and backup schedules.
 func TestBucketInUse(t *testing.T) {
 	const bucket = "65a9d3e1f20b4c7788990011"
 	seed := sim.DefaultSeed()

@@ -18,8 +18,8 @@ import (
 // completionTime bounds how long a completion takes: someone is waiting at the keyboard.
 const completionTime = 3 * time.Second
 
-// completable matches what is completed: ids and names of clusters. Shells print words, some of them
-// as they are.
+// completable matches what is completed: ids and names of clusters. Shells print words, some of
+// them as they are.
 var completable = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
 // complete completes a flag or an argument by the words that list returns, each with a

@@ -147,7 +147,7 @@ func (a *app) configShow(c *cobra.Command) error {
 	switch {
 	case invalid != nil:
 	case found.isZero():
-		list = append(list, settingRow{"credential", "none", r.profile.missing})
+		list = append(list, settingRow{"credential", "none", r.missing()})
 	default:
 		list = append(list, found.rows()...)
 	}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/internal/smallfile"
 )
 
@@ -109,12 +111,31 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 	return found, nil
 }
 
-// credentialOfAtlasProfile returns the credential in a profile of the Atlas CLI.
+// credentialOfAtlasProfile returns the credential in a profile of the Atlas CLI. It is for the base
+// URL of that profile: a gateway that a flag or a variable names must not get a secret of Atlas.
 func (r *resolved) credentialOfAtlasProfile() credential {
-	if r.profile.credential == nil {
+	if r.profile.credential == nil || !r.atAtlasProfile() {
 		return credential{}
 	}
 	return credential{ofAtlas: *r.profile.credential, from: r.profile.label()}
+}
+
+// atAtlasProfile reports whether the base URL is that of the Atlas CLI's profile.
+func (r *resolved) atAtlasProfile() bool {
+	own, err := outbound.ParseOrigin(cmp.Or(r.profile.values["base_url"], client.AtlasURL))
+	if err != nil {
+		return false
+	}
+	called, err := outbound.ParseOrigin(r.values["base_url"].Text)
+	return err == nil && called.String() == own.String()
+}
+
+// missing says why the profile of the Atlas CLI gives no credential; empty if it says nothing of one.
+func (r *resolved) missing() string {
+	if r.profile.credential != nil {
+		return fmt.Sprintf("the credential of the Atlas CLI's profile %s is for the base URL of that profile, and is not sent to another", r.profile.name)
+	}
+	return r.profile.missing
 }
 
 // load reads the secret from its file, or asks the user for it.

@@ -238,8 +238,8 @@ func statusOf(call *client.Error) int {
 	return exitFailed
 }
 
-// asksToWait reports whether an answer says that the same request may succeed later: a rate limit, or
-// a failure with a time in Retry-After.
+// asksToWait reports whether an answer says that the same request may succeed later: a rate limit,
+// or a failure with a time in Retry-After.
 func asksToWait(call *client.Error) bool {
 	return errors.Is(call, client.ErrRateLimited) || call.Status >= 500 && call.RetryAfter > 0 || call.Code == updating
 }

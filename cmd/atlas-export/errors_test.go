@@ -43,8 +43,8 @@ func (w *world) prepare(t testing.TB) (bucket, export string) {
 	return bucket, export
 }
 
-// isCreate reports whether a command creates something before it asks for anything else, so that its
-// outcome may be unknown.
+// isCreate reports whether a command creates something before it asks for anything else, so that
+// its outcome may be unknown.
 func isCreate(command []string) bool {
 	return command[1] == "create" && !slices.Contains(command, "--if-not-exists")
 }

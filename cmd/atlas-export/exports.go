@@ -79,8 +79,8 @@ With --wait the command follows the export until it ends, as atlas-export export
 }
 
 // customData is a flag of pairs, in the order in which they are given. Each use of the flag is one
-// pair, and all after the first = is its value: a value is free text, and may hold commas, quotes and
-// equals signs.
+// pair, and all after the first = is its value: a value is free text, and may hold commas, quotes
+// and equals signs.
 type customData []client.CustomData
 
 func (d *customData) Set(pair string) error {

@@ -31,8 +31,8 @@ const (
 )
 
 // codeHints say what can be done about the errorCodes of Atlas that its endpoints for exports, and
-// for what an export needs, can answer with. They are from Atlas's published list. KEY stands for the
-// key that called Atlas. A code that is not here has no hint of its own.
+// for what an export needs, can answer with. They are from Atlas's published list. KEY stands for
+// the key that called Atlas. A code that is not here has no hint of its own.
 var codeHints = map[string]string{
 	"NOT_IN_GROUP":             "KEY is of another project, or the group does not exist",
 	"USER_CANNOT_ACCESS_GROUP": "KEY is of another project, or the group does not exist",
@@ -83,9 +83,9 @@ var codeHints = map[string]string{
 // updating is the errorCode of Atlas for what it does not change while it is being upgraded.
 const updating = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 
-// gatewayHints say what can be done about the kinds of the gateway's own refusals. An empty hint says
-// that there is nothing to add to the refusal. The kinds are those of DIVERGENCES.md that a caller
-// can see.
+// gatewayHints say what can be done about the kinds of the gateway's own refusals. An empty hint
+// says that there is nothing to add to the refusal. The kinds are those of DIVERGENCES.md that a
+// caller can see.
 var gatewayHints = map[string]string{
 	"invalid_target":         "",
 	"invalid_request":        "",
@@ -218,13 +218,14 @@ func (a *app) unauthorizedHint() string {
 
 // noCredentialHint says how to give a credential, and first why that of the Atlas CLI is none.
 func (r *resolved) noCredentialHint() string {
-	if r.profile.missing != "" {
-		return r.profile.missing + "; " + noCredentialHint
+	if why := r.missing(); why != "" {
+		return why + "; " + noCredentialHint
 	}
 	return noCredentialHint
 }
 
-// certificateHint says what can be done about a certificate that is refused; empty for other errors.
+// certificateHint says what can be done about a certificate that is refused; empty for other
+// errors.
 func certificateHint(err error) string {
 	var (
 		refused   *tls.CertificateVerificationError

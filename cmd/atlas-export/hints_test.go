@@ -114,8 +114,8 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// A token endpoint that refuses is an error like any other, with advice of its own: it is not the rate
-// limit of the group, and Atlas does not say how long to wait.
+// A token endpoint that refuses is an error like any other, with advice of its own: it is not the
+// rate limit of the group, and Atlas does not say how long to wait.
 func TestTokenEndpointRefuses(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{TokensPerMinute: 1}})
 	list := func(secret string) result {
@@ -227,8 +227,8 @@ func TestErrorsAsJSON(t *testing.T) {
 	}
 }
 
-// A certificate that is not trusted has a hint, and ca_file names whom to trust, from each place that
-// a setting can come from.
+// A certificate that is not trusted has a hint, and ca_file names whom to trust, from each place
+// that a setting can come from.
 func TestCAFile(t *testing.T) {
 	authority := gatewaytest.NewAuthority(t)
 	certificate := authority.Loopback(t)

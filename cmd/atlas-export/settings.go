@@ -120,7 +120,8 @@ As long as that file does not exist, the profiles of the Atlas CLI are read inst
 atlascli/config.toml in the folder for configurations. Of them, project_id, output,
 ops_manager_url, service, and the API key or service account count. MONGODB_ATLAS_PROFILE names
 one, too, and a profile that is the only one needs no name. Secrets that the Atlas CLI keeps in the
-system's keychain are not read.
+system's keychain are not read. A credential of such a profile is sent only to the base URL of the
+profile.
 
 A credential is an API key, a service account or a token of Atlas, or one that atlas-gateway
 keys new made. Id and secret must come from the same place: flags, variables or the profile. The

@@ -64,10 +64,10 @@ func Code(content []byte) string {
 // maxRetryAfter is the longest that a server may ask to wait for.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day at
-// most. It returns 0 where there is no field, or one that is neither seconds nor a date. A date is
-// read against the header's own Date, and only without one against now: the clocks of two machines
-// differ.
+// RetryAfter returns how long a Retry-After field asks to wait (RFC 9110, section 10.2.3), a day
+// at most. It returns 0 where there is no field, or one that is neither seconds nor a date. A date
+// is read against the header's own Date, and only without one against now: the clocks of two
+// machines differ.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	// Of a number that is out of range, ParseInt returns the nearest in range.
