@@ -211,6 +211,7 @@ func (o *operations) schedule() {
 	o.ok("get schedule", 200, err, scheduled.HTTPResponse, v20240805)
 	check(t, "get schedule", *scheduled.JSON200, gen.BackupSchedule{
 		ClusterID: ptr("64f0c2d1b3d4e5f607182940"), ClusterName: ptr("orders"), AutoExportEnabled: ptr(false), UseOrgAndGroupNamesInExportPrefix: ptr(false),
+		CopySettings: &[]map[string]any{}, NextSnapshot: ptr(time.Date(2026, 8, 20, 15, 27, 0, 0, time.UTC)), ReferenceHourOfDay: ptr(3), ReferenceMinuteOfHour: ptr(27), RestoreWindowDays: ptr(7),
 		Policies: &[]map[string]any{{"id": "c745b429aed276d751d5ed00", "policyItems": []any{
 			map[string]any{"id": "c745b429aed276d751d5ed01", "frequencyType": "hourly", "frequencyInterval": 6.0, "retentionUnit": "days", "retentionValue": 7.0},
 			map[string]any{"id": "c745b429aed276d751d5ed02", "frequencyType": "daily", "frequencyInterval": 1.0, "retentionUnit": "days", "retentionValue": 7.0},
