@@ -124,6 +124,8 @@ func TestSimulation(t *testing.T) {
 	first.await(`^\{"api":`)
 	second.paste("docs/sim.md#the-simulated-atlas sh 2")
 	contains(t, second.ends(0), `"totalCount": 0`, `"requests": 2`)
+	second.paste("docs/sim.md#snapshots sh 1")
+	contains(t, second.ends(0), `"status": "failed"`, `"snapshotType": "onDemand"`, `"endsAs": "completed"`)
 	second.paste("docs/sim.md#make-it-fail sh 1")
 	contains(t, second.ends(0), `"kind": "unavailable"`, `"refuse": 0.05`, `"PUT /faults"`)
 	// A nonce in twenty would be one too many for this test.

@@ -137,13 +137,16 @@ func TestAutomaticExports(t *testing.T) {
 	check(t, "a century later", len(atlas.Jobs()), 4+31)
 }
 
-// An on-demand snapshot, one that failed, and one of another frequency are not exported.
+// An on-demand snapshot, a fallback, one that failed and one of another frequency are not exported.
 func TestWhatIsNotExportedAutomatically(t *testing.T) {
 	atlas := start(t, sim.Config{})
 	c := newCaller(t, atlas.URL(), sim.PublicKey)
 	c.exportDaily(c.bucket())
 	c.take(sim.OrdersCluster)
 	if _, err := atlas.AddSnapshot(sim.Snapshot{GroupID: sim.GroupID, ClusterName: "orders", Status: "queued", FrequencyType: "weekly"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := atlas.AddSnapshot(sim.Snapshot{GroupID: sim.GroupID, ClusterName: "orders", Status: "queued", SnapshotType: "fallback"}); err != nil {
 		t.Fatal(err)
 	}
 	failing, err := atlas.AddSnapshot(sim.Snapshot{GroupID: sim.GroupID, ClusterName: "orders", Status: "inProgress"})

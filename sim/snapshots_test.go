@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -215,7 +216,18 @@ func TestSeededSnapshots(t *testing.T) {
 	control(t, atlas, 400, "POST", "/snapshots/"+unknown+"/end", `{"status":"queued"}`)
 }
 
-// Snapshots and schedules outlive a restart, and a file of an older version has those of the seed.
+// A state file of an older version has neither snapshots nor schedules: they are the seed's.
+func TestOlderStateFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	if err := os.WriteFile(file, []byte(`{"format":1,"advance":"1h0m0s","buckets":[],"jobs":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newCaller(t, start(t, sim.Config{StateFile: file}).URL(), sim.PublicKey)
+	check(t, "the newest", c.value(c.do("GET", v2+snapshots+"/"+sim.LatestSnapshot, ""))["createdAt"], any("2026-08-20T10:00:00Z"))
+	check(t, "the schedule", c.value(c.do("GET", v2+schedule, ""))["autoExportEnabled"], any(false))
+}
+
+// Snapshots and schedules outlive a restart.
 func TestRestartOfBackups(t *testing.T) {
 	cfg := sim.Config{Now: stopped, StateFile: filepath.Join(t.TempDir(), "state.json")}
 	first, err := sim.New(cfg)
