@@ -31,8 +31,9 @@ type Config struct {
 
 	// Seed is the world: groups, clusters, snapshots and keys. Nil means [DefaultSeed].
 	Seed *Seed
-	// StateFile, if not empty, keeps buckets, jobs, snapshots and schedules over restarts. A file that does not
-	// exist is created. A damaged file, or one that can't be written, is an error.
+	// StateFile, if not empty, keeps buckets, jobs, snapshots and schedules over restarts. A
+	// file that does not exist is created. A damaged file, or one that can't be written, is an
+	// error.
 	StateFile string
 	// ExportDir, if not empty, is an existing directory that stands for all object
 	// storage: the files of a job go below ExportDir/<bucket>/<prefix>.

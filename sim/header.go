@@ -10,7 +10,7 @@ import (
 const serviceVersion = "gitHash=0000000000000000000000000000000000000000; versionString=v20261101"
 
 // liveFields are fields that every recorded answer of the live service has, errors included.
-// Inferred: answers from which no recording is left, such as a challenge, have them too.
+// Inferred: answers of which there is no recording, such as a challenge, have them too.
 var liveFields = map[string][]string{
 	"Referrer-Policy":                   {"strict-origin-when-cross-origin"},
 	"Server":                            {"mdbws"},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -125,9 +126,9 @@ func (s *Schedule) runAfter(item PolicyItem, after time.Time) time.Time {
 	switch item.FrequencyType {
 	case "hourly":
 		run = run.AddDate(0, 0, -1)
-		step = func() { run = run.Add(time.Duration(max(item.FrequencyInterval, 1)) * time.Hour) }
+		step = func() { run = run.Add(time.Duration(item.FrequencyInterval) * time.Hour) }
 	case "weekly":
-		for int(run.Weekday()) != item.FrequencyInterval%7 && item.FrequencyInterval > 0 {
+		for int(run.Weekday()) != item.FrequencyInterval%7 {
 			run = run.AddDate(0, 0, 1)
 		}
 		step = func() { run = run.AddDate(0, 0, 7) }
@@ -239,12 +240,22 @@ func (c *Cluster) policyID(n int) string {
 	return fmt.Sprintf("%x%02x", hash[:11], n)
 }
 
-// checkItems returns the first frequency type that Atlas does not know, or "".
-func checkItems(items []PolicyItem) string {
-	for _, item := range items {
-		if !slices.Contains(frequencies, item.FrequencyType) {
-			return item.FrequencyType
-		}
+// intervals are the greatest FrequencyInterval by frequency type. 40 is for the last day of a
+// month.
+var intervals = map[string]int{"hourly": 24, "daily": 1, "weekly": 7, "monthly": 40, "yearly": 12}
+
+// check refuses a rule that Atlas could not have. The error names the member.
+func (item PolicyItem) check() (member string, err error) {
+	limit := intervals[item.FrequencyType]
+	switch {
+	case limit == 0:
+		return "frequencyType", fmt.Errorf("%q is not one of %s", item.FrequencyType, strings.Join(frequencies, ", "))
+	case item.FrequencyInterval < 1 || item.FrequencyInterval > limit:
+		return "frequencyInterval", fmt.Errorf("%d is not 1 to %d", item.FrequencyInterval, limit)
+	case !slices.Contains([]string{"days", "weeks", "months", "years"}, item.RetentionUnit):
+		return "retentionUnit", fmt.Errorf("%q is not one of days, weeks, months, years", item.RetentionUnit)
+	case item.RetentionValue < 1 || item.RetentionValue > 1000:
+		return "retentionValue", fmt.Errorf("%d is not 1 to 1000", item.RetentionValue)
 	}
-	return ""
+	return "", nil
 }

@@ -73,7 +73,11 @@ func TestScheduleErrors(t *testing.T) {
 		`{"referenceMinuteOfHour":-1}`:                                            `INVALID_REFERENCE_MINUTE_OF_HOUR "detail":"Snapshot schedule reference minute must be between 0 and 59, inclusive."`,
 		`{"restoreWindowDays":0}`:                                                 `INVALID_RESTORE_WINDOW "detail":"The restore window days should be a positive number."`,
 		`{"policies":[]}`:                                                         `INVALID_NUM_OF_POLICIES "detail":"Must have exactly one policy."`,
-		`{"policies":[{"policyItems":[{"frequencyType":"often"}]}]}`:              `INVALID_ENUM_VALUE "detail":"An invalid enumeration value often was specified."`,
+		`{"policies":[{"policyItems":[{"frequencyType":"often"}]}]}`:              `INVALID_BACKUP_POLICY "detail":"Invalid Backup Policy: frequencyType \"often\" is not one of hourly, daily, weekly, monthly, yearly."`,
+		`{"policies":[{"policyItems":[{"frequencyType":"hourly","frequencyInterval":9223372036854775807,"retentionUnit":"days","retentionValue":1}]}]}`: `INVALID_BACKUP_POLICY "detail":"Invalid Backup Policy: frequencyInterval 9223372036854775807 is not 1 to 24."`,
+		`{"policies":[{"policyItems":[{"frequencyType":"monthly","frequencyInterval":0,"retentionUnit":"days","retentionValue":1}]}]}`:                  `INVALID_BACKUP_POLICY "detail":"Invalid Backup Policy: frequencyInterval 0 is not 1 to 40."`,
+		`{"policies":[{"policyItems":[{"frequencyType":"daily","frequencyInterval":1,"retentionUnit":"hours","retentionValue":1}]}]}`:                   `INVALID_BACKUP_POLICY "detail":"Invalid Backup Policy: retentionUnit`,
+		`{"policies":[{"policyItems":[{"frequencyType":"daily","frequencyInterval":1,"retentionUnit":"days","retentionValue":0}]}]}`:                    `INVALID_BACKUP_POLICY "detail":"Invalid Backup Policy: retentionValue 0 is not 1 to 1000."`,
 		`[]`: `INVALID_JSON "detail"`,
 	} {
 		for _, generation := range []string{v1, v2} {

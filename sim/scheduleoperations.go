@@ -86,7 +86,7 @@ func set[T any](to, value *T) {
 }
 
 // apply returns the schedule after a change. Inferred: a part of export changes only that part,
-// and the error for automatic exports without a bucket.
+// and the error for automatic exports without a bucket and for rules that can't be.
 func (change *scheduleChange) apply(before *Schedule) (*Schedule, error) {
 	after := *before
 	set(&after.AutoExportEnabled, change.AutoExportEnabled)
@@ -111,12 +111,19 @@ func (change *scheduleChange) apply(before *Schedule) (*Schedule, error) {
 		return nil, failure(http.StatusBadRequest, "INVALID_REFERENCE_MINUTE_OF_HOUR", "Snapshot schedule reference minute must be between 0 and 59, inclusive.")
 	case after.RestoreWindowDays < 1:
 		return nil, failure(http.StatusBadRequest, "INVALID_RESTORE_WINDOW", "The restore window days should be a positive number.")
-	case checkItems(after.PolicyItems) != "":
-		return nil, failure(http.StatusBadRequest, "INVALID_ENUM_VALUE", "An invalid enumeration value %s was specified.", checkItems(after.PolicyItems))
 	case after.AutoExportEnabled && (after.Export == nil || after.Export.ExportBucketID == ""):
-		return nil, failure(http.StatusBadRequest, "INVALID_BACKUP_POLICY", "Invalid Backup Policy: %s.", "automatic exports need an export policy")
+		return nil, invalidPolicy("automatic exports need an export policy")
+	}
+	for _, item := range after.PolicyItems {
+		if member, err := item.check(); err != nil {
+			return nil, invalidPolicy(member + " " + err.Error())
+		}
 	}
 	return &after, nil
+}
+
+func invalidPolicy(reason string) error {
+	return failure(http.StatusBadRequest, "INVALID_BACKUP_POLICY", "Invalid Backup Policy: %s.", reason)
 }
 
 // changeSchedule changes the members of a schedule that the request has. The content has passed

@@ -111,7 +111,9 @@ func (c *seedCheck) cluster(path string, group Group, cluster Cluster) {
 	c.oneOf(path+".stateName", cluster.StateName, "", "IDLE", "CREATING", "UPDATING", "DELETING", "REPAIRING")
 	c.oneOf(path+".cloudProvider", cluster.CloudProvider, "", "AWS", "AZURE", "GCP")
 	for i, item := range cluster.PolicyItems {
-		c.oneOf(fmt.Sprintf("%s.policyItems[%d].frequencyType", path, i), item.FrequencyType, frequencies...)
+		if member, err := item.check(); err != nil {
+			c.refuse(fmt.Sprintf("%s.policyItems[%d].%s", path, i, member), "%w", err)
+		}
 	}
 	for i, snapshot := range cluster.Snapshots {
 		path := fmt.Sprintf("%s.snapshots[%d]", path, i)

@@ -1,7 +1,7 @@
 // Package sim is a simulated MongoDB Atlas: the part of the Admin API that exports
 // cloud-backup snapshots, from taking one to the finished export, in both its generations,
-// close enough to the real service that a client cannot tell them apart. It is meant for tests, demonstrations and other
-// people's integration tests.
+// close enough to the real service that a client cannot tell them apart. It is meant for
+// tests, demonstrations and other people's integration tests.
 //
 // In a test, [Start] runs one on free loopback ports and stops it with the test:
 //
@@ -12,10 +12,10 @@
 // first is Atlas: digest challenges and service-account tokens, versions, errors,
 // envelope, paging, rate limits, export buckets and jobs, snapshots, backup schedules with
 // automatic exports, groups, clusters and cloud provider access roles. Jobs run and snapshots
-// are taken on a clock that can be sped up, and jobs leave real files behind. The second is the control listener, which is only for the
-// tester: it shows what was received, byte for byte, and has switches that make Atlas
-// strict, hostile or faulty while it runs. [Server.Control] lists its endpoints; the
-// methods of Server do the same.
+// are taken on a clock that can be sped up, and jobs leave real files behind. The second is
+// the control listener, which is only for the tester: it shows what was received, byte for
+// byte, and has switches that make Atlas strict, hostile or faulty while it runs.
+// [Server.Control] lists its endpoints; the methods of Server do the same.
 //
 // A comment says "inferred" where no recording of the real service shows how Atlas behaves.
 //
