@@ -24,10 +24,19 @@ func TestTokenEndpointRefuses(t *testing.T) {
 			t.Errorf("a wrong secret: %v", err)
 		}
 	}
-	// The token endpoint counts by the client id, whoever asks.
-	early := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: client.ServiceAccount(sim.ClientID, sim.ClientSecret), MaxRetries: -1})
-	err := dropResult(early.GetExportBucket(t.Context(), group, nobody))
-	if e := asError(t, err); !errors.Is(err, client.ErrRateLimited) || e.Status != 429 || !strings.HasPrefix(e.Detail, "Rate limit exceeded") || !strings.Contains(err.Error(), e.Detail) || e.RetryAfter <= 0 {
-		t.Errorf("too early: %v, after %s", err, e.RetryAfter)
+	// Atlas's token endpoint counts by client id and address. It says no time to wait, unlike what
+	// may stand in front of it.
+	early := func(sentence string, waits bool) {
+		t.Helper()
+		c := newClient(t, client.Config{BaseURL: atlas.URL(), Credential: client.ServiceAccount(sim.ClientID, sim.ClientSecret), MaxRetries: -1})
+		err := dropResult(c.GetExportBucket(t.Context(), group, nobody))
+		if e := asError(t, err); !errors.Is(err, client.ErrRateLimited) || e.Status != 429 || !strings.HasPrefix(e.Detail, sentence) || !strings.Contains(err.Error(), e.Detail) || (e.RetryAfter > 0) != waits {
+			t.Errorf("too early: %v, after %s", err, e.RetryAfter)
+		}
 	}
+	early("Resource /api/oauth/token is limited to 1 requests every 1 minutes.", false)
+	if err := atlas.SetFaults([]sim.Fault{{Kind: sim.FaultRateLimit, Operation: "token", RetryAfter: 60, BeforeAuthentication: true}}); err != nil {
+		t.Fatal(err)
+	}
+	early("Rate limit exceeded", true)
 }
