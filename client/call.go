@@ -37,10 +37,21 @@ func (c *caller) Do(r *http.Request) (*http.Response, error) { return c.sign(c.b
 
 // operation is one call of an operation of the contract.
 type operation struct {
-	id      string                // operationId
-	retries int                   // how often it may be sent again
-	found   violations            // why it may not be sent at all
-	sameJob func(*ExportJob) bool // whether an answer is about the right job; nil where any is
+	id      string          // operationId
+	retries int             // how often it may be sent again
+	found   violations      // why it may not be sent at all
+	check   func(any) error // whether a result is what was asked for; nil where any is
+}
+
+// about returns the function operation.check for results of the type T, which the error calls
+// what.
+func about[T any](what string, asked func(*T) bool) func(any) error {
+	return func(result any) error {
+		if value, ok := result.(*T); !ok || !asked(value) {
+			return errors.New("it is about another " + what)
+		}
+		return nil
+	}
 }
 
 // resendable returns an operation that may be sent again: a read, an update or a deletion.
@@ -71,8 +82,10 @@ func decoder[F form[T], T any](o operation, result **T) func([]byte) error {
 		if err != nil {
 			return err
 		}
-		if job, ok := any(value).(*ExportJob); ok && o.sameJob != nil && !o.sameJob(job) {
-			return errors.New("it is about another job")
+		if o.check != nil {
+			if err := o.check(value); err != nil {
+				return err
+			}
 		}
 		*result = value
 		return nil

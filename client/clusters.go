@@ -26,24 +26,6 @@ func (c Cluster) read() (*Cluster, error) {
 	return &c, nil
 }
 
-// BackupSchedule is the part of a cluster's backup schedule that is about exports: which
-// snapshots Atlas exports by itself. It encodes as JSON in Atlas's form.
-type BackupSchedule struct {
-	ClusterID         string `json:"clusterId,omitempty"`
-	ClusterName       string `json:"clusterName,omitempty"`
-	AutoExportEnabled bool   `json:"autoExportEnabled"`
-	// Export is nil if no automatic export is set. A bucket that it names can't be deleted.
-	Export *AutoExport `json:"export,omitempty"`
-}
-
-// AutoExport says which snapshots Atlas exports by itself, and to which bucket.
-type AutoExport struct {
-	ExportBucketID string `json:"exportBucketId,omitempty"`
-	FrequencyType  string `json:"frequencyType,omitempty"` // such as monthly
-}
-
-func (s BackupSchedule) read() (*BackupSchedule, error) { return &s, nil }
-
 // ListClusters yields the clusters of a group, as [Client.ListExports] yields jobs.
 func (c *Client) ListClusters(ctx context.Context, groupID string, o ListOptions) iter.Seq2[*Cluster, error] {
 	return pages("listClusters", o, func(o ListOptions) (*Page[Cluster], error) { return c.clusters(ctx, groupID, o, false) })
@@ -65,11 +47,37 @@ func (c *Client) clusters(ctx context.Context, groupID string, o ListOptions, co
 	})
 }
 
-// GetBackupSchedule returns the backup schedule of a cluster.
-func (c *Client) GetBackupSchedule(ctx context.Context, groupID, clusterName string) (*BackupSchedule, error) {
-	o := c.caller.resendable("getBackupSchedule")
+// Sharded reports whether a cluster is sharded. Its snapshots are read by operations of their
+// own.
+func (c Cluster) Sharded() bool { return c.ClusterType == "SHARDED" || c.ClusterType == "GEOSHARDED" }
+
+// GetCluster returns one cluster.
+func (c *Client) GetCluster(ctx context.Context, groupID, clusterName string) (*Cluster, error) {
+	o := c.caller.resendable("getCluster")
 	o.found.inCluster(groupID, clusterName)
-	return call[BackupSchedule](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
-		return c.atlas.GetBackupSchedule(ctx, groupID, clusterName, nil)
+	return call[Cluster](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+		return c.atlas.GetCluster(ctx, groupID, clusterName, nil)
+	})
+}
+
+// ClusterStatus says whether what was last changed of a cluster is in force. It encodes as JSON
+// in Atlas's form.
+type ClusterStatus struct {
+	ChangeStatus string `json:"changeStatus"` // APPLIED or PENDING
+}
+
+func (s ClusterStatus) read() (*ClusterStatus, error) {
+	if s.ChangeStatus == "" {
+		return nil, errors.New("a status without a value")
+	}
+	return &s, nil
+}
+
+// GetClusterStatus returns whether changes to a cluster are in force.
+func (c *Client) GetClusterStatus(ctx context.Context, groupID, clusterName string) (*ClusterStatus, error) {
+	o := c.caller.resendable("getClusterStatus")
+	o.found.inCluster(groupID, clusterName)
+	return call[ClusterStatus](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
+		return c.atlas.GetClusterStatus(ctx, groupID, clusterName, nil)
 	})
 }

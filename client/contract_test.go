@@ -87,10 +87,15 @@ func TestRequestsAreOfTheContract(t *testing.T) {
 	}
 }
 
-// contractFields returns the fields that the contract finds invalid in the body of a POST.
+// contractFields returns the fields that the contract finds invalid in the body of a POST, or
+// of a PATCH of a schedule.
 func contractFields(t *testing.T, c *contract.Contract, target, body string) []string {
 	t.Helper()
-	match, err := c.Match("POST", target)
+	method := "POST"
+	if target == schedulePath {
+		method = "PATCH"
+	}
+	match, err := c.Match(method, target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +146,9 @@ const (
 	role        = "65a9d2f4f20b4c7788990001"
 	bucketsPath = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
 	exportsPath = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
+
+	snapshotsPath = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/snapshots"
+	schedulePath  = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/schedule"
 )
 
 // texts are values that a member or parameter may or may not have.
@@ -171,9 +179,19 @@ func TestValidate(t *testing.T) {
 		equal("Azure", v, bucketsPath, object(t, "cloudProvider", "AZURE", "serviceUrl", v, "roleId", v), client.AzureBucket{ServiceURL: v, RoleID: v}.Validate())
 		if v != "" { // which means no name
 			url := "https://acmestore.blob.core.windows.net/snapshots"
+			equal("auto export", v, schedulePath, `{"export":`+object(t, "exportBucketId", v, "frequencyType", v)+`}`,
+				client.BackupScheduleUpdate{Export: &client.AutoExport{ExportBucketID: v, FrequencyType: v}}.Validate())
 			equal("Azure name", v, bucketsPath, object(t, "cloudProvider", "AZURE", "serviceUrl", url, "roleId", role, "bucketName", v), client.AzureBucket{ServiceURL: url, RoleID: role, BucketName: v}.Validate())
 		}
+		equal("description", v, snapshotsPath, object(t, "description", v), client.SnapshotRequest{Description: v}.Validate())
 	}
+	for _, frequency := range []string{"daily", "weekly", "monthly", "yearly", "hourly", "Daily"} {
+		equal("frequency", frequency, schedulePath, `{"export":{"frequencyType":"`+frequency+`"}}`, client.BackupScheduleUpdate{Export: &client.AutoExport{FrequencyType: frequency}}.Validate())
+	}
+	equal("no change", "", schedulePath, `{}`, client.BackupScheduleUpdate{}.Validate())
+	equal("no change of the export", "", schedulePath, `{"export":{}}`, client.BackupScheduleUpdate{Export: &client.AutoExport{}}.Validate())
+	equal("retention", "-1", snapshotsPath, `{"retentionInDays":-1}`, client.SnapshotRequest{RetentionInDays: -1}.Validate())
+	equal("retention", "1", snapshotsPath, `{"retentionInDays":1}`, client.SnapshotRequest{RetentionInDays: 1}.Validate())
 }
 
 // The client sends the path parameters that the contract allows, and no others.
@@ -192,6 +210,12 @@ func TestPathParameters(t *testing.T) {
 			}},
 			"exportId": {exportsPath + "/" + v, func(c *client.Client) error {
 				return dropResult(c.GetExport(t.Context(), group, cluster, v))
+			}},
+			"snapshotId": {snapshotsPath + "/" + v, func(c *client.Client) error {
+				return dropResult(c.GetSnapshot(t.Context(), group, cluster, v))
+			}},
+			"roleId": {"/api/atlas/v2/groups/" + group + "/cloudProviderAccess/" + v, func(c *client.Client) error {
+				return dropResult(c.GetRole(t.Context(), group, v))
 			}},
 			"exportBucketId": {bucketsPath + "/" + v, func(c *client.Client) error {
 				return dropResult(c.GetExportBucket(t.Context(), group, v))
@@ -267,15 +291,25 @@ func TestResultsHaveEveryMember(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		want, got map[string]bool
-		other     []string // members that the client has under another name
+		other     []string // members that the client has under another name, or does not have
 	}{
-		"job":       {members(gen.ExportJob{}, gen.V1ExportJob{}), members(client.ExportJob{}), []string{"errMsg"}},
-		"bucket":    {members(gen.ExportBucket{}, gen.V1ExportBucket{}), members(client.ExportBucket{}), []string{"id"}},
-		"status":    {members(gen.ExportStatus{}), members(client.ExportStatus{}), nil},
-		"component": {members(gen.ExportComponent{}), members(client.ExportComponent{}), nil},
-		"reason":    {members(gen.StateReason{}), members(client.StateReason{}), nil},
-		"pair":      {members(gen.CustomData{}), members(client.CustomData{}), nil},
-		"page":      {members(gen.ExportJobList{}, gen.ExportBucketList{}, gen.V1ExportJobList{}, gen.V1ExportBucketList{}), members(client.Page[int]{}), nil},
+		"job":                 {members(gen.ExportJob{}, gen.V1ExportJob{}), members(client.ExportJob{}), []string{"errMsg"}},
+		"bucket":              {members(gen.ExportBucket{}, gen.V1ExportBucket{}), members(client.ExportBucket{}), []string{"id"}},
+		"status":              {members(gen.ExportStatus{}), members(client.ExportStatus{}), nil},
+		"component":           {members(gen.ExportComponent{}), members(client.ExportComponent{}), nil},
+		"reason":              {members(gen.StateReason{}), members(client.StateReason{}), nil},
+		"pair":                {members(gen.CustomData{}), members(client.CustomData{}), nil},
+		"snapshot":            {members(gen.Snapshot{}), members(client.Snapshot{}), nil},
+		"member":              {members(gen.SnapshotMember{}), members(client.SnapshotMember{}), nil},
+		"cluster":             {members(gen.Cluster{}), members(client.Cluster{}), nil},
+		"status of a cluster": {members(gen.ClusterStatus{}), members(client.ClusterStatus{}), nil},
+		"schedule":            {members(gen.BackupSchedule{}), members(client.BackupSchedule{}), []string{"policies", "copySettings", "referenceHourOfDay", "referenceMinuteOfHour", "restoreWindowDays"}},
+		"auto export":         {members(gen.AutoExport{}), members(client.AutoExport{}), nil},
+		"group":               {members(gen.Group{}), members(client.Group{}), nil},
+		"tag":                 {members(gen.GroupTag{}), members(client.GroupTag{}), nil},
+		"role":                {members(gen.CloudProviderAccessRole{}), members(client.Role{}), nil},
+		"usage":               {members(gen.FeatureUsage{}), members(client.FeatureUsage{}), nil},
+		"page":                {members(gen.ExportJobList{}, gen.ExportBucketList{}, gen.V1ExportJobList{}, gen.V1ExportBucketList{}, gen.SnapshotList{}, gen.ClusterList{}, gen.GroupList{}), members(client.Page[int]{}), nil},
 	} {
 		for _, other := range test.other {
 			delete(test.want, other)

@@ -1,5 +1,6 @@
-// Package client calls the part of the MongoDB Atlas Admin API that exports backup
-// snapshots, at Atlas itself or through the gateway.
+// Package client calls the part of the MongoDB Atlas Admin API that exports backup snapshots,
+// and what an export needs around it: snapshots, clusters, groups, roles and the export policy
+// of backup schedules. It calls Atlas itself or a gateway.
 //
 // A program builds a [Client] with [New] and calls its methods, one for each operation of
 // v2; [Client.V1] has those of v1.0. The generated client of package gen builds the requests.
@@ -15,10 +16,10 @@
 // # Retries
 //
 // A read, an update or a deletion is sent again after an error of the network, a rate limit or
-// a 5xx, within the deadline of the context. A create is sent once, since an export costs money.
-// If its error is an [*UnknownOutcomeError], it may have been carried out; with any other error
-// it was not. A gateway says in the field Gateway-Outcome of its answer what it knows about
-// that; see [Outcome].
+// a 5xx, within the deadline of the context. A create is sent once, since exports and snapshots
+// cost money. If its error is an [*UnknownOutcomeError], it may have been carried out; with any
+// other error it was not. A gateway says in the field Gateway-Outcome of its answer what it knows
+// about that; see [Outcome].
 //
 // # What the package refuses
 //

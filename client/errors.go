@@ -23,7 +23,7 @@ var (
 	// ErrNotFound is something that does not exist, as Atlas or a gateway says.
 	ErrNotFound = errors.New("client: not found")
 	// ErrConflict is a request that the state of Atlas does not permit: an export of the snapshot
-	// is in progress already, or the bucket is in use.
+	// or an on-demand snapshot of the cluster is in progress already, or the bucket is in use.
 	ErrConflict = errors.New("client: conflict")
 	// ErrRateLimited is a request beyond a rate limit, also where Atlas answers 400; see
 	// [Error.RetryAfter].
@@ -36,6 +36,8 @@ var (
 	// Cancelled; see [ExportError].
 	ErrExportFailed    = errors.New("client: the export failed")
 	ErrExportCancelled = errors.New("client: the export was cancelled")
+	// ErrSnapshotFailed is a snapshot that ended as failed; see [SnapshotError].
+	ErrSnapshotFailed = errors.New("client: the snapshot failed")
 )
 
 // Error is what went wrong with a call. Its text holds no secret.

@@ -17,7 +17,7 @@ func (c *Client) CreateExport(ctx context.Context, groupID, clusterName string, 
 	o := operation{id: "createBackupExport"}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
-	o.sameJob = r.started
+	o.check = about("job", r.started)
 	return create[jobForm](ctx, c.caller, c.atlas, o, func(ctx context.Context, atlas *gen.Client) (*http.Response, error) {
 		body := gen.ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
 		if len(r.CustomData) > 0 {
@@ -40,7 +40,7 @@ func (c *Client) getExport(ctx context.Context, retries int, groupID, clusterNam
 	o := operation{id: "getBackupExport", retries: retries}
 	o.found.inCluster(groupID, clusterName)
 	o.found.id("exportId", exportID)
-	o.sameJob = func(job *ExportJob) bool { return job.ID == exportID }
+	o.check = about("job", func(job *ExportJob) bool { return job.ID == exportID })
 	return call[jobForm](ctx, c.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return c.atlas.GetBackupExport(ctx, groupID, clusterName, exportID, nil)
 	})

@@ -14,7 +14,7 @@ func (v *V1) CreateExport(ctx context.Context, groupID, clusterName string, r Ex
 	o := operation{id: "v1CreateBackupExport"}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
-	o.sameJob = r.started
+	o.check = about("job", r.started)
 	return create[jobForm](ctx, v.caller, v.atlas, o, func(ctx context.Context, atlas *gen.Client) (*http.Response, error) {
 		body := gen.V1ExportJobRequest{SnapshotID: r.SnapshotID, ExportBucketID: r.ExportBucketID}
 		if len(r.CustomData) > 0 {
@@ -37,7 +37,7 @@ func (v *V1) getExport(ctx context.Context, retries int, groupID, clusterName, e
 	o := operation{id: "v1GetBackupExport", retries: retries}
 	o.found.inCluster(groupID, clusterName)
 	o.found.id("exportId", exportID)
-	o.sameJob = func(job *ExportJob) bool { return job.ID == exportID }
+	o.check = about("job", func(job *ExportJob) bool { return job.ID == exportID })
 	return call[jobForm](ctx, v.caller, o, func(ctx context.Context) (*http.Response, error) {
 		return v.atlas.V1GetBackupExport(ctx, groupID, clusterName, exportID, nil)
 	})

@@ -69,6 +69,7 @@ func TestGuideCurl(t *testing.T) {
 		bucket := createBucket(t, newClient(t, way))
 		for _, selector := range []string{
 			"docs/client.md#register-a-bucket-v10 sh 1",
+			"docs/client.md#find-the-newest-snapshot-v2 sh 1",
 			"docs/client.md#start-an-export-v10 sh 1",
 			"docs/client.md#start-an-export-v2 sh 1",
 			"docs/client.md#list-the-jobs-of-a-cluster-v10 sh 1",

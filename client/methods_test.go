@@ -19,10 +19,12 @@ type method struct {
 }
 
 // get reports whether the method sends GETs.
-func (m *method) get() bool { return !m.create && !strings.HasSuffix(m.name, "teExportBucket") }
+func (m *method) get() bool {
+	return !m.create && !strings.HasSuffix(m.name, "teExportBucket") && !strings.HasSuffix(m.name, "UpdateBackupSchedule")
+}
 
 // content reports whether the method sends content.
-func (m *method) content() bool { return m.create || m.name == "UpdateExportBucket" }
+func (m *method) content() bool { return !m.get() && !strings.HasSuffix(m.name, "DeleteExportBucket") }
 
 // drain reads a list to its end or its error.
 func drain[T any](list iter.Seq2[T, error]) error {
@@ -41,10 +43,13 @@ var (
 		return client.ExportRequest{SnapshotID: sim.OrdersSnapshot2, ExportBucketID: bucket}
 	}
 	awsBucket = client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole}
+	on        = true
+	schedule  = client.BackupScheduleUpdate{UseOrgAndGroupNamesInExportPrefix: &on}
 	quickly   = client.WaitOptions{Interval: time.Millisecond, MaxInterval: time.Millisecond}
 )
 
-var methods = []method{
+// methodsOfExports are the methods for exports, buckets, and clusters.
+var methodsOfExports = []method{
 	{"CreateExport", true, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.CreateExport(ctx, group, cluster, export(bucket)))
 	}},
@@ -77,6 +82,12 @@ var methods = []method{
 	}},
 	{"ClustersPage", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.ClustersPage(ctx, group, client.ListOptions{}))
+	}},
+	{"GetCluster", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.GetCluster(ctx, group, cluster))
+	}},
+	{"GetClusterStatus", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.GetClusterStatus(ctx, group, cluster))
 	}},
 	{"GetBackupSchedule", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.GetBackupSchedule(ctx, group, cluster))
@@ -119,8 +130,14 @@ var methods = []method{
 	}},
 }
 
-// waits are the two methods that wait until a job ends.
+// waits are the methods that wait until a job or a snapshot ends.
 var waits = []method{
+	{"WaitForSnapshot", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.WaitForSnapshot(ctx, group, cluster, sim.OrdersSnapshot, client.SnapshotWaitOptions{Interval: time.Millisecond}))
+	}},
+	{"V1.WaitForSnapshot", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
+		return dropResult(c.V1().WaitForSnapshot(ctx, group, cluster, sim.OrdersSnapshot, client.SnapshotWaitOptions{Interval: time.Millisecond}))
+	}},
 	{"WaitForExport", false, func(ctx context.Context, c *client.Client, group, bucket, job string) error {
 		return dropResult(c.WaitForExport(ctx, group, cluster, job, quickly))
 	}},

@@ -93,7 +93,7 @@ func (r *recorder) equal(what string, got, want any, err error) {
 	if err != nil {
 		r.t.Fatalf("%s: %v", what, err)
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(client.Page[client.ExportJob]{}, client.Page[client.ExportBucket]{}, client.Page[client.Cluster]{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(client.Page[client.ExportJob]{}, client.Page[client.ExportBucket]{}, client.Page[client.Cluster]{}, client.Page[client.Group]{})); diff != "" {
 		r.t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
@@ -166,7 +166,7 @@ func (r *recorder) clusterOperations() {
 	r.received("GET " + v2Path + `/clusters?pageNum=1&includeCount=false ` + newest)
 
 	schedule, err := r.c.GetBackupSchedule(r.t.Context(), group, cluster)
-	r.equal("schedule", schedule, &client.BackupSchedule{ClusterID: clusterID, ClusterName: cluster}, err)
+	r.equal("schedule", schedule, &client.BackupSchedule{ClusterID: clusterID, ClusterName: cluster, NextSnapshot: time.Date(2026, 8, 10, 9, 27, 0, 0, time.UTC)}, err)
 	r.received("GET " + v2Path + `/clusters/orders/backup/schedule ` + newest)
 }
 

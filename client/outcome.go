@@ -50,7 +50,8 @@ func (e *Error) mayBeCarriedOut() bool {
 }
 
 // UnknownOutcomeError is a create that may have been carried out: it was sent, and no answer
-// tells. To send it again may start a second export. The error's text says where to look.
+// tells. To send it again may start a second export or take a second snapshot. The error's text
+// says where to look.
 type UnknownOutcomeError struct {
 	// SentAt is when the create was sent, by this machine's clock.
 	SentAt time.Time
@@ -64,8 +65,11 @@ func (e *UnknownOutcomeError) Error() string {
 
 // advice says how to find out whether the create was carried out.
 func (e *UnknownOutcomeError) advice() string {
-	if strings.HasSuffix(strings.ToLower(e.Err.Operation), "createexportbucket") {
+	switch operation := strings.ToLower(e.Err.Operation); {
+	case strings.HasSuffix(operation, "createexportbucket"):
 		return "look for the bucket in the list of the group's export buckets"
+	case strings.HasSuffix(operation, "takesnapshots"):
+		return "look for the snapshot in the list of the cluster's snapshots"
 	}
 	return "look for the snapshot's id in the list of the cluster's export jobs"
 }

@@ -64,6 +64,24 @@ type listed interface {
 func (j ExportJob) key() string    { return j.ID }
 func (b ExportBucket) key() string { return b.ID }
 func (c Cluster) key() string      { return c.Name }
+func (s Snapshot) key() string     { return s.ID }
+func (g Group) key() string        { return g.ID }
+
+// onePage yields the results of a list that has no pages, as read returns them.
+func onePage[T any](read func() (*Page[T], error)) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		page, err := read()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for i := range page.Results {
+			if !yield(&page.Results[i], nil) {
+				return
+			}
+		}
+	}
+}
 
 // pages yields the results of one page after the other, as read returns them. It uses the link
 // to the next page only to know that there is another page, and ignores where the link leads.

@@ -33,12 +33,18 @@ func keysOf[T any](list iter.Seq2[*T, error], key func(*T) string) func() ([]str
 func lists(ctx context.Context, c *client.Client, o client.ListOptions) map[string]func() ([]string, error) {
 	job := func(j *client.ExportJob) string { return j.ID }
 	bucket := func(b *client.ExportBucket) string { return b.ID }
+	snapshot := func(s *client.Snapshot) string { return s.ID }
+	ofGroup := func(g *client.Group) string { return g.ID }
 	return map[string]func() ([]string, error){
-		"exports":      keysOf(c.ListExports(ctx, group, cluster, o), job),
-		"v1.0 exports": keysOf(c.V1().ListExports(ctx, group, cluster, o), job),
-		"buckets":      keysOf(c.ListExportBuckets(ctx, group, o), bucket),
-		"v1.0 buckets": keysOf(c.V1().ListExportBuckets(ctx, group, o), bucket),
-		"clusters":     keysOf(c.ListClusters(ctx, group, o), func(c *client.Cluster) string { return c.Name }),
+		"exports":        keysOf(c.ListExports(ctx, group, cluster, o), job),
+		"v1.0 exports":   keysOf(c.V1().ListExports(ctx, group, cluster, o), job),
+		"buckets":        keysOf(c.ListExportBuckets(ctx, group, o), bucket),
+		"v1.0 buckets":   keysOf(c.V1().ListExportBuckets(ctx, group, o), bucket),
+		"snapshots":      keysOf(c.ListSnapshots(ctx, group, cluster, o), snapshot),
+		"v1.0 snapshots": keysOf(c.V1().ListSnapshots(ctx, group, cluster, o), snapshot),
+		"groups":         keysOf(c.ListGroups(ctx, o), ofGroup),
+		"v1.0 groups":    keysOf(c.V1().ListGroups(ctx, o), ofGroup),
+		"clusters":       keysOf(c.ListClusters(ctx, group, o), func(c *client.Cluster) string { return c.Name }),
 	}
 }
 

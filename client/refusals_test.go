@@ -3,6 +3,7 @@ package client_test
 import (
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClient(t, test.way)
-			for _, m := range append(waits, methods...) {
+			for _, m := range slices.Concat(waits, methodsOfExports, methodsAround) {
 				before := atlas.Counts().Requests
 				err := m.call(t.Context(), c, test.group, nobody, nobody)
 				got := failureOf(t, err)

@@ -117,7 +117,7 @@ func kindOf(t testing.TB, err error) string {
 	for name, kind := range map[string]error{
 		"invalid": client.ErrInvalid, "unauthorized": client.ErrUnauthorized, "forbidden": client.ErrForbidden,
 		"not found": client.ErrNotFound, "conflict": client.ErrConflict, "rate limited": client.ErrRateLimited,
-		"unknown outcome": client.ErrUnknownOutcome, "failed": client.ErrExportFailed, "cancelled": client.ErrExportCancelled,
+		"unknown outcome": client.ErrUnknownOutcome, "failed": client.ErrExportFailed, "snapshot failed": client.ErrSnapshotFailed, "cancelled": client.ErrExportCancelled,
 	} {
 		if errors.Is(err, kind) {
 			kinds = append(kinds, name)

@@ -48,6 +48,7 @@ func (v *violations) id(field, value string) {
 
 var (
 	clusterPattern    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]*$`)
+	groupPattern      = regexp.MustCompile(`^[\p{L}\p{N} \-_.(),:&@+']{1,64}$`)
 	serviceURLPattern = regexp.MustCompile(`^https://[A-Za-z0-9-]+\.blob\.core\.windows\.net/[A-Za-z0-9$-]+$`)
 )
 
@@ -100,6 +101,40 @@ func (v *violations) export(r ExportRequest) {
 		at := "/customData/" + strconv.Itoa(i)
 		v.text(at+"/key", pair.Key)
 		v.text(at+"/value", pair.Value)
+	}
+}
+
+func (v *violations) groupName(value string) {
+	// The path of . or .. would be another one.
+	if v.required("groupName", value) && (!groupPattern.MatchString(value) || value == "." || value == "..") {
+		v.add("groupName", "is not a group name: 1 to 64 letters, digits, spaces and the marks -_.(),:&@+'")
+	}
+}
+
+func (v *violations) snapshot(r SnapshotRequest) {
+	v.text("/description", r.Description)
+	if r.RetentionInDays < 0 {
+		v.add("/retentionInDays", "is less than 1")
+	}
+}
+
+func (v *violations) schedule(u BackupScheduleUpdate) {
+	if u == (BackupScheduleUpdate{}) {
+		v.add("", "nothing is to be changed")
+	}
+	switch {
+	case u.Export == nil:
+		return
+	case *u.Export == AutoExport{}:
+		v.add("/export", "nothing of it is to be changed")
+	}
+	if u.Export.ExportBucketID != "" {
+		v.id("/export/exportBucketId", u.Export.ExportBucketID)
+	}
+	switch u.Export.FrequencyType {
+	case "", "daily", "weekly", "monthly", "yearly":
+	default:
+		v.add("/export/frequencyType", "is not daily, weekly, monthly or yearly")
 	}
 }
 

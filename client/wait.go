@@ -39,49 +39,81 @@ type ExportProgress struct {
 // The error is an [*ExportError] with the reason if the job failed or was cancelled, a
 // [*WaitError] if ctx ended first, or the [*Error] of a read if another read would fail too.
 func (c *Client) WaitForExport(ctx context.Context, groupID, clusterName, exportID string, o WaitOptions) (*ExportJob, error) {
-	return wait(ctx, o, func() (*ExportJob, error) { return c.getExport(ctx, 0, groupID, clusterName, exportID) })
+	return waitForExport(ctx, o, func() (*ExportJob, error) { return c.getExport(ctx, 0, groupID, clusterName, exportID) })
 }
 
 // WaitForExport is as [Client.WaitForExport].
 func (v *V1) WaitForExport(ctx context.Context, groupID, clusterName, exportID string, o WaitOptions) (*ExportJob, error) {
-	return wait(ctx, o, func() (*ExportJob, error) { return v.getExport(ctx, 0, groupID, clusterName, exportID) })
+	return waitForExport(ctx, o, func() (*ExportJob, error) { return v.getExport(ctx, 0, groupID, clusterName, exportID) })
 }
 
-// maxUnusable is how many answers that claim success and are not the job end a wait. With the
-// pauses of the zero WaitOptions they take about six minutes.
+func waitForExport(ctx context.Context, o WaitOptions, read func() (*ExportJob, error)) (*ExportJob, error) {
+	w := wait[ExportJob]{
+		what:     "job",
+		interval: o.Interval,
+		longest:  o.MaxInterval,
+		read:     read,
+		ended:    func(job *ExportJob) bool { return job.State.Ended() },
+	}
+	if o.Progress != nil {
+		w.progress = func(job *ExportJob, err error, next time.Duration) { o.Progress(ExportProgress{job, err, next}) }
+	}
+	job, err := w.run(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case job.State != Successful:
+		return nil, &ExportError{Job: job}
+	default:
+		return job, nil
+	}
+}
+
+// maxUnusable is how many answers that claim success and are not what was asked for end a wait.
+// With the pauses of the zero WaitOptions they take about six minutes.
 const maxUnusable = 20
 
 // unusable reports whether an answer claims success and is not what was asked for: its content is
-// of another form, is about another job, or does not come to its end.
+// of another form, is about something else, or does not come to its end.
 func (e *Error) unusable() bool { return e.Status >= 200 && e.Status <= 299 }
 
-func wait(ctx context.Context, o WaitOptions, read func() (*ExportJob, error)) (*ExportJob, error) {
-	longest := cmp.Or(max(o.MaxInterval, 0), 30*time.Second)
-	interval := min(cmp.Or(max(o.Interval, 0), 2*time.Second), longest)
+// wait reads something until it ends.
+type wait[T any] struct {
+	what              string // what is read
+	interval, longest time.Duration
+	read              func() (*T, error)
+	ended             func(*T) bool
+	progress          func(seen *T, err error, next time.Duration) // may be nil
+}
+
+// run returns what it read last, which has ended.
+func (w wait[T]) run(ctx context.Context) (*T, error) {
+	longest := cmp.Or(max(w.longest, 0), 30*time.Second)
+	interval := min(cmp.Or(max(w.interval, 0), 2*time.Second), longest)
 	var (
-		seen *ExportJob // as it was read last
-		last error      // of the last read
+		seen *T    // as it was read last
+		last error // of the last read
 
 		unusable int // how many answers since the last good one
 	)
 	for {
-		job, err := read()
+		result, err := w.read()
 		var failed *Error
 		switch {
 		case err == nil:
-			seen, unusable = job, 0
+			seen, unusable = result, 0
 		case ctx.Err() != nil:
-			return nil, &WaitError{Job: seen, Last: last, Err: contextError(ctx)}
+			return nil, stopped(seen, last, contextError(ctx))
 		case !errors.As(err, &failed) || !failed.transient:
 			return nil, err
 		case failed.unusable():
 			if unusable++; unusable == maxUnusable {
-				failed.Err = fmt.Errorf("%w; it is the last of %d such answers without the job", failed.Err, unusable)
+				failed.Err = fmt.Errorf("%w; it is the last of %d such answers without the %s", failed.Err, unusable, w.what)
 				return nil, err
 			}
 		}
 		last = err
-		ended := err == nil && job.State.Ended()
+		ended := err == nil && w.ended(result)
 		var pause time.Duration
 		if !ended {
 			random := rand.N(interval/5 + 1)
@@ -90,20 +122,29 @@ func wait(ctx context.Context, o WaitOptions, read func() (*ExportJob, error)) (
 				pause = max(pause, failed.RetryAfter+random)
 			}
 		}
-		if o.Progress != nil {
-			o.Progress(ExportProgress{Job: seen, Err: err, Next: pause})
+		if w.progress != nil {
+			w.progress(seen, err, pause)
 		}
-		switch {
-		case ended && job.State == Successful:
-			return job, nil
-		case ended:
-			return nil, &ExportError{Job: job}
+		if ended {
+			return result, nil
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return nil, &WaitError{Job: seen, Last: last, Err: err}
+			return nil, stopped(seen, last, err)
 		}
 		interval = min(interval+interval/2, longest)
 	}
+}
+
+// stopped is the error of a wait whose context ended.
+func stopped(seen any, last, err error) error {
+	e := &WaitError{Last: last, Err: err}
+	switch seen := seen.(type) {
+	case *ExportJob:
+		e.Job = seen
+	case *Snapshot:
+		e.Snapshot, e.snapshot = seen, true
+	}
+	return e
 }
 
 // ExportError says that a job failed or was cancelled; it is [ErrExportFailed] or
@@ -130,22 +171,34 @@ func (e *ExportError) Is(kind error) bool {
 	return kind == ErrExportFailed && e.Job.State == Failed || kind == ErrExportCancelled && e.Job.State == Cancelled
 }
 
-// WaitError says that the context ended before the job did. The job continues.
+// WaitError says that the context ended before the job or the snapshot did. Atlas goes on with
+// it.
 type WaitError struct {
-	// Job is the job as it was read last; nil if no read succeeded.
+	// Job is the job as it was read last; nil if no read succeeded, or if a snapshot was waited for.
 	Job *ExportJob
+	// Snapshot is the snapshot as it was read last; nil if no read succeeded, or if an export was
+	// waited for.
+	Snapshot *Snapshot
 	// Last is why the last read failed; nil if it did not.
 	Last error
 	// Err is the error of the context.
 	Err error
+
+	snapshot bool // a snapshot was waited for
 }
 
 func (e *WaitError) Error() string {
 	text := "client: stopped waiting for the export, "
-	if e.Job == nil {
-		text += "which was not seen"
-	} else {
+	if e.snapshot {
+		text = "client: stopped waiting for the snapshot, "
+	}
+	switch {
+	case e.Job != nil:
 		text += "last seen as " + oneLine(string(e.Job.State))
+	case e.Snapshot != nil:
+		text += "last seen as " + oneLine(string(e.Snapshot.Status))
+	default:
+		text += "which was not seen"
 	}
 	text += ": " + e.Err.Error()
 	if e.Last != nil {
