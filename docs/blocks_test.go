@@ -42,9 +42,14 @@ var notRun = map[string]string{
 	"docs/threats.md#threats-and-what-stands-against-them sh 1": "tests of cmd/atlas-gateway, which make test runs",
 	"docs/threats.md#memory sh 1":                               "tests of cmd/atlas-gateway, which make test runs",
 
-	"docs/cli/buckets.md sh": "TestExamples in cmd/atlas-export holds the examples against the commands",
-	"docs/cli/config.md sh":  "TestExamples in cmd/atlas-export holds the examples against the commands",
-	"docs/cli/exports.md sh": "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/buckets.md sh":   "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/config.md sh":    "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/clusters.md sh":  "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/groups.md sh":    "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/roles.md sh":     "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/schedule.md sh":  "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/snapshots.md sh": "TestExamples in cmd/atlas-export holds the examples against the commands",
+	"docs/cli/exports.md sh":   "TestExamples in cmd/atlas-export holds the examples against the commands",
 }
 
 // Every block with a language is run by a test, or is in notRun.

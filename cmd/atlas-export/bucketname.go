@@ -102,13 +102,30 @@ const nameTime = 3 * time.Second
 
 // bucketLabel returns the id of a bucket, with its name if that can be read.
 func (s *session) bucketLabel(ctx context.Context, id string) string {
-	ctx, cancel := context.WithTimeout(ctx, nameTime)
-	defer cancel()
-	b, err := s.GetExportBucket(ctx, s.group, id)
-	if err != nil || bucketName(b) == "" {
+	b := s.bucket(ctx, id)
+	if b == nil || bucketName(b) == "" {
 		return id
 	}
 	return id + " (" + bucketName(b) + ")"
+}
+
+// bucket returns a bucket for its name to be shown, or nil if it can't be read. It asks once for
+// each bucket.
+func (s *session) bucket(ctx context.Context, id string) *client.ExportBucket {
+	b, asked := s.seen[id]
+	if asked || id == "" {
+		return b
+	}
+	ctx, cancel := context.WithTimeout(ctx, nameTime)
+	defer cancel()
+	if found, err := s.GetExportBucket(ctx, s.group, id); err == nil {
+		b = found
+	}
+	if s.seen == nil {
+		s.seen = map[string]*client.ExportBucket{}
+	}
+	s.seen[id] = b
+	return b
 }
 
 // presence says what create does if a bucket of the same name is registered already.

@@ -56,6 +56,10 @@ look for the bucket before you repeat the command, or repeat it with --if-not-ex
 	ofGCP.Flags().StringVar(&gcp.BucketName, "name", "", "`name` of the bucket")
 	ofGCP.Flags().StringVar(&gcp.RoleID, "role", "", "`id` in Atlas of the service account that may write to it")
 
+	for provider, command := range map[client.CloudProvider]*cobra.Command{client.AWS: ofAWS, client.Azure: ofAzure, client.GCP: ofGCP} {
+		must(command.RegisterFlagCompletionFunc("role", a.completeRoles(provider)))
+	}
+
 	c.AddCommand(ofAWS, ofAzure, ofGCP)
 	return c
 }
@@ -234,13 +238,7 @@ func (a *app) printBucket(format string, b *client.ExportBucket) error {
 		{"ROLE", b.IAMRoleID + b.RoleID},
 		{"TENANT", b.TenantID},
 	}
-	kept := rows[:0]
-	for _, row := range rows {
-		if row[1] != "" {
-			kept = append(kept, row)
-		}
-	}
-	return a.print(format, b, []string{"bucket/" + b.ID}, kept)
+	return a.print(format, b, []string{"bucket/" + b.ID}, filled(rows))
 }
 
 // bucketName is the name of a bucket, or the URL of an Azure container that has no name.

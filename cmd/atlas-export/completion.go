@@ -34,7 +34,10 @@ func (a *app) complete(list func(context.Context, *session) ([]string, error), n
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		defer s.CloseIdleConnections()
+		defer s.client.CloseIdleConnections()
+		if err := s.findGroup(ctx); err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
 		words, err := list(ctx, s)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
@@ -85,6 +88,46 @@ func (a *app) completeExports() cobra.CompletionFunc {
 			return job.ID + "\t" + string(job.State) + " " + formatTime(job.CreatedAt)
 		})
 	}, "group", "cluster")
+}
+
+// completeSnapshots completes snapshots, in Atlas's order, which is newest first. With the word
+// latest it completes those that can be exported.
+func (a *app) completeSnapshots(withLatest bool) cobra.CompletionFunc {
+	complete := a.complete(func(ctx context.Context, s *session) ([]string, error) {
+		list, err := words(s.snapshots(ctx), func(s *client.Snapshot) string {
+			if withLatest && !s.Exportable() {
+				return ""
+			}
+			return s.ID + "\t" + strings.TrimSpace(string(s.Status)+" "+snapshotType(s)+" "+formatTime(s.CreatedAt))
+		})
+		if withLatest {
+			list = append([]string{latest + "\tthe newest that is completed"}, list...)
+		}
+		return list, err
+	}, "group", "cluster")
+	return func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		list, directive := complete(c, args, word)
+		return list, directive | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+// completeRoles completes the roles of a cloud provider.
+func (a *app) completeRoles(provider client.CloudProvider) cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, s *session) ([]string, error) {
+		return words(s.ListRoles(ctx, s.group), func(r *client.Role) string {
+			if r.ProviderName != provider {
+				return ""
+			}
+			return r.ID() + "\t" + strings.TrimSpace(principal(r)+" "+roleStatus(r))
+		})
+	}, "group")
+}
+
+// completeGroups completes the ids of groups.
+func (a *app) completeGroups(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(func(ctx context.Context, s *session) ([]string, error) {
+		return words(s.ListGroups(ctx, largestPages), func(g *client.Group) string { return g.ID + "\t" + g.Name })
+	})(c, args, word)
 }
 
 func (a *app) completeClusters() cobra.CompletionFunc {

@@ -34,6 +34,8 @@ const (
 	exitNotFollowed  = 13
 	exitCut          = 14
 	exitAmbiguous    = 15
+	exitPartial      = 16
+	exitNoSnapshot   = 17
 	exitInterrupted  = 130
 )
 
@@ -48,24 +50,26 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
     4  there is no credential, or it is not accepted
     5  the credential is good, but may not do this
     6  what the command names does not exist
-    7  a conflict: an export of the snapshot is in progress, the bucket is in use, or a bucket
-       of the name exists
+    7  a conflict: an export of the snapshot or another on-demand snapshot is in progress, the
+       bucket is in use, or a bucket of the name exists
     8  the gateway or Atlas asks to wait: a rate limit, or a failure with a time after which
        to try again
     9  the network, the gateway or Atlas fails, and another try may succeed
    10  the outcome is not known: what was to be created may have been created
-   11  the export failed
+   11  the export or the snapshot failed
    12  the export was cancelled
-   13  the export goes on, but the command no longer follows it: the time to wait is over, or,
-       with create --wait, the state of the export can't be read
+   13  the export or the snapshot goes on, but the command no longer follows it: the time to wait
+       is over, or, with --wait, its state can't be read
    14  the list is cut: it has more items than a list has without --all
    15  the name is that of several buckets: give the id of the one that is meant
-  130  SIGINT, SIGTERM or SIGQUIT, except for 10 while a create is in progress; an export that
-       was started goes on
-  141  nobody reads the output any more (SIGPIPE); an export that was started goes on
+   16  some of several clusters failed, or each for another reason: the lines below say which
+   17  the cluster has no completed snapshot, or the newest one is older than --max-age
+  130  SIGINT, SIGTERM or SIGQUIT, except for 10 while a create is in progress; what was started
+       goes on
+  141  nobody reads the output any more (SIGPIPE); what was started goes on
 
 After 10, look before you repeat the command: a second export costs as much as the first.
-After 2 to 9 and 15, nothing was created.
+After 2 to 9, 15 and 17, nothing was created.
 
 With -o json the error is one line of JSON on standard error, the last one there: error,
 exitStatus, and what is known of notes, violations, hint, operation, httpStatus, errorCode,
@@ -246,27 +250,40 @@ func asksToWait(call *client.Error) bool {
 
 // listCommand returns the command line that lists what c acts on.
 func listCommand(c *cobra.Command) string {
-	if c.Flags().Lookup("cluster") == nil {
-		return commandLine(c, "buckets list")
+	for p := c; p.HasParent(); p = p.Parent() {
+		switch p.Name() {
+		case "buckets", "snapshots", "clusters", "groups", "roles":
+			return commandLine(c, p.Name()+" list")
+		case "schedule":
+			return commandLine(c, "clusters list")
+		}
 	}
 	command := commandLine(c, "exports list")
-	if snapshot := c.Flags().Lookup("snapshot"); snapshot != nil && snapshot.Changed {
+	if snapshot := c.Flags().Lookup("snapshot"); snapshot != nil && snapshot.Changed && snapshot.Value.String() != latest {
 		command += " --snapshot " + quote(snapshot.Value.String())
 	}
 	return command
 }
 
 // commandLine returns a command line with the flags of c that say where it calls, and as whom.
-func commandLine(c *cobra.Command, command string) string {
+func commandLine(c *cobra.Command, command string) string { return commandLineFor(c, "", command) }
+
+// commandLineFor is commandLine for one of several clusters. An empty name stands for what c
+// says.
+func commandLineFor(c *cobra.Command, cluster, command string) string {
 	line := "atlas-export " + command
+	ofCluster := strings.HasPrefix(command, "exports") || strings.HasPrefix(command, "snapshots")
 	c.InheritedFlags().VisitAll(func(f *pflag.Flag) {
 		switch {
+		case f.Name == "cluster" && (!ofCluster || cluster != ""):
 		case !f.Changed, f.Name == "output", f.Name == "request-timeout", f.Name == "retries":
-		case f.Name == "cluster" && !strings.HasPrefix(command, "exports"):
 		default:
 			line += " --" + f.Name + " " + quote(f.Value.String())
 		}
 	})
+	if ofCluster && cluster != "" {
+		line += " --cluster " + quote(cluster)
+	}
 	return line
 }
 
@@ -284,9 +301,11 @@ func quote(word string) string {
 // flagsOfFields are the flags and arguments for the fields of the contract.
 var flagsOfFields = map[string]string{
 	"groupId":                   "--group",
+	"groupName":                 "--group",
 	"clusterName":               "--cluster",
 	"exportId":                  "EXPORT",
 	"exportBucketId":            "BUCKET",
+	"snapshotId":                "SNAPSHOT",
 	"/snapshotId":               "--snapshot",
 	"/exportBucketId":           "--bucket",
 	"/customData":               "--custom-data",
@@ -295,6 +314,10 @@ var flagsOfFields = map[string]string{
 	"/roleId":                   "--role",
 	"/serviceUrl":               "--service-url",
 	"/requirePrivateNetworking": "--require-private-networking",
+	"/description":              "--description",
+	"/retentionInDays":          "--retention-days",
+	"/export/exportBucketId":    "--bucket",
+	"/export/frequencyType":     "--frequency",
 }
 
 // fieldSource names a field of the contract, and the flag or argument that it comes from, or else the

@@ -16,12 +16,15 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// commands are all commands that call Atlas. The ids are those of prepare.
+// commands are all commands that call Atlas for a group. The ids are those of prepare.
 func commands(bucket, export string) [][]string {
 	return [][]string{
 		{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot2, "--bucket", bucket},
 		{"exports", "create", "--cluster", "orders", "--snapshot", sim.OrdersSnapshot3, "--bucket", bucket, "--wait"},
+		{"exports", "create", "--cluster", "orders", "--snapshot", "latest", "--bucket", bucket, "--wait"},
+		{"exports", "create", "--all-clusters", "--snapshot", "latest", "--bucket", bucket},
 		{"exports", "list", "--cluster", "orders"},
+		{"exports", "list", "--all-clusters"},
 		{"exports", "get", export, "--cluster", "orders"},
 		{"exports", "watch", export, "--cluster", "orders"},
 		{"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole, "--duplicate"},
@@ -33,6 +36,17 @@ func commands(bucket, export string) [][]string {
 		{"buckets", "get", "acme-exports"},
 		{"buckets", "delete", bucket, "--yes"},
 		{"buckets", "set-private-networking", bucket, "true"},
+		{"snapshots", "list", "--cluster", "orders"},
+		{"snapshots", "get", sim.OrdersSnapshot, "--cluster", "orders"},
+		{"snapshots", "get", "latest", "--cluster", "orders"},
+		{"snapshots", "take", "--cluster", "orders"},
+		{"snapshots", "watch", sim.OrdersSnapshot, "--cluster", "orders"},
+		{"clusters", "list"},
+		{"clusters", "get", "orders"},
+		{"roles", "list"},
+		{"schedule", "get", "--cluster", "orders"},
+		{"schedule", "set", "--cluster", "orders", "--prefix", "names"},
+		{"groups", "get"},
 	}
 }
 
@@ -46,7 +60,7 @@ func (w *world) prepare(t testing.TB) (bucket, export string) {
 // isCreate reports whether a command creates something before it asks for anything else, so that
 // its outcome may be unknown.
 func isCreate(command []string) bool {
-	return command[1] == "create" && !slices.Contains(command, "--if-not-exists")
+	return command[1] == "take" || command[1] == "create" && !slices.Contains(command, "--if-not-exists") && !slices.Contains(command, "latest")
 }
 
 // Each command has an exit status for each kind of error. It writes only to standard error; the
@@ -63,7 +77,7 @@ func TestErrors(t *testing.T) {
 			want   func(command []string) int
 		}{
 			{name: "wrong command line", key: w.owner, flags: []string{"--nonsense"}, want: always(exitUsage)},
-			{name: "invalid", key: w.owner, flags: []string{"--group", "production"}, want: always(exitInvalid)},
+			{name: "invalid", key: w.owner, flags: []string{"--group", strings.ToUpper(sim.GroupID)}, want: always(exitInvalid)},
 			{name: "unauthorized", key: key{w.owner.public, "canary-private"}, want: always(exitUnauthorized)},
 			{name: "forbidden", key: w.reader, flags: []string{"--group", sim.EmptyGroupID}, want: always(exitForbidden)},
 			{name: "not found", key: w.owner, flags: []string{"--group", unknownID}, want: always(exitNotFound)},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/internal/objectid"
 
 	"github.com/spf13/cobra"
 )
@@ -23,58 +21,6 @@ func (a *app) exportsCommand() *cobra.Command {
 	settingOf("cluster").define(c.PersistentFlags())
 	must(c.RegisterFlagCompletionFunc("cluster", a.completeClusters()))
 	c.AddCommand(a.exportsCreate(), a.exportsList(), a.exportsGet(), a.exportsWatch())
-	return c
-}
-
-func (a *app) exportsCreate() *cobra.Command {
-	var (
-		snapshot, bucket string
-		custom           customData
-		wait             bool
-		watch            watchOptions
-	)
-	c := &cobra.Command{
-		Use:   "create --snapshot ID --bucket NAME|ID",
-		Short: "Export a snapshot to a bucket",
-		Long: `Export a snapshot to a bucket. The create is sent once. If nobody can know whether it was
-carried out, the exit status is 10: look for the export before you repeat the command.
-
-With --wait the command follows the export until it ends, as atlas-export exports watch does.`,
-		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
-  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --custom-data reason=audit --custom-data by=me -o name`,
-		Args: arguments(),
-		PreRunE: func(c *cobra.Command, _ []string) error {
-			if err := cmp.Or(require(c, "snapshot", "bucket"), watch.check(c)); err != nil {
-				return err
-			}
-			if !wait && (c.Flags().Changed("timeout") || c.Flags().Changed("interval")) {
-				return usageError(c, "--timeout and --interval are for --wait")
-			}
-			return nil
-		},
-		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) (err error) {
-			r := client.ExportRequest{SnapshotID: trimKind(snapshot, "snapshot"), CustomData: custom}
-			if r.ExportBucketID, err = s.bucketID(c, bucket); err != nil {
-				return err
-			}
-			job, err := s.CreateExport(c.Context(), s.group, s.cluster, r)
-			switch {
-			case err != nil:
-				return a.dryRunOr(s, err)
-			case wait:
-				return a.watch(c, s, job.ID, watch, job)
-			default:
-				return a.printExport(c, s, job)
-			}
-		}),
-	}
-	c.Flags().StringVar(&snapshot, "snapshot", "", "`id` of the snapshot")
-	c.Flags().StringVar(&bucket, "bucket", "", "`name` of the bucket, if only one bucket has it, or its id")
-	c.Flags().Var(&custom, "custom-data", "one pair, as `key=value`, for the file .complete beside the export; repeat the flag for more pairs")
-	c.Flags().BoolVar(&wait, "wait", false, "follow the export until it ends")
-	c.Flags().Bool("dry-run", false, dryRunUsage+"; the bucket must be an id")
-	watch.define(c)
-	must(c.RegisterFlagCompletionFunc("bucket", a.completeBuckets()))
 	return c
 }
 
@@ -97,49 +43,6 @@ func (d *customData) Set(pair string) error {
 
 func (d *customData) String() string { return "" }
 func (d *customData) Type() string   { return "key=value" }
-
-func (a *app) exportsList() *cobra.Command {
-	var (
-		snapshot string
-		all      bool
-	)
-	c := &cobra.Command{
-		Use:     "list",
-		Aliases: []string{"ls"},
-		Short:   "List the exports of a cluster",
-		Long:    "List the exports of a cluster. " + aboutLists,
-		Example: `  atlas-export exports list --cluster orders
-  atlas-export exports list --cluster orders --snapshot 6a01e0b45be2d84417c09f10 -o json`,
-		Args: arguments(),
-		PreRunE: func(c *cobra.Command, _ []string) error {
-			snapshot = trimKind(snapshot, "snapshot")
-			if err := objectid.Check(snapshot); c.Flags().Changed("snapshot") && err != nil {
-				return usageError(c, "--snapshot: the id of a snapshot, %q, %w", snapshot, err)
-			}
-			return nil
-		},
-		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
-			l := list[client.ExportJob]{
-				items:  s.ListExports(c.Context(), s.group, s.cluster, largestPages),
-				plural: "exports",
-				none:   "there are no exports",
-				header: []string{"ID", "STATE", "COLLECTIONS", "SNAPSHOT", "CREATED", "ELAPSED"},
-				name:   func(job *client.ExportJob) string { return "export/" + job.ID },
-				row: func(job *client.ExportJob) []string {
-					return []string{job.ID, string(job.State), collections(job), job.SnapshotID, formatTime(job.CreatedAt), formatDuration(a.elapsed(job))}
-				},
-			}
-			if snapshot != "" {
-				l.keep = func(job *client.ExportJob) bool { return job.SnapshotID == snapshot }
-				l.none += " of the snapshot " + snapshot
-			}
-			return printList(a, c, s.format, l, all)
-		}),
-	}
-	defineAll(c, &all)
-	c.Flags().StringVar(&snapshot, "snapshot", "", "list only exports of the snapshot with this `id`")
-	return c
-}
 
 func (a *app) exportsGet() *cobra.Command {
 	return &cobra.Command{
@@ -183,7 +86,7 @@ command; the export goes on.`,
 			return a.watch(c, s, trimKind(args[0], "export"), watch, nil)
 		}),
 	}
-	watch.define(c)
+	watch.define(c, "the export")
 	return c
 }
 
@@ -211,8 +114,7 @@ func (a *app) printExport(c *cobra.Command, s *session, job *client.ExportJob) e
 	for _, pair := range job.CustomData {
 		rows = append(rows, []string{"CUSTOM DATA", pair.Key + "=" + pair.Value})
 	}
-	rows = slices.DeleteFunc(rows, func(row []string) bool { return row[1] == "" })
-	return a.print(s.format, job, []string{"export/" + job.ID}, rows)
+	return a.print(s.format, job, []string{"export/" + job.ID}, filled(rows))
 }
 
 // reason returns why a job failed, or "" if Atlas does not say so.

@@ -198,11 +198,19 @@ func accessListHint(call *client.Error) string {
 
 // requiredRole names the role in a project that Atlas requires for an operation.
 func requiredRole(operation string) string {
+	if v1, ok := strings.CutPrefix(operation, "v1"); ok && v1 != "" {
+		operation = strings.ToLower(v1[:1]) + v1[1:]
+	}
 	switch operation {
 	case "createBackupExport":
 		return "Project Backup Export Operator or Project Atlas Admin"
-	case "getExportBucket", "listExportBuckets", "listClusters", "getBackupSchedule":
+	case "getExportBucket", "listExportBuckets", "listClusters", "getCluster", "getClusterStatus", "getBackupSchedule",
+		"listBackupSnapshots", "getClusterBackupSnapshot", "listBackupShardedClusters", "getBackupShardedCluster", "getGroup", "getGroupByName":
 		return "Project Read Only"
+	case "listGroups":
+		return "Organization Read Only"
+	case "listCloudProviderAccess", "updateBackupSchedule":
+		return "Project Owner"
 	default:
 		return "Project Backup Manager"
 	}

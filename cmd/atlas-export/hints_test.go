@@ -190,11 +190,11 @@ func TestErrorsAsJSON(t *testing.T) {
 			Error: "listExportBuckets: 503 SERVICE_UNAVAILABLE: No. (request a-1 of the gateway)", ExitStatus: exitWait, Hint: "try again in 2s",
 			Operation: "listExportBuckets", HTTPStatus: 503, Code: "SERVICE_UNAVAILABLE", Detail: "No.", Parameters: []string{"a\x1b"},
 			RetryAfter: 2, Gateway: "overloaded", RequestID: "a-1"}},
-		{other, "", "buckets list --group x -ojson", problem{
-			Error: "listExportBuckets: not sent, since it breaks the contract", ExitStatus: exitInvalid, Operation: "listExportBuckets",
-			Violations: []violation{{"groupId", "groupId, --group", "is not 24 hexadecimal digits in lower case"}}}},
-		{other, "ATLAS_EXPORT_OUTPUT=json", "snapshots list --clusterName x", problem{
-			Error: `unknown command "snapshots"; there are buckets, completion, config, exports, version`, ExitStatus: exitUsage, Hint: "atlas-export -h shows how it is used"}},
+		{other, "", "buckets list --group a/b -ojson", problem{
+			Error: "getGroupByName: not sent, since it breaks the contract", ExitStatus: exitInvalid, Operation: "getGroupByName",
+			Violations: []violation{{"groupName", "groupName, --group", "is not a group name: 1 to 64 letters, digits, spaces and the marks -_.(),:&@+'"}}}},
+		{other, "ATLAS_EXPORT_OUTPUT=json", "backup list --clusterName x", problem{
+			Error: `unknown command "backup"; there are buckets, clusters, completion, config, exports, groups, roles, schedule, snapshots, version`, ExitStatus: exitUsage, Hint: "atlas-export -h shows how it is used"}},
 		{other, "", "exports create --custom-data x --dry-run --output=json", problem{
 			Error: `invalid argument "x" for "--custom-data" flag: "x" is not key=value`, ExitStatus: exitUsage, Hint: "atlas-export exports create -h shows how it is used"}},
 		{other, "", "buckets list --request-timeout soon --output json", problem{
@@ -258,6 +258,19 @@ func TestCAFile(t *testing.T) {
 		status := run(t.Context(), args, append(w.environ(w.owner), test.env), nil, &stdout, &stderr)
 		if status != test.status || !regexp.MustCompile(test.stderr).MatchString(stderr.String()) {
 			t.Errorf("%s %s: exit status %d: %s", test.args, test.env, status, &stderr)
+		}
+	}
+}
+
+// The role that an operation requires is the same in both generations.
+func TestRequiredRoles(t *testing.T) {
+	for operation, want := range map[string]string{
+		"takeSnapshots": "Project Backup Manager", "v1TakeSnapshots": "Project Backup Manager", "v1CreateBackupExport": "Project Backup Export Operator or Project Atlas Admin",
+		"v1ListBackupShardedClusters": "Project Read Only", "getCluster": "Project Read Only", "v1UpdateBackupSchedule": "Project Owner",
+		"listCloudProviderAccess": "Project Owner", "v1ListGroups": "Organization Read Only", "v1": "Project Backup Manager",
+	} {
+		if got := requiredRole(operation); got != want {
+			t.Errorf("%s: %s, want %s", operation, got, want)
 		}
 	}
 }

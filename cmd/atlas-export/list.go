@@ -47,10 +47,10 @@ func atMost[T any](n int, items iter.Seq2[*T, error]) iter.Seq2[*T, error] {
 type list[T any] struct {
 	items  iter.Seq2[*T, error]
 	plural string            // what the items are
-	none   string            // what is said where there are none
+	none   string            // what is said where there are none; empty says nothing
 	header []string          // of the table
 	keep   func(*T) bool     // nil keeps all
-	name   func(*T) string   // for -o name
+	name   func(*T) string   // for -o name, which leaves out an empty one
 	row    func(*T) []string // of the table
 }
 
@@ -94,7 +94,9 @@ func printList[T any](a *app, c *cobra.Command, format string, l list[T], all bo
 		return errors.Join(fmt.Errorf("the list broke off after %d %s: %w", out.count, l.plural, ended), out.flush())
 	}
 	if out.count == 0 && format == "table" && !cut {
-		fmt.Fprintln(a.stderr, l.none)
+		if l.none != "" {
+			fmt.Fprintln(a.stderr, l.none)
+		}
 		return nil
 	}
 	if err := out.end(); err != nil || !cut {
@@ -137,7 +139,9 @@ func (l *listWriter) add(thing any, name string, row []string) error {
 			return err
 		}
 	case "name":
-		fmt.Fprintln(&l.text, printable.Escape(name))
+		if name != "" {
+			fmt.Fprintln(&l.text, printable.Escape(name))
+		}
 	default:
 		l.rows = append(l.rows, row)
 	}

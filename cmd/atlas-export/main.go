@@ -2,8 +2,13 @@
 // Atlas itself or through the gateway.
 //
 //	atlas-export exports create|list|get|watch
+//	atlas-export snapshots list|get|take|watch
+//	atlas-export clusters list|get
 //	atlas-export buckets create aws|azure|gcp
 //	atlas-export buckets list|get|delete|set-private-networking
+//	atlas-export roles list
+//	atlas-export schedule get|set
+//	atlas-export groups list|get
 //	atlas-export config path|show|list|set|use
 //	atlas-export completion bash|zsh|fish|powershell
 //	atlas-export version

@@ -147,6 +147,8 @@ func TestScripts(t *testing.T) {
 						"SNAPSHOT2":           sim.OrdersSnapshot2,
 						"FAILING":             sim.FailingSnapshot,
 						"EVENTS":              sim.EventsSnapshot,
+						"LATEST":              sim.LatestSnapshot,
+						"LATEST_EVENTS":       sim.LatestEvents,
 						"ROLE":                sim.AWSRole,
 						"AZURE_ROLE":          sim.AzureRole,
 					} {

@@ -105,3 +105,29 @@ func formatDuration(d time.Duration) string {
 		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 	}
 }
+
+// filled returns the rows that have a value.
+func filled(rows [][]string) [][]string {
+	kept := rows[:0]
+	for _, row := range rows {
+		if row[1] != "" {
+			kept = append(kept, row)
+		}
+	}
+	return kept
+}
+
+// formatBytes writes a size with three digits. 0 is empty.
+func formatBytes(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	size, unit := float64(n), 0
+	for ; size >= 999.5 && unit < 6; unit++ {
+		size /= 1000
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.3g %cB", size, "kMGTPE"[unit-1])
+}

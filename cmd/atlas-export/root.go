@@ -47,7 +47,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "atlas-export",
 		Short: "Export MongoDB Atlas backup snapshots, at Atlas or through the gateway",
-		Example: `  atlas-export exports create --cluster orders --snapshot 6a01e0b45be2d84417c09f10 --bucket acme-exports --wait
+		Example: `  atlas-export exports create --cluster orders --snapshot latest --bucket acme-exports --wait
   atlas-export exports list --cluster orders
   atlas-export buckets list -o json`,
 		Version:       build.Version(),
@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 			s.define(root.PersistentFlags())
 		}
 	}
-	root.AddCommand(a.exportsCommand(), a.bucketsCommand(), a.configCommand(), a.versionCommand(),
+	root.AddCommand(a.exportsCommand(), a.snapshotsCommand(), a.clustersCommand(), a.bucketsCommand(), a.rolesCommand(), a.scheduleCommand(), a.groupsCommand(), a.configCommand(), a.versionCommand(),
 		&cobra.Command{Use: "exit-status", Short: "The exit statuses", Long: exitStatusHelp},
 		&cobra.Command{Use: "settings", Short: "Settings, and where they come from", Long: settingsHelp()})
 	root.SetHelpCommand(helpCommand(root))
@@ -80,6 +80,8 @@ func (a *app) root() *cobra.Command {
 	group(root)
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("profile", a.completeProfiles))
+	must(root.RegisterFlagCompletionFunc("api", cobra.FixedCompletions(generations, cobra.ShellCompDirectiveNoFileComp)))
+	must(root.RegisterFlagCompletionFunc("group", a.completeGroups))
 	return root
 }
 
@@ -151,6 +153,8 @@ var flagNames = map[string]string{
 	"snapshotId":  "snapshot",
 	"bucketId":    "bucket",
 	"customData":  "custom-data",
+	"desc":        "description",
+	"retention":   "retention-days",
 	"iamRoleId":   "role",
 	"roleId":      "role",
 	"serviceUrl":  "service-url",

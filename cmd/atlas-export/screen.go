@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"atlas-export-gateway/client"
-	"atlas-export-gateway/internal/printable"
 
 	"golang.org/x/term"
 )
@@ -41,11 +40,17 @@ func newScreen(w *output, env []string) *screen {
 // columns is how wide a line may be now. The last column stays empty: terminals differ in where
 // the cursor goes after it.
 func (s *screen) columns() int {
-	columns, _, err := term.GetSize(int(s.file.Fd()))
-	if err != nil || columns <= 0 {
-		columns = 80
-	}
+	columns, _ := s.size()
 	return columns - 1
+}
+
+// size is how many columns and rows the screen has now.
+func (s *screen) size() (columns, rows int) {
+	columns, rows, err := term.GetSize(int(s.file.Fd()))
+	if err != nil || columns <= 0 || rows <= 0 {
+		return 80, 24
+	}
+	return columns, rows
 }
 
 func (s *screen) clear() { io.WriteString(s.w, "\r\x1b[K") }
@@ -56,23 +61,31 @@ const (
 	longestBar  = 30
 )
 
-// draw redraws the line. It leaves parts out if there are not enough columns for all.
-func (s *screen) draw(job *client.ExportJob, elapsed time.Duration, rate, left string) {
-	columns := s.columns()
-	text, bar := line(job, elapsed, rate, left), 0
+// draw redraws the line.
+func (s *screen) draw(line string) { fmt.Fprintf(s.w, "\r%s\x1b[K", line) }
+
+// fit shortens a text to so many columns.
+func fit(text string, columns int) string {
+	if utf8.RuneCountInString(text) > columns {
+		return string([]rune(text)[:max(columns, 0)])
+	}
+	return text
+}
+
+// renderExport returns a line of at most so many columns about an export. It leaves parts out if
+// there are not enough for all.
+func (s *screen) renderExport(columns int, job *client.ExportJob, elapsed time.Duration, rate, left string) string {
+	text, bar := exportLine(job, elapsed, rate, left), 0
 	if collections(job) != "" {
 		for _, form := range [][2]string{{rate, left}, {"", left}, {"", ""}} {
-			text = line(job, elapsed, form[0], form[1])
+			text = exportLine(job, elapsed, form[0], form[1])
 			if bar = min(columns-utf8.RuneCountInString(text)-2, longestBar); bar >= shortestBar {
 				break
 			}
 		}
 	}
 	if bar < shortestBar {
-		bar = 0
-		if utf8.RuneCountInString(text) > columns {
-			text = string([]rune(text)[:max(columns, 0)])
-		}
+		bar, text = 0, fit(text, columns)
 	}
 	state, rest, _ := strings.Cut(text, "  ")
 	out := s.paint(stateColour(job.State), state)
@@ -82,25 +95,7 @@ func (s *screen) draw(job *client.ExportJob, elapsed time.Duration, rate, left s
 	if rest != "" {
 		out += "  " + rest
 	}
-	fmt.Fprintf(s.w, "\r%s\x1b[K", out)
-}
-
-// line returns what is known of an export: the state, then other parts, two spaces apart.
-func line(job *client.ExportJob, elapsed time.Duration, rate, left string) string {
-	parts := []string{printable.Escape(string(job.State))}
-	if counts := collections(job); counts != "" {
-		parts = append(parts, counts+" collections")
-	}
-	parts = append(parts, formatDuration(elapsed))
-	for _, part := range []string{rate, left} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
-	if sets := replicaSets(job); len(sets) > 0 {
-		parts = append(parts, printable.Escape(strings.Join(sets, ", ")))
-	}
-	return strings.Join(parts, "  ")
+	return out
 }
 
 func (s *screen) bar(n *client.ExportStatus, columns int) string {

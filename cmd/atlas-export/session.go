@@ -21,11 +21,15 @@ import (
 
 // session is a client, and the settings of the command that uses it.
 type session struct {
-	*client.Client
+	generation // the one that the setting api names
+	client     *client.Client
+	v1         bool // the generation is v1.0
+
 	group, cluster string // cluster is empty for commands that have none
 	format         string
 
-	dry *dryRun // nil where requests are sent
+	dry  *dryRun                         // nil where requests are sent
+	seen map[string]*client.ExportBucket // the buckets that method bucket has asked for
 }
 
 // dryRun is a request that was not sent.
@@ -41,20 +45,33 @@ var errDryRun = errors.New("a dry run sends nothing")
 
 const dryRunUsage = "check the request against the contract and print it; send nothing"
 
-// withSession returns the RunE of a command that calls Atlas.
+// withSession returns the RunE of a command that calls Atlas, for at most one cluster.
 func (a *app) withSession(run func(*cobra.Command, *session, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		needs := []string{"group"}
 		if c.Flags().Lookup("cluster") != nil {
 			needs = append(needs, "cluster")
 		}
-		s, err := a.connect(c, needs...)
-		if err != nil {
-			return err
-		}
-		defer s.CloseIdleConnections()
-		return run(c, s, args)
+		return a.inSession(c, needs, func(s *session) error {
+			if strings.Contains(s.cluster, ",") {
+				return usageError(c, "this command takes one cluster, not %s", s.cluster)
+			}
+			return run(c, s, args)
+		})
 	}
+}
+
+// inSession calls run with a session. Needs are the settings that must have a value.
+func (a *app) inSession(c *cobra.Command, needs []string, run func(*session) error) error {
+	s, err := a.connect(c, needs...)
+	if err != nil {
+		return err
+	}
+	defer s.client.CloseIdleConnections()
+	if err := s.findGroup(c.Context()); err != nil {
+		return err
+	}
+	return run(s)
 }
 
 // connect builds the client that the settings describe. Needs are the settings that must have a
@@ -89,8 +106,11 @@ func (a *app) connect(c *cobra.Command, needs ...string) (*session, error) {
 	if found.isZero() && s.dry == nil && config.BaseURL == client.AtlasURL {
 		return nil, &failure{exitUnauthorized, errors.New("there is no credential, and Atlas requires one"), r.noCredentialHint()}
 	}
-	if s.Client, err = client.New(config); err != nil {
+	if s.client, err = client.New(config); err != nil {
 		return nil, &failure{exitInvalid, fmt.Errorf("base_url from %s, or the credential: %w", r.values["base_url"].From, err), ""}
+	}
+	if s.generation = s.client; r.values["api"].Text == "v1.0" {
+		s.generation, s.v1 = s.client.V1(), true
 	}
 	return s, nil
 }

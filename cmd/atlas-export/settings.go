@@ -25,18 +25,20 @@ type setting struct {
 	atlas     []string            // the variables of Atlas's own tools for it
 	read      func(string) string // reads a value of Atlas's own tools; nil where it is as it stands
 	check     func(string) error
+	list      bool // the flag may be repeated; the values stand between commas
 }
 
 // settings are all settings, in the order in which the program shows them.
 var settings = []setting{
 	{key: "base_url", usage: "`origin` of Atlas or of a gateway", fallback: client.AtlasURL, check: checkOrigin,
 		atlas: []string{"MONGODB_ATLAS_BASE_URL", "MONGODB_ATLAS_OPS_MANAGER_URL", "MCLI_OPS_MANAGER_URL"}},
-	{key: "group", usage: "`id` of the group, which Atlas also calls a project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID", "MCLI_PROJECT_ID"}},
-	{key: "cluster", usage: "`name` of the cluster"},
+	{key: "group", usage: "`id` or name of the group, which Atlas also calls a project", atlas: []string{"MONGODB_ATLAS_PROJECT_ID", "MCLI_PROJECT_ID"}},
+	{key: "cluster", usage: "`name` of the cluster", list: true},
 	{key: "output", shorthand: "o", usage: "`format` of the output: table, json, yaml or name", fallback: "table", check: checkOutput,
 		atlas: []string{"MONGODB_ATLAS_OUTPUT", "MCLI_OUTPUT"}, read: readOutput},
 	{key: "request_timeout", usage: "`duration` to wait for one answer, such as 75s", fallback: "75s", check: checkDuration},
 	{key: "retries", usage: "how many `times` a read, a change or a deletion is sent again after a network error, a rate limit or a 5xx", fallback: "4", check: checkCount},
+	{key: "api", usage: "`generation` of the API: v2, or v1.0, which Atlas has deprecated", fallback: generations[0], check: checkGeneration},
 	{key: "ca_file", usage: "`file` of certificate authorities (PEM) to trust instead of the system's"},
 	{key: "public_key", usage: "public `key` of an API key"},
 	{key: "private_key_file", usage: "`file` that holds its private key"},
@@ -58,9 +60,21 @@ func readOutput(text string) string {
 	return text
 }
 
+// oneOf is the error for a value that is none of those that are allowed.
+func oneOf(text string, allowed []string) error {
+	return fmt.Errorf("%q is not one of %s%s", text, strings.Join(allowed, ", "), nearest.Hint(text, allowed))
+}
+
 func checkOutput(text string) error {
 	if !slices.Contains(formats, text) {
-		return fmt.Errorf("%q is not one of %s%s", text, strings.Join(formats, ", "), nearest.Hint(text, formats))
+		return oneOf(text, formats)
+	}
+	return nil
+}
+
+func checkGeneration(text string) error {
+	if !slices.Contains(generations, text) {
+		return oneOf(text, generations)
 	}
 	return nil
 }
@@ -96,8 +110,29 @@ func (s setting) define(flags *pflag.FlagSet) {
 	if s.fallback != "" {
 		usage += " (default " + s.fallback + ")"
 	}
+	if s.list {
+		flags.VarP(new(names), s.flag(), s.shorthand, usage)
+		return
+	}
 	flags.StringP(s.flag(), s.shorthand, "", usage)
 }
+
+// names is a flag that may be repeated. Its values stand between commas, each once: for a
+// completion, Cobra reads the flags twice.
+type names string
+
+func (n *names) Set(text string) error {
+	switch {
+	case *n == "" || text == "":
+		*n = names(text)
+	case !slices.Contains(strings.Split(string(*n), ","), text):
+		*n += names("," + text)
+	}
+	return nil
+}
+
+func (n *names) String() string { return string(*n) }
+func (n *names) Type() string   { return "name" }
 
 func settingsHelp() string {
 	var b strings.Builder

@@ -12,16 +12,16 @@ import (
 // profile.
 func TestErrorsNameTheSource(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.yaml")
-	writeFile(t, file, "profiles:\n  staging:\n    group: production\n    cluster: -orders\n")
-	const group, cluster = ": is not 24 hexadecimal digits in lower case\n", ": is not a cluster name: at most 64 letters, digits and hyphens, not a hyphen first\n"
+	writeFile(t, file, "profiles:\n  staging:\n    group: 64F0C1A2B3D4E5F607182930\n    cluster: -orders\n")
+	const group, cluster = ": has letters in upper case; write them in lower case\n", ": is not a cluster name: at most 64 letters, digits and hyphens, not a hyphen first\n"
 	for _, test := range []struct{ args, env, want string }{
-		{"--group production --cluster orders", "", "  groupId, --group" + group},
-		{"--cluster orders", "MONGODB_ATLAS_PROJECT_ID=production", "  groupId, from environment MONGODB_ATLAS_PROJECT_ID" + group},
-		{"--cluster orders", "ATLAS_EXPORT_GROUP=production", "  groupId, from environment ATLAS_EXPORT_GROUP" + group},
+		{"--group 64F0C1A2B3D4E5F607182930 --cluster orders", "", "  groupId, --group" + group},
+		{"--cluster orders", "MONGODB_ATLAS_PROJECT_ID=64F0C1A2B3D4E5F607182930", "  groupId, from environment MONGODB_ATLAS_PROJECT_ID" + group},
+		{"--cluster orders", "ATLAS_EXPORT_GROUP=64F0C1A2B3D4E5F607182930", "  groupId, from environment ATLAS_EXPORT_GROUP" + group},
 		{"--group " + sim.GroupID, "ATLAS_EXPORT_CLUSTER=-orders", "  clusterName, from environment ATLAS_EXPORT_CLUSTER" + cluster},
 		{"--profile staging", "", "  groupId, from profile staging" + group + "  clusterName, from profile staging" + cluster},
-		{"--profile staging --group production", "", "  groupId, --group" + group + "  clusterName, from profile staging" + cluster},
-		{"--profile staging", "MONGODB_ATLAS_PROJECT_ID=production", "  groupId, from environment MONGODB_ATLAS_PROJECT_ID" + group + "  clusterName, from profile staging" + cluster},
+		{"--profile staging --group 64F0C1A2B3D4E5F607182930", "", "  groupId, --group" + group + "  clusterName, from profile staging" + cluster},
+		{"--profile staging", "MONGODB_ATLAS_PROJECT_ID=64F0C1A2B3D4E5F607182930", "  groupId, from environment MONGODB_ATLAS_PROJECT_ID" + group + "  clusterName, from profile staging" + cluster},
 	} {
 		var stdout, stderr strings.Builder
 		env := []string{"ATLAS_EXPORT_CONFIG=" + file, "MONGODB_ATLAS_ACCESS_TOKEN=c4na7y", test.env}

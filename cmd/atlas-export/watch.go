@@ -15,14 +15,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// watchOptions say how to follow an export.
+// watchOptions say how to follow something until it ends.
 type watchOptions struct {
 	timeout, interval time.Duration
+	quiet             bool
 }
 
-func (o *watchOptions) define(c *cobra.Command) {
-	c.Flags().DurationVar(&o.timeout, "timeout", 0, "how long to follow the export; 0 means until it ends")
+// define adds the flags. What is "the export" or "the snapshot".
+func (o *watchOptions) define(c *cobra.Command, what string) {
+	c.Flags().DurationVar(&o.timeout, "timeout", 0, "how long to follow "+what+"; 0 means until it ends")
 	c.Flags().DurationVar(&o.interval, "interval", 0, "pause between two requests for its state (default 2s, growing to 30s)")
+	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print only how it ends")
 }
 
 func (o *watchOptions) check(c *cobra.Command) error {
@@ -32,76 +35,122 @@ func (o *watchOptions) check(c *cobra.Command) error {
 	return nil
 }
 
-// watch follows an export until it ends. Created is the job if the command has just created it,
-// or else nil.
-func (a *app) watch(c *cobra.Command, s *session, id string, o watchOptions, created *client.ExportJob) error {
-	ctx := c.Context()
-	if o.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.timeout)
-		defer cancel()
+// checkWait refuses the flags if there is nothing to wait for.
+func (o *watchOptions) checkWait(c *cobra.Command, wait bool) error {
+	for _, flag := range []string{"timeout", "interval", "quiet"} {
+		if !wait && c.Flags().Changed(flag) {
+			return usageError(c, "--%s is for --wait", flag)
+		}
 	}
-	p := a.newProgress(s.format)
-	if created != nil {
-		p.update(client.ExportProgress{Job: created})
+	return o.check(c)
+}
+
+// limit returns a context that ends after the timeout.
+func (o *watchOptions) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.timeout == 0 {
+		return ctx, func() {}
 	}
-	stop := p.tick(time.Second)
-	job, err := s.WaitForExport(ctx, s.group, s.cluster, id, client.WaitOptions{Interval: o.interval, MaxInterval: o.interval, Progress: p.update})
-	stop()
-	p.end(job)
+	return context.WithTimeout(ctx, o.timeout)
+}
+
+// unfollowed returns the error of a wait. What is "export" or "snapshot". Created says that the
+// command has created it, and seen that a request for its state succeeded. Resume is the command
+// line that follows it.
+func (o *watchOptions) unfollowed(c *cobra.Command, err error, what string, created, seen bool, resume string) error {
 	var wait *client.WaitError
 	var call *client.Error
-	resume := "the export goes on; follow it with: "
-	if !p.found() {
-		resume = "if the export exists, it goes on; follow it with: "
+	hint := "the " + what + " goes on; follow it with: " + resume
+	if !seen {
+		hint = "if the " + what + " exists, it goes on; follow it with: " + resume
 	}
-	resume += commandLine(c, "exports watch "+quote(id))
 	switch {
 	case errors.As(err, &wait) && c.Context().Err() != nil:
-		return &failure{exitInterrupted, errors.New("interrupted"), resume}
+		return &failure{exitInterrupted, errors.New("interrupted"), hint}
 	case errors.As(err, &wait):
-		return &failure{exitNotFollowed, fmt.Errorf("the export did not end within %s: %w", o.timeout, err), resume}
-	case errors.As(err, &call) && created != nil: // any other status would say that it was not created
-		return &failure{exitNotFollowed, fmt.Errorf("the export was created, and can't be followed: %w", err), resume}
+		return &failure{exitNotFollowed, fmt.Errorf("the %s did not end within %s: %w", what, o.timeout, err), hint}
+	case errors.As(err, &call) && created: // any other status would say that it was not created
+		return &failure{exitNotFollowed, fmt.Errorf("the %s was created, and can't be followed: %w", what, err), hint}
 	default:
 		return err
 	}
 }
 
-// progress shows the progress of an export.
+// watch follows an export until it ends. Created is the job if the command has just created it,
+// or else nil.
+func (a *app) watch(c *cobra.Command, s *session, id string, o watchOptions, created *client.ExportJob) error {
+	ctx, cancel := o.limit(c.Context())
+	defer cancel()
+	p := a.newProgress(s.format, o.quiet)
+	current := exportState{a: a}
+	update := func(result client.ExportProgress) {
+		if result.Err == nil {
+			current = current.next(result.Job)
+		}
+		p.update(current, result.Err, result.Next)
+	}
+	if created != nil {
+		update(client.ExportProgress{Job: created})
+	}
+	stop := every(time.Second, p.redraw)
+	job, err := s.WaitForExport(ctx, s.group, s.cluster, id, client.WaitOptions{Interval: o.interval, MaxInterval: o.interval, Progress: update})
+	stop()
+	p.end()
+	switch {
+	case err != nil || s.format != "table":
+	case o.quiet:
+		fmt.Fprintln(a.stdout, printable.Escape(a.summary(c.Context(), s, s.cluster, job)))
+	case job.Prefix != "":
+		fmt.Fprintln(a.stdout, "prefix:", printable.Escape(job.Prefix))
+	}
+	return o.unfollowed(c, err, "export", created != nil, current.job != nil, commandLine(c, "exports watch "+quote(id)))
+}
+
+// followed is the state of something that is followed until it ends.
+type followed interface {
+	name() string                         // for -o name
+	document() any                        // for -o json and yaml
+	mark() string                         // differs where a line is due
+	line() string                         // what is known of it
+	render(s *screen, columns int) string // the same for a screen
+	ended() bool
+}
+
+// progress shows the progress of something that is followed.
 type progress struct {
 	a      *app
 	format string
+	quiet  bool
 	screen *screen // nil if no line is redrawn
 
 	mu      sync.Mutex // guards what follows, and the screen
-	job     *client.ExportJob
-	pace    pace
-	written []byte // the last line or document
-	problem string // why the last request failed; empty if it succeeded
+	state   followed   // nil until a request for it succeeded
+	written string     // the last document, or the mark of the last line
+	problem string     // why the last request failed; empty if it succeeded
 }
 
-func (a *app) newProgress(format string) *progress {
-	p := &progress{a: a, format: format}
-	if format == "table" {
+func (a *app) newProgress(format string, quiet bool) *progress {
+	p := &progress{a: a, format: format, quiet: quiet}
+	if format == "table" && !quiet {
 		p.screen = newScreen(a.stdout, a.env)
 	}
 	return p
 }
 
-// update shows the result of a request for the export's state.
-func (p *progress) update(result client.ExportProgress) {
+// update shows the result of a request for the state, which is current if err is nil.
+func (p *progress) update(current followed, err error, next time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if result.Err != nil {
-		p.reportProblem(result)
+	if err != nil {
+		p.reportProblem(err, next)
 		return
 	}
-	first := p.job == nil
-	p.job, p.problem = result.Job, ""
-	p.pace.update(result.Job, p.a.now())
-	if first && (p.format == "table" || p.format == "name") {
-		fmt.Fprintln(p.a.stdout, printable.Escape("export/"+p.job.ID))
+	first := p.state == nil
+	p.state, p.problem = current, ""
+	switch {
+	case p.quiet && (p.format == "table" || !current.ended()):
+		return
+	case (first || p.quiet) && (p.format == "table" || p.format == "name"):
+		fmt.Fprintln(p.a.stdout, printable.Escape(current.name()))
 	}
 	switch {
 	case p.format == "name":
@@ -112,67 +161,73 @@ func (p *progress) update(result client.ExportProgress) {
 	}
 }
 
-// found reports whether a request for the export's state succeeded.
-func (p *progress) found() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.job != nil
-}
-
 // reportProblem says why a request failed. It says nothing if the one before failed for the
 // same reason.
-func (p *progress) reportProblem(result client.ExportProgress) {
-	text := result.Err.Error()
-	reason := text
-	var call *client.Error
-	if errors.As(result.Err, &call) {
-		bare := *call
-		bare.RequestID = "" // differs in each request
-		reason = bare.Error()
-	}
-	if reason == p.problem {
+func (p *progress) reportProblem(err error, next time.Duration) {
+	text, reason := problemOf(err)
+	if reason == p.problem || p.quiet {
 		return
 	}
 	p.problem = reason
 	if p.screen != nil {
 		p.screen.clear()
 	}
-	fmt.Fprintf(p.a.stderr, "atlas-export: a request failed, the next one is in %s: %s\n", result.Next.Round(time.Millisecond), printable.Escape(strings.TrimPrefix(text, "client: ")))
+	fmt.Fprintf(p.a.stderr, "atlas-export: a request failed, the next one is in %s: %s\n", next.Round(time.Millisecond), printable.Escape(text))
 	p.draw()
 }
 
-// write writes the export as a document or a line, if it has changed.
+// problemOf returns the text of an error, and the part of it that is the same each time.
+func problemOf(err error) (text, reason string) {
+	text = err.Error()
+	reason = text
+	var call *client.Error
+	if errors.As(err, &call) {
+		bare := *call
+		bare.RequestID = "" // differs in each request
+		reason = bare.Error()
+	}
+	return strings.TrimPrefix(text, "client: "), reason
+}
+
+// write writes the state as a document or a line, if it has changed.
 func (p *progress) write() {
-	var text, changed bytes.Buffer
+	var text bytes.Buffer
+	mark := ""
 	switch p.format {
 	case "json":
-		encodeJSON(&text, p.job, "", "") // writing to a buffer never fails
+		encodeJSON(&text, p.state.document(), "", "") // writing to a buffer never fails
 	case "yaml":
 		text.WriteString("---\n")
-		encodeYAML(&text, p.job, "")
+		encodeYAML(&text, p.state.document(), "")
 	default:
-		fmt.Fprintln(&changed, p.job.State, collections(p.job))
-		fmt.Fprintln(&text, line(p.job, p.a.elapsed(p.job), "", ""))
+		mark = p.state.mark()
+		fmt.Fprintln(&text, p.state.line())
 	}
-	if changed.Len() == 0 {
-		changed = text
+	if mark == "" {
+		mark = text.String()
 	}
-	if !bytes.Equal(changed.Bytes(), p.written) {
-		p.written = bytes.Clone(changed.Bytes())
+	if mark != p.written {
+		p.written = mark
 		p.a.stdout.Write(text.Bytes())
 	}
 }
 
 // draw redraws the line on the screen.
 func (p *progress) draw() {
-	if p.screen != nil && p.job != nil {
-		now := p.a.now()
-		p.screen.draw(p.job, p.a.elapsed(p.job), p.pace.rate(), p.pace.left(now))
+	if p.screen != nil && p.state != nil {
+		p.screen.draw(p.state.render(p.screen, p.screen.columns()))
 	}
 }
 
-// tick redraws the line at an interval, so that time goes on in it, until stop is called.
-func (p *progress) tick(interval time.Duration) (stop func()) {
+// redraw is draw for other goroutines.
+func (p *progress) redraw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draw()
+}
+
+// every calls f at an interval, so that time goes on in what it draws, until stop is called.
+func every(interval time.Duration, f func()) (stop func()) {
 	var running sync.WaitGroup
 	done := make(chan struct{})
 	running.Go(func() {
@@ -181,9 +236,7 @@ func (p *progress) tick(interval time.Duration) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				p.mu.Lock()
-				p.draw()
-				p.mu.Unlock()
+				f()
 			case <-done:
 				return
 			}
@@ -195,58 +248,11 @@ func (p *progress) tick(interval time.Duration) (stop func()) {
 	}
 }
 
-// end ends the line that was redrawn, and says where the export is if it succeeded.
-func (p *progress) end(job *client.ExportJob) {
+// end ends the line that was redrawn.
+func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.screen != nil && p.job != nil {
+	if p.screen != nil && p.state != nil {
 		fmt.Fprintln(p.a.stdout)
 	}
-	if p.format == "table" && job != nil && job.Prefix != "" {
-		fmt.Fprintln(p.a.stdout, "prefix:", printable.Escape(job.Prefix))
-	}
-}
-
-// pace is how fast collections are exported, as far as updates show it.
-type pace struct {
-	since     time.Time // of the first update in which Atlas has counted collections
-	base      int       // how many were exported then
-	perSecond float64   // since then; 0 if not known
-	ends      time.Time // when none are left at that rate
-}
-
-func (p *pace) update(job *client.ExportJob, now time.Time) {
-	switch {
-	case job.State != client.InProgress || job.Status == nil || job.Status.TotalCollections == 0:
-		p.perSecond = 0
-	case p.since.IsZero():
-		p.since, p.base = now, job.Status.ExportedCollections
-	default:
-		took, done := now.Sub(p.since).Seconds(), job.Status.ExportedCollections-p.base
-		if took > 0 && done > 0 {
-			p.perSecond = float64(done) / took
-			left := float64(job.Status.TotalCollections-job.Status.ExportedCollections) / p.perSecond
-			p.ends = now.Add(time.Duration(left * float64(time.Second)))
-		}
-	}
-}
-
-// rate returns the rate in words; empty if it is not known.
-func (p *pace) rate() string {
-	switch perMinute := p.perSecond * 60; {
-	case perMinute == 0:
-		return ""
-	case perMinute < 1:
-		return fmt.Sprintf("%.1f/h", perMinute*60)
-	default:
-		return fmt.Sprintf("%.1f/min", perMinute)
-	}
-}
-
-// left returns in words how long the rest takes at that rate; empty if that is not known.
-func (p *pace) left(now time.Time) string {
-	if p.perSecond == 0 {
-		return ""
-	}
-	return formatDuration(p.ends.Sub(now)) + " left"
 }
