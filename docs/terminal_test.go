@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // built builds the programs, once for all tests.
 var built = sync.OnceValue(func() error {
-	build := exec.Command("go", "build", "-o", programs, "./cmd/atlas-gateway", "./cmd/atlas-sim")
+	build := exec.Command("go", "build", "-o", programs, "./cmd/atlas-gateway", "./cmd/atlas-sim", "./cmd/atlas-export")
 	build.Dir = root
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, output)
@@ -84,7 +84,7 @@ func newCheckout(t *testing.T, env ...string) *checkout {
 		}
 	}
 	link("../cmd", "cmd")
-	for _, name := range []string{"atlas-gateway", "atlas-sim"} {
+	for _, name := range []string{"atlas-gateway", "atlas-sim", "atlas-export"} {
 		link(filepath.Join(programs, name), "bin/"+name)
 	}
 	// What make build builds is there.

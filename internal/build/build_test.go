@@ -28,9 +28,9 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// The build of the image gets every folder that it compiles, and no other.
+// The build of the images gets every folder that it compiles, and no other.
 func TestDockerignore(t *testing.T) {
-	list := exec.Command("go", "list", "-deps", "./cmd/atlas-gateway")
+	list := exec.Command("go", "list", "-deps", "./cmd/atlas-gateway", "./cmd/atlas-export")
 	list.Dir = "../.."
 	packages, err := list.Output()
 	if err != nil {
