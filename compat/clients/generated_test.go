@@ -114,19 +114,19 @@ func (c *generatedCalls) buckets() []generatedStep {
 	return []generatedStep{
 		{
 			func() (response, error) { return c.v2.CreateExportBucketWithResponse(c.ctx, group, nil, union) },
-			200, `{` + awsBucket + `}`, "B1",
+			200, `{` + awsBucket + `,"requirePrivateNetworking":false}`, "B1",
 			forwarded{"createExportBucket", "POST " + v2Buckets, of2024, of2024, `{"bucketName":"acme-exports","cloudProvider":"AWS","iamRoleId":"` + sim.AWSRole + `"}`},
 		},
 		{
 			func() (response, error) {
 				return c.v2.UpdateBackupExportBucketWithResponse(c.ctx, group, c.known["B1"], nil, gen.ExportBucketUpdate{RequirePrivateNetworking: true})
 			},
-			200, `{` + awsBucket + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`, "",
+			200, `{` + awsBucket + `,"region":"us-east-1","requirePrivateNetworking":true}`, "",
 			forwarded{"updateBackupExportBucket", "PATCH " + v2Buckets + "/<B1>", of2024, of2024, `{"requirePrivateNetworking":true}`},
 		},
 		{
 			func() (response, error) { return c.v2.GetExportBucketWithResponse(c.ctx, group, c.known["B1"], nil) },
-			200, `{` + awsBucket + `,"region":"us-east-1","requirePrivateNetworking":true,"links":[]}`, "",
+			200, `{` + awsBucket + `,"region":"us-east-1","requirePrivateNetworking":true}`, "",
 			forwarded{"getExportBucket", "GET " + v2Buckets + "/<B1>", of2024, "", ""},
 		},
 		{
@@ -145,8 +145,8 @@ func (c *generatedCalls) buckets() []generatedStep {
 			func() (response, error) {
 				return c.v2.ListExportBucketsWithResponse(c.ctx, group, &gen.ListExportBucketsParams{IncludeCount: ptr(true), ItemsPerPage: ptr(1), PageNum: ptr(2)})
 			},
-			200, `{"results":[` + olderBucket + `"region":"us-east-1","links":[]}],"totalCount":2,"links":[
-				{"rel":"self","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=2&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=1&itemsPerPage=1"}]}`, "",
+			200, `{"results":[` + olderBucket + `"requirePrivateNetworking":false}],"totalCount":2,"links":[
+				{"rel":"self","href":"<GW>` + v2Buckets + `?includeCount=true&pageNum=2&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Buckets + `?includeCount=true&itemsPerPage=1&pageNum=1"}]}`, "",
 			forwarded{"listExportBuckets", "GET " + v2Buckets + "?pageNum=2&itemsPerPage=1&includeCount=true", of2024, "", ""},
 		},
 		{
@@ -163,7 +163,7 @@ func (c *generatedCalls) jobs() []generatedStep {
 			func() (response, error) {
 				return c.v2.CreateBackupExportWithResponse(c.ctx, group, orders, nil, gen.ExportJobRequest{SnapshotID: sim.OrdersSnapshot, ExportBucketID: c.known["B1"], CustomData: &[]gen.CustomDataRequest{}})
 			},
-			200, generatedJob1 + `,"links":[]}`, "J1",
+			200, generatedJob1 + `}`, "J1",
 			forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"customData":[],"exportBucketId":"<B1>","snapshotId":"` + sim.OrdersSnapshot + `"}`},
 		},
 		{ // as atlas api, whose content has no length
@@ -171,7 +171,7 @@ func (c *generatedCalls) jobs() []generatedStep {
 				content := io.MultiReader(strings.NewReader(`{"snapshotId":"`+sim.OrdersSnapshot3+`",`), strings.NewReader(`"exportBucketId":"`+c.known["B1"]+`"}`))
 				return c.v2.CreateBackupExportWithBodyWithResponse(c.ctx, group, orders, nil, plain, content)
 			},
-			200, generatedJob3 + `,"links":[]}`, "J3",
+			200, generatedJob3 + `}`, "J3",
 			forwarded{"createBackupExport", "POST " + v2Exports, of2023, of2023, `{"snapshotId":"` + sim.OrdersSnapshot3 + `","exportBucketId":"<B1>"}`},
 		},
 		{
@@ -185,7 +185,7 @@ func (c *generatedCalls) jobs() []generatedStep {
 			func() (response, error) {
 				return c.v2.GetBackupExportWithResponse(c.ctx, group, orders, c.known["J1"], nil)
 			},
-			200, generatedJob1 + `,"links":[]}`, "",
+			200, generatedJob1 + `}`, "",
 			forwarded{"getBackupExport", "GET " + v2Exports + "/<J1>", of2023, "", ""},
 		},
 		{
@@ -199,8 +199,8 @@ func (c *generatedCalls) jobs() []generatedStep {
 			func() (response, error) {
 				return c.v2.ListBackupExportsWithResponse(c.ctx, group, orders, &gen.ListBackupExportsParams{IncludeCount: ptr(true), ItemsPerPage: ptr(1), PageNum: ptr(3)})
 			},
-			200, `{"results":[` + generatedJob1 + `,"links":[]}],"totalCount":3,"links":[
-				{"rel":"self","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=3&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=2&itemsPerPage=1"}]}`, "",
+			200, `{"results":[` + generatedJob1 + `}],"totalCount":3,"links":[
+				{"rel":"self","href":"<GW>` + v2Exports + `?includeCount=true&pageNum=3&itemsPerPage=1"},{"rel":"previous","href":"<GW>` + v2Exports + `?includeCount=true&itemsPerPage=1&pageNum=2"}]}`, "",
 			forwarded{"listBackupExports", "GET " + v2Exports + "?pageNum=3&itemsPerPage=1&includeCount=true", of2023, "", ""},
 		},
 		{
@@ -208,7 +208,7 @@ func (c *generatedCalls) jobs() []generatedStep {
 				return c.v1.V1ListBackupExportsWithResponse(c.ctx, group, orders, &gen.V1ListBackupExportsParams{ItemsPerPage: ptr(1)})
 			},
 			200, `{"results":[` + generatedJob2 + `],"totalCount":3,"links":[
-				{"rel":"self","href":"<GW>` + v1Exports + `/?pageNum=1&itemsPerPage=1"},{"rel":"next","href":"<GW>` + v1Exports + `/?pageNum=2&itemsPerPage=1"}]}`, "",
+				{"rel":"self","href":"<GW>` + v1Exports + `/?pageNum=1&itemsPerPage=1"},{"rel":"next","href":"<GW>` + v1Exports + `/?itemsPerPage=1&pageNum=2"}]}`, "",
 			forwarded{"v1ListBackupExports", "GET " + v1Exports + "/?itemsPerPage=1", plain, "", ""},
 		},
 	}

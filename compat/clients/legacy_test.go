@@ -182,7 +182,7 @@ func (l *legacy) pageByLink(t *testing.T, all []*atlas.CloudProviderSnapshotExpo
 	if diff := cmp.Diff(all, paged); diff != "" {
 		t.Errorf("the jobs by link:\n%s", diff)
 	}
-	l.received(t, pageOfJobs("itemsPerPage=1"), pageOfJobs("pageNum=2&itemsPerPage=1"), pageOfJobs("pageNum=3&itemsPerPage=1"))
+	l.received(t, pageOfJobs("itemsPerPage=1"), pageOfJobs("itemsPerPage=1&pageNum=2"), pageOfJobs("itemsPerPage=1&pageNum=3"))
 }
 
 // The client decodes errors of Atlas and of the gateway.
@@ -206,7 +206,7 @@ func TestLegacyErrors(t *testing.T) {
 		l.received(t, forwarded{"v1GetExportBucket", "GET " + v1Buckets + "/" + unknown, plain, "", ""})
 		_, _, err = jobs.Create(ctx, sim.GroupID, sim.OrdersCluster, &atlas.CloudProviderSnapshotExportJob{SnapshotID: sim.OrdersSnapshot})
 		refused(t, err, atlas.ErrorResponse{HTTPCode: 400, ErrorCode: "MISSING_ATTRIBUTE", Reason: "Bad Request", Detail: "The required attribute exportBucketId was not specified."})
-		_, _, err = l.Projects.GetAllProjects(ctx, nil)
+		_, _, err = l.Clusters.List(ctx, sim.GroupID, nil)
 		refused(t, err, atlas.ErrorResponse{HTTPCode: 404, ErrorCode: "RESOURCE_NOT_FOUND", Reason: "Not Found", Detail: "The gateway serves the snapshot export API only, and this path is not part of it."})
 		_, err = buckets.Delete(ctx, sim.GroupID, unknown)
 		refused(t, err, atlas.ErrorResponse{HTTPCode: 403, ErrorCode: "USER_UNAUTHORIZED", Reason: "Forbidden", Detail: "The caller may not do this: no grant of caller reader allows v1DeleteExportBucket; its grants allow operations read."})
