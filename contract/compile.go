@@ -37,6 +37,7 @@ func Compile(doc *openapi3.T) (*Contract, error) {
 		}
 	}
 	slices.SortFunc(c.operations, func(a, b *Operation) int { return strings.Compare(a.ID, b.ID) })
+	c.names = names(c.operations)
 	return c, nil
 }
 

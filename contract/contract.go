@@ -20,7 +20,8 @@ import (
 type Contract struct {
 	root       *segment
 	operations []*Operation
-	encoded    []string // what a path has in front of a parameter that may hold percent escapes
+	encoded    []string        // what a path has in front of a parameter that may hold percent escapes
+	names      map[string]bool // of parameters, and of the members of requests
 }
 
 // Operation is one operation of the contract.

@@ -188,10 +188,10 @@ func (c *Contract) checkReserved(path string, start, i int) (length int, err err
 		if encoded && strings.IndexByte("&'()+,:@", path[i]) >= 0 {
 			return 1, nil
 		}
-		return 0, &TargetError{fmt.Sprintf("The path holds the character %q; only letters, digits, '-', '.', '_' and '~' are allowed.", rune(path[i]))}
+		return 0, &TargetError{fmt.Sprintf("The path holds the character %q; the paths that are served here have only letters, digits, '-', '.', '_' and '~'.", rune(path[i]))}
 	}
 	if !encoded {
-		return 0, &TargetError{"The path holds a percent escape; no path of the API needs one, except for the name of a group."}
+		return 0, &TargetError{"The path holds a percent escape; no path that is served here needs one, except for the name of a group."}
 	}
 	text := path[i:min(i+3, len(path))]
 	character, err := url.PathUnescape(text)

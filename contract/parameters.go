@@ -116,7 +116,11 @@ func (o *Operation) Fields(header http.Header) http.Header {
 // of the header that are no parameters don't matter.
 func (m *Match) checkParameters(violations *violations, header http.Header) {
 	for i, p := range m.Operation.path {
-		if value := m.values[i]; !p.allows(value) {
+		switch value := m.values[i]; {
+		case p.allows(value):
+		case p.allows(strings.ToLower(value)):
+			violations.add(p.name, "INVALID_PATH_PARAMETER", "is %s; write it in lower case: expected %s", quote(value), p.expected)
+		default:
 			violations.add(p.name, "INVALID_PATH_PARAMETER", "is %s; expected %s", quote(value), p.expected)
 		}
 	}
