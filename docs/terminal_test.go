@@ -92,7 +92,7 @@ func newCheckout(t *testing.T, env ...string) *checkout {
 		t.Fatal(err)
 	}
 	listener, management, api, control := address(t), address(t), address(t), address(t)
-	c.ports = strings.NewReplacer("127.0.0.1:8080", listener, "127.0.0.1:9090", management, "127.0.0.1:27080", api, "127.0.0.1:27081", control,
+	c.ports = strings.NewReplacer("127.0.0.1:8080", listener, "127.0.0.1:27090", management, "127.0.0.1:27080", api, "127.0.0.1:27081", control,
 		"bin/atlas-sim", "bin/atlas-sim -listen "+api+" -control "+control)
 	c.env = append([]string{
 		"PATH=" + filepath.Join(c.folder, "tools") + ":" + os.Getenv("PATH"),

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/inbound"
@@ -26,7 +28,7 @@ func identify(x *exchange) error {
 	s := x.settings
 	// Where there are no keys to check, the credential of an anonymous caller is not looked at.
 	if s.anonymous && (!s.listed || x.in.Header["Authorization"] == nil) {
-		if err := refuseForeign(x.in, s.publicURL); err != nil {
+		if err := refuseForeign(x.in, s.publicURL, s.hosts); err != nil {
 			return err
 		}
 		if !firstLeg(x.in) {
@@ -34,12 +36,27 @@ func identify(x *exchange) error {
 			return nil
 		}
 	}
-	caller, err := s.authenticator.Authenticate(x.in)
+	caller, err := s.recognize(x.in)
 	if refused, ok := errors.AsType[*callers.Refusal](err); ok {
 		return &unauthenticated{refused, firstLeg(x.in)}
 	}
 	x.caller = caller
 	return err
+}
+
+// recognize finds out whose key a request shows. A client of Digest signs the target that it asks
+// its proxy for. A proxy that publishes the gateway below a path may have taken that path off
+// since.
+func (s *settings) recognize(r *http.Request) (callers.Caller, error) {
+	if path := s.publicURL.Path; path != "" {
+		asked := r.WithContext(r.Context()) // a copy
+		asked.RequestURI = path + r.RequestURI
+		caller, err := s.authenticator.Authenticate(asked)
+		if refused, ok := errors.AsType[*callers.Refusal](err); !ok || refused.Reason != callers.Mismatched {
+			return caller, err
+		}
+	}
+	return s.authenticator.Authenticate(r)
 }
 
 // unauthenticated is a caller who is not let in.
@@ -66,17 +83,15 @@ func (e foreignError) Error() string { return string(e) }
 // or inside a network, keeps other machines out, but not the pages that browsers show there. A
 // page may send a request to any address (Origin, Sec-Fetch-Site). A name that its owner resolves
 // to 127.0.0.1 makes the gateway part of the owner's site (Host). public is the gateway's own
-// URL, nil where it has none.
-func refuseForeign(r *http.Request, public *url.URL) error {
-	if public == nil {
-		public = new(url.URL)
-	}
-	if host := hostname(r.Host); r.Host != "" && !hosts.Loopback(host) && (host == "" || host != public.Hostname()) {
-		return foreignError("The Host is not one of this gateway's; use localhost, a loopback address, or the host of listener.public_url.")
+// URL, which may lack a host, and names are further names of the gateway.
+func refuseForeign(r *http.Request, public *url.URL, names []string) error {
+	if host := hostname(r.Host); r.Host != "" && !hosts.Loopback(host) && (host == "" || host != public.Hostname() && !named(names, host)) {
+		return foreignError("The Host is not one of this gateway's; use localhost, a loopback address, the host of listener.public_url, or one of listener.hosts.")
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		from, err := url.Parse(origin)
-		if err != nil || !hosts.Loopback(from.Hostname()) && (from.Host == "" || from.Host != public.Host) {
+		// The Host was found to be the gateway's own.
+		if err != nil || !hosts.Loopback(from.Hostname()) && (from.Host == "" || from.Host != public.Host && from.Host != r.Host) {
 			return foreignError("The Origin is not this gateway's; pages of other sites may not use it.")
 		}
 	}
@@ -85,6 +100,11 @@ func refuseForeign(r *http.Request, public *url.URL) error {
 		return foreignError("The request comes from a page of another site, which may not use this gateway.")
 	}
 	return nil
+}
+
+// named reports whether a host is one of the names. Case does not matter.
+func named(names []string, host string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) })
 }
 
 // hostname returns the host of a Host field, without its port and brackets.

@@ -15,7 +15,7 @@ func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
 	if !x.settings.listed {
 		return nil
 	}
-	switch x.in.RequestURI {
+	switch x.target {
 	case "/api/oauth/token":
 		return func(x *exchange) error { return x.serveOwn(x.settings.authenticator.ServeToken) }
 	case "/api/oauth/revoke":

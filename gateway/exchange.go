@@ -26,6 +26,8 @@ type exchange struct {
 	id    string
 	start time.Time
 
+	target string // the request target, without the path of listener.public_url
+
 	ticket      ticket            // the places that the request holds
 	match       contract.Match    // by matchOperation
 	caller      callers.Caller    // by authenticate
@@ -50,6 +52,7 @@ func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange 
 		settings: s,
 		ctx:      begin(r),
 		in:       r,
+		target:   s.target(r.RequestURI),
 		out:      w,
 		id:       g.ids.next(),
 		start:    time.Now(),

@@ -146,7 +146,7 @@ func (g *Gateway) serve(x *exchange) (err error) {
 
 // matchOperation finds the operation of the contract, in the raw request target.
 func (g *Gateway) matchOperation(x *exchange) (err error) {
-	x.match, err = g.contract.Match(x.in.Method, x.in.RequestURI)
+	x.match, err = g.contract.Match(x.in.Method, x.target)
 	return err
 }
 

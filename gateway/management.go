@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 
 	"atlas-export-gateway/internal/hosts"
 )
@@ -30,7 +31,7 @@ func refuseOtherSites(address net.Addr, next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := refuseForeign(r, nil); err != nil {
+		if err := refuseForeign(r, new(url.URL), nil); err != nil {
 			writeError(w, r, classify(err))
 			return
 		}

@@ -75,7 +75,7 @@ func (g *Gateway) relay(x *exchange) error {
 			return err
 		}
 	}
-	content := rewriteLinks(x.response.Body, x.settings.origin, x.settings.publicOrigin)
+	content := rewriteLinks(x.response.Body, x.settings.origin, x.settings.public)
 	header := x.out.Header()
 	for _, field := range relayed {
 		// The first value of a repeated field counts, as in check.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,12 +34,13 @@ func newLasting(count func(status int), tell func(atlas.CredentialState)) *lasti
 // settings is what one configuration says about requests. It never changes: a request keeps the
 // settings that were in force when it came in, and Reload puts others in their place.
 type settings struct {
-	parts        *config.Parts
-	config       *config.Config // of parts
-	origin       string         // Atlas's, in the form that its links have
-	publicURL    *url.URL       // the gateway's; nil until it is known
-	publicOrigin string         // publicURL in the form that links have; empty until it is known
-	certificate  *tls.Certificate
+	parts       *config.Parts
+	config      *config.Config // of parts
+	origin      string         // Atlas's, in the form that its links have
+	public      string         // the gateway's URL in the form that links have; empty until it is known
+	publicURL   *url.URL       // public; without a host until it is known
+	hosts       []string       // names of the gateway, besides that of publicURL
+	certificate *tls.Certificate
 
 	anonymous     bool // callers without a key are let in
 	listed        bool // there are callers with keys
@@ -54,6 +56,8 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		parts:       parts,
 		config:      c,
 		origin:      parts.Atlas.Origin,
+		publicURL:   new(url.URL),
+		hosts:       c.Listener.Hosts,
 		certificate: parts.Certificate,
 		anonymous:   c.Callers.Anonymous,
 		listed:      len(c.Callers.List) > 0,
@@ -79,10 +83,19 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 
 // publish sets the URL that callers use, which may not be known yet.
 func (s *settings) publish(public string) (err error) {
-	if s.publicOrigin = public; public != "" {
+	if s.public = public; public != "" {
 		s.publicURL, err = url.Parse(public)
 	}
 	return err
+}
+
+// target returns a request target without the path of the public URL. A proxy in front of the
+// gateway may have taken the path off, or not.
+func (s *settings) target(uri string) string {
+	if below, ok := strings.CutPrefix(uri, s.publicURL.Path); ok && strings.HasPrefix(below, "/api/") {
+		return below
+	}
+	return uri
 }
 
 // putInForce makes s the settings of new requests.

@@ -67,7 +67,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	go func() { failed <- serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
-	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().publicOrigin)
+	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().public)
 
 	select {
 	case err := <-failed:
@@ -120,7 +120,7 @@ func (g *Gateway) listensAt(address net.Addr) error {
 	if s.certificate != nil {
 		g.ownURL = "https://" + address.String()
 	}
-	if s.publicOrigin == "" {
+	if s.public == "" {
 		if err := s.publish(g.ownURL); err != nil {
 			return err
 		}

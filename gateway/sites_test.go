@@ -11,26 +11,33 @@ import (
 // Pages of other sites can't use a gateway that lets everyone on this machine in.
 func TestPagesOfOtherSites(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
-	g := gatewaytest.StartFor(t, upstream.URL, "listener: {public_url: 'https://exports.internal.example'}")
+	g := gatewaytest.StartFor(t, upstream.URL, "listener: {public_url: 'https://exports.internal.example/below', hosts: [exports, gw.cluster.local]}")
 	// The second gateway lets other machines in as well.
-	open := gatewaytest.StartFor(t, upstream.URL, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example'}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}")
+	open := gatewaytest.StartFor(t, upstream.URL, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example', hosts: [gw.cluster.local, exports]}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}")
 	line := "GET " + v2Exports + "/" + jobID + " HTTP/1.1\r\nConnection: close\r\nAccept: " + latest + "\r\n"
 	for fields, status := range map[string]int{
-		"Host: localhost:1":                                              200,
-		"Host: 127.0.0.1:1":                                              200,
-		"Host: [::1]:1":                                                  200,
-		"Host: exports.internal.example":                                 200,
-		"Host: localhost\r\nOrigin: http://localhost:3000":               200,
-		"Host: localhost\r\nSec-Fetch-Site: same-origin":                 200,
-		"Host: localhost\r\nSec-Fetch-Site: none":                        200,
-		"Host: evil.example:8080":                                        403,
-		"Host: 127.0.0.1.evil.example":                                   403,
-		"Host: localhost\r\nOrigin: http://evil.example":                 403,
-		"Host: localhost\r\nOrigin: null":                                403,
-		"Host: localhost\r\nSec-Fetch-Site: cross-site":                  403,
-		"Host: localhost\r\nSec-Fetch-Site: same-site":                   403,
-		"Host: evil.example\r\nX-Forwarded-Host: localhost":              403,
-		"Host: evil.example\r\nOrigin: https://exports.internal.example": 403,
+		"Host: localhost:1":              200,
+		"Host: 127.0.0.1:1":              200,
+		"Host: [::1]:1":                  200,
+		"Host: exports.internal.example": 200,
+		"Host: exports":                  200,
+		"Host: GW.cluster.local:8080":    200,
+		"Host: gw.cluster.local:81\r\nOrigin: http://gw.cluster.local:81": 200,
+		"Host: gw.cluster.local:81\r\nOrigin: http://gw.cluster.local:82": 403,
+		"Host: localhost\r\nOrigin: http://gw.cluster.local":              403,
+		"Host: evil.gw.cluster.local":                                     403,
+		"Host: exports.\r\nOrigin: http://exports.":                       403,
+		"Host: localhost\r\nOrigin: http://localhost:3000":                200,
+		"Host: localhost\r\nSec-Fetch-Site: same-origin":                  200,
+		"Host: localhost\r\nSec-Fetch-Site: none":                         200,
+		"Host: evil.example:8080":                                         403,
+		"Host: 127.0.0.1.evil.example":                                    403,
+		"Host: localhost\r\nOrigin: http://evil.example":                  403,
+		"Host: localhost\r\nOrigin: null":                                 403,
+		"Host: localhost\r\nSec-Fetch-Site: cross-site":                   403,
+		"Host: localhost\r\nSec-Fetch-Site: same-site":                    403,
+		"Host: evil.example\r\nX-Forwarded-Host: localhost":               403,
+		"Host: evil.example\r\nOrigin: https://exports.internal.example":  403,
 	} {
 		for _, g := range []*gatewaytest.Gateway{g, open} {
 			before := upstream.Signed.Load()
@@ -43,8 +50,17 @@ func TestPagesOfOtherSites(t *testing.T) {
 			}
 		}
 	}
+	// A gateway for other machines may be known only by its names, which change while it runs.
+	named := gatewaytest.StartFor(t, upstream.URL, "listener: {address: ':8080', allow_plain_http: true, hosts: [one]}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}")
+	if answer := named.Raw(t, line+"Host: one\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+		t.Errorf("by name: %.200s", answer)
+	}
+	named.Rewrite(t, gatewaytest.YAML(upstream.URL, "listener: {address: ':8080', allow_plain_http: true, hosts: [two]}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}"))
+	if one, two := named.Raw(t, line+"Host: one\r\n\r\n"), named.Raw(t, line+"Host: two\r\n\r\n"); !strings.HasPrefix(one, "HTTP/1.1 403 ") || !strings.HasPrefix(two, "HTTP/1.1 200 ") {
+		t.Errorf("by another name: %.200s %.200s", one, two)
+	}
 	management := strings.TrimPrefix(g.Management, "http://")
-	for _, fields := range []string{"Host: localhost\r\nOrigin: null", "Host: :9090", "Host: evil.example"} {
+	for _, fields := range []string{"Host: localhost\r\nOrigin: null", "Host: :27090", "Host: evil.example"} {
 		if answer := gatewaytest.Raw(t, management, "GET /metrics HTTP/1.1\r\nConnection: close\r\n"+fields+"\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.1 403 ") {
 			t.Errorf("management: %q: %.200s", fields, answer)
 		}

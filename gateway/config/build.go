@@ -19,7 +19,8 @@ import (
 type Parts struct {
 	// Config is the configuration with its defaults.
 	Config Config
-	// PublicURL is listener.public_url in the form that links have; empty where it is not set.
+	// PublicURL is listener.public_url in the form that links have, without a slash at its end; empty
+	// where it is not set.
 	PublicURL string
 	// Certificate is the listener's; nil where the listener speaks plain HTTP.
 	Certificate *tls.Certificate
@@ -29,14 +30,16 @@ type Parts struct {
 	Policies map[string]*policy.Policy
 	// Atlas is where requests are sent to.
 	Atlas atlas.Config
-	// Warnings name the settings whose files hold a secret that every user of the machine may read.
-	// They are not a reason to refuse the configuration: files in a container often have mode 0444.
+	// Warnings name settings that are no reason to refuse the configuration: files that hold a secret
+	// and that every user of the machine may read, as files in a container often are, and a public
+	// URL that a client takes for an error.
 	Warnings []Warning
 
 	where places
 }
 
-// A Warning is about a file with a secret that every user of the machine may read.
+// A Warning is about a file with a secret that every user of the machine may read, or about another
+// setting. Then it has no file.
 type Warning struct {
 	File string
 	Mode fs.FileMode // its permission bits
@@ -124,4 +127,9 @@ func (b *builder) warnOfMode(path, file string) {
 			error: b.parts.where.errorf(path, "every user may read the file, which holds a secret: its mode is %04o", info.Mode().Perm()),
 		})
 	}
+}
+
+// warn notes a warning about the setting at a path.
+func (b *builder) warn(path, format string, args ...any) {
+	b.parts.Warnings = append(b.parts.Warnings, Warning{error: b.parts.where.errorf(path, format, args...)})
 }

@@ -17,7 +17,7 @@ var environ = []string{"PUBLIC=a", "PRIVATE=b", "WORDS=two words"}
 func TestLoad(t *testing.T) {
 	least := config.Config{
 		Listener:   config.Listener{Address: "127.0.0.1:8080"},
-		Management: config.Management{Address: "127.0.0.1:9090"},
+		Management: config.Management{Address: "127.0.0.1:27090"},
 		Upstream: config.Upstream{BaseURL: "https://cloud.mongodb.com", MaxConnections: 256, Credentials: []config.CredentialSource{
 			{Groups: []string{"*"}, PublicKeyFile: "testdata/key", PrivateKeyFile: "testdata/key"},
 		}},
@@ -28,7 +28,7 @@ func TestLoad(t *testing.T) {
 		Log:       config.Log{Level: "info", Format: "json"},
 	}
 	most := config.Config{
-		Listener:   config.Listener{Address: "[::1]:0", PublicURL: "https://exports.internal.example"},
+		Listener:   config.Listener{Address: "[::1]:0", PublicURL: "https://exports.internal.example/atlas/", Hosts: []string{"exports", "::1", "exports.internal.example"}},
 		Management: config.Management{Address: "localhost:0"},
 		Upstream: config.Upstream{BaseURL: "http://127.0.0.1:9", Realm: "MMS Public API", MaxConnections: 8, Credentials: []config.CredentialSource{
 			{Groups: []string{"64f0c1a2b3d4e5f607182930", "65*"}, PublicKeyFile: "testdata/key", PrivateKeyFile: "testdata/key"},
@@ -95,6 +95,13 @@ var badChanges = []struct{ name, change, to, want string }{
 	{"anonymous off loopback", "callers:", "listener: {address: '0.0.0.0:8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address"},
 	{"anonymous on every address", "callers:", "listener: {address: ':8080'}\ncallers:", ":8: callers.anonymous: is for a listener on a loopback address"},
 	{"anonymous off loopback, without the host that requests name", "anonymous: true", "anonymous: true\n  allow_anonymous_off_loopback: true\nlistener: {address: ':8080', allow_plain_http: true}", ":9: listener.public_url: is required with callers.allow_anonymous_off_loopback"},
+	{"a query in the public URL", "callers:", "listener: {public_url: 'https://gateway.example.com/exports?x'}\ncallers:", ":6: listener.public_url: has a query or a fragment"},
+	{"dots in the public path", "callers:", "listener: {public_url: 'https://gateway.example.com/exports/../x'}\ncallers:", ":6: listener.public_url: has a path with an empty segment, or with other characters than"},
+	{"an escape in the public path", "callers:", "listener: {public_url: 'https://gateway.example.com/e%78ports'}\ncallers:", ":6: listener.public_url: has a path with an empty segment, or with other characters than"},
+	{"slashes in the public path", "callers:", "listener: {public_url: 'https://gateway.example.com//exports'}\ncallers:", ":6: listener.public_url: has a path with an empty segment, or with other characters than"},
+	{"a password in the public URL", "callers:", "listener: {public_url: 'https://user:c4na7y@gateway.example.com/exports'}\ncallers:", ":6: listener.public_url: holds user information"},
+	{"a host with its port", "callers:", "listener: {hosts: [gateway, 'gateway:8080']}\ncallers:", `:6: listener.hosts[1]: is "gateway:8080"; expected a name or an address, without scheme and port`},
+	{"a pattern for a host", "callers:", "listener: {hosts: ['*.example.com']}\ncallers:", `:6: listener.hosts[0]: is "*.example.com"; expected a name`},
 	{"plain HTTP off loopback", "  anonymous: true", "  list: [{name: a, tokens: [{sha256: '" + strings.Repeat("0a", 32) + "'}], grants: []}]\nlistener: {address: '0.0.0.0:8080'}", ":8: listener.address: is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http"},
 	{"half of a certificate", "callers:", "listener: {tls_cert_file: testdata/key}\ncallers:", ":6: listener.tls_cert_file: with tls_key_file: "},
 	{"a caller without a key", "  anonymous: true", "  list: [{name: a}]", ":7: callers.list[0]: the caller has no key"},
@@ -219,7 +226,7 @@ func TestLoadLeavesServiceLinks(t *testing.T) {
 		"ATLAS_GATEWAY_PORT_8080_TCP_PORT=8080",
 		"ATLAS_GATEWAY_PORT_8080_TCP_ADDR=10.0.171.239",
 		"ATLAS_GATEWAY_METRICS_SERVICE_HOST=10.0.171.240", // of the Service atlas-gateway-metrics
-		"ATLAS_GATEWAY_METRICS_PORT=tcp://10.0.171.240:9090",
+		"ATLAS_GATEWAY_METRICS_PORT=tcp://10.0.171.240:27090",
 	})
 	if err != nil {
 		t.Error(err)

@@ -41,6 +41,8 @@ func TestCheckFixed(t *testing.T) {
 			setting.SetInt(7)
 		case time.Duration:
 			setting.SetInt(int64(7 * time.Second))
+		case []string:
+			setting.Set(reflect.ValueOf([]string{"changed"}))
 		case []config.CredentialSource:
 			setting.Set(reflect.ValueOf([]config.CredentialSource{{}}))
 		case []config.Caller:

@@ -32,8 +32,12 @@ type Listener struct {
 	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:8080.
 	Address string `yaml:"address"`
 	// PublicURL is the base URL that callers use, which the links of responses are
-	// rewritten to. Default http:// or https:// and the address that was bound.
+	// rewritten to. It has a path where a proxy publishes the gateway below that path, whether the
+	// proxy takes the path off or not. Default http:// or https:// and the address that was bound.
 	PublicURL string `yaml:"public_url"`
+	// Hosts are names of the gateway, without a port, that anonymous callers may use besides
+	// loopback addresses and the host of PublicURL.
+	Hosts []string `yaml:"hosts"`
 	// TLSCertFile and TLSKeyFile are the PEM files of the certificate chain and its key. They
 	// are read again when they change. Without them the listener speaks plain HTTP.
 	TLSCertFile string `yaml:"tls_cert_file"`
@@ -45,7 +49,7 @@ type Listener struct {
 
 // Management is where operators reach the gateway: /healthz, /readyz and /metrics.
 type Management struct {
-	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:9090.
+	// Address is host:port; port 0 picks a free one. Default 127.0.0.1:27090.
 	Address string `yaml:"address"`
 }
 
@@ -93,7 +97,7 @@ type Callers struct {
 	Anonymous bool `yaml:"anonymous"`
 	// AllowAnonymousOffLoopback lets Anonymous stand with a listener that is not on loopback, so
 	// that other machines can start exports and delete export buckets without a key. It needs
-	// listener.public_url, whose host requests must then name.
+	// listener.public_url or listener.hosts, since requests must then name one of these hosts.
 	AllowAnonymousOffLoopback bool `yaml:"allow_anonymous_off_loopback"`
 
 	callers.Settings `yaml:",inline"`

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,12 +25,20 @@ import (
 func (b *builder) listener(l Listener) {
 	good := b.address(l.Address, "listener.address")
 	if l.PublicURL != "" {
-		public, err := outbound.ParseOrigin(l.PublicURL)
+		public, err := parsePublicURL(l.PublicURL)
 		if err != nil {
 			b.refuse("listener.public_url", "%w", err)
-		} else {
-			b.parts.PublicURL = public.String()
 		}
+		b.parts.PublicURL = public
+	}
+	for i, host := range l.Hosts {
+		if !hostName.MatchString(host) {
+			b.refuse(fmt.Sprintf("listener.hosts[%d]", i), "is %q; expected a name or an address, without scheme and port", host)
+		}
+	}
+	if strings.Contains(l.PublicURL, "404") {
+		// The provider looks for these digits in the text of an error, which begins with the URL.
+		b.warn("listener.public_url", "holds 404, so that Terraform's provider takes every error for the news that an export bucket or job was deleted; choose another name or port")
 	}
 	if l.TLSCertFile == "" && l.TLSKeyFile == "" {
 		if good && !hosts.LoopbackAddress(l.Address) && !l.AllowPlainHTTP {
@@ -42,6 +52,29 @@ func (b *builder) listener(l Listener) {
 	}
 	b.parts.Certificate = &certificate
 	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
+}
+
+// hostName is what the host of a Host field looks like.
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$`)
+
+// publicPath is a path that links may have in front of Atlas's.
+var publicPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
+
+// parsePublicURL returns a public URL in the form that links have. It refuses a path that
+// intermediaries may read in different ways.
+func parsePublicURL(text string) (string, error) {
+	path := ""
+	u, err := url.Parse(text)
+	if err == nil && u.Host != "" {
+		path = strings.TrimSuffix(u.EscapedPath(), "/")
+		u.Path, u.RawPath = "", ""
+		text = u.String()
+	}
+	origin, err := outbound.ParseOrigin(text)
+	if err == nil && !publicPath.MatchString(path) {
+		err = errors.New("has a path with an empty segment, or with other characters than letters, digits, '-', '.', '_' and '~'")
+	}
+	return origin.String() + path, err
 }
 
 // ReadCertificate reads the files of the listener's certificate again, which the configuration
@@ -126,8 +159,8 @@ func (b *builder) callers(c Callers) {
 		b.refuse("callers", "is required: list callers, or set callers.anonymous to true to let everyone on a loopback listener in")
 	case c.Anonymous && !here && !c.AllowAnonymousOffLoopback:
 		b.refuse("callers.anonymous", "is for a listener on a loopback address, such as 127.0.0.1:8080, unless allow_anonymous_off_loopback lets every machine that reaches it do everything")
-	case c.Anonymous && !here && b.parts.Config.Listener.PublicURL == "":
-		b.refuse("listener.public_url", "is required with callers.allow_anonymous_off_loopback: requests must name its host")
+	case c.Anonymous && !here && b.parts.Config.Listener.PublicURL == "" && len(b.parts.Config.Listener.Hosts) == 0:
+		b.refuse("listener.public_url", "is required with callers.allow_anonymous_off_loopback, or listener.hosts: requests must name one of these hosts")
 	}
 	b.warnOfMode("callers.signing_key_file", c.SigningKeyFile)
 	b.parts.Policies = map[string]*policy.Policy{}

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A warning names each setting whose file holds a secret and may be read by every user. There is
-// no warning about files without a secret, about variables, and about files that not every user
-// may read.
+// A warning names each setting whose file holds a secret and may be read by every user, and a
+// public URL that a client takes for an error. There is no warning about files without a secret,
+// about variables, and about files that not every user may read.
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	file := func(mode os.FileMode) string {
@@ -39,7 +39,7 @@ func TestWarnings(t *testing.T) {
 		return c
 	}
 	settings := config.Config{
-		Listener: config.Listener{TLSCertFile: open, TLSKeyFile: open},
+		Listener: config.Listener{TLSCertFile: open, TLSKeyFile: open, PublicURL: "https://gateway.example.com:14040"},
 		Upstream: config.Upstream{CAFile: open, Credentials: []config.CredentialSource{
 			{PublicKeyFile: open, PrivateKeyFile: ours},
 			{PublicKeyFile: ours, PrivateKeyFile: open},
@@ -51,6 +51,7 @@ func TestWarnings(t *testing.T) {
 	}
 	const says = ": every user may read the file, which holds a secret: its mode is "
 	want := []string{
+		"listener.public_url: holds 404, so that Terraform's provider takes every error for the news that an export bucket or job was deleted; choose another name or port",
 		"listener.tls_key_file" + says + "0644",
 		"upstream.credentials[1].private_key_file" + says + "0644",
 		"upstream.credentials[3].client_secret_file" + says + "0644",
