@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"atlas-export-gateway/contract"
@@ -16,7 +17,8 @@ import (
 )
 
 // check decides whether Atlas's response may be relayed: it must be whole, it must be JSON, and it
-// must match the contract where responses.check asks for that.
+// must match the contract where responses.check asks for that. The response to a change that was
+// carried out need not match: whoever reads of a failure repeats the change.
 func (g *Gateway) check(x *exchange) error {
 	if err := g.checkResponse(x); err != nil {
 		x.outcome = atlas.Unknown // Atlas answered, and the caller does not learn what
@@ -50,8 +52,12 @@ func (g *Gateway) checkResponse(x *exchange) error {
 		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas redirected the request; redirects are not followed.")
 	case r.Status == http.StatusPartialContent:
 		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a part, which nobody asked for.")
-	case r.Status == http.StatusNoContent && len(r.Body) == 0:
+	case len(r.Body) == 0 && (r.Status == http.StatusNoContent || r.Status < 300 && x.in.Method == http.MethodDelete):
 		return nil
+	case r.Status == http.StatusNotFound && !hasErrorCode(r.Body):
+		// Clients of Atlas take each 404 for the news that something was deleted, and Terraform's
+		// provider even a text with that number.
+		return refuseResponse(fmt.Errorf("status 404 without an errorCode, Content-Type %s", known(contentType, mediaTypes)), "Something other than Atlas answered: it says that there is nothing, without an errorCode.")
 	case r.Header.Get("Content-Encoding") != "":
 		return refuseResponse(fmt.Errorf("Content-Encoding %s", known(r.Header.Get("Content-Encoding"), encodings)), "Atlas answered in an encoding that it was not asked for.")
 	case x.contentType == "":
@@ -73,10 +79,23 @@ func (g *Gateway) checkResponse(x *exchange) error {
 	}
 	g.log.LogAttrs(x.in.Context(), slog.LevelWarn, "response breaks the contract",
 		slog.String("id", x.id), slog.String("operation", x.match.Operation.ID), slog.Int("status", r.Status), slog.Any("pointers", places))
-	if mode == "enforce" {
+	if mode == "enforce" && !(x.change && r.Status < 300) {
 		return refuseResponse(err, "Atlas's response breaks the contract.")
 	}
 	return nil
+}
+
+// hasErrorCode reports whether an error has the form of Atlas's, maybe in an envelope.
+func hasErrorCode(body []byte) bool {
+	type inside struct {
+		ErrorCode string `json:"errorCode"`
+	}
+	var e struct {
+		ErrorCode string `json:"errorCode"`
+		Content   inside `json:"content"`
+		Envelope  inside `json:"envelope"` // see contract.Version.CheckResponse
+	}
+	return json.Unmarshal(body, &e) == nil && e.ErrorCode+e.Content.ErrorCode+e.Envelope.ErrorCode != ""
 }
 
 // brokenPlaces returns where a response breaks the contract, as JSON pointers, each once. * stands

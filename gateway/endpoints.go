@@ -26,7 +26,7 @@ func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
 
 // serveOwn lets an endpoint of the package callers answer, and notes for the record how.
 func (x *exchange) serveOwn(serve func(http.ResponseWriter, *http.Request) (callers.Caller, error)) error {
-	x.create = false
+	x.change = false
 	if x.in.Method != http.MethodPost {
 		return &contract.MethodError{Allow: http.MethodPost}
 	}

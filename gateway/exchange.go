@@ -38,8 +38,8 @@ type exchange struct {
 	response    *atlas.Response   // by obtain
 	contentType string            // by check: as the response is relayed
 	upstream    observe.Upstream  // by obtain
-	create      bool              // by newExchange: answers tell the outcome
-	outcome     atlas.Outcome     // of a create, so far
+	change      bool              // by newExchange: answers tell the outcome
+	outcome     atlas.Outcome     // of a change, so far
 
 	status  int      // answered, by relay or ServeHTTP
 	refusal *refusal // why the gateway refused
@@ -57,25 +57,30 @@ func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange 
 		id:       g.ids.next(),
 		start:    time.Now(),
 		ticket:   ticket{admission: &g.lasting.admission, limit: s.config.Limits.InFlight},
-		// The creates of the contract are its POSTs. A POST that names no operation is not sent.
-		create:  r.Method == http.MethodPost,
+		change:  changes(r.Method),
 		outcome: atlas.NotSent,
 	}
 }
 
-// tellOutcome puts what became of a create into the header of its answer.
+// changes reports whether a request with this method changes something at Atlas if it names an
+// operation. One that names none is not sent.
+func changes(method string) bool {
+	return method == http.MethodPost || method == http.MethodPatch || method == http.MethodDelete
+}
+
+// tellOutcome puts what became of a change into the header of its answer.
 func (x *exchange) tellOutcome() {
-	if x.create {
+	if x.change {
 		x.out.Header()["Gateway-Outcome"] = []string{string(x.outcome)}
 	}
 }
 
 // refuse turns an error of a step into the refusal that answers the request. Where the outcome of
-// a create matters, the sentence for the caller says so as well: a create that is repeated
+// a change matters, the sentence for the caller says so as well: a create that is repeated
 // although it was carried out starts a second export.
 func (x *exchange) refuse(err error) *refusal {
 	r := classify(err)
-	if x.create && r.tellsOutcome {
+	if x.change && r.tellsOutcome {
 		if x.outcome == atlas.NotSent {
 			r.detail += " The request was not carried out."
 		} else {
@@ -104,7 +109,7 @@ func (g *Gateway) conclude(x *exchange) {
 	}
 	if x.match.Operation != nil {
 		record.Operation = x.match.Operation.ID
-		if x.create {
+		if x.change {
 			record.Outcome = string(x.outcome)
 		}
 	}

@@ -57,7 +57,7 @@ var (
 type refusal struct {
 	kind
 	detail       string
-	tellsOutcome bool // what became of a create is to follow the detail
+	tellsOutcome bool // what became of a change is to follow the detail
 	parameters   []string
 	fields       []contract.Violation
 	header       map[string]string // Allow, Retry-After, WWW-Authenticate
@@ -81,7 +81,7 @@ func (r *refusal) with(name, value string) *refusal {
 	return r
 }
 
-// withOutcome appends what became of a create to the detail.
+// withOutcome appends what became of a change to the detail.
 func (r *refusal) withOutcome() *refusal {
 	r.tellsOutcome = true
 	return r

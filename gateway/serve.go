@@ -89,7 +89,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	return errors.Join(err, operators.Close())
 }
 
-// ended waits for the requests whose callers are gone: a create goes on without its caller.
+// ended waits for the requests whose callers are gone: a change goes on without its caller.
 // Shutdown waits for connections only, and over HTTP/2 such a request no longer has one.
 func (g *Gateway) ended(ctx context.Context) error {
 	done := make(chan struct{})

@@ -18,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// A failure is an upstream, and what an Error says of a read and of a create that it gets.
+// A failure is an upstream, and what an Error says of a read and of a create that it gets. A
+// deletion gets the error of the create, or none where a read gets none: it too goes ahead without
+// a credential.
 type failure struct {
 	config       func(t *testing.T) atlas.Config
 	read, create *atlas.Error // nil means that there is no error
@@ -133,11 +135,19 @@ var connectionFailures = map[string]failure{
 func TestErrors(t *testing.T) {
 	for _, failures := range []map[string]failure{credentialFailures, connectionFailures} {
 		for name, test := range failures {
-			for kind, want := range map[string]*atlas.Error{"a read": test.read, "a create": test.create} {
+			deletion := test.create
+			if test.read == nil {
+				deletion = nil
+			}
+			for kind, want := range map[string]*atlas.Error{"a read": test.read, "a create": test.create, "a deletion": deletion} {
 				t.Run(name+", to "+kind, func(t *testing.T) {
 					u, r := start(t, test.config(t)), read(t)
-					if kind == "a create" {
+					switch kind {
+					case "a create":
 						r = create(t, nil)
+					case "a deletion":
+						r = request(t, "deleteExportBucket")
+						r.Path += "/65a9d3e1f20b4c7788990011"
 					}
 					if want == nil {
 						if _, err := u.Send(t.Context(), r); err != nil {

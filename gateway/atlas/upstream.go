@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/internal/content"
+	"atlas-export-gateway/internal/outbound"
 )
 
 // Upstream sends requests to Atlas with the credentials of one configuration. A [Pool] makes it.
@@ -42,7 +43,7 @@ type signer interface {
 
 // Send sends a request to Atlas and returns the whole response. The error is an *[Error].
 //
-// A context that ends also ends the request, with one exception: a create that was handed to the
+// A context that ends also ends the request, with one exception: a change that was handed to the
 // network goes on until Config.Timeout, so that its outcome is known.
 func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 	began := time.Now()
@@ -98,7 +99,7 @@ func (c *credential) replaceBefore(ctx context.Context, deadline time.Time, refu
 // attempt sends a request once, signed with one pair. It reports whether a create was handed to
 // the network, which is not done twice.
 func (u *Upstream) attempt(ctx context.Context, deadline time.Time, c *credential, signing *signing, r *Request) (response *Response, handed bool, failed *Error) {
-	if !r.Operation.Create() {
+	if r.Operation.Method == http.MethodGet {
 		ctx, cancel := context.WithDeadlineCause(ctx, deadline, errTimeout)
 		defer cancel()
 		received, err := signing.signer.RoundTrip(u.outbound(ctx, r))
@@ -108,15 +109,18 @@ func (u *Upstream) attempt(ctx context.Context, deadline time.Time, c *credentia
 		response, failed = u.read(ctx, c, signing, received)
 		return response, false, failed
 	}
-	s := &sending{next: u.transport, handed: r.Handed, caller: ctx}
+	s, create := &sending{next: u.transport, caller: ctx}, r.Operation.Create()
+	if create {
+		s.handed = r.Handed
+	}
 	ctx, cancel := s.context(ctx, deadline)
 	defer cancel()
 	received, err := signing.signer.RoundTripThrough(s, u.outbound(ctx, r))
 	if err != nil {
-		return nil, s.state.Load() == sent, c.failed(ctx, err, 0, s.outcome())
+		return nil, create && s.state.Load() == sent, c.failed(ctx, err, 0, s.outcome())
 	}
 	response, failed = u.read(ctx, c, signing, received)
-	return response, true, failed
+	return response, create, failed
 }
 
 // read reads a response in full, so that half of it is never relayed.
@@ -206,15 +210,15 @@ func (u *Upstream) credentialFor(group string) *credential {
 	return nil
 }
 
-// sending is the transport below the signer for one create. It knows how far the create has come,
-// which decides whether the create still ends with its context, and whether its outcome is known.
+// sending is the transport below the signer for one change. It knows how far the change has come,
+// which decides whether the change still ends with its context, and whether its outcome is known.
 type sending struct {
 	next   http.RoundTripper
 	handed func() error
-	caller context.Context // until the create is sent
+	caller context.Context // until the change is sent
 
 	state  atomic.Int32
-	undone bool // a 401 or an error of handed says that the create was not carried out
+	undone bool // a 401 or an error of handed says that the change was not carried out
 }
 
 // The states of a sending.
@@ -224,8 +228,8 @@ const (
 	abandoned        // the context ended before that
 )
 
-// context returns the context that the create is sent in, and what ends it. It ends with ctx until
-// the create is sent, and at the deadline in any case.
+// context returns the context that the change is sent in, and what ends it. It ends with ctx until
+// the change is sent, and at the deadline in any case.
 func (s *sending) context(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	detached, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), deadline, errTimeout)
 	stop := context.AfterFunc(ctx, func() {
@@ -234,14 +238,14 @@ func (s *sending) context(ctx context.Context, deadline time.Time) (context.Cont
 		}
 	})
 	return detached, func() {
-		stop() // or every create would end with a goroutine of its own
+		stop() // or every change would end with a goroutine of its own
 		cancel()
 	}
 }
 
-// RoundTrip notes when the create is handed to the network, which is when it has a credential.
+// RoundTrip notes when the change is handed to the network, which is when it has a credential.
 func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body == nil || r.Header["Authorization"] == nil {
+	if r.Header["Authorization"] == nil {
 		return s.next.RoundTrip(r) // a request for a challenge, without the content
 	}
 	if s.caller.Err() != nil {
@@ -252,12 +256,12 @@ func (s *sending) RoundTrip(r *http.Request) (*http.Response, error) {
 		if s.handed != nil {
 			if err := s.hand(); err != nil {
 				s.undone = true
-				r.Body.Close()
+				outbound.CloseBody(r)
 				return nil, &handedError{err}
 			}
 		}
 	case s.state.Load() == abandoned:
-		r.Body.Close()
+		outbound.CloseBody(r)
 		return nil, context.Canceled
 	}
 	s.undone = false
@@ -277,7 +281,7 @@ func (s *sending) hand() (err error) {
 	return s.handed()
 }
 
-// outcome returns what is known of a create that failed.
+// outcome returns what is known of a change that failed.
 func (s *sending) outcome() Outcome {
 	if s.state.Load() == sent && !s.undone {
 		return Unknown

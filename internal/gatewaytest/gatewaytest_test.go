@@ -99,7 +99,7 @@ func TestAnswersAreSearched(t *testing.T) {
 		{"GET", "", nil},
 		{"GET", "body=" + secret, []string{"a secret is in an answer: "}},
 		{"GET", "header=" + secret, []string{"a secret is in an answer's header: "}},
-		{"GET", "outcome=answered", []string{"GET URL?outcome=answered" + outcome + `["answered"] of what is no create`}},
+		{"GET", "outcome=answered", []string{"GET URL?outcome=answered" + outcome + `["answered"] of what is no change`}},
 		{"POST", "outcome=answered", nil},
 		{"POST", "", []string{"POST URL?" + outcome + `[], want "answered"`}},
 		{"POST", "outcome=not_sent&error=1", nil},

@@ -99,14 +99,15 @@ func Send(t testing.TB, method, url string, header map[string]string, body strin
 	return got
 }
 
-// checkOutcome fails the test unless Gateway-Outcome is in the answers to creates and in no
+// checkOutcome fails the test unless Gateway-Outcome is in the answers to changes and in no
 // others.
 func checkOutcome(t testing.TB, method, url string, got Response) {
 	t.Helper()
 	outcomes := got.Header.Values("Gateway-Outcome")
-	if got.Header.Get("Gateway-Request-Id") == "" || method != http.MethodPost || strings.Contains(url, "/api/oauth/") {
+	own := strings.HasSuffix(url, "/api/oauth/token") || strings.HasSuffix(url, "/api/oauth/revoke")
+	if got.Header.Get("Gateway-Request-Id") == "" || own || !slices.Contains([]string{http.MethodPost, http.MethodPatch, http.MethodDelete}, method) {
 		if len(outcomes) > 0 {
-			t.Errorf("%s %s: the outcome %q of what is no create", method, url, outcomes)
+			t.Errorf("%s %s: the outcome %q of what is no change", method, url, outcomes)
 		}
 		return
 	}
@@ -115,7 +116,7 @@ func checkOutcome(t testing.TB, method, url string, got Response) {
 	}
 }
 
-// Outcome returns what Gateway-Outcome must say in an answer to a create, by who answers and by
+// Outcome returns what Gateway-Outcome must say in an answer to a change, by who answers and by
 // the sentence for the caller.
 func Outcome(header http.Header, body string) string {
 	switch {
