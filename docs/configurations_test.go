@@ -23,6 +23,9 @@ var configurations = map[string]func(page string) string{
 		return upstream + page + "  list:\n    - {name: nightly, " + tokens + ", grants: [{operations: [export], groups: ['*']}]}\n"
 	},
 	"docs/nightly.md#the-key yaml 1": nightlyConfiguration,
+	"docs/operate.md#anonymous-callers yaml 1": func(page string) string {
+		return upstream + page + "callers: {anonymous: true, allow_anonymous_off_loopback: true}\n"
+	},
 	"docs/callers.md#grants yaml 1": func(page string) string {
 		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
 	},

@@ -17,8 +17,10 @@ func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
 	}
 	switch x.target {
 	case "/api/oauth/token":
+		x.path = x.target
 		return func(x *exchange) error { return x.serveOwn(x.settings.authenticator.ServeToken) }
 	case "/api/oauth/revoke":
+		x.path = x.target
 		return func(x *exchange) error { return x.serveOwn(x.settings.authenticator.ServeRevoke) }
 	}
 	return nil

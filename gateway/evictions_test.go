@@ -50,7 +50,8 @@ func TestWhoKeepsAConnection(t *testing.T) {
 		"a guess":                          {bytes: get(v2Exports, field("Bearer agw_st_guess")), status: 401},
 		"a guess at the token endpoint":    {bytes: post("/api/oauth/token", "grant_type=client_credentials", wrong), status: 401},
 		"a guess at the revoke endpoint":   {bytes: post("/api/oauth/revoke", "token=x", wrong), status: 401},
-		"a key, and another path":          {bytes: get("/", field(a.Bearer())), status: 404},
+		"a key, and another path":          {bytes: get("/", field(a.Bearer())), status: 403, kept: true},
+		"no key, and another path":         {bytes: get("/"), status: 401},
 		"a page of another site":           {bytes: get(v2Exports, "Origin: http://evil.example"), status: 403, anonymous: true},
 		"the first leg of a Digest client": {bytes: request("POST "+v2Exports, "", "Accept: "+latest, "Content-Length: 0"), status: 401, anonymous: true},
 	} {

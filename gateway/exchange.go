@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -29,7 +30,9 @@ type exchange struct {
 	target string // the request target, without the path of listener.public_url
 
 	ticket      ticket            // the places that the request holds
-	match       contract.Match    // by matchOperation
+	match       contract.Match    // by match
+	unserved    *unservedError    // by match: the contract has no such operation
+	path        string            // by match or ownEndpoint: for the record, without an operation
 	caller      callers.Caller    // by authenticate
 	version     *contract.Version // by resolveVersion
 	body        []byte            // by read
@@ -57,8 +60,8 @@ func (g *Gateway) newExchange(w http.ResponseWriter, r *http.Request) *exchange 
 		id:       g.ids.next(),
 		start:    time.Now(),
 		ticket:   ticket{admission: &g.lasting.admission, limit: s.config.Limits.InFlight},
-		change:  changes(r.Method),
-		outcome: atlas.NotSent,
+		change:   changes(r.Method),
+		outcome:  atlas.NotSent,
 	}
 }
 
@@ -100,7 +103,8 @@ func (g *Gateway) conclude(x *exchange) {
 		Duration:  end.Sub(x.start),
 		Remote:    x.in.RemoteAddr,
 		Method:    knownMethod(x.in.Method),
-		Operation: "none",
+		Operation: observe.NoOperation,
+		Path:      x.path,
 		Status:    x.status,
 		Caller:    x.caller.Name,
 		Key:       x.caller.Key,
@@ -112,6 +116,9 @@ func (g *Gateway) conclude(x *exchange) {
 		if x.change {
 			record.Outcome = string(x.outcome)
 		}
+	}
+	if x.unserved != nil {
+		record.Group = g.validGroup(x.unserved.Group)
 	}
 	if x.version != nil {
 		record.Version = x.version.Date
@@ -125,20 +132,35 @@ func (g *Gateway) conclude(x *exchange) {
 	}
 	if x.refusal != nil {
 		record.Refusal = x.refusal.forRecord()
+		if invalid, ok := errors.AsType[*contract.ValidationError](x.refusal.cause); ok {
+			record.Refusal.Places = g.contract.Places(invalid)
+			record.Group = g.validGroup(x.match.Parameter("groupId"))
+		}
 	}
 	for _, o := range g.observers {
 		o.Observe(x.in.Context(), record)
 	}
 }
 
-// knownMethod returns a method that RFC 9110 or RFC 5789 defines, and "other" for any other text
-// of a caller's.
+// validGroup returns the id of a group for the log, and "" for what is no id.
+func (g *Gateway) validGroup(id string) string {
+	if g.contract.CheckParameter("groupId", id) != nil {
+		return ""
+	}
+	return id
+}
+
+// otherMethod stands for any method that no RFC defines.
+const otherMethod = "other"
+
+// knownMethod returns a method that RFC 9110 or RFC 5789 defines, and otherMethod for any other
+// text of a caller's.
 func knownMethod(method string) string {
 	switch method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":
 		return method
 	}
-	return "other"
+	return otherMethod
 }
 
 // requestIDs makes ids that are unique across processes: a random start and a count.

@@ -53,7 +53,7 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics := observe.NewMetrics(rules.OperationIDs())
+	metrics := observe.NewMetrics(rules.OperationIDs(), alerts...)
 	if queue, ok := log.Handler().(*observe.Queue); ok {
 		metrics.CountDropped(queue.Dropped)
 	}
@@ -113,7 +113,7 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	if own := g.ownEndpoint(x); own != nil {
 		return own(x)
 	}
-	if err := g.matchOperation(x); err != nil {
+	if err := g.match(x); err != nil {
 		return err
 	}
 	if err := g.authenticate(x); err != nil {
@@ -144,15 +144,12 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	return g.relay(x)
 }
 
-// matchOperation finds the operation of the contract, in the raw request target.
-func (g *Gateway) matchOperation(x *exchange) (err error) {
-	x.match, err = g.contract.Match(x.in.Method, x.target)
-	return err
-}
-
 // resolveVersion resolves Accept to the version that the request is checked against and
-// forwarded as.
+// forwarded as. What is not served has none.
 func (g *Gateway) resolveVersion(x *exchange) (err error) {
+	if x.unserved != nil {
+		return g.refuseUnserved(x)
+	}
 	x.version, err = x.match.Operation.Resolve(x.in.Header["Accept"])
 	return err
 }

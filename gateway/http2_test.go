@@ -99,7 +99,7 @@ func TestHTTP2(t *testing.T) {
 		{"POST", v2Exports, token, create + "x", 400},
 		{"POST", v2Exports, token, `{"snapshotId":"` + strings.Repeat("a", 300<<10) + `"}`, 413},
 		{"TRACE", v2Exports, token, "", 405},
-		{"GET", "/nothing", token, "", 404},
+		{"GET", "/nothing", token, "", 403},
 	} {
 		before := atlas.Counts().ByStatus[200]
 		status, body := do(test.method, test.target, test.token, test.body)

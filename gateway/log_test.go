@@ -50,11 +50,11 @@ func TestRecords(t *testing.T) {
 	for n, test := range []struct{ method, authorization, body, want string }{
 		{"GET", token, "", `{"level":"ERROR","msg":"request","method":"GET","operation":"listBackupExports","status":502,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":503,"error":"upstream_response","cause":"status 503, Content-Type text/html"}`},
 		{"GET", token, "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":200,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":200}`},
-		{"POST", token, `{"submitted":1}`, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","error":"invalid_request","violations":3}`},
+		{"POST", token, `{"submitted":1}`, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","error":"invalid_request","violations":3,"places":["/*","/snapshotId","/exportBucketId"]}`},
 		{"POST", token, export, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":403,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","error":"forbidden","missing":"operations"}`},
 		{"GET", "Bearer wrong", "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":401,"error":"unauthorized","reason":"wrong_credential"}`},
-		{"POST", token, "", `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","error":"invalid_request","violations":1}`},
-		{"PUT", token, "", `{"level":"INFO","msg":"request","method":"PUT","operation":"none","status":405,"error":"method_not_allowed"}`},
+		{"POST", token, "", `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","error":"invalid_request","violations":1,"places":["body"]}`},
+		{"PUT", token, "", `{"level":"INFO","msg":"request","method":"PUT","operation":"none","status":405,"path":"/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports","caller":"nightly","form":"static_token","group":"` + sim.GroupID + `","error":"method_not_allowed"}`},
 	} {
 		g.Send(t, test.method, v2Exports, as(test.authorization), test.body)
 		var got, want map[string]any

@@ -35,7 +35,8 @@ const (
 	v2Exports  = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
 	v1Buckets  = "/api/atlas/v1.0/groups/" + group + "/backup/exportBuckets"
 	v2Buckets  = "/api/atlas/v2/groups/" + group + "/backup/exportBuckets"
-	v2Clusters = "/api/atlas/v2/groups/" + group + "/clusters"
+	v2Clusters = v2Group + "/clusters"
+	v2Group    = "/api/atlas/v2/groups/" + group
 
 	v2Snapshots = v2Clusters + "/orders/backup/snapshots"
 

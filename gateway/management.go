@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,7 +11,8 @@ import (
 )
 
 // Management answers operators: /healthz while the process lives, /readyz while it wants
-// requests, /metrics for Prometheus.
+// requests, /metrics for Prometheus. It answers everything else with 403: a client of Atlas whose
+// base URL names this listener would take a 404 for the news that something was deleted.
 func (g *Gateway) Management() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
@@ -22,8 +24,12 @@ func (g *Gateway) Management() http.Handler {
 		io.WriteString(w, "ready\n")
 	})
 	mux.Handle("GET /metrics", g.metrics.Handler())
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { writeError(w, r, classify(errOperatorsOnly)) })
 	return mux
 }
+
+// errOperatorsOnly refuses what is none of the operators' pages.
+var errOperatorsOnly = errors.New("the listener is for operators")
 
 // refuseOtherSites refuses what comes from pages of other sites, if the listener is on loopback.
 func refuseOtherSites(address net.Addr, next http.Handler) http.Handler {

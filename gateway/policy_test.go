@@ -386,3 +386,15 @@ func tryGrants(t *testing.T, g *gatewaytest.Gateway, atlas *sim.Server, tests []
 		}
 	}
 }
+
+// A refusal does not repeat the ids of grants that hold the digits 404, which Terraform's provider
+// would take for the news that the thing was deleted.
+func TestRefusalHoldsNo404(t *testing.T) {
+	const named = "65a9d3e1f20b4c7740400011"
+	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: [`+group+`], export_buckets: [`+named+`]}]`)
+	g := gatewaytest.StartFor(t, "http://127.0.0.1:9", "", reader)
+	got := g.Send(t, "GET", v2Buckets+"/"+bucketID, as(reader.Bearer()), "")
+	if got.Status != 403 || strings.Contains(got.Body, "404") || !strings.Contains(got.Body, "no grant of caller reader allows getExportBucket in group "+group+" with export bucket "+bucketID+".") {
+		t.Errorf("%d %s", got.Status, got.Body)
+	}
+}

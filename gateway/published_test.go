@@ -99,8 +99,8 @@ func TestPublishedTargets(t *testing.T) {
 	for signed, want := range map[string]map[string]int{
 		v2Exports:                       {v2Exports: 200, v2Buckets: 401, "/exports" + v2Exports: 401},
 		"/exports" + v2Exports:          {v2Exports: 200, v2Buckets: 401, "/exports" + v2Exports: 200, "/exports" + v2Buckets: 401},
-		"/exports/exports" + v2Exports:  {v2Exports: 401, "/exports/exports" + v2Exports: 404},
-		"/other" + v2Exports:            {v2Exports: 401, "/other" + v2Exports: 404},
+		"/exports/exports" + v2Exports:  {v2Exports: 401, "/exports/exports" + v2Exports: 403},
+		"/other" + v2Exports:            {v2Exports: 401, "/other" + v2Exports: 403},
 		"/exports/" + v2Exports:         {v2Exports: 401, "/exports/" + v2Exports: 400},
 		"/exports" + v2Exports + "?a=1": {v2Exports: 401},
 	} {

@@ -31,7 +31,8 @@ type kind struct {
 var (
 	kindTarget          = kind{"invalid_target", 400, "INVALID_PATH_PARAMETER"}
 	kindRequest         = kind{"invalid_request", 400, "VALIDATION_ERROR"}
-	kindNotFound        = kind{"not_found", 404, "RESOURCE_NOT_FOUND"}
+	kindFlex            = kind{"not_flex", 400, "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API"}
+	kindNotServed       = kind{"not_served", 403, "OPERATION_NOT_SERVED"}
 	kindMethod          = kind{"method_not_allowed", 405, "METHOD_NOT_ALLOWED"}
 	kindVersion         = kind{"invalid_version", 406, "INVALID_VERSION_DATE"}
 	kindRequestTimeout  = kind{"request_timeout", 408, "REQUEST_TIMEOUT"}
@@ -52,6 +53,22 @@ var (
 	kindCallerGone      = kind{"caller_gone", 499, "UNEXPECTED_ERROR"} // nobody reads it; for the record
 	kindOAuth           = kind{"oauth", 0, ""}                         // answered already, with a status of its own
 )
+
+// alerts are the refusals that operators alert on, as docs/operate.md says.
+var alerts = []observe.Alert{
+	{Kind: kindNoCredential.name, Matched: true},
+	{Kind: kindCredential.name, Matched: true},
+	{Kind: kindUnreachable.name, Matched: true},
+	{Kind: kindUnsigned.name, Matched: true},
+	{Kind: kindRateLimited.name, Matched: true},
+	{Kind: kindResponse.name, Matched: true},
+	{Kind: kindUpstreamTimeout.name, Matched: true},
+	{Kind: kindOverloaded.name, Matched: true},
+	{Kind: kindInternal.name, Matched: true, Unmatched: true},
+	{Kind: kindNotServed.name, Unmatched: true},
+	{Kind: kindUnauthorized.name, Reason: string(callers.WrongCredential), Matched: true, Unmatched: true},
+	{Kind: kindOAuth.name, Reason: string(callers.WrongCredential), Unmatched: true},
+}
 
 // refusal is an error with what to tell the caller, and the cause for the log.
 type refusal struct {
@@ -95,11 +112,16 @@ func classify(err error) *refusal {
 		return refuseInvalid(e)
 	case *contract.TargetError:
 		return refuse(kindTarget, err, "%s", e.Detail)
-	case *contract.MethodError:
-		r := refuse(kindMethod, err, "The path does not support the method; it supports %s.", e.Allow).with("Allow", e.Allow)
-		if e.Reason != "" {
-			r.detail += " " + e.Reason
+	case *contract.MethodError: // of the token endpoint
+		return refuse(kindMethod, err, "The path does not support the method; it supports %s.", e.Allow).with("Allow", e.Allow)
+	case *unservedError:
+		if e.allow != "" {
+			return refuse(kindMethod, err, "%s", e.detail()).with("Allow", e.allow)
 		}
+		return refuse(kindNotServed, err, "%s", e.detail())
+	case flexError:
+		r := refuse(kindFlex, err, "Cannot use non-flex cluster %s in the flex API.", e.name())
+		r.parameters = []string{e.name()}
 		return r
 	case *contract.VersionError:
 		return refuse(kindVersion, err, "Invalid accept header or version date. %s", e.Detail)
@@ -114,7 +136,13 @@ func classify(err error) *refusal {
 	case foreignError:
 		return refuse(kindForeign, nil, "%s", e)
 	case *policy.Refusal:
-		return refuse(kindForbidden, err, "The caller may not do this: %s.", err)
+		text := err.Error()
+		if strings.Contains(text, "404") {
+			// The entries of grants are ids, any of which may hold these digits. Terraform's provider
+			// takes them, anywhere in a text, for the news that an export bucket or job was deleted.
+			text, _, _ = strings.Cut(text, ";")
+		}
+		return refuse(kindForbidden, err, "The caller may not do this: %s.", text)
 	case *atlas.Error:
 		return refuseUpstream(e)
 	case *responseError:
@@ -127,8 +155,8 @@ func classify(err error) *refusal {
 		return refuse(kindInternal, err, "Unexpected error.").withOutcome()
 	}
 	switch err {
-	case contract.ErrNotFound:
-		return refuse(kindNotFound, err, "The gateway serves the snapshot export API only, and this path is not part of it.")
+	case errOperatorsOnly:
+		return refuse(kindNotServed, err, "This listener serves GET of /healthz, /readyz and /metrics, for operators; callers use the other listener.")
 	case inbound.ErrEvicted:
 		return refuse(kindCallerGone, nil, "The connection was closed to make room for others.").withOutcome()
 	case errOverloaded:
@@ -206,6 +234,7 @@ func refuseUpstream(e *atlas.Error) *refusal {
 // forRecord returns the part of the record that says why the gateway refused.
 func (r *refusal) forRecord() observe.Refusal {
 	record := observe.Refusal{Kind: r.name}
+	_, record.NotServed = errors.AsType[*unservedError](r.cause)
 	// The cause of a status below 500 may quote the request. The log keeps no values of requests.
 	if invalid, ok := errors.AsType[*contract.ValidationError](r.cause); ok {
 		record.Violations = invalid.Total

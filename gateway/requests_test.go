@@ -44,10 +44,10 @@ var invalidTargets = []invalidRequest{
 	{"a bad escape", request(getExports+"%zz", "", acceptLatest), 400, ""},
 	{"the absolute form", request("POST http://evil.example"+v2Exports, export, acceptLatest, contentJSON), 400, "invalid_target"},
 	{"a network path", request("GET //evil.example"+v2Exports, "", acceptLatest), 400, "invalid_target"},
-	{"other case", request("GET "+strings.ToUpper(v2Exports), "", acceptLatest), 404, "not_found"},
-	{"another path", request("GET "+v2Clusters+"/orders/processArgs", "", acceptLatest), 404, "not_found"},
-	{"clusters in v1.0", request("GET "+strings.Replace(v2Clusters, "v2", "v1.0", 1), "", "Accept: application/json"), 404, "not_found"},
-	{"the root", request("GET /", "", acceptLatest), 404, "not_found"},
+	{"other case", request("GET "+strings.ToUpper(v2Exports), "", acceptLatest), 403, "not_served"},
+	{"another path", request("GET "+v2Clusters+"/orders/processArgs", "", acceptLatest), 403, "not_served"},
+	{"clusters in v1.0", request("GET "+strings.Replace(v2Clusters, "v2", "v1.0", 1), "", "Accept: application/json"), 403, "not_served"},
+	{"the root", request("GET /", "", acceptLatest), 403, "not_served"},
 	{"deleting a schedule", request("DELETE "+v2Schedule, "", acceptLatest), 405, "method_not_allowed"},
 	{"escaped dots for a name", request("GET "+v2ByName+"%2e%2e", "", acceptLatest), 400, "invalid_target"},
 	{"dots for a name", request("GET "+v2ByName+"..", "", acceptLatest), 400, "invalid_target"},
@@ -101,7 +101,7 @@ var invalidContent = []invalidRequest{
 	{"an escaped line end in the name of a group", request("GET "+v2ByName+"a%0d%0aX:%20y", "", acceptLatest), 400, "invalid_request"},
 	{"an overlong escape in the name of a group", request("GET "+v2ByName+"%c0%ae%c0%ae", "", acceptLatest), 400, "invalid_request"},
 	{"no host", "GET " + v2Exports + " HTTP/1.1\r\n\r\n", 400, ""},
-	{"a websocket", request("GET /ws", "", "Upgrade: websocket", "Connection: Upgrade"), 404, "not_found"},
+	{"a websocket", request("GET /ws", "", "Upgrade: websocket", "Connection: Upgrade"), 403, "not_served"},
 }
 
 // A request that the contract forbids is refused, and the upstream hears nothing of it.

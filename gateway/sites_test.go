@@ -68,15 +68,16 @@ func TestPagesOfOtherSites(t *testing.T) {
 }
 
 // The callers' listener does not serve the operators' pages, nor the operators' listener the API.
+// Neither answers 404, which clients of Atlas take for the news that something was deleted.
 func TestManagementIsSeparate(t *testing.T) {
 	g := gatewaytest.StartFor(t, "http://127.0.0.1:9", "")
 	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/"} {
-		if got := g.Send(t, "GET", path, nil, ""); got.Status != 404 {
+		if got := g.Send(t, "GET", path, nil, ""); got.Status != 403 || got.Header.Get("Gateway-Error") != "not_served" {
 			t.Errorf("the callers' listener answers %s with %d", path, got.Status)
 		}
 	}
-	for _, path := range []string{v2Exports, "/debug/pprof/"} {
-		if got := gatewaytest.Send(t, "GET", g.Management+path, nil, ""); got.Status != 404 {
+	for _, path := range []string{v2Exports, "/debug/pprof/", "/", "/metrics/x"} {
+		if got := gatewaytest.Send(t, "GET", g.Management+path, nil, ""); got.Status != 403 || got.Header.Get("Gateway-Error") != "not_served" || !strings.Contains(got.Body, "for operators") {
 			t.Errorf("the management listener answers %s with %d", path, got.Status)
 		}
 	}

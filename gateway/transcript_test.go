@@ -45,7 +45,7 @@ type call struct {
 // {authorization} is the client's credential. A client of Digest that has no challenge to answer
 // first sends the request without that field. {host} is the gateway's address, {client} the
 // service account as Basic encodes it, and {length} the content's length. Any other {name} stands
-// for the text that an answer first had in its place.
+// for the text that an answer first had in its place; {{name}} is that text in braces.
 func readTranscript(t *testing.T, name string) []call {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "conformance", name+".txt"))

@@ -203,12 +203,14 @@ func (l *leakTest) accessTokens() {
 // wrongPlaces sends secrets in the wrong places of a request. Only its sender is told what is
 // wrong, with the value.
 func (l *leakTest) wrongPlaces() {
-	l.expect("in the path", l.ask(l.T, "GET", "/"+told, bearer, "", ""), 404)
+	l.expect("in the path", l.ask(l.T, "GET", "/"+told, bearer, "", ""), 403)
+	l.expect("in a path of Atlas's", l.ask(l.T, "GET", buckets+"/"+told+"/"+told, bearer, "", ""), 403)
+	l.expect("as the name of a flex cluster", l.ask(l.T, "GET", group+"/flexClusters/"+told+"/backup/snapshots", bearer, "", ""), 400)
 	l.expect("in the id", l.ask(l.T, "GET", buckets+"/"+told, bearer, "", ""), 400)
 	l.expect("in the query", l.ask(l.T, "GET", buckets+"?api_key="+told, bearer, "", ""), 400)
 	l.expect("as a parameter", l.ask(l.T, "GET", buckets+"?"+told, bearer, "", ""), 400)
 	l.expect("as a number", l.ask(l.T, "GET", buckets+"?pageNum="+told, bearer, "", ""), 400)
-	l.expect("in the query of the token endpoint", l.ask(l.T, "POST", "/api/oauth/token?client_secret="+told, bearer, "", ""), 404)
+	l.expect("in the query of the token endpoint", l.ask(l.T, "POST", "/api/oauth/token?client_secret="+told, bearer, "", ""), 403)
 	l.creates("as a media type", exports, "application/"+told, "{}", 415)
 	l.creates("as an id", exports, "application/json", `{"snapshotId":"`+told+`","exportBucketId":"`+told+`"}`, 400)
 	l.creates("as a member", exports, "application/json", `{"`+told+`":{"`+told+`":1}}`, 400)

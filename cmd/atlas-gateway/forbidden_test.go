@@ -182,13 +182,13 @@ func strangeCharacters() []forbidden {
 // otherPaths are requests for paths and methods that the contract does not have.
 func otherPaths() []forbidden {
 	return []forbidden{
-		{"in upper case", request("GET "+strings.Replace(exports, "exports", "EXPORTS", 1), "", accept), 404},
-		{"all of it in upper case", request("GET "+strings.ToUpper(exports), "", accept), 404},
-		{"another path", request("GET /api/atlas/v2/orgs", "", accept), 404},
-		{"another version", atPath("GET", "v2", "v3"), 404},
-		{"below a path", request(getExports+"/65a9d3e1f20b4c7788990011/x", "", accept), 404},
-		{"the root", request("GET /", "", accept), 404},
-		{"the token endpoint without callers", request("POST /api/oauth/token", "grant_type=client_credentials", "Content-Type: application/x-www-form-urlencoded"), 404},
+		{"in upper case", request("GET "+strings.Replace(exports, "exports", "EXPORTS", 1), "", accept), 403},
+		{"all of it in upper case", request("GET "+strings.ToUpper(exports), "", accept), 403},
+		{"another path", request("GET /api/atlas/v2/orgs", "", accept), 403},
+		{"another version", atPath("GET", "v2", "v3"), 403},
+		{"below a path", request(getExports+"/65a9d3e1f20b4c7788990011/x", "", accept), 403},
+		{"the root", request("GET /", "", accept), 403},
+		{"the token endpoint without callers", request("POST /api/oauth/token", "grant_type=client_credentials", "Content-Type: application/x-www-form-urlencoded"), 403},
 		{"PUT", request("PUT "+exports, export, accept, isJSON), 405},
 		{"DELETE of a list", request("DELETE "+exports, "", accept), 405},
 		{"PATCH in v1.0", request("PATCH "+strings.Replace(buckets, "v2", "v1.0", 1)+"/65a9d3e1f20b4c7788990011", "{}", isJSON), 405},
@@ -212,7 +212,7 @@ func otherForms() []forbidden {
 func otherMethods() []forbidden {
 	return []forbidden{
 		{"TRACE", request("TRACE "+exports, "", accept), 405},
-		{"TRACE of the root", request("TRACE /", "", accept), 404},
+		{"TRACE of the root", request("TRACE /", "", accept), 403},
 		{"CONNECT", request("CONNECT evil.example:443", ""), 400},
 		{"CONNECT with a path", request("CONNECT "+exports, ""), 405},
 		{"lower case", request("get "+exports, "", accept), 405},

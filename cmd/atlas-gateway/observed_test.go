@@ -100,7 +100,7 @@ func (o *observed) ask(t *testing.T, method, target, authorization, contentType,
 func (o *observed) quit(t *testing.T) {
 	t.Helper()
 	pages := ""
-	for page, want := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/debug/pprof/goroutine?debug=2": 404} {
+	for page, want := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/debug/pprof/goroutine?debug=2": 403} {
 		status, body := get(t, o.Management+page)
 		if status != want {
 			t.Errorf("%s: %d", page, status)

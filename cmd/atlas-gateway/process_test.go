@@ -147,8 +147,9 @@ func forToken(token string) string {
 }
 
 const (
-	buckets = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/backup/exportBuckets"
-	exports = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/clusters/orders/backup/exports"
+	group   = "/api/atlas/v2/groups/64f0c1a2b3d4e5f607182930"
+	buckets = group + "/backup/exportBuckets"
+	exports = group + "/clusters/orders/backup/exports"
 	export  = `{"snapshotId":"6a01e0b45be2d84417c09f10","exportBucketId":"65a9d3e1f20b4c7788990011"}`
 	bucket  = `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"65a9d2f4f20b4c7788990001"}`
 	accept  = "Accept: application/vnd.atlas.2025-03-12+json"

@@ -200,11 +200,11 @@ func TestPages(t *testing.T) {
 		}
 	}
 	for _, page := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/debug/vars", "/debug/pprof/heap"} {
-		if got := p.send(t, request("GET "+page, "")); len(got) != 1 || got[0].Status != 404 {
+		if got := p.send(t, request("GET "+page, "")); len(got) != 1 || got[0].Status != 403 {
 			t.Errorf("callers see %s: %v", page, got)
 		}
 	}
-	for page, status := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/debug/pprof/": 404, "/debug/pprof/heap": 404, "/debug/vars": 404, buckets: 404, "/": 404} {
+	for page, status := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/debug/pprof/": 403, "/debug/pprof/heap": 403, "/debug/vars": 403, buckets: 403, "/": 403} {
 		if got := management.send(t, request("GET "+page, "")); len(got) != 1 || got[0].Status != status {
 			t.Errorf("operators see %s: %v", page, got)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,6 +130,54 @@ func TestSDKErrors(t *testing.T) {
 			t.Errorf("an invalid id: %v", err)
 		}
 	})
+}
+
+// Terraform's provider takes an error for the news that a thing was deleted if its status is 404,
+// or if its text holds these digits. No read of what the gateway does not serve ends in such an
+// error. For a flex cluster the gateway answers as Atlas does, so that the Atlas CLI goes on to
+// the cluster.
+func TestSDKOfWhatIsNotServed(t *testing.T) {
+	r := start(t, options{algorithm: "MD5"})
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	client, err := admin.NewClient(admin.UseBaseURL(r.url), admin.UseDigestAuth(r.nightly.pair.ID, r.nightly.pair.Secret.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	for name, test := range map[string]struct {
+		read func() (*http.Response, error)
+		code string
+	}{
+		"a database user": {func() (*http.Response, error) {
+			_, response, err := client.DatabaseUsersApi.GetDatabaseUser(ctx, sim.GroupID, "admin", "app").Execute()
+			return response, err
+		}, "OPERATION_NOT_SERVED"},
+		"an address": {func() (*http.Response, error) {
+			_, response, err := client.ProjectIPAccessListApi.GetProjectIpList(ctx, sim.GroupID, "10.0.0.1").Execute()
+			return response, err
+		}, "OPERATION_NOT_SERVED"},
+		"a peer": {func() (*http.Response, error) {
+			_, response, err := client.NetworkPeeringApi.GetPeeringConnection(ctx, sim.GroupID, unknown).Execute()
+			return response, err
+		}, "OPERATION_NOT_SERVED"},
+		"a user with an escape": {func() (*http.Response, error) {
+			_, response, err := client.DatabaseUsersApi.GetDatabaseUser(ctx, sim.GroupID, "$external", "CN=app").Execute()
+			return response, err
+		}, "INVALID_PATH_PARAMETER"},
+		"a flex cluster": {func() (*http.Response, error) {
+			_, response, err := client.FlexClustersApi.GetFlexCluster(ctx, sim.GroupID, sim.OrdersCluster).Execute()
+			return response, err
+		}, "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API"},
+		"a flex snapshot": {func() (*http.Response, error) {
+			_, response, err := client.FlexSnapshotsApi.GetFlexBackup(ctx, sim.GroupID, sim.OrdersCluster, sim.OrdersSnapshot).Execute()
+			return response, err
+		}, "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API"},
+	} {
+		response, err := test.read()
+		if !admin.IsErrorCode(err, test.code) || response.StatusCode == 404 || strings.Contains(strings.ReplaceAll(err.Error(), r.url, ""), "404") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // The SDK revokes its tokens. Terraform's provider does so when it exits.

@@ -28,7 +28,7 @@ func (l Log) Observe(ctx context.Context, r *Record) {
 	}
 	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
 	record := slog.NewRecord(r.End, level, "request", 0)
-	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 20))...)
+	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 22))...)
 	l.log.Handler().Handle(ctx, record)
 }
 
@@ -47,6 +47,7 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 		slog.Int("status", r.Status),
 		slog.Int64("duration_microseconds", r.Duration.Microseconds()), // slog has encoding/json write a float
 	)
+	text("path", r.Path)
 	text("outcome", r.Outcome)
 	text("caller", r.Caller)
 	text("key", r.Key)
@@ -65,7 +66,7 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 	}
 	text("error", r.Refusal.Kind)
 	if r.Refusal.Violations > 0 {
-		to = append(to, slog.Int("violations", r.Refusal.Violations))
+		to = append(to, slog.Int("violations", r.Refusal.Violations), slog.Any("places", r.Refusal.Places))
 	}
 	text("reason", r.Refusal.Reason)
 	text("tried", r.Refusal.Tried)

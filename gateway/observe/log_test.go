@@ -16,10 +16,10 @@ var end = time.Date(2028, 7, 1, 3, 28, 25, 0, time.UTC)
 
 // full is a Record with everything that a Record can hold.
 var full = observe.Record{
-	ID: "0a4f113b-7", End: end, Duration: 1500 * time.Microsecond, Remote: "127.0.0.1:7", Method: "POST", Operation: "createBackupExport", Status: 502, Outcome: "unknown",
+	ID: "0a4f113b-7", End: end, Duration: 1500 * time.Microsecond, Remote: "127.0.0.1:7", Method: "POST", Operation: "createBackupExport", Status: 502, Path: "/api", Outcome: "unknown",
 	Caller: "nightly", Key: "agwnightly", Form: "digest", Version: "2023-01-01", Sunset: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), Group: "64f0c1a2b3d4e5f607182930", Cluster: "orders",
 	Upstream: observe.Upstream{Status: 503, Duration: 900 * time.Microsecond},
-	Refusal:  observe.Refusal{Kind: "upstream_response", Reason: "a_reason", Missing: "a_list", Violations: 3, Cause: `status 503, Content-Type "text/html"`},
+	Refusal:  observe.Refusal{Kind: "upstream_response", Reason: "a_reason", Missing: "a_list", Violations: 3, Places: []string{"/snapshotId", "body"}, Cause: `status 503, Content-Type "text/html"`},
 }
 
 // The record in the log has what the Record holds, in this order, and nothing of what is empty.
@@ -42,8 +42,8 @@ func TestLog(t *testing.T) {
 		want   string
 	}{
 		{"full", full, "ERROR", `"id":"0a4f113b-7","remote":"127.0.0.1:7","method":"POST","operation":"createBackupExport","status":502,"duration_microseconds":1500,` +
-			`"outcome":"unknown","caller":"nightly","key":"agwnightly","form":"digest","version":"2023-01-01","sunset":"2027-07-01","group":"64f0c1a2b3d4e5f607182930","cluster":"orders",` +
-			`"upstream_status":503,"upstream_duration_microseconds":900,"error":"upstream_response","violations":3,"reason":"a_reason","missing":"a_list","cause":"status 503, Content-Type \"text/html\""`},
+			`"path":"/api","outcome":"unknown","caller":"nightly","key":"agwnightly","form":"digest","version":"2023-01-01","sunset":"2027-07-01","group":"64f0c1a2b3d4e5f607182930","cluster":"orders",` +
+			`"upstream_status":503,"upstream_duration_microseconds":900,"error":"upstream_response","violations":3,"places":["/snapshotId","body"],"reason":"a_reason","missing":"a_list","cause":"status 503, Content-Type \"text/html\""`},
 		{"empty", observe.Record{End: end}, "INFO", least},
 		{"a version past its sunset", late, "WARN", status(200) + `,"sunset":"2027-07-01"`},
 		{"an error of the gateway's", failed, "ERROR", status(500) + `,"error":"internal"`},

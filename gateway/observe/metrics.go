@@ -11,11 +11,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// failed is the label of a status where Atlas answered none.
+const failed = "error"
+
 // Metrics are what the gateway counts, for Prometheus.
 type Metrics struct {
 	registry           *prometheus.Registry
 	requests           *prometheus.CounterVec
 	refusals           *prometheus.CounterVec
+	notServed          *notServed
 	durations          *prometheus.HistogramVec
 	upstream           *prometheus.CounterVec
 	responseViolations *prometheus.CounterVec
@@ -26,9 +30,19 @@ type Metrics struct {
 	evictions          prometheus.Counter
 }
 
-// NewMetrics returns Metrics that know the operations of the contract by their operationIds. Each
-// operation is there from the start, so that a rate over it is never without data.
-func NewMetrics(operations []string) *Metrics {
+// An Alert is a kind of refusals that operators alert on.
+type Alert struct {
+	// Kind and Reason are those of the Refusal.
+	Kind, Reason string
+	// Matched says that the kind occurs with operations of the contract, and Unmatched that it
+	// occurs without.
+	Matched, Unmatched bool
+}
+
+// NewMetrics returns Metrics that know the operations of the contract by their operationIds, and
+// what operators alert on. The series of both are there from the start, so that a rate over them
+// is never without data, and an increase does not miss the first refusal.
+func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -39,6 +53,7 @@ func NewMetrics(operations []string) *Metrics {
 			Name: "atlas_gateway_refusals_total",
 			Help: "Requests that the gateway itself refused, by operation, by the kind in the field Gateway-Error, and by the reason: why a caller was not let in (no_credential: so begins whoever uses Digest), or which part of its grants was missing.",
 		}, []string{"operation", "kind", "reason"}),
+		notServed: newNotServed(),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "atlas_gateway_request_duration_seconds",
 			Help:    "Time from a request's header to the end of its response.",
@@ -71,12 +86,25 @@ func NewMetrics(operations []string) *Metrics {
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
 	m.reloaded.Set(1)
-	m.registry.MustRegister(m.requests, m.refusals, m.durations, m.upstream, m.responseViolations, m.reloaded, m.retries, connections, m.evictions,
+	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream, m.responseViolations, m.reloaded, m.retries, connections, m.evictions,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
 		m.durations.WithLabelValues(operation)
 		m.responseViolations.WithLabelValues(operation, "")
+	}
+	for _, alert := range alerts {
+		if alert.Unmatched {
+			m.refusals.WithLabelValues(NoOperation, alert.Kind, alert.Reason)
+		}
+		for _, operation := range operations {
+			if alert.Matched {
+				m.refusals.WithLabelValues(operation, alert.Kind, alert.Reason)
+			}
+		}
+	}
+	for _, status := range []string{"200", "401", "429", "500", "503", failed} {
+		m.upstream.WithLabelValues(status)
 	}
 	return m
 }
@@ -96,13 +124,16 @@ func (m *Metrics) Observe(_ context.Context, r *Record) {
 	if r.Refusal.Kind != "" {
 		m.refusals.WithLabelValues(r.Operation, r.Refusal.Kind, cmp.Or(r.Refusal.Reason, r.Refusal.Missing)).Inc()
 	}
+	if r.Refusal.NotServed {
+		m.notServed.count(r.Method, r.Path)
+	}
 }
 
 // Upstream counts a request that left the gateway, by the status that was answered, or 0 where
 // there was no answer.
 func (m *Metrics) Upstream(status int) {
 	if status == 0 {
-		m.upstream.WithLabelValues("error").Inc()
+		m.upstream.WithLabelValues(failed).Inc()
 		return
 	}
 	m.upstream.WithLabelValues(statusLabel(status)).Inc()

@@ -54,17 +54,29 @@ func untouched() map[string]string {
 	return map[string]string{
 		"last_reload_successful": "1",
 		"reload_retries_total":   "0",
-		`request_duration_seconds_count{operation="createBackupExport"}`:       "0",
-		`request_duration_seconds_count{operation="listBackupExports"}`:        "0",
-		`request_duration_seconds_sum{operation="createBackupExport"}`:         "0",
-		`request_duration_seconds_sum{operation="listBackupExports"}`:          "0",
-		`connections{authenticated="true"}`:                                    "0",
-		`connections{authenticated="false"}`:                                   "0",
-		"connection_evictions_total":                                           "0",
-		`requests_total{operation="createBackupExport",status="200"}`:          "0",
-		`requests_total{operation="listBackupExports",status="200"}`:           "0",
-		`response_violations_total{operation="createBackupExport",pointer=""}`: "0",
-		`response_violations_total{operation="listBackupExports",pointer=""}`:  "0",
+		`request_duration_seconds_count{operation="createBackupExport"}`:             "0",
+		`request_duration_seconds_count{operation="listBackupExports"}`:              "0",
+		`request_duration_seconds_sum{operation="createBackupExport"}`:               "0",
+		`request_duration_seconds_sum{operation="listBackupExports"}`:                "0",
+		`connections{authenticated="true"}`:                                          "0",
+		`connections{authenticated="false"}`:                                         "0",
+		"connection_evictions_total":                                                 "0",
+		`requests_total{operation="createBackupExport",status="200"}`:                "0",
+		`requests_total{operation="listBackupExports",status="200"}`:                 "0",
+		`response_violations_total{operation="createBackupExport",pointer=""}`:       "0",
+		`response_violations_total{operation="listBackupExports",pointer=""}`:        "0",
+		`upstream_requests_total{status="200"}`:                                      "0",
+		`upstream_requests_total{status="401"}`:                                      "0",
+		`upstream_requests_total{status="429"}`:                                      "0",
+		`upstream_requests_total{status="500"}`:                                      "0",
+		`upstream_requests_total{status="503"}`:                                      "0",
+		`upstream_requests_total{status="error"}`:                                    "0",
+		`refusals_total{kind="internal",operation="createBackupExport",reason=""}`:   "0",
+		`refusals_total{kind="internal",operation="listBackupExports",reason=""}`:    "0",
+		`refusals_total{kind="internal",operation="none",reason=""}`:                 "0",
+		`refusals_total{kind="overloaded",operation="createBackupExport",reason=""}`: "0",
+		`refusals_total{kind="overloaded",operation="listBackupExports",reason=""}`:  "0",
+		`refusals_total{kind="unauthorized",operation="none",reason="a_wrong_key"}`:  "0",
 	}
 }
 
@@ -121,7 +133,9 @@ func TestMetrics(t *testing.T) {
 		{"retries, before and after a reload", func(m *observe.Metrics) { m.Retried(); m.Reloaded(true); m.Retried() }, map[string]string{"reload_retries_total": "2"}},
 		{"a reload after that", func(m *observe.Metrics) { m.Reloaded(false); m.Reloaded(true) }, nil},
 	} {
-		m := observe.NewMetrics([]string{"createBackupExport", "listBackupExports"})
+		m := observe.NewMetrics([]string{"createBackupExport", "listBackupExports"},
+			observe.Alert{Kind: "internal", Matched: true, Unmatched: true}, observe.Alert{Kind: "overloaded", Matched: true},
+			observe.Alert{Kind: "unauthorized", Reason: "a_wrong_key", Unmatched: true})
 		test.do(m)
 		want := untouched()
 		for name, value := range test.want {

@@ -19,11 +19,11 @@ type Record struct {
 	Remote string
 	// Method is the request's, or "other" for what no RFC defines.
 	Method string
-	// Operation is the operationId, or "none" where none was matched.
+	// Operation is the operationId, or [NoOperation].
 	Operation string
 	// Status is the status that was answered.
 	Status int
-	// Outcome is what became of a create: the value of Gateway-Outcome. It is empty for all else.
+	// Outcome is what became of a change: the value of Gateway-Outcome. It is empty for all else.
 	Outcome string
 
 	// Caller, Key and Form are the caller's name, which of its keys it used, and how. They are
@@ -34,7 +34,12 @@ type Record struct {
 	Version string
 	// Sunset is the version's, where it has passed.
 	Sunset time.Time
-	// Group and Cluster are of the path, where the path is valid.
+	// Path is the request's path where no operation was matched, in words of a closed list: with
+	// placeholders for ids and names, and "other" where it is no path of Atlas's API. It is empty
+	// where an operation was matched, and where the target has a form that no served path has.
+	Path string
+	// Group and Cluster are of the path, where the path is valid. Group is also there where the rest
+	// of the request is not valid or not served.
 	Group, Cluster string
 
 	// Upstream is what was sent to Atlas.
@@ -42,6 +47,9 @@ type Record struct {
 	// Refusal says why the gateway refused; its zero value means that it did not.
 	Refusal Refusal
 }
+
+// NoOperation is the Operation of a Record where none was matched.
+const NoOperation = "none"
 
 // Upstream is the part of a request that Atlas answered, or did not.
 type Upstream struct {
@@ -61,8 +69,12 @@ type Refusal struct {
 	// Tried is the public key or client id that a caller showed who was not let in: one of a caller
 	// or in the form of one, "other" for any other text, or empty.
 	Tried string
-	// Violations is how many places of the request break the contract.
+	// NotServed says that the gateway does not serve what a caller, who was let in, asks for.
+	NotServed bool
+	// Violations is how many places of the request break the contract. Places names the first of them
+	// in words of the contract.
 	Violations int
+	Places     []string
 	// Cause is what went wrong in the gateway or at Atlas. It is empty where the cause may quote
 	// the request.
 	Cause string
