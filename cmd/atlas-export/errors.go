@@ -51,7 +51,7 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
     5  the credential is good, but may not do this
     6  what the command names does not exist
     7  a conflict: an export of the snapshot or another on-demand snapshot is in progress, the
-       bucket is in use, or a bucket of the name exists
+       snapshot is not completed, the bucket is in use, or a bucket of the name exists
     8  the gateway or Atlas asks to wait: a rate limit, or a failure with a time after which
        to try again
     9  the network, the gateway or Atlas fails, and another try may succeed

@@ -137,6 +137,8 @@ func (a *app) hintOf(c *cobra.Command, call *client.Error) string {
 		return accessListHint(call)
 	case "USER_UNAUTHORIZED", "ACCESS_FORBIDDEN":
 		return keyAtAtlas(call) + " lacks the role " + requiredRole(call.Operation)
+	case "CANNOT_START_RESTORE_JOB_FOR_INCOMPLETE_CLUSTER_SNAPSHOT":
+		return "only a completed snapshot can be exported; see which are: " + commandLine(c, "snapshots list")
 	case "EXPORT_BUCKET_NOT_FOUND":
 		return "list what exists: " + commandLine(c, "buckets list")
 	}
@@ -209,7 +211,7 @@ func requiredRole(operation string) string {
 		return "Project Read Only"
 	case "listGroups":
 		return "Organization Read Only"
-	case "listCloudProviderAccess", "updateBackupSchedule":
+	case "listCloudProviderAccess", "getCloudProviderAccess", "updateBackupSchedule":
 		return "Project Owner"
 	default:
 		return "Project Backup Manager"

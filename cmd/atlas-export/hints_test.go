@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"atlas-export-gateway/api"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
@@ -71,6 +72,7 @@ var hintTests = []struct {
 	{404, "EXPORT_BUCKET_NOT_FOUND", "", exitNotFound, hintList},
 	{404, "RESOURCE_NOT_FOUND", "", exitNotFound, hintList},
 	{409, "ANOTHER_CODE", "", exitConflict, ""},
+	{409, "CANNOT_START_RESTORE_JOB_FOR_INCOMPLETE_CLUSTER_SNAPSHOT", "", exitConflict, "hint: only a completed snapshot can be exported; see which are: atlas-export snapshots list\n"},
 	{400, "UNFINISHED_ON_DEMAND_SNAPSHOT", "", exitConflict, "hint: wait until the on-demand snapshot that is under way has ended\n"},
 	{405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", "", exitWait, "hint: Atlas is being upgraded, and only answers reads; try again later\n"},
 	{406, "INVALID_VERSION_DATE", "", exitInvalid, "hint: Atlas no longer serves the version that this release asks for; a newer release of atlas-export may know another\n"},
@@ -262,15 +264,35 @@ func TestCAFile(t *testing.T) {
 	}
 }
 
-// The role that an operation requires is the same in both generations.
+var neededRole = regexp.MustCompile(`Needs the role ([A-Za-z ]+)\.`)
+
+// The role that a hint names is the one that the contract names for the operation. It is the same
+// in both generations.
 func TestRequiredRoles(t *testing.T) {
-	for operation, want := range map[string]string{
-		"takeSnapshots": "Project Backup Manager", "v1TakeSnapshots": "Project Backup Manager", "v1CreateBackupExport": "Project Backup Export Operator or Project Atlas Admin",
-		"v1ListBackupShardedClusters": "Project Read Only", "getCluster": "Project Read Only", "v1UpdateBackupSchedule": "Project Owner",
-		"listCloudProviderAccess": "Project Owner", "v1ListGroups": "Organization Read Only", "v1": "Project Backup Manager",
-	} {
-		if got := requiredRole(operation); got != want {
-			t.Errorf("%s: %s, want %s", operation, got, want)
+	document, err := api.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for path, item := range document.Paths.Map() {
+		if strings.Contains(path, "/v1.0/") {
+			continue
 		}
+		for _, o := range item.Operations() {
+			checked++
+			needed := neededRole.FindStringSubmatch(strings.Join(strings.Fields(o.Description), " "))
+			if needed == nil {
+				t.Errorf("%s: the contract names no role", o.OperationID)
+				continue
+			}
+			for _, name := range []string{o.OperationID, "v1" + strings.ToUpper(o.OperationID[:1]) + o.OperationID[1:]} {
+				if got := requiredRole(name); got != needed[1] {
+					t.Errorf("%s: %s, and the contract says %s", name, got, needed[1])
+				}
+			}
+		}
+	}
+	if checked < 23 {
+		t.Errorf("only %d operations were checked", checked)
 	}
 }
