@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// embedded is the dialect of SQLite.
+var embedded = dialect{
+	name:  "file",
+	now:   `CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
+	bytes: `BLOB`,
+}
+
+// OpenFile opens the journal in a file, which it makes where there is none. The file is this
+// process's until Close: a second process gets an error. Each write is on stable storage when its
+// method returns, as far as the file system keeps what fsync promises; a network file system is
+// not the place for it.
+func OpenFile(ctx context.Context, path string) (*Store, error) {
+	if err := writable(path); err != nil {
+		return nil, err
+	}
+	// The write-ahead log makes one fsync of a commit. With the lock held throughout, SQLite needs
+	// no shared memory, and no other process can change the file.
+	options := url.Values{
+		"_pragma": {"busy_timeout(200)", "locking_mode(exclusive)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)"},
+		"_txlock": {"immediate"},
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: options.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // one connection has the lock
+	s := &Store{db: db, dialect: embedded}
+	if err := s.openFile(ctx); err != nil {
+		db.Close()
+		return nil, explain(path, err)
+	}
+	b := newBatches(db)
+	s.write = b.write
+	s.close = sync.OnceValue(func() error {
+		b.end()
+		return db.Close()
+	})
+	return s, nil
+}
+
+// openFile checks the file and upgrades its schema. The owners of an earlier process are gone, since
+// this one has the lock.
+func (s *Store) openFile(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	var verdict string
+	if err := s.db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("it is damaged: %s", verdict)
+	}
+	_, err := s.db.ExecContext(ctx, `DELETE FROM atlas_gateway_owners`)
+	return err
+}
+
+// writable makes the directory and the file, for the process's user only, and reports why it can't.
+func writable(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("the journal's directory can't be made: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("the journal can't be written: %w", err)
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("the journal %s is not a regular file", path)
+	}
+	return errors.Join(err, file.Close())
+}
+
+// explain says what an error of opening a file means.
+func explain(path string, err error) error {
+	if failed, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch failed.Code() & 0xff { // the primary code
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			return fmt.Errorf("another process has the journal %s: each gateway needs a file of its own, or all share PostgreSQL", path)
+		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+			return fmt.Errorf("the journal %s is damaged, or is not a journal: %w; move it away to begin a new one, after a look at which exports were started", path, err)
+		}
+	}
+	return fmt.Errorf("the journal %s: %w", path, err)
+}
