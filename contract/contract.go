@@ -66,3 +66,6 @@ func (v *Version) HasBody() bool { return v.request != nil }
 
 // Operations returns the operations of the contract in the order of their ids.
 func (c *Contract) Operations() []*Operation { return c.operations }
+
+// TakesQuery reports whether the operation has a query parameter of a name.
+func (o *Operation) TakesQuery(name string) bool { return o.query[name] != nil }

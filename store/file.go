@@ -54,8 +54,7 @@ func OpenFile(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-// openFile checks the file and upgrades its schema. The owners of an earlier process are gone, since
-// this one has the lock.
+// openFile checks the file and upgrades its schema.
 func (s *Store) openFile(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
@@ -67,8 +66,7 @@ func (s *Store) openFile(ctx context.Context) error {
 	if verdict != "ok" {
 		return fmt.Errorf("it is damaged: %s", verdict)
 	}
-	_, err := s.db.ExecContext(ctx, `DELETE FROM atlas_gateway_owners`)
-	return err
+	return nil
 }
 
 // writable makes the directory and the file, for the process's user only, and reports why it can't.

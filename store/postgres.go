@@ -16,6 +16,7 @@ var postgres = dialect{
 	name:       "postgres",
 	now:        `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)`,
 	bytes:      `BYTEA`,
+	shared:     true,
 	lockSchema: `SELECT pg_advisory_xact_lock(7022870218310527)`,
 }
 
@@ -68,7 +69,7 @@ func untaken(err error) error {
 // Unsafe returns what may make an acknowledged record of the journal vanish, or nothing: a standby
 // that takes over after a failure has all records only if it is synchronous.
 func (s *Store) Unsafe(ctx context.Context) (string, error) {
-	if s.dialect.name != postgres.name {
+	if !s.dialect.shared {
 		return "", nil
 	}
 	var standbys, synchronous int

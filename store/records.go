@@ -126,26 +126,36 @@ func (s *Store) Leaving(ctx context.Context, kind, match, id string) (leaving bo
 }
 
 // Keep renews the lease of an owner, takes over the open records of owners whose lease has ended,
-// and returns all open records that the owner has then, the oldest first.
+// and returns all open records that the owner has then, the oldest first. A file has one owner at a
+// time, so there the lease of every other has ended.
 func (s *Store) Keep(ctx context.Context, owner string, lease time.Duration) (open []*Record, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO atlas_gateway_owners (owner, lease_at) VALUES ($1, `+s.dialect.now+` + $2)
-			ON CONFLICT (owner) DO UPDATE SET lease_at = excluded.lease_at`, owner, lease.Milliseconds()); err != nil {
-			return err
+		ended := ``
+		if s.dialect.shared {
+			if err := s.renew(ctx, tx, owner, lease); err != nil {
+				return err
+			}
+			ended = ` AND owner NOT IN (SELECT owner FROM atlas_gateway_owners WHERE lease_at > ` + s.dialect.now + `)`
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE atlas_gateway_creates SET owner = $1, changed_at = `+s.dialect.now+`,
 				state = 'unknown', note = CASE state WHEN 'sent' THEN 'its gateway ended before Atlas answered' ELSE note END
-			WHERE state <> 'answered' AND owner <> $1
-				AND owner NOT IN (SELECT owner FROM atlas_gateway_owners WHERE lease_at > `+s.dialect.now+`)`, owner); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM atlas_gateway_owners WHERE lease_at < `+s.dialect.now+` - 86400000`); err != nil {
+			WHERE state <> 'answered' AND owner <> $1`+ended, owner); err != nil {
 			return err
 		}
 		open, err = s.all(ctx, tx, `owner = $1 AND state <> 'answered' ORDER BY sent_at, id`, owner)
 		return err
 	})
 	return open, err
+}
+
+// renew renews the lease of an owner, and forgets owners that ended long ago.
+func (s *Store) renew(ctx context.Context, tx *sql.Tx, owner string, lease time.Duration) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO atlas_gateway_owners (owner, lease_at) VALUES ($1, `+s.dialect.now+` + $2)
+		ON CONFLICT (owner) DO UPDATE SET lease_at = excluded.lease_at`, owner, lease.Milliseconds()); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM atlas_gateway_owners WHERE lease_at < `+s.dialect.now+` - 86400000`)
+	return err
 }
 
 // Open returns the records that are not Answered, the oldest first, at most limit.

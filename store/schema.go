@@ -12,6 +12,8 @@ type dialect struct {
 	name  string
 	now   string // milliseconds since 1970, by the clock of the database
 	bytes string // the type of octets
+	// shared says that several processes may have the database at once.
+	shared bool
 	// lockSchema keeps other processes from changing the schema until the transaction ends; empty
 	// where no other process can have the database.
 	lockSchema string

@@ -1,0 +1,100 @@
+package idempotency
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"atlas-export-gateway/store"
+)
+
+const (
+	keepEvery   = 3 * time.Second
+	leaseTime   = 15 * time.Second
+	expireEvery = time.Minute
+	expireMost  = 1000
+)
+
+// lease is the time until which no other gateway takes the records of this one over.
+type lease struct{ until atomic.Pointer[time.Time] }
+
+// renewed notes that the lease was renewed by a call that began at a time.
+func (l *lease) renewed(began time.Time) {
+	until := began.Add(leaseTime - keepEvery) // monotonic: a clock that is set changes nothing
+	l.until.Store(&until)
+}
+
+func (l *lease) holds() bool {
+	until := l.until.Load()
+	return until != nil && time.Now().Before(*until)
+}
+
+// keep renews the lease, and follows the records that nobody follows: those of gateways that have
+// ended, and those whose answer the journal did not take.
+func (c *Creates) keep() {
+	defer close(c.kept)
+	ticks := time.NewTicker(keepEvery)
+	defer ticks.Stop()
+	failing := false
+	var expired time.Time
+	for {
+		began := time.Now()
+		open, err := c.journal.Keep(c.ctx, c.owner, leaseTime)
+		if err == nil {
+			c.lease.renewed(began)
+			c.adopt(open)
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		if (err != nil) != failing {
+			failing = err != nil
+			if failing {
+				c.log.Error("the journal can't be reached; creates are refused until it can", slog.Any("error", err))
+			} else {
+				c.log.Info("the journal can be reached again")
+			}
+		}
+		if err == nil && time.Since(expired) > expireEvery {
+			expired = time.Now()
+			c.expire()
+		}
+		select {
+		case <-ticks.C:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// adopt starts a flight for each record that has none.
+func (c *Creates) adopt(open []*store.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range open {
+		if c.flights[r.Key] == nil {
+			c.start(r.Key, nil)
+		}
+	}
+}
+
+// expire removes the records whose time is over.
+func (c *Creates) expire() {
+	for {
+		n, err := c.journal.Expire(c.ctx, expireMost)
+		if err != nil {
+			c.log.Warn("expired records of the journal were not removed", slog.Any("error", err))
+		}
+		if n < expireMost || err != nil {
+			return
+		}
+	}
+}
+
+// logState writes the record of a change of state into the log.
+func (c *Creates) logState(r *store.Record, state, note string) {
+	c.log.LogAttrs(context.Background(), slog.LevelInfo, "create",
+		slog.String("id", r.RequestID), slog.String("state", state), slog.String("kind", r.Kind), slog.String("caller", r.Caller),
+		slog.String("group", r.Group), slog.String("cluster", r.Cluster), slog.String("subject", r.Subject), slog.String("note", note))
+}
