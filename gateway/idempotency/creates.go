@@ -103,7 +103,7 @@ func New(journal *store.Store, rules *contract.Contract, settings func() (Config
 		kept:     make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	go c.keep()
+	go c.keep(c.renew(false))
 	return c
 }
 

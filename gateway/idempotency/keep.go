@@ -30,33 +30,14 @@ func (l *lease) holds() bool {
 	return until != nil && time.Now().Before(*until)
 }
 
-// keep renews the lease, and follows the records that nobody follows: those of gateways that have
-// ended, and those whose answer the journal did not take.
-func (c *Creates) keep() {
+// keep renews the lease again and again, and removes what has expired.
+func (c *Creates) keep(failing bool) {
 	defer close(c.kept)
 	ticks := time.NewTicker(keepEvery)
 	defer ticks.Stop()
-	failing := false
 	var expired time.Time
-	for {
-		began := time.Now()
-		open, err := c.journal.Keep(c.ctx, c.owner, leaseTime)
-		if err == nil {
-			c.lease.renewed(began)
-			c.adopt(open)
-		}
-		if c.ctx.Err() != nil {
-			return
-		}
-		if (err != nil) != failing {
-			failing = err != nil
-			if failing {
-				c.log.Error("the journal can't be reached; creates are refused until it can", slog.Any("error", err))
-			} else {
-				c.log.Info("the journal can be reached again")
-			}
-		}
-		if err == nil && time.Since(expired) > expireEvery {
+	for ; ; failing = c.renew(failing) {
+		if !failing && time.Since(expired) > expireEvery {
 			expired = time.Now()
 			c.expire()
 		}
@@ -66,6 +47,28 @@ func (c *Creates) keep() {
 			return
 		}
 	}
+}
+
+// renew renews the lease, and follows the records that nobody follows: those of gateways that have
+// ended, and those whose answer the journal did not take. It takes and returns whether the journal
+// fails.
+func (c *Creates) renew(failing bool) bool {
+	ctx, cancel := context.WithTimeout(c.ctx, leaseTime/2)
+	defer cancel()
+	began := time.Now()
+	open, err := c.journal.Keep(ctx, c.owner, leaseTime)
+	switch {
+	case c.ctx.Err() != nil:
+	case err == nil:
+		c.lease.renewed(began)
+		c.adopt(open)
+		if failing {
+			c.log.Info("the journal can be reached again")
+		}
+	case !failing:
+		c.log.Error("the journal can't be reached; creates are refused until it can", slog.Any("error", err))
+	}
+	return err != nil
 }
 
 // adopt starts a flight for each record that has none.
