@@ -22,6 +22,7 @@ import (
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/observe"
 )
 
@@ -31,6 +32,7 @@ type Gateway struct {
 	log       *slog.Logger
 	now       func() time.Time // the clock that sunsets are compared with
 	metrics   *observe.Metrics
+	creates   *idempotency.Creates // nil without a journal
 	observers []observe.Observer
 	sampled   atomic.Uint64 // responses that check has seen: it checks one in responses.sample
 	draining  atomic.Bool

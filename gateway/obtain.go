@@ -10,6 +10,9 @@ import (
 // obtain gets the answer to a request from Atlas: the validated bytes and the resolved version are
 // sent, and of the caller's header only what the contract declares.
 func (g *Gateway) obtain(x *exchange) error {
+	if g.creates != nil && x.match.Operation.Create() {
+		return g.createOnce(x)
+	}
 	x.outcome = atlas.Unknown // until Send says more
 	request := &atlas.Request{
 		Operation: x.match.Operation,

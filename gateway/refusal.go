@@ -14,6 +14,7 @@ import (
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/gateway/observe"
 	"atlas-export-gateway/gateway/policy"
@@ -51,7 +52,14 @@ var (
 	kindOverloaded      = kind{"overloaded", 503, "SERVICE_UNAVAILABLE"}
 	kindUpstreamTimeout = kind{"upstream_timeout", 504, "UNEXPECTED_ERROR"}
 	kindCallerGone      = kind{"caller_gone", 499, "UNEXPECTED_ERROR"} // nobody reads it; for the record
-	kindOAuth           = kind{"oauth", 0, ""}                         // answered already, with a status of its own
+	kindKey             = kind{"invalid_key", 400, "INVALID_IDEMPOTENCY_KEY"}
+	kindKeyMissing      = kind{"key_required", 400, "IDEMPOTENCY_KEY_REQUIRED"}
+	kindKeyReused       = kind{"key_reused", 422, "IDEMPOTENCY_KEY_REUSED"}
+	kindOpenCreates     = kind{"open_creates", 429, "TOO_MANY_OPEN_CREATES"}
+	kindJournal         = kind{"journal", 503, "SERVICE_UNAVAILABLE"}
+	kindNotCarriedOut   = kind{"not_carried_out", 503, "SERVICE_UNAVAILABLE"}
+	kindOpen            = kind{"outcome_unknown", 504, "UNEXPECTED_ERROR"}
+	kindOAuth           = kind{"oauth", 0, ""} // answered already, with a status of its own
 )
 
 // alerts are the refusals that operators alert on, as docs/operate.md says.
@@ -145,6 +153,8 @@ func classify(err error) *refusal {
 		return refuse(kindForbidden, err, "The caller may not do this: %s.", text)
 	case *atlas.Error:
 		return refuseUpstream(e)
+	case *idempotency.Error:
+		return refuseCreate(e)
 	case *responseError:
 		return refuse(kindResponse, e.cause, "%s", e.detail).withOutcome()
 	case *endpointError:
@@ -194,13 +204,18 @@ func refuseUnauthenticated(e *unauthenticated) *refusal {
 	return r
 }
 
+// seconds returns a duration in seconds, rounded up, and nothing for 0.
+func seconds(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
 // refuseUpstream words what can go wrong between the gateway and Atlas. It says nothing of the
 // credential.
 func refuseUpstream(e *atlas.Error) *refusal {
-	after := ""
-	if e.RetryAfter > 0 {
-		after = strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)
-	}
+	after := seconds(e.RetryAfter)
 	const unsigned = "Atlas did not let the gateway sign the request. It was not carried out."
 	switch e.Kind {
 	case atlas.NoCredential:

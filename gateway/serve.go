@@ -35,7 +35,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		Handler:           g,
 		ReadHeaderTimeout: t.Header,
 		ReadTimeout:       t.Request,
-		WriteTimeout:      t.Request + t.Upstream + 10*time.Second,
+		WriteTimeout:      t.Request + t.Upstream + config.Creates.Wait + 10*time.Second,
 		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    config.Limits.RequestHeader,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
@@ -79,6 +79,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	time.Sleep(t.Drain)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()
+	creates := g.endCreates(limit)
 	err := public.Shutdown(limit)
 	if err == nil {
 		err = g.ended(limit)
@@ -86,7 +87,19 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	if err != nil {
 		err = errors.Join(err, public.Close())
 	}
-	return errors.Join(err, operators.Close())
+	return errors.Join(err, <-creates, operators.Close())
+}
+
+// endCreates ends the search for creates whose outcome is unknown, and returns what tells when the
+// last create that was sent has been answered, or that the time was over.
+func (g *Gateway) endCreates(limit context.Context) <-chan error {
+	ended := make(chan error, 1)
+	if g.creates == nil {
+		ended <- nil
+		return ended
+	}
+	go func() { ended <- g.creates.Close(limit) }()
+	return ended
 }
 
 // ended waits for the requests whose callers are gone: a change goes on without its caller.

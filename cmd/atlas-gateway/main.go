@@ -197,6 +197,15 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	if err != nil {
 		return refused(stderr, err)
 	}
+	journal, err := openJournal(ctx, parts, records)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	if journal != nil {
+		defer journal.Close()
+		g.UseJournal(journal)
+	}
 	callers, err := net.Listen("tcp", settings.Listener.Address)
 	if err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway: listener.address:", err)

@@ -58,7 +58,7 @@ log: {level: debug}
 		t.Fatal(err)
 	}
 	p := &process{file: file, command: exec.Command(self, "serve", file)}
-	p.command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1"), environ...)
+	p.command.Env = append(append(os.Environ(), "RUN_ATLAS_GATEWAY=1", "STATE_DIRECTORY="+filepath.Dir(file)), environ...)
 	p.command.Stderr = &p.stderr
 	return p
 }

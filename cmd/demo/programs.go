@@ -101,8 +101,9 @@ upstream:
       private_key_file: %q
 callers: {anonymous: true}
 responses: {check: enforce}
+creates: {file: %q}
 timeouts: {drain: 1ms}
-`, w.api, sim.GroupID, public, private)
+`, w.api, sim.GroupID, public, private, filepath.Join(w.directory, "creates.db"))
 	return file, errors.Join(
 		os.WriteFile(public, []byte(sim.PublicKey), 0o600),
 		os.WriteFile(private, []byte(sim.PrivateKey), 0o600),

@@ -30,6 +30,8 @@ type Parts struct {
 	Policies map[string]*policy.Policy
 	// Atlas is where requests are sent to.
 	Atlas atlas.Config
+	// Journal is where creates are recorded.
+	Journal Journal
 	// Warnings name settings that are no reason to refuse the configuration: files that hold a secret
 	// and that every user of the machine may read, as files in a container often are, and a public
 	// URL that a client takes for an error.
@@ -94,6 +96,7 @@ func (b *builder) build() {
 	b.upstream(c.Upstream)
 	b.callers(c.Callers)
 	b.bounds(c)
+	b.creates(c.Creates)
 	b.oneOf(c.Responses.Check, "responses.check", "off", "report", "enforce")
 	b.oneOf(c.Log.Level, "log.level", "debug", "info", "warn", "error")
 	b.oneOf(c.Log.Format, "log.format", "json", "text")

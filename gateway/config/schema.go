@@ -24,6 +24,7 @@ type Config struct {
 	Limits     Limits     `yaml:"limits"`
 	Timeouts   Timeouts   `yaml:"timeouts"`
 	Responses  Responses  `yaml:"responses"`
+	Creates    Creates    `yaml:"creates"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -158,6 +159,35 @@ type Responses struct {
 	// Sample sets the share of the responses that report checks: one in Sample, from 1 to
 	// 1,000,000. Default 100.
 	Sample int `yaml:"sample"`
+}
+
+// Creates say how the gateway keeps a create from being carried out twice.
+type Creates struct {
+	// Journal is where creates are recorded before they are sent: file, for one gateway; postgres,
+	// for several that share it; or off, which sends every create that comes. Default file.
+	Journal string `yaml:"journal"`
+	// File is the journal's file. Default atlas-gateway/creates.db below the user's state
+	// directory, or creates.db in $STATE_DIRECTORY, which systemd sets.
+	File string `yaml:"file"`
+	// PostgresURLFile or PostgresURLEnv, a file or an environment variable, holds the connection
+	// string of the database.
+	PostgresURLFile string `yaml:"postgres_url_file"`
+	PostgresURLEnv  string `yaml:"postgres_url_env"`
+	// Keys says what makes two creates the same: derived, their content; explicit, only the field
+	// Idempotency-Key; required, that field, without which a create is refused. Where the field is
+	// there, it counts in each case. Default derived.
+	Keys string `yaml:"keys"`
+	// Retention is how long a create that was carried out is known, from 1m to 8760h. Default 24h.
+	Retention time.Duration `yaml:"retention"`
+	// Quarantine is how long after a create that was not answered Atlas's lists may lack what it
+	// created, from 1ms to 24h. It is an assumption. Default 60s.
+	Quarantine time.Duration `yaml:"quarantine"`
+	// Wait is how long a caller waits, on top of timeouts.upstream, until the gateway has found out
+	// what became of its create, from 1ms to 1h. Default 30s.
+	Wait time.Duration `yaml:"wait"`
+	// OpenPerCaller bounds the creates of a caller whose outcome is open, from 1 to 1,000,000.
+	// Default 1000.
+	OpenPerCaller int `yaml:"open_per_caller"`
 }
 
 // Log says what is logged to standard error.

@@ -110,7 +110,7 @@ func New(journal *store.Store, rules *contract.Contract, settings func() (Config
 // Close waits until creates that are under way have been answered, or until the context ends. The
 // journal is to be closed after it.
 func (c *Creates) Close(ctx context.Context) error {
-	c.cancel()
+	c.set(c.cancel) // no flight starts any more
 	ended := make(chan struct{})
 	go func() {
 		<-c.kept

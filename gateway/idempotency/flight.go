@@ -40,6 +40,9 @@ const pollEvery = 250 * time.Millisecond
 func (c *Creates) join(q *request) (f *flight, started bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return nil, false, noJournal(errClosed)
+	}
 	if f = c.flights[q.key]; f == nil {
 		f, started = c.start(q.key, q), true
 	} else if f.request != nil && f.request.digest != q.digest {

@@ -76,7 +76,7 @@ func (c *Creates) adopt(open []*store.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range open {
-		if c.flights[r.Key] == nil {
+		if c.ctx.Err() == nil && c.flights[r.Key] == nil {
 			c.start(r.Key, nil)
 		}
 	}

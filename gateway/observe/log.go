@@ -49,6 +49,9 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 	)
 	text("path", r.Path)
 	text("outcome", r.Outcome)
+	if r.Replayed {
+		to = append(to, slog.Bool("replayed", true))
+	}
 	text("caller", r.Caller)
 	text("key", r.Key)
 	text("form", r.Form)

@@ -28,6 +28,7 @@ type Metrics struct {
 	authenticated      prometheus.Gauge // connections
 	others             prometheus.Gauge // connections
 	evictions          prometheus.Counter
+	creates            createMetrics
 }
 
 // An Alert is a kind of refusals that operators alert on.
@@ -44,6 +45,7 @@ type Alert struct {
 // is never without data, and an increase does not miss the first refusal.
 func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 	m := &Metrics{
+		creates:  newCreateMetrics(),
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_requests_total",

@@ -25,6 +25,8 @@ type Record struct {
 	Status int
 	// Outcome is what became of a change: the value of Gateway-Outcome. It is empty for all else.
 	Outcome string
+	// Replayed says that the answer to a create was not made by sending this request.
+	Replayed bool
 
 	// Caller, Key and Form are the caller's name, which of its keys it used, and how. They are
 	// empty where the caller is not known.
