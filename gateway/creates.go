@@ -83,6 +83,8 @@ func refuseCreate(e *idempotency.Error) *refusal {
 		return refuse(kindOpenCreates, nil, "Too many creates of this caller are open. This one was not sent.").with("Retry-After", after)
 	case idempotency.NoJournal:
 		return refuse(kindJournal, e, "The gateway can't record the create now, so it did not send it. Repeat it.").with("Retry-After", after)
+	case idempotency.Released:
+		return refuse(kindOpen, e, "An operator has released the key of this create, whose outcome was unknown. Repeat the request: it is then sent.").with("Retry-After", after)
 	case idempotency.NothingHappened:
 		return refuse(kindNotCarriedOut, e, "Atlas did not carry out the create: its lists do not show it. Repeat it.").with("Retry-After", after)
 	}

@@ -7,6 +7,7 @@
 //	atlas-gateway keys new ...      make a key for a caller, and the entry to paste
 //	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does
+//	atlas-gateway creates ...       show creates of a gateway that runs, or release the key of one
 //	atlas-gateway version           print the version
 //	atlas-gateway help              print a summary of this
 //
@@ -69,6 +70,7 @@ const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway keys new -caller NAME [-kind pair|account|token] [-ha1-file FILE]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
+       atlas-gateway creates list|show ID|release ID [...]
        atlas-gateway version
        atlas-gateway help
 `
@@ -116,6 +118,8 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 		return check(ctx, args, env, stdout, stderr)
 	case "keys":
 		return keys(args, stdout, stderr)
+	case "creates":
+		return creates(ctx, args, stdout, stderr)
 	case "explain":
 		return explain(args, env, stdout, stderr)
 	case "version":

@@ -6,10 +6,13 @@ import (
 	"time"
 )
 
+// DefaultManagementAddress is the default of management.address.
+const DefaultManagementAddress = "127.0.0.1:27090"
+
 // fill puts the defaults where nothing is set.
 func (c *Config) fill() {
 	c.Listener.Address = cmp.Or(c.Listener.Address, "127.0.0.1:8080")
-	c.Management.Address = cmp.Or(c.Management.Address, "127.0.0.1:27090")
+	c.Management.Address = cmp.Or(c.Management.Address, DefaultManagementAddress)
 	c.Upstream.BaseURL = cmp.Or(c.Upstream.BaseURL, "https://cloud.mongodb.com")
 	c.Upstream.MaxConnections = cmp.Or(c.Upstream.MaxConnections, 256)
 	c.Limits.RequestHeader = cmp.Or(c.Limits.RequestHeader, 16<<10)

@@ -26,6 +26,8 @@ const (
 	Open Kind = "open"
 	// NothingHappened: the create was sent, and Atlas's lists show that it was not carried out.
 	NothingHappened Kind = "nothing_happened"
+	// Released: an operator has freed the key of the create while its outcome was unknown.
+	Released Kind = "released"
 )
 
 // Error is a create that has no answer of Atlas's.

@@ -115,8 +115,11 @@ func (c *Creates) fly(ctx context.Context, f *flight) end {
 		r, err := c.journal.Find(c.ctx, f.key)
 		switch {
 		case errors.Is(err, store.ErrGone):
-			if f.request == nil {
+			switch {
+			case f.request == nil:
 				return end{again: true}
+			case f.sent: // by this goroutine; the create is never sent again
+				return end{err: &Error{Kind: Released, Outcome: atlas.Unknown, RetryAfter: time.Second}}
 			}
 			if end, done := c.send(ctx, f); done {
 				return end

@@ -81,7 +81,7 @@ func (b *bench) start() {
 		b.Fatal(err)
 	}
 	b.results = make(map[string]*atomic.Int64)
-	for _, result := range []string{"sent", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened"} {
+	for _, result := range []string{"sent", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"} {
 		b.results[result] = new(atomic.Int64)
 	}
 	rules, err := contract.Load()

@@ -17,7 +17,7 @@ type createMetrics struct {
 
 // createResults are what a create of a caller may end in: sent, replayed, failed, and the kinds of
 // idempotency.Error.
-var createResults = []string{"sent", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened"}
+var createResults = []string{"sent", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"}
 
 func newCreateMetrics() createMetrics {
 	m := createMetrics{

@@ -1,0 +1,41 @@
+package idempotency
+
+import (
+	"context"
+	"log/slog"
+
+	"atlas-export-gateway/store"
+)
+
+// Open returns the creates whose outcome is open, the oldest first, at most limit.
+func (c *Creates) Open(ctx context.Context, limit int) ([]*store.Record, error) {
+	return c.journal.Open(ctx, limit)
+}
+
+// Recent returns the creates that changed last, the newest first, at most limit.
+func (c *Creates) Recent(ctx context.Context, limit int) ([]*store.Record, error) {
+	return c.journal.Recent(ctx, limit)
+}
+
+// Get returns the create with an ID of the journal. The error is [store.ErrGone] where there is
+// none.
+func (c *Creates) Get(ctx context.Context, id string) (*store.Record, error) {
+	return c.journal.Get(ctx, id)
+}
+
+// Release frees the key of a create, for a reason that goes into the log. The next request with the
+// key is sent, whatever became of the create. The error is [store.ErrGone] where there is no record
+// with the ID.
+func (c *Creates) Release(ctx context.Context, id, reason string) error {
+	r, err := c.journal.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := c.journal.Free(ctx, id); err != nil {
+		return err
+	}
+	c.log.Warn("an operator released the key of a create", slog.String("id", r.RequestID), slog.String("record", r.ID), slog.String("state", string(r.State)),
+		slog.String("kind", r.Kind), slog.String("caller", r.Caller), slog.String("group", r.Group), slog.String("cluster", r.Cluster),
+		slog.String("subject", r.Subject), slog.String("result", r.Result), slog.String("reason", reason))
+	return nil
+}

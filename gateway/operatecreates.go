@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"atlas-export-gateway/store"
+)
+
+// CreateRecord is a create of the journal, as operators see it.
+type CreateRecord struct {
+	// ID names the record, and RequestID is the value of Gateway-Request-Id of the request that was
+	// sent.
+	ID        string `json:"id"`
+	RequestID string `json:"requestId"`
+	// State is sent, unknown or answered, and Note says why it is unknown.
+	State string `json:"state"`
+	Note  string `json:"note,omitempty"`
+	// Kind is export, bucket or snapshot.
+	Kind    string `json:"kind"`
+	Caller  string `json:"caller"`
+	Group   string `json:"groupId"`
+	Cluster string `json:"clusterName,omitempty"`
+	// Subject is the id of the snapshot or the name of the bucket.
+	Subject string `json:"subject,omitempty"`
+	Bucket  string `json:"exportBucketId,omitempty"`
+	// Result is the id of what was created, where it is known.
+	Result  string    `json:"result,omitempty"`
+	Sent    time.Time `json:"sent"`
+	Changed time.Time `json:"changed"`
+}
+
+// maxRecords bounds the creates of one list.
+const maxRecords = 1000
+
+// manageCreates adds what operators see of creates, and may do with them: GET /creates, those whose
+// outcome is open; GET /creates?all=true, those that changed last; GET /creates/ID; and POST
+// /creates/ID/release with the reason as its content.
+func (g *Gateway) manageCreates(mux *http.ServeMux) {
+	mux.HandleFunc("GET /creates", func(w http.ResponseWriter, r *http.Request) {
+		list := g.creates.Open
+		if r.URL.Query().Get("all") == "true" {
+			list = g.creates.Recent
+		}
+		records, err := list(r.Context(), maxRecords)
+		all := make([]CreateRecord, len(records))
+		for i, record := range records {
+			all[i] = createRecord(record)
+		}
+		answerOperator(w, all, err)
+	})
+	mux.HandleFunc("GET /creates/{id}", func(w http.ResponseWriter, r *http.Request) {
+		record, err := g.creates.Get(r.Context(), r.PathValue("id"))
+		if err != nil {
+			answerOperator(w, nil, err)
+			return
+		}
+		answerOperator(w, createRecord(record), nil)
+	})
+	mux.HandleFunc("POST /creates/{id}/release", func(w http.ResponseWriter, r *http.Request) {
+		var content struct {
+			Reason string `json:"reason"`
+		}
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&content); err != nil || !isReason(content.Reason) {
+			http.Error(w, `send {"reason": "why the key is released"}, of 1 to 200 visible characters`, http.StatusBadRequest)
+			return
+		}
+		answerOperator(w, map[string]bool{"released": true}, g.creates.Release(r.Context(), r.PathValue("id"), content.Reason))
+	})
+}
+
+// isReason reports whether a text may go into the log as a reason.
+func isReason(text string) bool {
+	return strings.TrimSpace(text) != "" && len(text) <= 200 && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+func createRecord(r *store.Record) CreateRecord {
+	return CreateRecord{
+		ID: r.ID, RequestID: r.RequestID, State: string(r.State), Note: r.Note, Kind: r.Kind, Caller: r.Caller,
+		Group: r.Group, Cluster: r.Cluster, Subject: r.Subject, Bucket: r.Bucket, Result: r.Result,
+		Sent: r.Sent.UTC(), Changed: r.Changed.UTC(),
+	}
+}
+
+// answerOperator answers with JSON, or with what went wrong.
+func answerOperator(w http.ResponseWriter, value any, err error) {
+	switch {
+	case errors.Is(err, store.ErrGone):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(w, "the journal can't be reached: "+err.Error(), http.StatusServiceUnavailable)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(value)
+	}
+}
