@@ -92,5 +92,8 @@ type Store struct {
 	close func() error // may be called several times
 }
 
+// Shared reports whether several processes may have the journal at once.
+func (s *Store) Shared() bool { return s.dialect.shared }
+
 // Close ends the connections, after the writes that are under way. It may be called again.
 func (s *Store) Close() error { return s.close() }

@@ -25,9 +25,10 @@ func (l *lease) renewed(began time.Time) {
 	l.until.Store(&until)
 }
 
-func (l *lease) holds() bool {
-	until := l.until.Load()
-	return until != nil && time.Now().Before(*until)
+// holds reports whether no other gateway takes the records of this one over now.
+func (c *Creates) holds() bool {
+	until := c.lease.until.Load()
+	return !c.journal.Shared() || until != nil && time.Now().Before(*until)
 }
 
 // keep renews the lease again and again, and removes what has expired.

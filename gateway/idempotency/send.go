@@ -54,7 +54,7 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 // begin makes the record of a create, before its first byte leaves. A record may have been begun
 // although there is an error.
 func (c *Creates) begin(ctx context.Context, config Config, r *store.Record) (begun bool, err error) {
-	if !c.lease.holds() {
+	if !c.holds() {
 		return false, noJournal(errLeaseEnded)
 	}
 	began := time.Now()
@@ -70,7 +70,7 @@ func (c *Creates) begin(ctx context.Context, config Config, r *store.Record) (be
 	}
 	// Between here and the network lies nothing that takes time, unless the process is stopped: then
 	// another gateway may have taken the record over and found nothing.
-	if !c.lease.holds() {
+	if !c.holds() {
 		return true, noJournal(errLeaseEnded)
 	}
 	c.logState(r, string(store.Sent), "")
