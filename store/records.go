@@ -165,7 +165,7 @@ func (s *Store) Open(ctx context.Context, limit int) ([]*Record, error) {
 
 // Recent returns the records that changed last, the newest first, at most limit.
 func (s *Store) Recent(ctx context.Context, limit int) ([]*Record, error) {
-	return s.all(ctx, s.db, `key IS NOT NULL ORDER BY changed_at DESC, id LIMIT $1`, limit)
+	return s.all(ctx, s.db, `true ORDER BY changed_at DESC LIMIT $1`, limit)
 }
 
 // Expire removes records whose time is over, at most limit, and returns how many. Callers repeat it

@@ -49,6 +49,7 @@ var schema = []string{
 	CREATE INDEX atlas_gateway_creates_open ON atlas_gateway_creates (caller) WHERE state <> 'answered';
 	CREATE INDEX atlas_gateway_creates_owner ON atlas_gateway_creates (owner) WHERE state <> 'answered';
 	CREATE INDEX atlas_gateway_creates_expiry ON atlas_gateway_creates (expires_at) WHERE state = 'answered';
+	CREATE INDEX atlas_gateway_creates_changed ON atlas_gateway_creates (changed_at);
 	CREATE TABLE atlas_gateway_owners (
 		owner    TEXT PRIMARY KEY,
 		lease_at BIGINT NOT NULL

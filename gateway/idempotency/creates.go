@@ -83,6 +83,7 @@ type Creates struct {
 	flights map[string]*flight // by key
 	working sync.WaitGroup     // the flights
 
+	looks  chan struct{}   // one for each look at Atlas's lists that is under way
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	lease  lease
@@ -101,6 +102,7 @@ func New(journal *store.Store, rules *contract.Contract, settings func() (Config
 		settings: settings,
 		flights:  make(map[string]*flight),
 		kept:     make(chan struct{}),
+		looks:    make(chan struct{}, maxLooks),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	go c.keep(c.renew(false))

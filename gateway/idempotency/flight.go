@@ -3,6 +3,8 @@ package idempotency
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"atlas-export-gateway/gateway/atlas"
@@ -23,6 +25,7 @@ type flight struct {
 	leave   context.CancelFunc // ends a create that is not sent yet
 	sent    bool               // the create of request was handed to the network
 	looking bool               // the outcome of a create is unknown
+	left    bool               // at some time nobody waited
 }
 
 // end is what a flight has found: one of its members is set.
@@ -65,10 +68,15 @@ func (c *Creates) start(key string, q *request) *flight {
 	go func() {
 		defer c.working.Done()
 		defer f.leave()
-		f.end = c.fly(ctx, f)
+		end := c.fly(ctx, f)
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		delete(c.flights, key)
-		c.mu.Unlock()
+		// Who has joined since everyone left must not suffer for it.
+		if f.left && !f.sent && end.err != nil {
+			end.err, end.again = nil, true
+		}
+		f.end = end
 		close(f.done)
 	}()
 	return f
@@ -80,6 +88,7 @@ func (c *Creates) leave(f *flight) (sent, looking bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiting--; f.waiting == 0 {
+		f.left = true
 		f.leave()
 	}
 	return f.sent, f.looking
@@ -108,8 +117,14 @@ func (c *Creates) set(change func()) {
 	change()
 }
 
-// fly follows a key. ctx ends when nobody waits any more.
-func (c *Creates) fly(ctx context.Context, f *flight) end {
+// fly follows a key. ctx ends when nobody waits any more. A panic ends only this flight: the record
+// of its create, if there is one, is followed by another.
+func (c *Creates) fly(ctx context.Context, f *flight) (found end) {
+	defer func() {
+		if p := recover(); p != nil {
+			found = end{err: open(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))}
+		}
+	}()
 	followed := "" // the ID of the record that the flight has seen open
 	for {
 		r, err := c.journal.Find(c.ctx, f.key)

@@ -17,6 +17,7 @@ const (
 	minPause = time.Second      // between two looks at Atlas's lists, at first
 	maxPause = 15 * time.Second // at last
 	maxPages = 20               // of a list
+	maxLooks = 4                // at a time: the lists cost requests that callers need as well
 
 	// slack is how much earlier than it was sent a thing may seem to have been created: clocks
 	// differ, and Atlas counts seconds.
@@ -105,6 +106,12 @@ type findings struct {
 
 // find looks at Atlas's lists once. age is how long ago the create was sent.
 func (c *Creates) find(r *store.Record, age time.Duration) (found findings, err error) {
+	select {
+	case c.looks <- struct{}{}:
+		defer func() { <-c.looks }()
+	case <-c.ctx.Done():
+		return findings{}, errClosed
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
 	defer cancel()
 	kind := byName[r.Kind]
