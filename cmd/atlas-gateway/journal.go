@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -12,6 +13,9 @@ import (
 
 // journalTime bounds how long the start waits for the journal.
 const journalTime = 30 * time.Second
+
+// errNoPlace says that nothing says where the journal belongs.
+var errNoPlace = errors.New("atlas-gateway: creates.file is required: neither STATE_DIRECTORY nor HOME says where the journal of creates belongs; creates.journal: off goes without one")
 
 // openJournal opens the journal of creates; nil where the configuration goes without one.
 func openJournal(ctx context.Context, parts *config.Parts, log *slog.Logger) (*store.Store, error) {
@@ -33,6 +37,8 @@ func openJournal(ctx context.Context, parts *config.Parts, log *slog.Logger) (*s
 			log.Warn("journal", "warning", unsafe)
 		}
 		return s, nil
+	case parts.Config.Creates.Journal == "file":
+		return nil, errNoPlace
 	}
 	log.Warn("creates.journal is off: a request that is repeated may create something twice")
 	return nil, nil

@@ -125,7 +125,7 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	case "version":
 		return printVersion(args, stdout, stderr)
 	default:
-		return misused(stderr, fmt.Sprintf("unknown command %q%s", command, nearest.Hint(command, []string{"serve", "check", "keys", "explain", "version", "help"})))
+		return misused(stderr, fmt.Sprintf("unknown command %q%s", command, nearest.Hint(command, []string{"serve", "check", "keys", "creates", "explain", "version", "help"})))
 	}
 }
 

@@ -33,7 +33,7 @@ func (c *Config) fill() {
 	c.Creates.Keys = cmp.Or(c.Creates.Keys, "derived")
 	c.Creates.Retention = cmp.Or(c.Creates.Retention, 24*time.Hour)
 	c.Creates.Quarantine = cmp.Or(c.Creates.Quarantine, time.Minute)
-	c.Creates.Wait = cmp.Or(c.Creates.Wait, 30*time.Second)
+	c.Creates.Wait = cmp.Or(c.Creates.Wait, 10*time.Second)
 	c.Creates.OpenPerCaller = cmp.Or(c.Creates.OpenPerCaller, 1000)
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "json")

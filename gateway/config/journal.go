@@ -11,7 +11,9 @@ import (
 // Journal is where creates are recorded: one of its members is set, or none where creates.journal is
 // off.
 type Journal struct {
-	// File is the path of the journal's file.
+	// File is the path of the journal's file. It is also empty where creates.journal is file and
+	// neither creates.file nor the environment says where the file belongs: a program refuses that,
+	// a Go program opens a journal of its own.
 	File string
 	// Postgres is the connection string of the database, which may hold a password.
 	Postgres secret.Secret
@@ -37,8 +39,7 @@ func (b *builder) creates(c Creates) {
 	}
 }
 
-// journalFile finds the file. A file that nobody named is looked for only by a program, whose
-// environment says where state belongs.
+// journalFile finds the file, where the configuration or the environment says.
 func (b *builder) journalFile(c Creates) {
 	state, _, _ := strings.Cut(b.getenv("STATE_DIRECTORY"), ":") // systemd may name several
 	home := b.getenv("HOME")
@@ -51,8 +52,6 @@ func (b *builder) journalFile(c Creates) {
 		b.parts.Journal.File = filepath.Join(b.getenv("XDG_STATE_HOME"), "atlas-gateway", "creates.db")
 	case filepath.IsAbs(home):
 		b.parts.Journal.File = filepath.Join(home, ".local", "state", "atlas-gateway", "creates.db")
-	default:
-		b.refuse("creates.file", "is required: neither STATE_DIRECTORY nor HOME says where the journal of creates belongs; creates.journal: off goes without one")
 	}
 }
 

@@ -183,7 +183,7 @@ type Creates struct {
 	// created, from 1ms to 24h. It is an assumption. Default 60s.
 	Quarantine time.Duration `yaml:"quarantine"`
 	// Wait is how long a caller waits, on top of timeouts.upstream, until the gateway has found out
-	// what became of its create, from 1ms to 1h. Default 30s.
+	// what became of its create, from 1ms to 1h. Default 10s.
 	Wait time.Duration `yaml:"wait"`
 	// OpenPerCaller bounds the creates of a caller whose outcome is open, from 1 to 1,000,000.
 	// Default 1000.

@@ -54,7 +54,7 @@ func newBench(t *testing.T, config idempotency.Config) *bench {
 		b.config.Quota = config.Quota
 	}
 	half := secret.New(sim.PrivateKey)
-	pool := atlas.NewPool(func(int) {})
+	pool := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
 	t.Cleanup(pool.CloseIdleConnections)
 	var err error
 	b.upstream, err = pool.Upstream(atlas.Config{
