@@ -25,6 +25,7 @@ func TestLoad(t *testing.T) {
 		Limits:    config.Limits{RequestHeader: 16 << 10, RequestBody: 256 << 10, RequestValues: 10_000, ResponseBody: 8 << 20, InFlight: 512, Connections: 4096},
 		Timeouts:  config.Timeouts{Header: 5 * time.Second, Request: 15 * time.Second, Upstream: time.Minute, Idle: 2 * time.Minute, Drain: 3 * time.Second, Shutdown: 75 * time.Second},
 		Responses: config.Responses{Check: "report", Sample: 100},
+		Creates:   config.Creates{Journal: "file", Keys: "derived", Retention: 24 * time.Hour, Quarantine: time.Minute, Wait: 10 * time.Second, OpenPerCaller: 1000},
 		Log:       config.Log{Level: "info", Format: "json"},
 	}
 	most := config.Config{
@@ -38,6 +39,7 @@ func TestLoad(t *testing.T) {
 		Limits:    config.Limits{RequestHeader: 1, RequestBody: 1, RequestValues: 1, ResponseBody: 1, InFlight: 1, Connections: 1},
 		Timeouts:  config.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
 		Responses: config.Responses{Check: "enforce", Sample: 1},
+		Creates:   config.Creates{Journal: "off", Keys: "required", Retention: time.Minute, Quarantine: time.Second, Wait: time.Millisecond, OpenPerCaller: 1},
 		Log:       config.Log{Level: "debug", Format: "text"},
 	}
 	overridden := least

@@ -32,6 +32,10 @@ var ranges = map[string]struct{ least, most, above, named string }{
 	"timeouts.idle":               {"1ms", "1h", "1h1ns", "1ms to 1h"},
 	"timeouts.drain":              {"1ms", "1h", "1h1ns", "1ms to 1h"},
 	"timeouts.shutdown":           {"1ms", "1h", "1h1ns", "1ms to 1h"},
+	"creates.retention":           {"1m", "8760h", "8760h0m0.000000001s", "1m to 8760h"},
+	"creates.quarantine":          {"1ms", "24h", "24h1ns", "1ms to 24h"},
+	"creates.wait":                {"1ms", "1h", "1h1ns", "1ms to 1h"},
+	"creates.open_per_caller":     {"1", "1000000", "1000001", "1 to 1000000"},
 	"responses.sample":            {"1", "1000000", "1000001", "1 to 1000000"},
 }
 

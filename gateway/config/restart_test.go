@@ -18,6 +18,7 @@ var fixed = []string{
 	"listener.address", "listener.tls_cert_file", "listener.tls_key_file", "listener.allow_plain_http", "management.address",
 	"limits.request_header", "limits.connections",
 	"timeouts.header", "timeouts.request", "timeouts.upstream", "timeouts.idle", "timeouts.drain", "timeouts.shutdown",
+	"creates.journal", "creates.file", "creates.postgres_url_file", "creates.postgres_url_env", "creates.wait",
 	"log.level", "log.format",
 }
 

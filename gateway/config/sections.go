@@ -196,30 +196,24 @@ func (b *builder) bounds(c *Config) {
 			b.refuse(path, "is %d; expected 1 to %d", number.value, number.most)
 		}
 	}
-	for path, bound := range map[string]struct{ value, least, most time.Duration }{
-		"timeouts.header":    {c.Timeouts.Header, time.Millisecond, time.Hour},
-		"timeouts.request":   {c.Timeouts.Request, time.Millisecond, time.Hour},
-		"timeouts.upstream":  {c.Timeouts.Upstream, time.Millisecond, time.Hour},
-		"timeouts.idle":      {c.Timeouts.Idle, time.Millisecond, time.Hour},
-		"timeouts.drain":     {c.Timeouts.Drain, time.Millisecond, time.Hour},
-		"timeouts.shutdown":  {c.Timeouts.Shutdown, time.Millisecond, time.Hour},
-		"creates.wait":       {c.Creates.Wait, time.Millisecond, time.Hour},
-		"creates.quarantine": {c.Creates.Quarantine, time.Millisecond, 24 * time.Hour},
-		"creates.retention":  {c.Creates.Retention, time.Minute, 365 * 24 * time.Hour},
+	for path, bound := range map[string]struct {
+		value, least, most time.Duration
+		expected           string
+	}{
+		"timeouts.header":    {c.Timeouts.Header, time.Millisecond, time.Hour, "1ms to 1h"},
+		"timeouts.request":   {c.Timeouts.Request, time.Millisecond, time.Hour, "1ms to 1h"},
+		"timeouts.upstream":  {c.Timeouts.Upstream, time.Millisecond, time.Hour, "1ms to 1h"},
+		"timeouts.idle":      {c.Timeouts.Idle, time.Millisecond, time.Hour, "1ms to 1h"},
+		"timeouts.drain":     {c.Timeouts.Drain, time.Millisecond, time.Hour, "1ms to 1h"},
+		"timeouts.shutdown":  {c.Timeouts.Shutdown, time.Millisecond, time.Hour, "1ms to 1h"},
+		"creates.wait":       {c.Creates.Wait, time.Millisecond, time.Hour, "1ms to 1h"},
+		"creates.quarantine": {c.Creates.Quarantine, time.Millisecond, 24 * time.Hour, "1ms to 24h"},
+		"creates.retention":  {c.Creates.Retention, time.Minute, 365 * 24 * time.Hour, "1m to 8760h"},
 	} {
 		if bound.value < bound.least || bound.value > bound.most {
-			b.refuse(path, "is %s; expected %s to %s", bound.value, short(bound.least), short(bound.most))
+			b.refuse(path, "is %s; expected %s", bound.value, bound.expected)
 		}
 	}
-}
-
-// short returns a duration without the parts that are 0, such as 1h for 1h0m0s.
-func short(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	return strings.TrimSuffix(text, "0m")
 }
 
 func (b *builder) oneOf(value, path string, allowed ...string) {
