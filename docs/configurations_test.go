@@ -26,6 +26,9 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#anonymous-callers yaml 1": func(page string) string {
 		return upstream + page + "callers: {anonymous: true, allow_anonymous_off_loopback: true}\n"
 	},
+	"docs/creates.md#where-the-journal-is yaml 1": func(page string) string {
+		return upstream + "callers: {anonymous: true}\n" + page
+	},
 	"docs/callers.md#grants yaml 1": func(page string) string {
 		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
 	},
@@ -60,7 +63,7 @@ func TestConfigurations(t *testing.T) {
 	}
 	write("tls.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
 	write("tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
-	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret"} {
+	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret", "journal-url"} {
 		write(name, []byte("c4na7y"))
 	}
 	run(t, folder, program, "keys", "signing-key", "signing.key")

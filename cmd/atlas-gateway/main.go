@@ -204,6 +204,9 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	journal, err := openJournal(ctx, parts, records)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
+		if err == errNoPlace {
+			return exitConfig
+		}
 		return exitFailed
 	}
 	if journal != nil {

@@ -33,7 +33,8 @@ type process struct {
 }
 
 // serveProcess starts the program with a configuration, and waits for the line that says that it
-// is ready. A configuration without callers lets everyone in.
+// is ready. A configuration without callers lets everyone in, and one without creates keeps no
+// journal.
 func serveProcess(t *testing.T, config string, environ ...string) *process {
 	t.Helper()
 	p := newProcess(t, config, environ...)
@@ -46,6 +47,9 @@ func newProcess(t *testing.T, config string, environ ...string) *process {
 	t.Helper()
 	if !strings.Contains(config, "callers:") {
 		config += "callers: {anonymous: true}\n"
+	}
+	if !strings.Contains(config, "creates:") { // many tests repeat one create, and count
+		config += "creates: {journal: off}\n"
 	}
 	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "gateway.yaml"), `
 listener: {address: "127.0.0.1:0"}
