@@ -84,12 +84,12 @@ func refuseCreate(e *idempotency.Error) *refusal {
 	case idempotency.NoJournal:
 		return refuse(kindJournal, e, "The gateway can't record the create now, so it did not send it. Repeat it.").with("Retry-After", after)
 	case idempotency.Released:
-		return refuse(kindOpen, e, "An operator has released the key of this create, whose outcome was unknown. Repeat the request: it is then sent.").with("Retry-After", after)
+		return refuse(kindOpen, e, "It is not known whether the request was carried out. An operator has released its key: repeat the request, which is then sent.").with("Retry-After", after)
 	case idempotency.NothingHappened:
 		return refuse(kindNotCarriedOut, e, "Atlas did not carry out the create: its lists do not show it. Repeat it.").with("Retry-After", after)
 	}
 	if e.Outcome == atlas.NotSent {
 		return refuse(kindOpen, e, "The gateway did not come to send the create in time. Repeat it.").with("Retry-After", after)
 	}
-	return refuse(kindOpen, e, "It is not known yet whether the create was carried out. The gateway goes on looking. Repeat the request: it creates nothing twice, and gets what was created.").with("Retry-After", after)
+	return refuse(kindOpen, e, "It is not known whether the request was carried out. The gateway goes on looking: repeat the request, which creates nothing twice and gets what was created.").with("Retry-After", after)
 }

@@ -97,7 +97,12 @@ func (s *Store) migrate(ctx context.Context) error {
 
 // inTransaction runs do in a transaction, and commits it unless do fails.
 func inTransaction(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // gives it back
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -105,5 +110,11 @@ func inTransaction(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) erro
 	if err := do(tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		// SQLite leaves a transaction open that it could not commit, such as on a full disk, and
+		// database/sql takes it for ended. Where it has ended, there is nothing to roll back.
+		conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`)
+		return err
+	}
+	return nil
 }

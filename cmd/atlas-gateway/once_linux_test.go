@@ -96,7 +96,7 @@ callers:
 func runOnce(t *testing.T, program, counters string, args []string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, args...)
-	command.Env = []string{"GOCOVERDIR=" + counters}
+	command.Env = []string{"GOCOVERDIR=" + counters, "STATE_DIRECTORY=" + filepath.Dir(counters)}
 	command.Stderr = os.Stderr
 	stdout, err := command.StdoutPipe()
 	if err != nil {
