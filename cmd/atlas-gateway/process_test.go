@@ -141,7 +141,15 @@ func get(t *testing.T, url string) (int, string) {
 // settings in YAML, and variables of the environment.
 func serveFor(t *testing.T, upstream, settings string, environ ...string) *process {
 	t.Helper()
-	return serveProcess(t, "upstream:\n  base_url: "+upstream+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"+settings,
+	p := newProcessFor(t, upstream, settings, environ...)
+	p.start(t, p.command.Start)
+	return p
+}
+
+// newProcessFor is serveFor without the start.
+func newProcessFor(t *testing.T, upstream, settings string, environ ...string) *process {
+	t.Helper()
+	return newProcess(t, "upstream:\n  base_url: "+upstream+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"+settings,
 		append(environ, "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey)...)
 }
 
