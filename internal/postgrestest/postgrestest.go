@@ -5,6 +5,7 @@ package postgrestest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -38,7 +39,7 @@ func Find() (string, error) {
 		found = append(found, path)
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("PostgreSQL is not installed (Debian's package postgresql has it)")
+		return "", errors.New("PostgreSQL is not installed (Debian's package postgresql has it)")
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }
@@ -47,36 +48,66 @@ func Find() (string, error) {
 // skipped, or fails if the variable CI is set.
 func Start(t *testing.T) *Server {
 	t.Helper()
-	bin, err := Find()
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
+	if _, err := Find(); err != nil && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
-	dir, err := os.MkdirTemp("", "postgres")
+	s, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &Server{bin: bin, dir: dir}
-	if os.Geteuid() == 0 { // which PostgreSQL refuses to run as
-		s.becomeAnother(t)
-	}
-	s.run(t, "initdb", "--pgdata", s.data(), "--username", "gateway", "--auth", "trust", "--no-sync", "--no-locale", "--encoding", "UTF8")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.port = listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	s.Restart(t)
-	t.Cleanup(s.Kill)
+	t.Cleanup(s.Close)
 	return s
 }
 
+// New starts a server, which ends with Close, or with the process.
+func New() (*Server, error) {
+	bin, err := Find()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "postgres")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{bin: bin, dir: dir}
+	if err := s.prepare(); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	if err := s.Resume(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the server, and removes its directory.
+func (s *Server) Close() {
+	s.Kill()
+	os.RemoveAll(s.dir)
+}
+
+// prepare makes the server's files, and finds a port.
+func (s *Server) prepare() error {
+	if os.Geteuid() == 0 { // which PostgreSQL refuses to run as
+		if err := s.becomeAnother(); err != nil {
+			return err
+		}
+	}
+	initdb := s.command("initdb", "--pgdata", s.data(), "--username", "gateway", "--auth", "trust", "--no-sync", "--no-locale", "--encoding", "UTF8")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.port = listener.Addr().(*net.TCPAddr).Port
+	return listener.Close()
+}
+
 // becomeAnother has the server run as a user that is not root.
-func (s *Server) becomeAnother(t *testing.T) {
+func (s *Server) becomeAnother() error {
 	for _, name := range []string{"postgres", "nobody"} {
 		other, err := user.Lookup(name)
 		if err != nil {
@@ -85,12 +116,9 @@ func (s *Server) becomeAnother(t *testing.T) {
 		uid, _ := strconv.Atoi(other.Uid)
 		gid, _ := strconv.Atoi(other.Gid)
 		s.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(s.dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-		return
+		return os.Chown(s.dir, uid, gid)
 	}
-	t.Fatal("there is no user postgres or nobody to run PostgreSQL as")
+	return errors.New("there is no user postgres or nobody to run PostgreSQL as")
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
@@ -103,51 +131,55 @@ func (s *Server) command(name string, arguments ...string) *exec.Cmd {
 	return command
 }
 
-func (s *Server) run(t *testing.T, name string, arguments ...string) {
-	t.Helper()
-	if out, err := s.command(name, arguments...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-}
-
 // Restart starts the server again, after Kill, on the same port. It returns when the server
 // accepts connections.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	db, err := sql.Open("pgx", s.URL("postgres"))
-	if err != nil {
+	if err := s.Resume(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Resume is Restart outside a test.
+func (s *Server) Resume() error {
+	db, err := sql.Open("pgx", s.URL("postgres"))
+	if err != nil {
+		return err
+	}
 	defer db.Close()
-	ended := s.start(t)
+	if err := s.start(); err != nil {
+		return err
+	}
 	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if err = db.Ping(); err == nil {
-			return
+			return nil
 		}
 		select {
-		case <-ended: // the children of a killed server still have its memory
-			ended = s.start(t)
+		case <-s.ended: // the children of a killed server still have its memory
+			if err := s.start(); err != nil {
+				return err
+			}
 		default:
 		}
 		if time.Now().After(until) {
 			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-			t.Fatalf("PostgreSQL does not answer: %v\n%s", err, text)
+			return fmt.Errorf("PostgreSQL does not answer: %w\n%s", err, text)
 		}
 	}
 }
 
-// start starts the process, and returns a channel that is closed at its end.
-func (s *Server) start(t testing.TB) <-chan struct{} {
+// start starts the process.
+func (s *Server) start() error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer log.Close()
 	process := s.command("postgres", "-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
 		"-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "log_min_messages=warning")
 	process.Stdout, process.Stderr = log, log
 	if err := process.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -155,11 +187,14 @@ func (s *Server) start(t testing.TB) <-chan struct{} {
 		close(ended)
 	}()
 	s.process, s.ended = process, ended
-	return ended
+	return nil
 }
 
 // Kill ends the server and its children with SIGKILL, as a crash of the machine would.
 func (s *Server) Kill() {
+	if s.process == nil {
+		return
+	}
 	s.process.Process.Signal(syscall.SIGSTOP) // no new children
 	parent := strconv.Itoa(s.process.Process.Pid)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -184,16 +219,23 @@ func (s *Server) URL(database string) string {
 // Database makes a new database and returns its connection string.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	db, err := sql.Open("pgx", s.URL("postgres"))
+	url, err := s.NewDatabase()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return url
+}
+
+// NewDatabase is Database outside a test.
+func (s *Server) NewDatabase() (url string, err error) {
+	db, err := sql.Open("pgx", s.URL("postgres"))
+	if err != nil {
+		return "", err
 	}
 	defer db.Close()
 	name := fmt.Sprintf("journal%d", s.databases.Add(1))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	return s.URL(name)
+	_, err = db.ExecContext(ctx, "CREATE DATABASE "+name)
+	return s.URL(name), err
 }
