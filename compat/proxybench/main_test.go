@@ -6,13 +6,14 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"atlas-export-gateway/internal/gatewaytest"
 
 	icholy "github.com/icholy/digest"
 )
@@ -31,13 +32,7 @@ func buildGateway(t *testing.T) string {
 	if runtime.GOOS != "linux" {
 		t.Skip("the CPU time of another process is read only on Linux")
 	}
-	gateway := filepath.Join(t.TempDir(), "atlas-gateway")
-	build := exec.Command("go", "build", "-o", gateway, "./cmd/atlas-gateway")
-	build.Dir = filepath.Join("..", "..")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	return gateway
+	return gatewaytest.BuildProgram(t, filepath.Join("..", ".."))
 }
 
 // runBench runs the program and returns its tables, with N for each number that has a fraction.

@@ -2,6 +2,8 @@ package gatewaytest
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -20,4 +22,16 @@ func ReplaceFile(t testing.TB, file, content string) {
 	if err := os.Rename(WriteFile(t, file+".new", content), file); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// BuildProgram builds the gateway's program in the module's folder, and returns the program's path.
+func BuildProgram(t testing.TB, module string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "atlas-gateway")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/atlas-gateway")
+	build.Dir = module
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return program
 }

@@ -48,15 +48,22 @@ func Find() (string, error) {
 // skipped, or fails if the variable CI is set.
 func Start(t *testing.T) *Server {
 	t.Helper()
-	if _, err := Find(); err != nil && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
+	Need(t)
 	s, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
 	return s
+}
+
+// Need skips the test where PostgreSQL is missing. If the variable CI is set, the test goes on, and
+// fails.
+func Need(t *testing.T) {
+	t.Helper()
+	if _, err := Find(); err != nil && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
 }
 
 // New starts a server, which ends with Close, or with the process.
