@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients bench bench-proxy h2spec digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash bench bench-proxy h2spec digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,11 @@ CANARY = c4na7y|63346e613779|YzRuYTd5|M0bmE3e|jNG5hN3|51a1a7ed-a71a-5000|mdb_sa_
 canary: ## run every test, and fail if a secret of a test is in the output; RACE=1 with the race detector
 	@out=$$(go test $(if $(RACE),-race -short -p 1) -json ./... 2>&1) || { printf '%s\n' "$$out" | grep '"Action":"fail"'; exit 1; }; \
 	if printf '%s\n' "$$out" | grep -vE '"Output":" +[A-Z_]+=' | grep -E '$(CANARY)'; then echo 'a secret is in the output of these tests' >&2; exit 1; fi
+
+# The journal in PostgreSQL needs its server's programs, which Debian's package postgresql has.
+crash: build ## kill the gateway KILLS= times during CREATES= creates, and count duplicates; JOURNAL=off, or JOURNAL=postgres GATEWAYS=3 KILLS_SERVER=20; LOGS=DIR
+	cd compat && go run ./crash -gateway $(CURDIR)/bin/atlas-gateway $(if $(CREATES),-creates $(CREATES)) $(if $(KILLS),-kills $(KILLS)) \
+		$(if $(JOURNAL),-journal $(JOURNAL)) $(if $(GATEWAYS),-gateways $(GATEWAYS)) $(if $(KILLS_SERVER),-server-kills $(KILLS_SERVER)) $(if $(LOGS),-log $(abspath $(LOGS)))
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
