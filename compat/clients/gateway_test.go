@@ -31,6 +31,7 @@ import (
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/secret"
 	"atlas-export-gateway/sim"
+	"atlas-export-gateway/store"
 )
 
 // Paths in the default seed of the simulation.
@@ -74,13 +75,23 @@ type options struct {
 	algorithm   string // of the challenge
 	tls         bool
 	requestBody int // limits.request_body
+	journal     bool
 }
 
 // start serves a gateway in front of a simulated Atlas. Both stop with the test.
 func start(t testing.TB, o options) *running {
 	t.Helper()
 	r := newRunning(t, o)
-	g := gatewaytest.Start(t, r.yaml)
+	config := gatewaytest.Config{YAML: r.yaml}
+	if o.journal {
+		journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { journal.Close() })
+		config.Prepare = func(g *gateway.Gateway) { g.UseJournal(journal) }
+	}
+	g := gatewaytest.StartConfig(t, config)
 	r.url, r.log = g.URL, g.Log
 	r.stop = sync.OnceFunc(func() {
 		r.transport.CloseIdleConnections() // a server waits 5 s for connections that were never used
