@@ -42,6 +42,11 @@ type Config struct {
 	// Timeout bounds the wait for one answer; 0 means 75 s, which is longer than a gateway
 	// waits for Atlas.
 	Timeout time.Duration
+	// KeepsKeys says that BaseURL is a gateway that keeps the keys of creates. Each create then bears
+	// the field Idempotency-Key, with the key of the request or one that is made up, and is repeated
+	// with the same key, until the context ends, as long as it is not known what became of it. The
+	// gateway sends it to Atlas once. Without KeepsKeys, and at Atlas itself, a create is sent once.
+	KeepsKeys bool
 	// MaxRetries is how often a read, an update or a deletion is sent again; 0 means 4, and a
 	// negative number means never.
 	MaxRetries int
@@ -61,6 +66,8 @@ func New(c Config) (*Client, error) {
 	switch {
 	case c.Timeout < 0 || c.MaxResponse < 0:
 		return fail(errors.New("a bound is negative"))
+	case c.KeepsKeys && u.Hostname() == "cloud.mongodb.com":
+		return fail(errors.New("KeepsKeys is for a gateway: Atlas takes no keys"))
 	case c.Transport != nil && c.RootCAs != nil:
 		return fail(errors.New("RootCAs is not for a Transport of the caller's own"))
 	case c.Credential.kind == noCredential && u.Hostname() == "cloud.mongodb.com":
@@ -80,6 +87,7 @@ func New(c Config) (*Client, error) {
 		timeout:     cmp.Or(c.Timeout, 75*time.Second),
 		maxRetries:  max(cmp.Or(c.MaxRetries, 4), 0),
 		maxResponse: cmp.Or(c.MaxResponse, 8<<20),
+		keepsKeys:   c.KeepsKeys,
 	}
 	shared.useTransport(c.Transport, c.RootCAs)
 	if err := shared.useCredential(c.Credential); err != nil {

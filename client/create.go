@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -11,13 +13,46 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// create sends a create once, and reads the content of the answer in the form F. Its error
-// tells a create that was not carried out from one that may have been.
+// create sends a create, and reads the content of the answer in the form F. It sends the create
+// once, or, to a gateway that keeps keys, until it is known what became of it. Its error tells a
+// create that was not carried out from one that may have been.
 func create[F form[T], T any](ctx context.Context, c *caller, atlas *gen.Client, o operation, send func(context.Context, *gen.Client) (*http.Response, error)) (*T, error) {
+	o.found.key(o.key, c.keepsKeys)
 	if err := o.found.err(o.id); err != nil {
 		return nil, err
 	}
-	s := &sending{caller: c}
+	if !c.keepsKeys {
+		return createOnce[F](ctx, c, atlas, o, send)
+	}
+	if o.key == "" {
+		o.key = rand.Text()
+	}
+	for tries := 0; ; tries++ {
+		result, err := createOnce[F](ctx, c, atlas, o, send)
+		pause, again := repeatable(err, tries)
+		if !again || ctx.Err() != nil {
+			return result, err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause || sleep(ctx, pause) != nil {
+			return nil, err
+		}
+	}
+}
+
+// repeatable reports whether a create with a key is to be sent again, and after which pause: its
+// outcome is unknown, the connection was lost, or the gateway asks for it.
+func repeatable(err error, tries int) (pause time.Duration, again bool) {
+	failed, ok := errors.AsType[*Error](err)
+	if !ok {
+		return 0, false
+	}
+	_, unknown := errors.AsType[*UnknownOutcomeError](err)
+	return max(backoff(tries), failed.RetryAfter), unknown || failed.transient
+}
+
+// createOnce sends a create once.
+func createOnce[F form[T], T any](ctx context.Context, c *caller, atlas *gen.Client, o operation, send func(context.Context, *gen.Client) (*http.Response, error)) (*T, error) {
+	s := &sending{caller: c, key: o.key}
 	once := *atlas
 	once.Client = s
 	var result *T
@@ -35,6 +70,7 @@ func create[F form[T], T any](ctx context.Context, c *caller, atlas *gen.Client,
 // sending sends one create, and notes how far it came.
 type sending struct {
 	caller *caller
+	key    string      // Idempotency-Key, empty for none
 	at     time.Time   // when the create was handed to the transport last
 	handed atomic.Bool // the transport has the create, with its content,
 	asked  atomic.Bool // looked for a connection,
@@ -43,6 +79,9 @@ type sending struct {
 
 // Do sends the create that the generated client builds.
 func (s *sending) Do(r *http.Request) (*http.Response, error) {
+	if s.key != "" {
+		r.Header.Set("Idempotency-Key", s.key)
+	}
 	return s.caller.sign(s, r)
 }
 

@@ -14,7 +14,7 @@ import (
 // [Client.FindExport] before you call CreateExport again. [ErrConflict] says that an export of
 // the snapshot is in progress.
 func (c *Client) CreateExport(ctx context.Context, groupID, clusterName string, r ExportRequest) (*ExportJob, error) {
-	o := operation{id: "createBackupExport"}
+	o := operation{id: "createBackupExport", key: r.IdempotencyKey}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
 	o.check = about("job", r.started)

@@ -13,6 +13,10 @@ type ExportRequest struct {
 	ExportBucketID string
 	// CustomData are the pairs that Atlas writes to the file .complete, next to the export.
 	CustomData []CustomData
+	// IdempotencyKey tells this export from another of the same snapshot to the same bucket with the
+	// same pairs: 1 to 255 visible characters, the first of which is no quotation mark. Empty means a
+	// key that is made up for the call. It needs [Config.KeepsKeys].
+	IdempotencyKey string
 }
 
 // Validate checks the request against the contract, as [Client.CreateExport] does before it

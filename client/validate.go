@@ -104,6 +104,19 @@ func (v *violations) export(r ExportRequest) {
 	}
 }
 
+// key is what a gateway takes for the field Idempotency-Key.
+func (v *violations) key(value string, kept bool) {
+	switch {
+	case value == "":
+	case !kept:
+		v.add("Idempotency-Key", "needs a gateway that keeps keys (Config.KeepsKeys)")
+	case !keyPattern.MatchString(value):
+		v.add("Idempotency-Key", "is not 1 to 255 visible characters that begin with no quotation mark")
+	}
+}
+
+var keyPattern = regexp.MustCompile(`^[!#-~][!-~]{0,254}$`)
+
 func (v *violations) groupName(value string) {
 	// The path of . or .. would be another one.
 	if v.required("groupName", value) && (!groupPattern.MatchString(value) || value == "." || value == "..") {
