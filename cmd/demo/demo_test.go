@@ -93,7 +93,9 @@ func TestDemo(t *testing.T) {
 		`/customdata +is not a known member; did you mean customData\?\n +/exportBucketId +is .*\n +/snapshotId +is .*\n`,
 		`Atlas had seen (\d+) requests before, and has seen (\d+) now\.\n`,
 		`<- 200 OK  application/json\n +[0-9a-f]{24}  Successful  42 of 42 collections\n`,
-		`calls +(\d+): \d+ forwarded, 1 refused\n +Atlas saw +(\d+) requests: \d+ signed, 1 without`,
+		`job ([0-9a-f]{24})  Idempotent-Replayed: true\n +found: .*\n(?:.*\n)*?.*job ([0-9a-f]{24})  Idempotent-Replayed: true\n +again: `,
+		`Atlas had made 1 job before, and has made 2 now\.\n`,
+		`calls +\d+: \d+ forwarded, 1 refused\n +Atlas saw +\d+ requests: \d+ signed, \d+ without`,
 	} {
 		match := regexp.MustCompile(pattern).FindStringSubmatch(stdout)
 		if match == nil {

@@ -85,7 +85,7 @@ func (st *story) run(ctx context.Context) error {
 		[2]string{"atlas-gateway", st.gateway + " checks each call and signs it"},
 		[2]string{"atlas-sim", st.api + " stands for Atlas"},
 	)
-	for _, step := range []func(context.Context) error{st.createBucket, st.startExport, st.followExport, st.showExport, st.makeMistakes, st.listJobs} {
+	for _, step := range []func(context.Context) error{st.createBucket, st.startExport, st.followExport, st.showExport, st.makeMistakes, st.listJobs, st.createOnce} {
 		if err := step(ctx); err != nil {
 			return err
 		}
