@@ -60,6 +60,9 @@ type UnknownOutcomeError struct {
 }
 
 func (e *UnknownOutcomeError) Error() string {
+	if e.Err.GatewayKind == "outcome_unknown" { // a gateway with a journal
+		return fmt.Sprintf("%v; repeat it: the gateway goes on looking, and creates nothing twice", e.Err)
+	}
 	return fmt.Sprintf("%v; it may have been carried out all the same: before you repeat it, %s", e.Err, e.advice())
 }
 

@@ -208,6 +208,9 @@ func (a *app) classify(ctx context.Context, c *cobra.Command, err error) (status
 	case errors.As(err, &failed):
 		return failed.status, failed.hint
 	case errors.Is(err, client.ErrUnknownOutcome):
+		if errors.As(err, &call) && call.GatewayKind == "outcome_unknown" {
+			return exitUnknown, gatewayHints[call.GatewayKind]
+		}
 		return exitUnknown, "look before you repeat it: " + listCommand(c)
 	case errors.Is(err, client.ErrExportFailed):
 		return exitExportFailed, exportHint(err)

@@ -107,6 +107,13 @@ var gatewayHints = map[string]string{
 	"upstream_unsigned":      logHint,
 	"upstream_response":      logHint,
 	"upstream_timeout":       logHint,
+	"invalid_key":            "",
+	"key_required":           "this gateway takes creates only with a key of the caller's, which this program does not send",
+	"key_reused":             "",
+	"open_creates":           "wait until the gateway knows what became of earlier creates; atlas-gateway creates list shows them",
+	"not_carried_out":        "try again: nothing was created",
+	"journal":                "try again: nothing was sent; the operator's log says what the journal lacks",
+	"outcome_unknown":        "repeat the command: the gateway goes on looking, and creates nothing twice",
 	"overloaded":             "the gateway is working on as many requests as it may; try again",
 }
 

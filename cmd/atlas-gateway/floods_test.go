@@ -17,7 +17,7 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// Rows 20 and 36: a flood of requests that are as costly as possible takes bounded memory.
+// Row 20: a flood of requests that are as costly as possible takes bounded memory.
 func TestFloods(t *testing.T) {
 	measured(t)
 	post := "POST " + exports
