@@ -82,7 +82,7 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"explain", "-caller", "a", "-operation", "getExportBucket", "-group", "64f0c1a2b3d4e5f607182930", "-export-bucket", "65A9", "testdata/granted.yaml"}, keyPair, exitUsage},
 		{[]string{"explain", "-caller", "a", "-operation", "createExportBucket", "-group", "64f0c1a2b3d4e5f607182930", "-cloud-provider", "S3", "testdata/granted.yaml"}, keyPair, exitUsage},
 		// 192.0.2.0/24 is for documentation (RFC 5737): no address of this machine.
-		{[]string{"serve"}, []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS=true", "ATLAS_GATEWAY_MANAGEMENT_ADDRESS=192.0.2.1:1", "ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:0", "MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}, exitFailed},
+		{[]string{"serve"}, []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS=true", "ATLAS_GATEWAY_MANAGEMENT_ADDRESS=192.0.2.1:1", "ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:0", "ATLAS_GATEWAY_CREATES_JOURNAL=off", "MONGODB_ATLAS_PUBLIC_API_KEY=a", "MONGODB_ATLAS_PRIVATE_API_KEY=b"}, exitFailed},
 	} {
 		var stdout, stderr strings.Builder
 		if got := run(t.Context(), test.args, test.env, nil, &stdout, &stderr); got != test.want {

@@ -65,7 +65,7 @@ upstream:
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ config, want string }{
-		{string(good) + "responses: {check: loose}\n", p.file + ":11: responses.check: "},
+		{string(good) + "responses: {check: loose}\n", p.file + ":12: responses.check: "},
 		{string(good) + "responses: {check: \"off\"}\n", "the configuration was reloaded"},
 		{"", "the configuration was reloaded"}, // for the signal only
 	} {

@@ -30,7 +30,7 @@ func TestRecordsAreSyncedBeforeCreatesLeave(t *testing.T) {
 		t.Skipf("not traced: strace may not trace here: %v\n%s", err, output)
 	}
 	atlas := sim.Start(t, sim.Config{})
-	p := newProcessFor(t, atlas.URL(), "")
+	p := newProcessFor(t, atlas.URL(), withJournal)
 	p.command.Path, p.command.Args = tracer, append(command, p.command.Args...)
 	p.start(t, p.command.Start)
 	const creates = 3

@@ -120,7 +120,7 @@ type unread struct {
 func serveUnread(t *testing.T, upstream string, stderr *os.File) *unread {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	text := "listener: {address: '127.0.0.1:0'}\nmanagement: {address: '127.0.0.1:0'}\ntimeouts: {drain: 10ms, shutdown: 5s}\ncallers: {anonymous: true}\n" +
+	text := "listener: {address: '127.0.0.1:0'}\nmanagement: {address: '127.0.0.1:0'}\ntimeouts: {drain: 10ms, shutdown: 5s}\ncallers: {anonymous: true}\ncreates: {journal: off}\n" +
 		"upstream:\n  base_url: " + upstream + "\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
