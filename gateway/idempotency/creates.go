@@ -206,15 +206,15 @@ func (c *Creates) do(ctx context.Context, r *Request) (*Answer, error) {
 // conclude makes a caller's answer from what a flight has found. again says that the key is free.
 func (c *Creates) conclude(ctx context.Context, q *request, f *flight, started bool) (answer *Answer, again bool, err error) {
 	switch end := f.end; {
-	case end.record != nil:
-		return c.replay(ctx, q, end.record)
 	case end.again:
 		return nil, true, nil
 	case end.err != nil:
 		return nil, false, end.err
-	case started || f.form == q.form:
+	case end.response != nil && (started || f.form == q.form):
 		return &Answer{Response: end.response, Replayed: !started}, false, nil
-	default: // in the form of another request
+	case end.record != nil:
+		return c.replay(ctx, q, end.record)
+	default: // a refusal in the form of another request
 		return nil, true, nil
 	}
 }

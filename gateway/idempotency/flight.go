@@ -28,9 +28,9 @@ type flight struct {
 	left    bool               // at some time nobody waited
 }
 
-// end is what a flight has found: one of its members is set.
+// end is what a flight has found: one of its members is set, or both response and record.
 type end struct {
-	record   *store.Record   // the create was carried out earlier
+	record   *store.Record   // the create was carried out
 	response *atlas.Response // what Atlas answered to the flight's own create
 	err      error
 	again    bool // the key is free, and the request that began the flight was not sent
@@ -48,7 +48,7 @@ func (c *Creates) join(q *request) (f *flight, started bool, err error) {
 	}
 	if f = c.flights[q.key]; f == nil {
 		f, started = c.start(q.key, q), true
-	} else if f.request != nil && f.request.digest != q.digest {
+	} else if q.given && f.request != nil && f.request.digest != q.digest {
 		return nil, false, &Error{Kind: KeyReused, Outcome: atlas.NotSent}
 	}
 	f.waiting++
@@ -140,9 +140,11 @@ func (c *Creates) fly(ctx context.Context, f *flight) (found end) {
 				return end
 			}
 		case err != nil:
-			return end{err: noJournal(err)}
+			return end{err: c.failed(f, err)}
 		case f.request != nil && f.request.differs(r):
 			return end{err: &Error{Kind: KeyReused, Outcome: atlas.NotSent}}
+		case r.State == store.Answered && f.request == nil && r.ID != followed:
+			return end{again: true} // answered since it was found open
 		case r.State == store.Answered:
 			if byName[r.Kind].kept || r.ID == followed || f.request != nil && f.request.given {
 				return end{record: r}
@@ -169,6 +171,16 @@ func (c *Creates) fly(ctx context.Context, f *flight) (found end) {
 			}
 		}
 	}
+}
+
+// failed says that the journal failed, and what is known then of the create that a flight follows.
+func (c *Creates) failed(f *flight, err error) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.sent || f.looking {
+		return open(err)
+	}
+	return noJournal(err)
 }
 
 // free removes a record, which may be gone already.

@@ -54,9 +54,14 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 	case config.Keys == Required:
 		return nil, &Error{Kind: KeyMissing, Outcome: atlas.NotSent}
 	case config.Keys == Derived:
-		q.key = digest("derived", q.kind.name, group, cluster, q.shape)
+		q.key = derivedKey(q.kind.name, group, cluster, q.shape)
 	}
 	return q, nil
+}
+
+// derivedKey returns the key of a create that bears none.
+func derivedKey(kind, group, cluster, shape string) string {
+	return digest("derived", kind, group, cluster, shape)
 }
 
 // differs reports whether the record of a request's own key is that of another request.

@@ -26,6 +26,8 @@ type kind struct {
 	subject, bucket string
 	// lists are where things of this kind are listed, below the group or the cluster.
 	lists []string
+	// items are the paths, below that of the create, that one thing of this kind may be read at.
+	items []string
 	// ended reports whether a thing that exists leaves its key free, as a failed export does.
 	ended func(item map[string]any) bool
 }
@@ -43,6 +45,7 @@ var exports = &kind{
 	subject: "snapshotId",
 	bucket:  "exportBucketId",
 	lists:   []string{"/backup/exports"},
+	items:   []string{"/"},
 	ended: func(item map[string]any) bool {
 		state := text(item, "state")
 		return state == "Failed" || state == "Cancelled"
@@ -67,6 +70,7 @@ var buckets = &kind{
 	canonical: canonical,
 	subject:   "bucketName",
 	lists:     []string{"/backup/exportBuckets"},
+	items:     []string{"/"},
 	ended:     func(map[string]any) bool { return false },
 }
 
@@ -82,6 +86,7 @@ var snapshots = &kind{
 	},
 	canonical: canonical,
 	lists:     []string{"/backup/snapshots", "/backup/snapshots/shardedClusters"},
+	items:     []string{"/", "/shardedCluster/"},
 	ended:     func(item map[string]any) bool { return text(item, "status") == "failed" },
 }
 

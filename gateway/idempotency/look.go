@@ -41,7 +41,7 @@ func (c *Creates) look(f *flight, r *store.Record) (end, bool) {
 	}
 	if r.State == store.Sent {
 		if err := c.journal.Unknown(c.ctx, r.ID, "its answer was not recorded"); err != nil && !errors.Is(err, store.ErrGone) {
-			return end{err: noJournal(err)}, true
+			return end{err: c.failed(f, err)}, true
 		}
 	}
 	misses := 0

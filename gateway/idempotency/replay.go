@@ -20,32 +20,15 @@ func (c *Creates) replay(ctx context.Context, q *request, r *store.Record) (answ
 	if q.given && stored {
 		return &Answer{Response: wrap(q, r.Answer), Replayed: true}, false, nil
 	}
-	target := strings.TrimSuffix(q.Match.Path, "/") + "/" + r.Result
-	if q.Match.Query != "" {
-		target += "?" + q.Match.Query
-	}
-	out, _, err := c.get(target, q.Version)
-	if err != nil {
-		return nil, false, err
-	}
-	_, upstream := c.settings()
-	response, err := upstream.Send(ctx, out)
-	if err == nil {
-		status, content := unwrap(response, q.enveloped())
-		var item map[string]any
-		if json.Unmarshal(content, &item) == nil {
-			_, isError := item["error"].(float64)
-			gone := status == http.StatusNotFound && isError
-			if status == http.StatusOK && idOf(item) == r.Result && !q.kind.ended(item) {
-				return &Answer{Response: response, Replayed: true}, false, nil
-			}
-			if !q.given && (gone || status == http.StatusOK && idOf(item) == r.Result) {
-				if err := c.free(r, "what was created has failed or is gone"); err != nil {
-					return nil, false, noJournal(err)
-				}
-				return nil, true, nil
-			}
+	response, item, err := c.read(ctx, q, r)
+	switch found := item != nil && idOf(item) == r.Result; {
+	case found && !q.kind.ended(item):
+		return &Answer{Response: response, Replayed: true}, false, nil
+	case !q.given && (found || item != nil && c.settled(r)):
+		if err := c.free(r, "what was created has failed or is gone"); err != nil {
+			return nil, false, noJournal(err)
 		}
+		return nil, true, nil
 	}
 	if stored { // Atlas can't be asked
 		return &Answer{Response: wrap(q, r.Answer), Replayed: true}, false, nil
@@ -54,4 +37,44 @@ func (c *Creates) replay(ctx context.Context, q *request, r *store.Record) (answ
 		return nil, false, err
 	}
 	return &Answer{Response: response, Replayed: true}, false, nil
+}
+
+// read reads what a record has created, in the version and the form that a request asks for. The
+// item is what Atlas shows of it, or Atlas's error where Atlas says that there is nothing, or nil
+// where Atlas's answer tells neither.
+func (c *Creates) read(ctx context.Context, q *request, r *store.Record) (response *atlas.Response, item map[string]any, err error) {
+	for _, path := range q.kind.items {
+		target := strings.TrimSuffix(q.Match.Path, "/") + path + r.Result
+		if q.Match.Query != "" {
+			target += "?" + q.Match.Query
+		}
+		out, _, err := c.get(target, q.Version)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, upstream := c.settings()
+		if response, err = upstream.Send(ctx, out); err != nil {
+			return nil, nil, err
+		}
+		status, content := unwrap(response, q.enveloped())
+		item = nil
+		if json.Unmarshal(content, &item) != nil {
+			return response, nil, nil
+		}
+		_, isError := item["error"].(float64)
+		switch {
+		case status == http.StatusOK && idOf(item) == r.Result:
+			return response, item, nil
+		case status != http.StatusNotFound || !isError:
+			return response, nil, nil
+		}
+	}
+	return response, item, nil
+}
+
+// settled reports whether a record was answered so long ago that Atlas shows what was created if it
+// is there.
+func (c *Creates) settled(r *store.Record) bool {
+	config, _ := c.settings()
+	return r.Age-r.Changed.Sub(r.Sent) >= config.Quarantine
 }

@@ -101,7 +101,9 @@ func (c *Creates) settle(config Config, f *flight, r *store.Record, response *at
 		if err := c.answered(config, r, id, answer); err != nil {
 			c.log.Error("the journal did not take an answer, which is looked for later", slog.String("id", r.RequestID), slog.String("result", id), slog.Any("error", err))
 		}
-		return end{response: response}, true
+		// For those who have joined with a request of another form: they must not send theirs.
+		r.Result, r.Answer = id, answer
+		return end{response: response, record: r}, true
 	}
 	return c.unknown(f, r, fmt.Sprintf("Atlas answered %d without telling what was created", response.Status))
 }
@@ -109,7 +111,7 @@ func (c *Creates) settle(config Config, f *flight, r *store.Record, response *at
 // answered notes the answer to a create.
 func (c *Creates) answered(config Config, r *store.Record, id string, answer store.Answer) error {
 	keep := config.Retention
-	if !byName[r.Kind].kept {
+	if !byName[r.Kind].kept && r.Key == derivedKey(r.Kind, r.Group, r.Cluster, r.Match) {
 		keep = time.Minute // for those who wait, also at other gateways
 	}
 	err := c.journal.Answered(context.WithoutCancel(c.ctx), r.ID, id, answer, keep)

@@ -31,7 +31,8 @@ type bench struct {
 	*testing.T
 	sim      *sim.Server
 	upstream *atlas.Upstream
-	path     string // of the journal
+	way      idempotency.Upstream // that creates are sent on
+	path     string               // of the journal
 	journal  *store.Store
 	creates  *idempotency.Creates
 	config   idempotency.Config
@@ -68,6 +69,7 @@ func newBench(t *testing.T, config idempotency.Config) *bench {
 		t.Fatal(err)
 	}
 	pool.Keep(b.upstream)
+	b.way = b.upstream
 	b.start()
 	b.bucket = b.id(b.must("nightly", v2+bucketsOf, `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"`+sim.AWSRole+`"}`))
 	return b
@@ -89,7 +91,7 @@ func (b *bench) start() {
 		b.Fatal(err)
 	}
 	journal := b.journal
-	b.creates = idempotency.New(journal, rules, func() (idempotency.Config, idempotency.Upstream) { return b.config, b.upstream },
+	b.creates = idempotency.New(journal, rules, func() (idempotency.Config, idempotency.Upstream) { return b.config, b.way },
 		slog.New(slog.NewTextHandler(b.log, nil)), idempotency.Observer{Create: func(result string) { b.results[result].Add(1) }, Commit: func(time.Duration) {}})
 	creates := b.creates
 	b.Cleanup(func() {

@@ -1,0 +1,253 @@
+package idempotency_test
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/idempotency"
+	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/sim"
+
+	_ "modernc.org/sqlite"
+)
+
+const (
+	eventsSnapshots = "/groups/" + sim.GroupID + "/clusters/" + sim.EventsCluster + "/backup/snapshots"
+	ordersSnapshots = "/groups/" + sim.GroupID + "/clusters/" + sim.OrdersCluster + "/backup/snapshots"
+)
+
+func bucketNamed(name string) string {
+	return `{"cloudProvider":"AWS","bucketName":"` + name + `","iamRoleId":"` + sim.AWSRole + `"}`
+}
+
+// Requests of different forms that come at the same time make one thing.
+func TestFormsAtTheSameTime(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	body := bucketNamed("other-exports")
+	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(300 * time.Millisecond), Operation: "createExportBucket"},
+		sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(300 * time.Millisecond), Operation: "v1CreateExportBucket"})
+	var all sync.WaitGroup
+	for _, target := range []string{v2 + bucketsOf, v1 + bucketsOf, v2 + bucketsOf + "?envelope=true", v2 + bucketsOf + "?pretty=true"} {
+		all.Go(func() {
+			answer, err := b.do("nightly", target, body)
+			if err != nil || answer.Status != http.StatusOK {
+				b.Errorf("%s: %+v, %v", target, answer, err)
+				return
+			}
+			if enveloped := strings.Contains(string(answer.Body), `"content"`); enveloped != strings.Contains(target, "envelope") {
+				b.Errorf("%s: %s", target, answer.Body)
+			}
+		})
+	}
+	all.Wait()
+	if n := b.sent("createExportBucket", body) + b.sent("v1CreateExportBucket", body); n != 1 {
+		b.Errorf("the bucket was made %d times", n)
+	}
+}
+
+// later lets the answers of the journal grow old.
+func (b *bench) later(d time.Duration) {
+	b.Helper()
+	if err := b.creates.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.journal.Close()
+	db, err := sql.Open("sqlite", b.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range []string{
+		`UPDATE atlas_gateway_creates SET sent_at = sent_at - ?1, changed_at = changed_at - ?1 WHERE ?1 > 0`,
+		`UPDATE atlas_gateway_creates SET expires_at = expires_at - ?1 WHERE state = 'answered'`,
+	} {
+		if _, err := db.Exec(statement, d.Milliseconds()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	db.Close()
+	b.start()
+}
+
+// A caller's own key is known for as long as Retention says, whatever it created.
+func TestGivenKeysOfBuckets(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	body := bucketNamed("other-exports")
+	first := b.must("nightly", v2+bucketsOf, body, "one")
+	b.later(10 * time.Minute)
+	if again := b.must("nightly", v2+bucketsOf, body, "one"); !again.Replayed || b.id(again) != b.id(first) {
+		t.Errorf("%+v", again)
+	}
+	b.later(2 * time.Hour)
+	if again := b.must("nightly", v2+bucketsOf, body, "one"); again.Replayed {
+		t.Errorf("%+v", again)
+	}
+}
+
+// The answer to a snapshot that was lost is found, of a sharded cluster as well.
+func TestSnapshotsAreFound(t *testing.T) {
+	for name, target := range map[string]string{"orders": ordersSnapshots, "events": eventsSnapshots} {
+		for _, key := range [][]string{nil, {"one"}} {
+			t.Run(name+strings.Join(key, ""), func(t *testing.T) {
+				b := newBench(t, idempotency.Config{})
+				body := `{"description":"before","retentionInDays":2}`
+				b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "takeSnapshots", Count: 1})
+				answer, err := b.do("nightly", v2+target, body, key...)
+				if err != nil || answer.Status != http.StatusOK || !answer.Replayed {
+					t.Errorf("%+v %v\n%s", answer, err, b.log)
+				}
+				if answer != nil {
+					t.Logf("%s", answer.Body)
+				}
+				if n := b.sent("takeSnapshots", body); n != 1 {
+					t.Errorf("sent %d times\n%s", n, b.log)
+				}
+			})
+		}
+	}
+}
+
+// hiding answers that a thing is not there, as Atlas might until all of its servers know of it.
+type hiding struct {
+	idempotency.Upstream
+	hides atomic.Bool
+}
+
+func (h *hiding) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
+	if h.hides.Load() && r.Operation.ID == "getBackupExport" {
+		return &atlas.Response{Status: http.StatusNotFound, Header: http.Header{"Content-Type": {r.MediaType}},
+			Body: []byte(`{"error":404,"errorCode":"EXPORT_NOT_FOUND","detail":"none","parameters":[],"reason":"Not Found"}`)}, nil
+	}
+	return h.Upstream.Send(ctx, r)
+}
+
+// What was created just now may not be readable yet, which does not mean that it is gone.
+func TestNotReadableYet(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	b.config.Quarantine = time.Minute
+	b.sim.SetSettings(sim.Settings{ParallelExports: true})
+	hiding := &hiding{Upstream: b.upstream}
+	b.way = hiding
+	body := b.export(sim.OrdersSnapshot, "")
+	first := b.must("nightly", v2+exportsOf, body)
+	hiding.hides.Store(true)
+	if again := b.must("nightly", v2+exportsOf, body); !again.Replayed || b.id(again) != b.id(first) {
+		t.Errorf("%+v", again)
+	}
+	b.later(2 * time.Minute)
+	if again := b.must("nightly", v2+exportsOf, body); again.Replayed || b.id(again) == b.id(first) {
+		t.Errorf("%+v", again)
+	}
+	b.jobs(2)
+}
+
+// closing closes the journal when the log says something.
+type closing struct {
+	*gatewaytest.Buffer
+	when string
+	do   func()
+}
+
+func (c *closing) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), c.when) {
+		c.do()
+	}
+	return c.Buffer.Write(line)
+}
+
+// with replaces what makes creates happen once by one with a log and an observer of the test's.
+func (b *bench) with(w *closing, commit func(time.Duration)) *idempotency.Creates {
+	b.Helper()
+	if err := b.creates.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	rules, err := contract.Load()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.creates = idempotency.New(b.journal, rules, func() (idempotency.Config, idempotency.Upstream) { return b.config, b.way },
+		slog.New(slog.NewTextHandler(w, nil)), idempotency.Observer{Create: func(string) {}, Commit: commit})
+	creates := b.creates
+	b.Cleanup(func() { creates.Close(context.Background()) })
+	return creates
+}
+
+// A journal that fails behind a create that was sent makes its outcome unknown, never not sent.
+func TestJournalFailsWhileLooking(t *testing.T) {
+	for _, when := range []string{"state=unknown", "state=sent"} {
+		t.Run(when, func(t *testing.T) {
+			b := newBench(t, idempotency.Config{})
+			journal := b.journal
+			b.with(&closing{b.log, when, func() { journal.Close() }}, func(time.Duration) {})
+			b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1})
+			_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
+			check(t, err, idempotency.Open, atlas.Unknown)
+			b.jobs(1)
+		})
+	}
+}
+
+// A caller who is told that nothing was sent is told the truth.
+func TestLeavesBeforeSending(t *testing.T) {
+	b := newBench(t, idempotency.Config{Wait: 100 * time.Millisecond, Timeout: 400 * time.Millisecond})
+	left := make(chan struct{})
+	b.with(&closing{b.log, "\x00", nil}, func(time.Duration) { <-left })
+	body := b.export(sim.OrdersSnapshot, "")
+	_, err := b.do("nightly", v2+exportsOf, body)
+	close(left)
+	check(t, err, idempotency.Open, atlas.NotSent)
+	if err := b.creates.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.sent("createBackupExport", body); n != 0 {
+		t.Errorf("sent %d times", n)
+	}
+}
+
+// Without a key of a caller's, nobody is told that one was reused.
+func TestOtherContentWithoutKey(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(300 * time.Millisecond), Operation: "takeSnapshots"})
+	var all sync.WaitGroup
+	for _, days := range []string{"2", "3"} {
+		all.Go(func() {
+			answer, err := b.do("nightly", v2+ordersSnapshots, `{"description":"before","retentionInDays":`+days+`}`)
+			if err != nil {
+				b.Errorf("%v", err)
+				return
+			}
+			b.Logf("%s: %d %s", days, answer.Status, answer.Body)
+		})
+	}
+	all.Wait()
+}
+
+// Atlas's 429 with the status 400 is a refusal as well.
+func TestRateLimit400(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	b.faults(sim.Fault{Kind: sim.FaultRateLimit400, RetryAfter: 9, Operation: "createBackupExport", Count: 1})
+	answer, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
+	if err != nil || answer.Status != http.StatusBadRequest || answer.Replayed {
+		t.Errorf("%+v, %v", answer, err)
+	}
+}
+
+// A pair of custom data may lack a member.
+func TestCustomDataWithoutValue(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1})
+	answer, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, `[{"key":"a"}]`))
+	if err != nil || !answer.Replayed {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	b.jobs(1)
+}
