@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
+	"atlas-export-gateway/store"
 
 	_ "modernc.org/sqlite"
 )
@@ -198,18 +200,27 @@ func TestJournalFailsWhileLooking(t *testing.T) {
 
 // A caller who is told that nothing was sent is told the truth.
 func TestLeavesBeforeSending(t *testing.T) {
-	b := newBench(t, idempotency.Config{Wait: 100 * time.Millisecond, Timeout: 400 * time.Millisecond})
+	b := newBench(t, idempotency.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan struct{})
-	b.with(&closing{b.log, "\x00", nil}, func(time.Duration) { <-left })
+	b.with(&closing{b.log, "\x00", nil}, func(time.Duration) { // the record is there, and the create has not left
+		cancel()
+		<-left
+	})
 	body := b.export(sim.OrdersSnapshot, "")
-	_, err := b.do("nightly", v2+exportsOf, body)
+	_, err := b.creates.Do(ctx, b.request("nightly", v2+exportsOf, body))
+	if failed, ok := errors.AsType[*atlas.Error](err); !ok || failed.Outcome != atlas.NotSent {
+		t.Errorf("%v", err)
+	}
 	close(left)
-	check(t, err, idempotency.Open, atlas.NotSent)
 	if err := b.creates.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := b.sent("createBackupExport", body); n != 0 {
 		t.Errorf("sent %d times", n)
+	}
+	if counts, err := b.journal.Count(t.Context()); err != nil || counts != (store.Counts{}) {
+		t.Errorf("%+v, %v", counts, err)
 	}
 }
 

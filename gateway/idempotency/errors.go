@@ -53,6 +53,7 @@ func (e *Error) Unwrap() error { return e.Err }
 var (
 	errWaited     = errors.New("the create's outcome is still unknown")
 	errClosed     = errors.New("the gateway is ending")
+	errNobody     = errors.New("nobody waits for the create")
 	errHeld       = errors.New("the key has a record")
 	errLeaseEnded = errors.New("the lease of this gateway has ended: another one may follow its creates")
 )

@@ -33,8 +33,8 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 	out := q.outbound()
 	out.Handed = func() (err error) {
 		begun, err = c.begin(ctx, config, r)
-		if err == nil {
-			c.set(func() { f.sent = true })
+		if err == nil && !c.mayLeave(f) {
+			err = errNobody
 		}
 		return err
 	}
@@ -49,6 +49,15 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 		return end{err: failed}, true
 	}
 	return end{response: response, err: err}, true
+}
+
+// mayLeave notes that the create of a flight leaves now, unless all who waited for it have been told
+// that it was not sent.
+func (c *Creates) mayLeave(f *flight) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.sent = f.waiting > 0
+	return f.sent
 }
 
 // begin makes the record of a create, before its first byte leaves. A record may have been begun
