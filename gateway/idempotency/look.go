@@ -175,10 +175,10 @@ func (c *Creates) list(ctx context.Context, collection string, visit func(item m
 		}
 		var list struct{ Results []map[string]any }
 		if response.Status != http.StatusOK {
-			return fmt.Errorf("Atlas answered the list with status %d", response.Status)
+			return fmt.Errorf("the list was answered with status %d", response.Status)
 		}
 		if err := json.Unmarshal(response.Body, &list); err != nil {
-			return fmt.Errorf("Atlas's list is not JSON: %w", err)
+			return fmt.Errorf("the list is not JSON: %w", err)
 		}
 		now, _ := http.ParseTime(response.Header.Get("Date"))
 		for _, item := range list.Results {
