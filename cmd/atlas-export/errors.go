@@ -145,10 +145,10 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 	var more *listed
 	if errors.As(err, &more) {
 		for _, line := range more.lines {
-			p.Notes = append(p.Notes, strings.ReplaceAll(line, "client: ", ""))
+			p.Notes = append(p.Notes, withoutPackage(line))
 		}
 	}
-	p.Error = strings.ReplaceAll(text, "client: ", "")
+	p.Error = withoutPackage(text)
 	if a.errorFormat(c) == "json" {
 		encodeJSON(a.stderr, p, "", "")
 	} else {
@@ -156,6 +156,10 @@ func (a *app) report(ctx context.Context, c *cobra.Command, err error) int {
 	}
 	return p.ExitStatus
 }
+
+// withoutPackage returns the text of an error without the name of package client, which says nothing
+// to who runs a command.
+func withoutPackage(text string) string { return strings.ReplaceAll(text, "client: ", "") }
 
 // write writes the problem for people.
 func (p problem) write(w io.Writer) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -109,7 +108,7 @@ func (a *app) conclude(c *cobra.Command, s *session, clusters []string, states [
 			r.Location = s.location(ctx, r.Export)
 		}
 		if errs[i] != nil {
-			r.Error = strings.ReplaceAll(errs[i].Error(), "client: ", "")
+			r.Error = withoutPackage(errs[i].Error())
 			r.ExitStatus, _ = a.classify(c.Context(), c, errs[i])
 		}
 		results = append(results, r)

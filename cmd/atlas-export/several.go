@@ -83,7 +83,7 @@ func (a *app) verdict(c *cobra.Command, clusters []string, errs []error) error {
 		var hint string
 		status, hint = a.classify(c.Context(), c, err)
 		statuses[status] = true
-		failed = append(failed, clusters[i]+": "+strings.ReplaceAll(err.Error(), "client: ", ""))
+		failed = append(failed, clusters[i]+": "+err.Error())
 		hints = append(hints, hint)
 		same = same && hint == hints[0]
 	}
