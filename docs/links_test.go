@@ -3,6 +3,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"path"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/api"
 	"atlas-export-gateway/internal/pages"
 )
 
@@ -94,6 +96,25 @@ func TestFilesAreThere(t *testing.T) {
 	}
 	if named < 10 {
 		t.Errorf("the pages name %d files", named)
+	}
+}
+
+// The picture of a request's way says how many operations the contract has.
+func TestPictureCountsOperations(t *testing.T) {
+	document, err := api.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations := 0
+	for _, item := range document.Paths.Map() {
+		operations += len(item.Operations())
+	}
+	picture, err := os.ReadFile(filepath.Join(root, "docs/flow.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf(">%d operations<", operations); !strings.Contains(string(picture), want) {
+		t.Errorf("docs/flow.svg does not say %s", want)
 	}
 }
 
