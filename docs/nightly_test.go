@@ -173,6 +173,8 @@ func (n *night) withCurl() {
 		{"orders", n.bucket, 0, ""},
 		{"events", n.bucket, 22, "no grant of caller nightly allows listBackupSnapshots"},
 		{"orders", n.other, 22, "no grant of caller nightly allows createBackupExport"},
+		{"orders", n.bucket + " MAX_AGE=3600", 1, "orders: no snapshot is new enough\n"},
+		{"orders", n.bucket + " TIMEOUT=0", 1, " goes on\n"},
 	} {
 		status, stdout, stderr := n.run("export CLUSTER=" + test.cluster + " BUCKET=" + test.bucket + "\n" + script)
 		if (status != 0) != (test.status != 0) || test.status == 0 && !line.MatchString(stdout) || test.status != 0 && stdout != "" || !strings.Contains(stderr, test.stderr) {
