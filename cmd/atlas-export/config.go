@@ -169,19 +169,19 @@ func (a *app) configList(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	type listed struct {
+	type entry struct {
 		Name    string `json:"name"`
 		Current bool   `json:"current"`
 		BaseURL string `json:"base_url,omitempty"`
 		Group   string `json:"group,omitempty"`
 	}
-	list, names, rows := []listed{}, []string{}, [][]string{{"CURRENT", "NAME", "BASE_URL", "GROUP"}}
+	list, names, rows := []entry{}, []string{}, [][]string{{"CURRENT", "NAME", "BASE_URL", "GROUP"}}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		values, mark := all[name], ""
 		if name == r.profile.name {
 			mark = "*"
 		}
-		list = append(list, listed{name, mark != "", values["base_url"], values["group"]})
+		list = append(list, entry{name, mark != "", values["base_url"], values["group"]})
 		names, rows = append(names, name), append(rows, []string{mark, name, values["base_url"], values["group"]})
 	}
 	return a.print(r.values["output"].Text, list, names, rows)
