@@ -26,7 +26,11 @@ var embedded = dialect{
 // method returns, as far as the file system keeps what fsync promises; a network file system is
 // not the place for it.
 func OpenFile(ctx context.Context, path string) (*Store, error) {
-	if err := writable(path); err != nil {
+	path, err := filepath.Abs(path) // SQLite does not take :memory: and others for names of files
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(path); err != nil {
 		return nil, err
 	}
 	// The write-ahead log makes one fsync of a commit. With the lock held throughout, SQLite needs
@@ -59,6 +63,10 @@ func (s *Store) openFile(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
+	// SQLite opens a file that it may not write, and says so only when it has to write.
+	if _, err := s.db.ExecContext(ctx, `UPDATE atlas_gateway_schema SET version = version`); err != nil {
+		return err
+	}
 	var verdict string
 	if err := s.db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
 		return err
@@ -69,20 +77,25 @@ func (s *Store) openFile(ctx context.Context) error {
 	return nil
 }
 
-// writable makes the directory and the file, for the process's user only, and reports why it can't.
-func writable(path string) error {
+// prepare makes the directory and the file, for the process's user only, where there are none. It
+// does not open a file that is there: to close it would end the locks that another Store of this
+// process has.
+func prepare(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("the journal's directory can't be made: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		return file.Close()
+	}
+	info, missing := os.Stat(path)
+	switch {
+	case missing != nil:
 		return fmt.Errorf("the journal can't be written: %w", err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("the journal can't be written: %s is not a regular file", path)
 	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("the journal %s is not a regular file", path)
-	}
-	return errors.Join(err, file.Close())
+	return nil
 }
 
 // explain says what an error of opening a file means.
@@ -91,6 +104,8 @@ func explain(path string, err error) error {
 		switch failed.Code() & 0xff { // the primary code
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 			return fmt.Errorf("another process has the journal %s: each gateway needs a file of its own, or all share PostgreSQL", path)
+		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
+			return fmt.Errorf("the journal %s can't be written: %w", path, err)
 		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 			return fmt.Errorf("the journal %s is damaged, or is not a journal: %w; move it away to begin a new one, after a look at which exports were started", path, err)
 		}
