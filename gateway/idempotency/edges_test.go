@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/internal/postgrestest"
 	"atlas-export-gateway/sim"
 	"atlas-export-gateway/store"
 
@@ -222,6 +225,73 @@ func TestLeavesBeforeSending(t *testing.T) {
 	if counts, err := b.journal.Count(t.Context()); err != nil || counts != (store.Counts{}) {
 		t.Errorf("%+v, %v", counts, err)
 	}
+}
+
+// A database that goes away without a word keeps no answer from its caller.
+func TestSilentDatabase(t *testing.T) {
+	server := postgrestest.Start(t)
+	b := newBench(t, idempotency.Config{})
+	database, err := url.Parse(server.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := newSilent(t, database.Host)
+	database.Host = silent.address
+	if b.journal, err = store.OpenPostgres(t.Context(), database.String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.journal.Close() })
+	b.with(&closing{b.log, "state=sent", func() { silent.now.Store(true) }}, func(time.Duration) {})
+	if answer := b.must("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, "")); answer.Replayed {
+		t.Errorf("%+v", answer)
+	}
+	_, err = b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
+	check(t, err, idempotency.NoJournal, atlas.NotSent)
+	b.jobs(1)
+}
+
+// silent passes connections on until it says nothing any more.
+type silent struct {
+	address string
+	now     atomic.Bool
+}
+
+func newSilent(t *testing.T, to string) *silent {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	s := &silent{address: listener.Addr().String()}
+	pass := func(to, from net.Conn) {
+		defer to.Close()
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(buffer)
+			if err != nil {
+				return
+			}
+			if !s.now.Load() {
+				to.Write(buffer[:n])
+			}
+		}
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", to)
+			if err != nil {
+				conn.Close()
+				continue
+			}
+			go pass(server, conn)
+			go pass(conn, server)
+		}
+	}()
+	return s
 }
 
 // Without a key of a caller's, nobody is told that one was reused.

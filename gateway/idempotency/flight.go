@@ -127,7 +127,9 @@ func (c *Creates) fly(ctx context.Context, f *flight) (found end) {
 	}()
 	followed := "" // the ID of the record that the flight has seen open
 	for {
-		r, err := c.journal.Find(c.ctx, f.key)
+		call, cancel := c.call()
+		r, err := c.journal.Find(call, f.key)
+		cancel()
 		switch {
 		case errors.Is(err, store.ErrGone):
 			switch {
@@ -185,7 +187,9 @@ func (c *Creates) failed(f *flight, err error) *Error {
 
 // free removes a record, which may be gone already.
 func (c *Creates) free(r *store.Record, reason string) error {
-	err := c.journal.Free(context.WithoutCancel(c.ctx), r.ID)
+	ctx, cancel := c.call()
+	defer cancel()
+	err := c.journal.Free(ctx, r.ID)
 	if errors.Is(err, store.ErrGone) {
 		return nil
 	}

@@ -14,7 +14,16 @@ const (
 	leaseTime   = 15 * time.Second
 	expireEvery = time.Minute
 	expireMost  = 1000
+
+	// callTime bounds one call to the journal. A database that went away without a word must hold up
+	// neither an answer of Atlas's nor a key.
+	callTime = 5 * time.Second
 )
+
+// call returns a context for one call to the journal, which goes on while the gateway ends.
+func (c *Creates) call() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(c.ctx), callTime)
+}
 
 // lease is the time until which no other gateway takes the records of this one over.
 type lease struct{ until atomic.Pointer[time.Time] }
@@ -86,7 +95,9 @@ func (c *Creates) adopt(open []*store.Record) {
 // expire removes the records whose time is over.
 func (c *Creates) expire() {
 	for {
-		n, err := c.journal.Expire(c.ctx, expireMost)
+		ctx, cancel := c.call()
+		n, err := c.journal.Expire(ctx, expireMost)
+		cancel()
 		if err != nil {
 			c.log.Warn("expired records of the journal were not removed", slog.Any("error", err))
 		}

@@ -40,7 +40,9 @@ func (c *Creates) look(f *flight, r *store.Record) (end, bool) {
 		hidden += max(0, config.Timeout-r.Age)
 	}
 	if r.State == store.Sent {
-		if err := c.journal.Unknown(c.ctx, r.ID, "its answer was not recorded"); err != nil && !errors.Is(err, store.ErrGone) {
+		ctx, cancel := c.call()
+		defer cancel()
+		if err := c.journal.Unknown(ctx, r.ID, "its answer was not recorded"); err != nil && !errors.Is(err, store.ErrGone) {
 			return end{err: c.failed(f, err)}, true
 		}
 	}
@@ -76,7 +78,9 @@ func (c *Creates) look(f *flight, r *store.Record) (end, bool) {
 		case <-c.ctx.Done():
 			return end{err: open(errWaited)}, true
 		}
-		if current, err := c.journal.Get(c.ctx, r.ID); errors.Is(err, store.ErrGone) || err == nil && (current.State == store.Answered || current.Owner != c.owner) {
+		ctx, cancel := c.call()
+		current, err := c.journal.Get(ctx, r.ID)
+		if cancel(); errors.Is(err, store.ErrGone) || err == nil && (current.State == store.Answered || current.Owner != c.owner) {
 			return end{}, false
 		}
 	}
@@ -92,7 +96,9 @@ func (c *Creates) several(r *store.Record, items []map[string]any) {
 	if r.Note == note {
 		return
 	}
-	if c.journal.Unknown(c.ctx, r.ID, note) == nil {
+	ctx, cancel := c.call()
+	defer cancel()
+	if c.journal.Unknown(ctx, r.ID, note) == nil {
 		r.Note = note
 		c.logState(r, string(store.Unknown), note)
 	}

@@ -123,7 +123,9 @@ func (c *Creates) answered(config Config, r *store.Record, id string, answer sto
 	if !byName[r.Kind].kept && r.Key == derivedKey(r.Kind, r.Group, r.Cluster, r.Match) {
 		keep = time.Minute // for those who wait, also at other gateways
 	}
-	err := c.journal.Answered(context.WithoutCancel(c.ctx), r.ID, id, answer, keep)
+	ctx, cancel := c.call()
+	defer cancel()
+	err := c.journal.Answered(ctx, r.ID, id, answer, keep)
 	if err == nil {
 		c.logState(r, string(store.Answered), id)
 	}
@@ -141,7 +143,9 @@ func (c *Creates) release(r *store.Record, reason string) {
 // unknown notes that no answer tells what became of a create. The flight then looks for it.
 func (c *Creates) unknown(f *flight, r *store.Record, note string) (end, bool) {
 	c.set(func() { f.looking = true })
-	if err := c.journal.Unknown(context.WithoutCancel(c.ctx), r.ID, note); err != nil && !errors.Is(err, store.ErrGone) {
+	ctx, cancel := c.call()
+	defer cancel()
+	if err := c.journal.Unknown(ctx, r.ID, note); err != nil && !errors.Is(err, store.ErrGone) {
 		// The caller is told the truth, and the record is found open later.
 		return end{err: open(err)}, true
 	}
