@@ -23,6 +23,9 @@ type Journal struct {
 func (b *builder) creates(c Creates) {
 	b.oneOf(c.Journal, "creates.journal", "file", "postgres", "off")
 	b.oneOf(c.Keys, "creates.keys", "derived", "explicit", "required")
+	if c.Journal == "off" && c.Keys == "required" {
+		b.refuse("creates.keys", "required needs a journal: without one, no key is read")
+	}
 	if c.Journal != "file" && c.File != "" {
 		b.refuse("creates.file", "is only for creates.journal: file")
 	}
@@ -61,7 +64,7 @@ func (b *builder) journalURL(c Creates) {
 	case (c.PostgresURLFile == "") == (c.PostgresURLEnv == ""):
 		b.refuse("creates.postgres_url_file", "or postgres_url_env, one of the two, is required with creates.journal: postgres")
 	case c.PostgresURLEnv != "":
-		if value := b.getenv(c.PostgresURLEnv); value != "" {
+		if value := strings.TrimSpace(b.getenv(c.PostgresURLEnv)); value != "" {
 			b.parts.Journal.Postgres = secret.New(value)
 		} else {
 			b.refuse("creates.postgres_url_env", "the variable %s is not set", c.PostgresURLEnv)
@@ -72,7 +75,12 @@ func (b *builder) journalURL(c Creates) {
 			b.refuse("creates.postgres_url_file", "%w", smallfile.WithoutName(err))
 			return
 		}
-		b.parts.Journal.Postgres = secret.New(strings.TrimSpace(string(data)))
+		value := strings.TrimSpace(string(data))
+		if value == "" {
+			b.refuse("creates.postgres_url_file", "is empty; expected a connection string")
+			return
+		}
+		b.parts.Journal.Postgres = secret.New(value)
 		b.warnOfMode("creates.postgres_url_file", c.PostgresURLFile)
 	}
 }

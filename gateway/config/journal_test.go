@@ -16,6 +16,7 @@ func TestJournal(t *testing.T) {
 	if err := os.Chmod(connection, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "empty"), "\n")
 	for name, test := range map[string]struct {
 		creates, environ string
 		file, postgres   string
@@ -38,6 +39,9 @@ func TestJournal(t *testing.T) {
 		"two URLs":            {creates: "{journal: postgres, postgres_url_file: a, postgres_url_env: B}", refused: "one of the two, is required"},
 		"no variable":         {creates: "{journal: postgres, postgres_url_env: MISSING}", refused: "creates.postgres_url_env: the variable MISSING is not set"},
 		"no file":             {creates: "{journal: postgres, postgres_url_file: /missing}", refused: "creates.postgres_url_file: "},
+		"an empty file":       {creates: "{journal: postgres, postgres_url_file: " + empty + "}", refused: "creates.postgres_url_file: "},
+		"an empty variable":   {creates: "{journal: postgres, postgres_url_env: BLANK}", environ: "BLANK=", refused: "creates.postgres_url_env: "},
+		"keys without use":    {creates: "{journal: off, keys: required}", refused: "creates.keys: required needs a journal"},
 		"a URL without use":   {creates: "{postgres_url_env: B}", refused: "creates.postgres_url_env: is only for creates.journal: postgres"},
 		"a file without use":  {creates: "{journal: off, file: /srv/creates.db}", refused: "creates.file: is only for creates.journal: file"},
 		"a misspelt variable": {creates: "{jurnal: off}", refused: "did you mean journal?"},
