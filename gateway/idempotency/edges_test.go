@@ -330,5 +330,9 @@ func TestCustomDataWithoutValue(t *testing.T) {
 	if err != nil || !answer.Replayed {
 		t.Errorf("%+v, %v", answer, err)
 	}
+	// Nobody recorded whether Atlas shows it without the member, or with an empty one.
+	if same := b.must("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, `[{"key":"a","value":""}]`)); !same.Replayed {
+		t.Errorf("%+v", same)
+	}
 	b.jobs(1)
 }

@@ -129,7 +129,7 @@ func pairs(value any) string {
 	var all []string
 	for _, pair := range list {
 		if pair, ok := pair.(map[string]any); ok {
-			line, _ := json.Marshal([]any{pair["key"], pair["value"]})
+			line, _ := json.Marshal([]string{text(pair, "key"), text(pair, "value")})
 			all = append(all, string(line))
 		}
 	}
