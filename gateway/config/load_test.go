@@ -39,7 +39,7 @@ func TestLoad(t *testing.T) {
 		Limits:    config.Limits{RequestHeader: 1, RequestBody: 1, RequestValues: 1, ResponseBody: 1, InFlight: 1, Connections: 1},
 		Timeouts:  config.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
 		Responses: config.Responses{Check: "enforce", Sample: 1},
-		Creates:   config.Creates{Journal: "off", Keys: "required", Retention: time.Minute, Quarantine: time.Second, Wait: time.Millisecond, OpenPerCaller: 1},
+		Creates:   config.Creates{Journal: "off", Keys: "derived", Retention: time.Minute, Quarantine: time.Second, Wait: time.Millisecond, OpenPerCaller: 1},
 		Log:       config.Log{Level: "debug", Format: "text"},
 	}
 	overridden := least

@@ -50,6 +50,7 @@ func (c *Creates) look(f *flight, r *store.Record) (end, bool) {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		switch found, err := c.find(r, r.Age+time.Since(began)); {
 		case err != nil:
+			misses = 0
 			c.log.Warn("a create whose outcome is unknown can't be looked for now", slog.String("id", r.RequestID), slog.Any("error", err))
 		case found.busy:
 		case len(found.items) == 1:
