@@ -3,11 +3,14 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"time"
 	"unicode"
 
+	"atlas-export-gateway/internal/hosts"
+	"atlas-export-gateway/internal/objectid"
 	"atlas-export-gateway/store"
 )
 
@@ -38,8 +41,8 @@ type CreateRecord struct {
 const maxRecords = 1000
 
 // manageCreates adds what operators see of creates, and may do with them: GET /creates, those whose
-// outcome is open; GET /creates?all=true, those that changed last; GET /creates/ID; and POST
-// /creates/ID/release with the reason as its content.
+// outcome is open; GET /creates?all=true, those that changed last; GET /creates/ID; and, over loopback
+// only, POST /creates/ID/release and /settle with a decision.
 func (g *Gateway) manageCreates(mux *http.ServeMux) {
 	mux.HandleFunc("GET /creates", func(w http.ResponseWriter, r *http.Request) {
 		list := g.creates.Open
@@ -61,16 +64,46 @@ func (g *Gateway) manageCreates(mux *http.ServeMux) {
 		}
 		answerOperator(w, createRecord(record), nil)
 	})
-	mux.HandleFunc("POST /creates/{id}/release", func(w http.ResponseWriter, r *http.Request) {
-		var content struct {
-			Reason string `json:"reason"`
-		}
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&content); err != nil || !isReason(content.Reason) {
+	mux.HandleFunc("POST /creates/{id}/release", onLoopback(func(w http.ResponseWriter, r *http.Request) {
+		content, ok := decision(w, r)
+		if !ok || content.Result != "" || !isReason(content.Reason) {
 			http.Error(w, `send {"reason": "why the key is released"}, of 1 to 200 visible characters`, http.StatusBadRequest)
 			return
 		}
 		answerOperator(w, map[string]bool{"released": true}, g.creates.Release(r.Context(), r.PathValue("id"), content.Reason))
-	})
+	}))
+	mux.HandleFunc("POST /creates/{id}/settle", onLoopback(func(w http.ResponseWriter, r *http.Request) {
+		content, ok := decision(w, r)
+		if !ok || !objectid.Valid(content.Result) || !isReason(content.Reason) {
+			http.Error(w, `send {"result": "the id of what was created", "reason": "how you know"}, the reason of 1 to 200 visible characters`, http.StatusBadRequest)
+			return
+		}
+		answerOperator(w, map[string]bool{"settled": true}, g.creates.Settle(r.Context(), r.PathValue("id"), content.Result, content.Reason))
+	}))
+}
+
+// decided is what an operator says of a create.
+type decided struct {
+	Result string `json:"result"`
+	Reason string `json:"reason"`
+}
+
+func decision(w http.ResponseWriter, r *http.Request) (content decided, ok bool) {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&content)
+	return content, err == nil
+}
+
+// onLoopback lets only those change something who reach the listener over loopback: it asks for no
+// credential, and probes may have it open for other machines.
+func onLoopback(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if local == nil || !hosts.LoopbackAddress(local.String()) {
+			http.Error(w, "creates are changed only over loopback: run atlas-gateway creates beside the gateway, or forward a port to it", http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	}
 }
 
 // isReason reports whether a text may go into the log as a reason.
@@ -89,6 +122,8 @@ func createRecord(r *store.Record) CreateRecord {
 // answerOperator answers with JSON, or with what went wrong.
 func answerOperator(w http.ResponseWriter, value any, err error) {
 	switch {
+	case errors.Is(err, store.ErrTaken):
+		http.Error(w, err.Error(), http.StatusConflict)
 	case errors.Is(err, store.ErrGone):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case err != nil:

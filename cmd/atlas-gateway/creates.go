@@ -32,7 +32,8 @@ func creates(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("creates", flag.ContinueOnError)
 	base := flags.String("management", "http://"+config.DefaultManagementAddress, "the `URL` of the gateway's management listener")
 	all := flags.Bool("all", false, "list the creates that changed last, not only those whose outcome is open")
-	reason := flags.String("reason", "", "why the key is released; `text` for the gateway's log")
+	reason := flags.String("reason", "", "why the key is released, or how you know the result; `text` for the gateway's log")
+	result := flags.String("result", "", "the `id` of what the create has created")
 	// Flags may stand behind the command as well.
 	command, rest := "", args
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -53,12 +54,16 @@ func creates(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return o.list(*all)
 	case command == "show" && id != "":
 		return o.show(id)
-	case command == "release" && id != "" && *reason != "":
-		return o.release(id, *reason)
+	case (command == "release" || command == "settle") && id != "" && *reason == "":
+		return misused(stderr, "creates "+command+": -reason is required; it goes into the gateway's log")
+	case command == "settle" && id != "" && *result == "":
+		return misused(stderr, "creates settle: -result is required, the id of what was created")
 	case command == "release" && id != "":
-		return misused(stderr, "creates release: -reason is required; it goes into the gateway's log")
+		return o.decide(id, command, map[string]string{"reason": *reason}, "the key of %s is free: the next request with it is sent\n")
+	case command == "settle" && id != "":
+		return o.decide(id, command, map[string]string{"reason": *reason, "result": *result}, "requests with the key of %s get "+*result+"\n")
 	}
-	return misused(stderr, "expected creates list [-all], creates show ID or creates release ID -reason TEXT")
+	return misused(stderr, "expected creates list [-all], creates show ID, creates settle ID -result ID -reason TEXT or creates release ID -reason TEXT")
 }
 
 func (o *operator) list(all bool) int {
@@ -101,12 +106,13 @@ func (o *operator) show(id string) int {
 	return exitOK
 }
 
-func (o *operator) release(id, reason string) int {
-	content, _ := json.Marshal(map[string]string{"reason": reason})
-	if status := o.call(http.MethodPost, "/creates/"+url.PathEscape(id)+"/release", content, nil); status != exitOK {
+// decide tells the gateway what an operator says of a create.
+func (o *operator) decide(id, what string, decision map[string]string, done string) int {
+	content, _ := json.Marshal(decision)
+	if status := o.call(http.MethodPost, "/creates/"+url.PathEscape(id)+"/"+what, content, nil); status != exitOK {
 		return status
 	}
-	fmt.Fprintf(o.stdout, "the key of %s is free: the next request with it is sent\n", id)
+	fmt.Fprintf(o.stdout, done, id)
 	return exitOK
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -232,6 +233,45 @@ func TestCreatesCommand(t *testing.T) {
 	}
 	if status, printed = runProgram(t, []string{"creates", "show", "x", "-management", j.Management}); status != exitFailed || !strings.Contains(printed, "no such record") {
 		t.Errorf("%d %s", status, printed)
+	}
+}
+
+// Of several jobs that match, an operator knows the right one.
+func TestCreatesAreSettled(t *testing.T) {
+	t.Parallel()
+	j := serveJournaled(t, "creates: {quarantine: 1h, wait: 1ms}\n", "ATLAS_GATEWAY_TIMEOUTS_UPSTREAM=1s")
+	if err := j.atlas.SetFaults([]sim.Fault{{Kind: sim.FaultReset, Operation: "createBackupExport", Count: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := j.post(t, exports, j.export("unknown"), nil); got.Status != http.StatusGatewayTimeout {
+		t.Fatalf("%d %s", got.Status, got.Body)
+	}
+	// The job that it is said to be is another: the operator has the last word.
+	right := idOf(t, j.post(t, exports, j.export("right"), map[string]string{"Idempotency-Key": "right"}))
+	_, printed := runProgram(t, []string{"creates", "list", "-management", j.Management})
+	id := regexp.MustCompile(`(?m)^([0-9a-f]{32})  unknown`).FindStringSubmatch(printed)
+	if id == nil {
+		t.Fatal(printed)
+	}
+	settle := func(result string) (int, string) {
+		return runProgram(t, []string{"creates", "settle", id[1], "-result", result, "-reason", "looked", "-management", j.Management})
+	}
+	if status, printed := settle("x"); status != exitFailed || !strings.Contains(printed, "the id of what was created") {
+		t.Errorf("%d %s", status, printed)
+	}
+	if status, printed := settle(right); status != exitFailed || !strings.Contains(printed, "another record of the journal has this result") {
+		t.Errorf("%d %s", status, printed)
+	}
+	const result = "6a01f3c95be2d84417c0aa01"
+	if status, printed := settle(result); status != exitOK || !strings.Contains(printed, result) {
+		t.Errorf("%d %s", status, printed)
+	}
+	if status, printed := settle(result); status != exitFailed || !strings.Contains(printed, "no such record") {
+		t.Errorf("%d %s", status, printed)
+	}
+	_, printed = runProgram(t, []string{"creates", "show", id[1], "-management", j.Management})
+	if !strings.Contains(printed, `"state": "answered"`) || !strings.Contains(printed, result) {
+		t.Error(printed)
 	}
 }
 

@@ -70,7 +70,7 @@ const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway keys new -caller NAME [-kind pair|account|token] [-ha1-file FILE]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
-       atlas-gateway creates list|show ID|release ID [...]
+       atlas-gateway creates list|show ID|settle ID|release ID [...]
        atlas-gateway version
        atlas-gateway help
 `

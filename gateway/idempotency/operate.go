@@ -34,8 +34,32 @@ func (c *Creates) Release(ctx context.Context, id, reason string) error {
 	if err := c.journal.Free(ctx, id); err != nil {
 		return err
 	}
-	c.log.Warn("an operator released the key of a create", slog.String("id", r.RequestID), slog.String("record", r.ID), slog.String("state", string(r.State)),
-		slog.String("kind", r.Kind), slog.String("caller", r.Caller), slog.String("group", r.Group), slog.String("cluster", r.Cluster),
-		slog.String("subject", r.Subject), slog.String("result", r.Result), slog.String("reason", reason))
+	c.logOperator("an operator released the key of a create", r, r.Result, reason)
 	return nil
+}
+
+// Settle says what a create of unknown outcome has created, for a reason that goes into the log: of
+// several things that match, a person knows the one. Requests with the key then get it. The error is
+// [store.ErrGone] where there is no such record whose outcome is unknown, and [store.ErrTaken] where
+// another record has the result.
+func (c *Creates) Settle(ctx context.Context, id, result, reason string) error {
+	r, err := c.journal.Get(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case r.State != store.Unknown:
+		return store.ErrGone
+	}
+	config, _ := c.settings()
+	if err := c.journal.Answered(ctx, id, result, store.Answer{}, config.Retention); err != nil {
+		return err
+	}
+	c.logOperator("an operator said what a create has created", r, result, reason)
+	return nil
+}
+
+func (c *Creates) logOperator(message string, r *store.Record, result, reason string) {
+	c.log.Warn(message, slog.String("id", r.RequestID), slog.String("record", r.ID), slog.String("state", string(r.State)),
+		slog.String("kind", r.Kind), slog.String("caller", r.Caller), slog.String("group", r.Group), slog.String("cluster", r.Cluster),
+		slog.String("subject", r.Subject), slog.String("result", result), slog.String("reason", reason))
 }
