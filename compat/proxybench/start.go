@@ -173,6 +173,7 @@ callers:
           clusters: ["order*"]
           export_buckets: [%s]
 timeouts: {drain: 1ms}
+creates: {journal: off} # every POST is the same
 `, upstream, realm, group, file("public"), file("private"), c.token.Entry.Tokens[0].SHA256, c.pair.ID, file("ha1"), group, bucket)
 	for name, content := range map[string]string{
 		"gateway.yaml": content,
