@@ -23,22 +23,30 @@ func TestChangesThatWereCarriedOut(t *testing.T) {
 		status         int
 		body           string
 	}{
-		"a create in another form":     {gatewaytest.LastJSON(200, `{"id":7}`), "POST", 200, `{"id":7}`},
-		"a create with 201":            {gatewaytest.LastJSON(201, `{"id":"`+jobID+`"}`), "POST", 201, `{"id":"` + jobID + `"}`},
-		"an update in another form":    {gatewaytest.LastJSON(200, `[]`), "PATCH", 200, `[]`},
-		"a deletion with an object":    {gatewaytest.LastJSON(200, `{}`), "DELETE", 200, `{}`},
-		"a deletion with 202":          {gatewaytest.LastJSON(202, `{"id":7}`), "DELETE", 202, `{"id":7}`},
-		"a deletion, and nothing":      {"HTTP/1.1 204 No Content\r\n\r\n", "DELETE", 204, ""},
-		"a deletion with 200, no JSON": {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "DELETE", 200, ""},
+		"a create in another form":             {gatewaytest.LastJSON(200, `{"id":7}`), "POST", 200, `{"id":7}`},
+		"a create with 201":                    {gatewaytest.LastJSON(201, `{"id":"`+jobID+`"}`), "POST", 201, `{"id":"` + jobID + `"}`},
+		"an update in another form":            {gatewaytest.LastJSON(200, `[]`), "PATCH", 200, `[]`},
+		"a deletion with an object":            {gatewaytest.LastJSON(200, `{}`), "DELETE", 200, `{}`},
+		"a deletion with 202":                  {gatewaytest.LastJSON(202, `{"id":7}`), "DELETE", 202, `{"id":7}`},
+		"a deletion in v1.0 with an object":    {gatewaytest.LastJSON(200, `{}`), "DELETE v1.0", 200, `{}`},
+		"a deletion in v1.0 with 202":          {gatewaytest.LastJSON(202, `{"id":7}`), "DELETE v1.0", 202, `{"id":7}`},
+		"a deletion in v1.0, and nothing":      {"HTTP/1.1 204 No Content\r\n\r\n", "DELETE v1.0", 204, ""},
+		"a deletion in v1.0 with 200, no JSON": {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "DELETE v1.0", 200, ""},
+		"a deletion, and nothing":              {"HTTP/1.1 204 No Content\r\n\r\n", "DELETE", 204, ""},
+		"a deletion with 200, no JSON":         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "DELETE", 200, ""},
 	} {
 		upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(test.answer))
 		g := gatewaytest.StartFor(t, upstream.URL, "responses: {check: enforce}")
-		request := changed[test.method]
+		method, generation, _ := strings.Cut(test.method, " ")
+		request := changed[method]
+		if generation != "" {
+			request.target = strings.Replace(request.target, "/v2/", "/"+generation+"/", 1)
+		}
 		header := createHeader
 		if request.content == "" {
 			header = readHeader
 		}
-		got := g.Send(t, test.method, request.target, header, request.content)
+		got := g.Send(t, method, request.target, header, request.content)
 		if got.Status != test.status || got.Body != test.body || got.Header.Get("Gateway-Error") != "" || got.Header.Get("Gateway-Outcome") != "answered" {
 			t.Errorf("%s: %d %v %s", name, got.Status, got.Header, got.Body)
 		}
