@@ -111,10 +111,11 @@ type ExportBucket struct {
 	BucketName    string        `json:"bucketName,omitempty"`
 
 	// IAMRoleID, Region and RequirePrivateNetworking are of AWS buckets. Atlas knows the
-	// Region once the bucket exists.
+	// Region once the bucket exists. RequirePrivateNetworking is nil if Atlas did not say it,
+	// as in v1.0.
 	IAMRoleID                string `json:"iamRoleId,omitempty"`
 	Region                   string `json:"region,omitempty"`
-	RequirePrivateNetworking bool   `json:"requirePrivateNetworking,omitempty"`
+	RequirePrivateNetworking *bool  `json:"requirePrivateNetworking,omitempty"`
 
 	RoleID     string `json:"roleId,omitempty"`     // of Azure and Google Cloud
 	ServiceURL string `json:"serviceUrl,omitempty"` // of Azure

@@ -350,6 +350,7 @@ func TestAnswers(t *testing.T) {
 		{`{"id":"6a01e0b45be2d84417c09f10","state":"Successful"}`, job, nil}, // another job
 		{`{"_id":"a","id":"b","cloudProvider":"OCI"}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: "OCI"}},
 		{`{"id":"b","cloudProvider":"AWS"}`, bucket, &client.ExportBucket{ID: "b", CloudProvider: client.AWS}},
+		{`{"_id":"a","cloudProvider":"AWS","requirePrivateNetworking":false}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: client.AWS, RequirePrivateNetworking: new(false)}},
 		{`{"state":"Queued"}`, job, nil},
 		{`{"id":"` + nobody + `"}`, job, nil},
 		{`{"id":"` + nobody + `","state":"Queued","createdAt":"2021-03-25T16:49:23+0000"}`, job, nil},

@@ -83,7 +83,7 @@ func ExampleClient_UpdateExportBucket() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(bucket.RequirePrivateNetworking)
+	fmt.Println(*bucket.RequirePrivateNetworking)
 	// Output:
 	// true
 }

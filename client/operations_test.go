@@ -102,7 +102,7 @@ func (r *recorder) equal(what string, got, want any, err error) {
 func (r *recorder) bucketOperations() client.ExportBucket {
 	aws, err := r.c.CreateExportBucket(r.t.Context(), group, client.AWSBucket{BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole, RequirePrivateNetworking: true})
 	r.remember("B1", aws.ID, err)
-	wantAWS := client.ExportBucket{ID: aws.ID, CloudProvider: client.AWS, BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole, RequirePrivateNetworking: true}
+	wantAWS := client.ExportBucket{ID: aws.ID, CloudProvider: client.AWS, BucketName: "acme-snapshots", IAMRoleID: sim.AWSRole, RequirePrivateNetworking: new(true)}
 	r.equal("AWS", *aws, wantAWS, nil)
 	r.received("POST " + v2Path + `/backup/exportBuckets ` + r.buckets + ` {"bucketName":"acme-snapshots","cloudProvider":"AWS","iamRoleId":"<ROLE>","requirePrivateNetworking":true}`)
 
@@ -119,7 +119,7 @@ func (r *recorder) bucketOperations() client.ExportBucket {
 	r.received("POST " + v2Path + `/backup/exportBuckets ` + r.buckets + ` {"bucketName":"acme-archive","cloudProvider":"GCP","roleId":"<ROLE>"}`)
 
 	updated, err := r.c.UpdateExportBucket(r.t.Context(), group, aws.ID, client.ExportBucketUpdate{RequirePrivateNetworking: false})
-	wantAWS.RequirePrivateNetworking = false
+	wantAWS.RequirePrivateNetworking = new(false)
 	read := wantAWS // lists have no region
 	read.Region = "us-east-1"
 	r.equal("update", updated, &read, err)

@@ -70,7 +70,7 @@ func describeBuckets(found []*client.ExportBucket, n int) []string {
 		if b.Region != "" {
 			line += ", region " + b.Region
 		}
-		if b.RequirePrivateNetworking {
+		if private(b) == "true" {
 			line += ", only over private networking"
 		}
 		if b.ServiceURL != "" {
@@ -194,7 +194,7 @@ func sameName(r client.BucketRequest, b *client.ExportBucket) bool {
 func sameBucket(r client.BucketRequest, b *client.ExportBucket) bool {
 	switch r := r.(type) {
 	case client.AWSBucket:
-		return b.IAMRoleID == r.IAMRoleID && b.RequirePrivateNetworking == r.RequirePrivateNetworking
+		return b.IAMRoleID == r.IAMRoleID && (private(b) == "true") == r.RequirePrivateNetworking
 	case client.AzureBucket:
 		return b.RoleID == r.RoleID
 	case client.GCPBucket:

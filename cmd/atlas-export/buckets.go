@@ -250,10 +250,10 @@ func bucketName(b *client.ExportBucket) string {
 }
 
 // private says whether Atlas must reach a bucket only over private networking. It is empty
-// for providers other than AWS, which don't have the setting.
+// where Atlas does not say it: in v1.0, and for providers other than AWS.
 func private(b *client.ExportBucket) string {
-	if b.CloudProvider != client.AWS {
+	if b.RequirePrivateNetworking == nil {
 		return ""
 	}
-	return strconv.FormatBool(b.RequirePrivateNetworking)
+	return strconv.FormatBool(*b.RequirePrivateNetworking)
 }
