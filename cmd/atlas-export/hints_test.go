@@ -134,7 +134,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		status int
 		stderr string
 	}{
-		{"c4na7y-wrong", exitUnauthorized, `^atlas-export: listExportBuckets: 401 Unauthorized: SENTENCE\nhint: atlas-export config show says which credential is used, and where it comes from\n$`},
+		{"c4na7y-wrong", exitUnauthorized, `^atlas-export: listExportBuckets: 401 Unauthorized: Invalid credentials provided\.: serviceaccount: the credential was refused: invalid_client\nhint: atlas-export config show says which credential is used, and where it comes from\n$`},
 		{sim.ClientSecret, exitWait, `^atlas-export: listExportBuckets: 429 .*\nhint: (a service account gets only so many tokens a minute; try again in a minute|try again in [0-9ms]+)\n$`},
 	} {
 		if got := list(test.secret); got.Status != test.status || !regexp.MustCompile(test.stderr).MatchString(got.Stderr) {
