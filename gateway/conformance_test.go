@@ -104,7 +104,7 @@ func replayCalls(t *testing.T, library library, form string, calls []call, wrong
 	r.secret, r.values = r.caller.Pair.Secret.Reveal(), map[string]string{"token": r.caller.Token.Secret.Reveal()}
 	if wrong {
 		r.secret, account = "wrong", "wrong"
-		r.values = map[string]string{"token": "wrong", "bucket": bucketID, "job": jobID, "job2": jobID}
+		r.values = map[string]string{"token": "wrong", "bucket": bucketID, "job": jobID, "job2": jobID, "snapshot": snapshot}
 	}
 	if r.form == "account" {
 		delete(r.values, "token") // the client asks for one
@@ -203,7 +203,7 @@ func (r *replay) checkAtlas(atlas *sim.Server, want []received) {
 		header := map[string]string{}
 		for _, field := range request.Header {
 			header[field.Name] += field.Value
-			if !slices.Contains([]string{"Host", "User-Agent", "Accept", "Authorization", "Content-Type", "Content-Length"}, field.Name) {
+			if !slices.Contains([]string{"Host", "User-Agent", "Accept", "Authorization", "Content-Type", "Content-Length", "Use-Effective-Instance-Fields"}, field.Name) {
 				r.Errorf("Atlas received the field %s: %s", field.Name, field.Value)
 			}
 		}

@@ -248,8 +248,14 @@ func (r *replay) fill(text string) string {
 
 // match compares a text with a pattern, and learns the value of each {name}.
 func (r *replay) match(pattern, text string) bool {
-	quoted := regexp.QuoteMeta(r.fill(pattern))
-	expression := regexp.MustCompile(`^` + regexp.MustCompile(`\\\{(\w+)\\\}`).ReplaceAllString(quoted, `(?P<$1>[\w.-]+)`) + `$`)
+	quoted := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllStringFunc(regexp.QuoteMeta(pattern), func(quoted string) string {
+		name := quoted[2 : len(quoted)-2]
+		if value, ok := r.values[name]; ok {
+			return regexp.QuoteMeta(value)
+		}
+		return `(?P<` + name + `>[\w.-]+)`
+	})
+	expression := regexp.MustCompile(`^` + quoted + `$`)
 	found := expression.FindStringSubmatch(text)
 	for i, name := range expression.SubexpNames() {
 		if found != nil && name != "" {
