@@ -31,6 +31,33 @@ func TestContextEndsBeforeTheRequest(t *testing.T) {
 	}
 }
 
+// overdue is a context whose deadline has passed without having ended it: in a process that was
+// stopped, what waits for the connection may go on before the timer does.
+type overdue struct{ context.Context }
+
+func (overdue) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+// A request whose deadline has passed is not sent, and the connection goes on.
+func TestDeadlineHasPassed(t *testing.T) {
+	s := serve(t, nil, says(ok))
+	tr := transport(t, s.url, func(c *http1.Config) { c.MaxConnections = 1 })
+	for range 2 {
+		if got, err := send(t, tr, "GET", s.url, ""); got != "200 ok" || err != nil {
+			t.Fatalf("%q %v", got, err)
+		}
+		response, err := tr.RoundTrip(request(t, overdue{t.Context()}, "DELETE", s.url, ""))
+		if err == nil {
+			response.Body.Close()
+		}
+		if err != context.DeadlineExceeded {
+			t.Error(err)
+		}
+	}
+	if connections, requests := s.connections.Load(), s.requests.Load(); connections != 1 || requests != 2 {
+		t.Errorf("%d connections, %d requests", connections, requests)
+	}
+}
+
 // A context that ends while the request is sent ends the request and its connection.
 func TestContextEndsWithinTheRequest(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -136,9 +136,9 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		if err != nil {
 			return nil, err
 		}
-		if ctx.Err() != nil {
+		if err := ended(ctx); err != nil {
 			t.keep(c)
-			return nil, ctx.Err()
+			return nil, err
 		}
 		if trace != nil && trace.GotConn != nil {
 			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.used})
@@ -153,6 +153,15 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		}
 		return nil, err
 	}
+}
+
+// ended returns why a context has ended. Its deadline counts by the clock: in a process that was
+// stopped for a while, the timer that ends the context may not have run yet.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // take returns a connection that no request uses: the most recently used one that has been unused
