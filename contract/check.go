@@ -24,10 +24,22 @@ func (m *Match) Check(v *Version, header http.Header, body []byte, maxValues int
 	switch {
 	case v.request != nil:
 		value = checkJSON(&found, v.request, body, maxValues)
+		m.checkRepeated(&found, value)
 	case len(body) > 0:
 		found.add("", "VALIDATION_ERROR", "must be empty: %s takes none", m.Operation.ID)
 	}
 	return value, found.err()
+}
+
+// checkRepeated refuses a member of the body that has the name of a path parameter and another value:
+// the path decides what is done.
+func (m *Match) checkRepeated(found *violations, value any) {
+	object, _ := value.(map[string]any)
+	for _, p := range m.Operation.path {
+		if text, ok := object[p.name].(string); ok && text != m.Parameter(p.name) {
+			found.add("/"+p.name, "VALIDATION_ERROR", "is another than in the path")
+		}
+	}
 }
 
 // CheckResponse decides whether the body of a response is what the version promises for the

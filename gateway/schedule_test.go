@@ -28,6 +28,8 @@ var beyondExports = []string{
 	`[{"policies":[]}]`,
 	`{"links":[]}`,
 	`{"clusterId":"64f0c2d1b3d4e5f607182940","clusterName":"orders"}`,
+	`{"autoExportEnabled":false,"clusterName":"another"}`,
+	`{"autoExportEnabled":false,"clusterName":null}`,
 	`{}`,
 	`null`,
 }

@@ -439,6 +439,9 @@ type BackupScheduleUpdate struct {
 	// AutoExportEnabled Whether Atlas shall export snapshots by itself.
 	AutoExportEnabled *bool `json:"autoExportEnabled,omitempty"`
 
+	// ClusterName The name of the cluster, as in the path: the Atlas CLI sends it along. It changes nothing.
+	ClusterName *string `json:"clusterName,omitempty"`
+
 	// Export Where to, and which.
 	Export *AutoExportUpdate `json:"export,omitempty"`
 

@@ -60,7 +60,11 @@ func (r *Request) FromBody(body any) {
 	}
 	switch v2Name(r.Operation) {
 	case "updateBackupSchedule":
-		r.ExportOff = len(object) == 1 && object["autoExportEnabled"] == false
+		changes := len(object)
+		if _, ok := object["clusterName"]; ok { // the path's, which changes nothing
+			changes--
+		}
+		r.ExportOff = changes == 1 && object["autoExportEnabled"] == false
 		object, _ = object["export"].(map[string]any)
 		r.ExportBucket = text("exportBucketId")
 	case "createBackupExport":
