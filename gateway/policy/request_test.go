@@ -42,6 +42,8 @@ func TestFromBody(t *testing.T) {
 		{"v1UpdateBackupSchedule", `{"autoExportEnabled":false,"export":{"exportBucketId":"` + bucket + `"}}`, policy.Request{ExportBucket: bucket}},
 		{"updateBackupSchedule", `{"autoExportEnabled":false}`, policy.Request{ExportOff: true}},
 		{"v1UpdateBackupSchedule", `{"autoExportEnabled":false}`, policy.Request{ExportOff: true}},
+		{"updateBackupSchedule", `{"autoExportEnabled":false,"clusterName":"orders"}`, policy.Request{ExportOff: true}},
+		{"updateBackupSchedule", `{"clusterName":"orders"}`, policy.Request{}},
 		{"updateBackupSchedule", `{"autoExportEnabled":true}`, policy.Request{}},
 		{"updateBackupSchedule", `{"autoExportEnabled":false,"useOrgAndGroupNamesInExportPrefix":true}`, policy.Request{}},
 		{"updateBackupSchedule", `{"useOrgAndGroupNamesInExportPrefix":false}`, policy.Request{}},
