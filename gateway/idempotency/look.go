@@ -121,10 +121,11 @@ func (c *Creates) find(r *store.Record, age time.Duration) (found findings, err 
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
 	defer cancel()
-	kind := byName[r.Kind]
+	kind, seen := byName[r.Kind], map[string]bool{} // an item moves to the next page when one is added
 	for _, collection := range kind.collections(r) {
 		if err := c.list(ctx, collection, func(item map[string]any, now time.Time) {
-			if id := idOf(item); id != "" && kind.shape(item) == r.Match && !createdAt(item).Before(since(r, age, now)) {
+			if id := idOf(item); id != "" && !seen[id] && kind.shape(item) == r.Match && !createdAt(item).Before(since(r, age, now)) {
+				seen[id] = true
 				found.items = append(found.items, item)
 			}
 		}); err != nil {
