@@ -58,6 +58,7 @@ func repeat(n int, stop <-chan struct{}, url string) (*tally, *sync.WaitGroup) {
 // reason. The credential that the callers share stays good for all others: each of their requests
 // is answered.
 func TestOneCallerIsRefused(t *testing.T) {
+	t.Parallel()
 	const lasts = time.Second
 	for credential, yaml := range map[string]string{
 		"API key":         "{public_key_env: PUBLIC, private_key_env: PRIVATE}",
