@@ -23,8 +23,8 @@ help: ## list the targets
 demo: build ## export a snapshot through the gateway, only on this machine; KEEP=1 stays up
 	@bin/demo
 
-test: ## run every test
-	go test -p 3 ./...
+test: ## run every test; the package that takes longest begins first
+	go test -p 4 ./cmd/atlas-gateway ./...
 
 build: ## build the programs into bin/
 	@mkdir -p bin
