@@ -24,7 +24,7 @@ func (c *Creates) replay(ctx context.Context, q *request, r *store.Record) (answ
 	switch found := item != nil && idOf(item) == r.Result; {
 	case found && !q.kind.ended(item):
 		return &Answer{Response: response, Replayed: true}, false, nil
-	case !q.given && (found || item != nil && c.settled(r)):
+	case !q.given && (found || item != nil && c.shown(r)):
 		if err := c.free(r, "what was created has failed or is gone"); err != nil {
 			return nil, false, noJournal(err)
 		}
@@ -72,9 +72,9 @@ func (c *Creates) read(ctx context.Context, q *request, r *store.Record) (respon
 	return response, item, nil
 }
 
-// settled reports whether a record was answered so long ago that Atlas shows what was created if it
+// shown reports whether a record was answered so long ago that Atlas shows what was created if it
 // is there.
-func (c *Creates) settled(r *store.Record) bool {
+func (c *Creates) shown(r *store.Record) bool {
 	config, _ := c.settings()
 	return r.Age-r.Changed.Sub(r.Sent) >= config.Quarantine
 }

@@ -40,7 +40,7 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 	}
 	response, err := upstream.Send(ctx, out)
 	if begun {
-		return c.settle(config, f, r, response, err)
+		return c.resolve(config, f, r, response, err)
 	}
 	if errors.Is(err, errHeld) {
 		return end{}, false
@@ -77,8 +77,9 @@ func (c *Creates) begin(ctx context.Context, config Config, r *store.Record) (be
 	case existing != nil:
 		return false, errHeld
 	}
-	// Between here and the network lies nothing that takes time, unless the process is stopped: then
-	// another gateway may have taken the record over and found nothing.
+	// If the process was stopped meanwhile, another gateway may have taken the record over and found
+	// nothing. After this the create may wait for a connection, and leaves before timeouts.upstream is
+	// over or not at all: whoever takes the record over waits for longer than that.
 	if !c.holds() {
 		return true, noJournal(errLeaseEnded)
 	}
@@ -86,8 +87,8 @@ func (c *Creates) begin(ctx context.Context, config Config, r *store.Record) (be
 	return true, nil
 }
 
-// settle notes what became of a create that has a record. It is not done where that is unknown.
-func (c *Creates) settle(config Config, f *flight, r *store.Record, response *atlas.Response, err error) (end, bool) {
+// resolve notes what became of a create that has a record. It is not done where that is unknown.
+func (c *Creates) resolve(config Config, f *flight, r *store.Record, response *atlas.Response, err error) (end, bool) {
 	if failed, ok := errors.AsType[*Error](err); ok { // of begin
 		c.release(r, failed.Error())
 		return end{err: failed}, true
