@@ -13,7 +13,6 @@ func (g *Gateway) obtain(x *exchange) error {
 	if g.creates != nil && x.match.Operation.Create() {
 		return g.createOnce(x)
 	}
-	x.outcome = atlas.Unknown // until Send says more
 	request := &atlas.Request{
 		Operation: x.match.Operation,
 		Group:     x.match.Parameter("groupId"),
@@ -25,7 +24,8 @@ func (g *Gateway) obtain(x *exchange) error {
 	if x.version.HasBody() {
 		request.Body = x.body
 	}
-	response, err := x.settings.atlas.Send(x.ctx, request)
+	x.outcome = atlas.Unknown // until send says more
+	response, err := g.send(x, request)
 	if failed, ok := errors.AsType[*atlas.Error](err); ok {
 		x.outcome = failed.Outcome
 		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}
@@ -38,4 +38,9 @@ func (g *Gateway) obtain(x *exchange) error {
 	x.upstream = observe.Upstream{Status: response.Status, Duration: response.Duration}
 	x.response = response
 	return nil
+}
+
+// send has a request answered by Atlas.
+func (g *Gateway) send(x *exchange, request *atlas.Request) (*atlas.Response, error) {
+	return x.settings.atlas.Send(x.ctx, request)
 }
