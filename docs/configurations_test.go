@@ -19,6 +19,9 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#credentials-for-atlas yaml 1": func(page string) string {
 		return page + "callers: {anonymous: true}\n"
 	},
+	"docs/operate.md#a-proxy-between-the-gateway-and-atlas yaml 1": func(page string) string {
+		return page + strings.TrimPrefix(upstream, "upstream:\n") + "callers: {anonymous: true}\n"
+	},
 	"docs/operate.md#beyond-loopback yaml 1": func(page string) string {
 		return upstream + page + "  list:\n    - {name: nightly, " + tokens + ", grants: [{operations: [export], groups: ['*']}]}\n"
 	},

@@ -67,7 +67,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	go func() { failed <- serve(callers) }()
 	go func() { failed <- operators.Serve(management) }()
-	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "public_url", g.settings.Load().public)
+	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "proxy", config.Upstream.ProxyURL, "public_url", g.settings.Load().public)
 
 	select {
 	case err := <-failed:

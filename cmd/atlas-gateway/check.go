@@ -30,7 +30,11 @@ func check(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	for _, warning := range parts.Warnings {
 		fmt.Fprintln(stderr, "warning:", warning)
 	}
-	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s\n", parts.Config.Listener.Address, parts.Config.Upstream.BaseURL)
+	through := ""
+	if proxy := parts.Atlas.Proxy; proxy != nil {
+		through = " through the proxy " + proxy.Origin
+	}
+	fmt.Fprintf(stdout, "the configuration is good: %s forwards to %s%s\n", parts.Config.Listener.Address, parts.Config.Upstream.BaseURL, through)
 	if !*online {
 		return exitOK
 	}

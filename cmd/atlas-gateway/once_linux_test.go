@@ -57,7 +57,7 @@ func TestStartsDoEverythingOnce(t *testing.T) {
 		for _, entry := range entries {
 			want[entry.Name()] = 1
 		}
-		if diff := cmp.Diff(want, opened()); diff != "" || len(want) != 8 {
+		if diff := cmp.Diff(want, opened()); diff != "" || len(want) != 11 {
 			t.Errorf("%s opens files (-want +got):\n%s", command[0], diff)
 		}
 		for function, want := range map[string]int{"api.Parse": 1, "contract.Compile": 1, "gateway/policy.Compile": 2, "gateway/callers.Compile": 1} {
@@ -83,13 +83,17 @@ timeouts: {drain: 1ms}
 upstream:
   base_url: http://127.0.0.1:9
   ca_file: %s
+  proxy_url: https://127.0.0.1:9
+  proxy_ca_file: %s
+  proxy_user_file: %s
+  proxy_password_file: %s
   credentials: [{public_key_file: %s, private_key_file: %s}]
 callers:
   signing_key_file: %s
   list:
     - {name: nightly, key_pairs: [{public_key: %s, ha1_file: %s}], grants: [{operations: [manage], groups: ["*"]}]}
     - {name: weekly, tokens: [{sha256: "%s"}], grants: [{operations: [read], groups: ["*"]}]}
-`, in("cert.pem", certificate.CertPEM), in("key.pem", certificate.KeyPEM), in("ca.pem", certificate.CertPEM), in("public", "public\n"), in("private", "c4na7y-private\n"),
+`, in("cert.pem", certificate.CertPEM), in("key.pem", certificate.KeyPEM), in("ca.pem", certificate.CertPEM), in("proxy-ca.pem", certificate.CertPEM), in("user", "gateway"), in("password", "c4na7y-password"), in("public", "public\n"), in("private", "c4na7y-private\n"),
 		in("signing", callers.NewSigningKey().Reveal()), pair.ID, in("ha1", pair.HA1File.Reveal()), strings.Repeat("0a", 32)))
 }
 

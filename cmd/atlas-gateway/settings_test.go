@@ -27,6 +27,9 @@ var misplacedEverywhere = misplaced{"everywhere", `
 listener: {tls_cert_file: CANARY, tls_key_file: CANARY}
 upstream:
   base_url: https://user:CANARY@cloud.mongodb.com
+  proxy_url: http://user:CANARY@proxy
+  proxy_user_file: CANARY
+  proxy_password_file: CANARY
   credentials:
     - {public_key_file: CANARY, private_key_file: CANARY}
     - {public_key_env: CANARY, private_key_env: CANARY}
@@ -42,7 +45,7 @@ callers:
       tokens: [{sha256: CANARY}]
       service_accounts: [{client_id: a:CANARY, secret_sha256: CANARY}]
 `, "", []string{
-	"listener.tls_cert_file", "upstream.base_url", "credentials[0].public_key_file", "credentials[0].private_key_file", "credentials[1].public_key_env", "credentials[1].private_key_env",
+	"listener.tls_cert_file", "upstream.base_url", "upstream.proxy_url", "upstream.proxy_user_file", "upstream.proxy_password_file", "credentials[0].public_key_file", "credentials[0].private_key_file", "credentials[1].public_key_env", "credentials[1].private_key_env",
 	"credentials[2].client_id_file", "credentials[2].client_secret_file", "credentials[3].client_id_env", "credentials[3].client_secret_env", "credentials[4]:", "credentials[5]:",
 	"signing_key_file", "list[0].name", "list[0].key_pairs[0].public_key", "list[0].key_pairs[0].ha1_file", "list[0].tokens[0].sha256", "list[0].service_accounts[0].client_id", "list[0].service_accounts[0].secret_sha256",
 }}

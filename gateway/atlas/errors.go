@@ -102,6 +102,9 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 		handed  *handedError
 		network *net.OpError
 	)
+	if errors.As(err, &network) && network.Op == "dial" {
+		e.Outcome = NotSent // whatever ended the making of a connection
+	}
 	switch {
 	case errors.As(err, &key), errors.As(err, &account), errors.As(err, &request):
 		return c.refused(e.Err, status)
@@ -117,8 +120,8 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 		e.Kind = Canceled
 	case status != 0:
 		e.Kind = Truncated
-	case errors.As(err, &network) && network.Op == "dial":
-		e.Kind, e.Outcome = Unreachable, NotSent
+	case network != nil && network.Op == "dial":
+		e.Kind = Unreachable
 	default:
 		e.Kind = Disconnected
 	}

@@ -25,6 +25,8 @@ type Config struct {
 	Realm string
 	// Roots are the certificate authorities to trust; nil means the system's.
 	Roots *x509.CertPool
+	// Proxy, if not nil, is the proxy that Atlas is reached through.
+	Proxy *Proxy
 	// MaxConnections bounds the connections, used or idle.
 	MaxConnections int
 	// MaxResponse bounds the content of a response, in bytes.
@@ -33,6 +35,24 @@ type Config struct {
 	Timeout time.Duration
 	// Credentials are tried in order: the first that is for the group signs.
 	Credentials []Credential
+}
+
+// Proxy is an HTTP proxy that makes tunnels to Atlas.
+type Proxy struct {
+	// Origin is the scheme, host and port, such as "http://proxy.example.com:3128".
+	Origin string
+	// Roots are the certificate authorities to trust for an https proxy; nil means the system's.
+	Roots *x509.CertPool
+	// User, if not empty, is sent to the proxy with Password.
+	User     string
+	Password secret.Secret
+}
+
+func (p *Proxy) equal(q *Proxy) bool {
+	if p == nil || q == nil {
+		return p == q
+	}
+	return p.Origin == q.Origin && p.Roots.Equal(q.Roots) && p.User == q.User && p.Password.Equal(q.Password)
 }
 
 // Credential is a credential for Atlas.
@@ -218,7 +238,8 @@ func (p *Pool) CloseIdleConnections() {
 // sameConnections reports whether the connections and signers that were made for c can also serve
 // other.
 func (c *Config) sameConnections(other *Config) bool {
-	return c.Origin == other.Origin && c.Realm == other.Realm && c.MaxConnections == other.MaxConnections && c.Roots.Equal(other.Roots)
+	return c.Origin == other.Origin && c.Realm == other.Realm && c.MaxConnections == other.MaxConnections && c.Roots.Equal(other.Roots) &&
+		c.Proxy.equal(other.Proxy)
 }
 
 // transport is what the signers send through: it counts requests, and names the errorCode of a 401
@@ -243,12 +264,21 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // time behind an answer, and not taken for the answer to the create.
 const quiet = 5 * time.Millisecond
 
-// connect prepares connections to Atlas and to nothing else. It uses no proxy, whatever the
-// environment says: a proxy would see the credential.
+// connect prepares connections to Atlas and to nothing else. It uses no proxy of the environment.
 func (p *Pool) connect(c Config, origin outbound.Origin) (*way, error) {
+	var proxy *http1.Proxy
+	if c.Proxy != nil {
+		proxy = &http1.Proxy{
+			Origin:   c.Proxy.Origin,
+			TLS:      &tls.Config{RootCAs: c.Proxy.Roots, MinVersion: tls.VersionTLS12},
+			User:     c.Proxy.User,
+			Password: c.Proxy.Password,
+		}
+	}
 	connections, err := http1.NewTransport(http1.Config{
 		Origin:      c.Origin,
 		TLS:         &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
+		Proxy:       proxy,
 		Control:     refuseLinkLocal,
 		DialTimeout: 10 * time.Second,
 		// Servers keep idle connections longer. A create on a connection that was just closed
@@ -266,8 +296,8 @@ func (p *Pool) connect(c Config, origin outbound.Origin) (*way, error) {
 	return &way{origin: c.Origin, realm: c.Realm, base: origin.URL(), transport: &transport{connections, p.count}}, nil
 }
 
-// refuseLinkLocal keeps the credential from link-local addresses that the name of Atlas's host may
-// resolve to.
+// refuseLinkLocal keeps the credential from link-local addresses that the name of Atlas's host, or
+// of the proxy, may resolve to.
 func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	if host, _, err := net.SplitHostPort(address); err != nil || hosts.LinkLocal(host) {
 		return fmt.Errorf("%s is a link-local address", address)

@@ -64,6 +64,16 @@ type Upstream struct {
 	Realm string `yaml:"realm"`
 	// CAFile is a PEM file of certificate authorities to trust instead of the system's.
 	CAFile string `yaml:"ca_file"`
+	// ProxyURL is scheme, host and port of the HTTP proxy that Atlas is reached through, by CONNECT;
+	// http or https. No proxy of the environment is used. Default none.
+	ProxyURL string `yaml:"proxy_url"`
+	// ProxyUserFile and ProxyPasswordFile hold what the proxy gets as Basic, and nothing else but
+	// white space around it.
+	ProxyUserFile     string `yaml:"proxy_user_file"`
+	ProxyPasswordFile string `yaml:"proxy_password_file"`
+	// ProxyCAFile is a PEM file of certificate authorities to trust for an https proxy instead of the
+	// system's.
+	ProxyCAFile string `yaml:"proxy_ca_file"`
 	// MaxConnections bounds the connections to the upstream, used or idle, from 1 to 1,000,000.
 	// Default 256.
 	MaxConnections int `yaml:"max_connections"`

@@ -122,6 +122,7 @@ func (b *builder) upstream(u Upstream) {
 		Origin:         base.String(),
 		Realm:          u.Realm,
 		Roots:          roots,
+		Proxy:          b.proxy(u),
 		MaxConnections: u.MaxConnections,
 		MaxResponse:    b.parts.Config.Limits.ResponseBody,
 		Timeout:        b.parts.Config.Timeouts.Upstream,

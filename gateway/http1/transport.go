@@ -33,15 +33,18 @@ import (
 )
 
 // Config says where a [Transport] sends to, and within which bounds. All fields except TLS,
-// Control and Quiet are required.
+// Proxy, Control and Quiet are required.
 type Config struct {
 	// Origin is the scheme, host and port, such as "https://cloud.mongodb.com".
 	Origin string
 	// TLS is for an https origin; nil means Go's defaults. ServerName is set to the origin's host.
 	TLS *tls.Config
+	// Proxy, if not nil, is the proxy that connections are made through. The environment names none.
+	Proxy *Proxy
 	// Control, if not nil, is called before a connection is made, as in net.Dialer.
 	Control func(network, address string, c syscall.RawConn) error
-	// DialTimeout is how long it may take to make a connection, TLS's handshake included.
+	// DialTimeout is how long it may take to make a connection, with the proxy's answer and the
+	// handshakes of TLS.
 	DialTimeout time.Duration
 	// IdleTimeout is how long an unused connection is kept.
 	IdleTimeout time.Duration
@@ -61,6 +64,7 @@ type Config struct {
 type Transport struct {
 	config Config
 	origin outbound.Origin
+	proxy  *proxy // nil means that connections are direct
 	dialer net.Dialer
 
 	// Each connection that is used or being made has a place. A connection is made only if none is
@@ -87,10 +91,12 @@ func NewTransport(c Config) (*Transport, error) {
 		dialer: net.Dialer{Timeout: c.DialTimeout, Control: c.Control},
 		places: make(chan struct{}, c.MaxConnections),
 	}
-	if t.config.TLS = c.TLS.Clone(); c.TLS == nil {
-		t.config.TLS = new(tls.Config)
+	t.config.TLS = tlsFor(c.TLS, origin)
+	if c.Proxy != nil {
+		if t.proxy, err = newProxy(*c.Proxy); err != nil {
+			return nil, err
+		}
 	}
-	t.config.TLS.ServerName, _, _ = net.SplitHostPort(origin.HostPort())
 	return t, nil
 }
 
@@ -104,7 +110,8 @@ func NewTransport(c Config) (*Transport, error) {
 // by GotConn.
 //
 // An error is an *[outbound.OriginError]; or the context's, when it has ended; or a *net.OpError
-// with the Op "dial", when no connection could be made; or one of the connection.
+// with the Op "dial", when no connection could be made, which wraps a *[ProxyError] if the proxy
+// made none; or one of the connection.
 func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err error) {
 	defer outbound.CloseBody(req)
 	if err := t.origin.Check(req); err != nil {
@@ -210,22 +217,21 @@ func (t *Transport) dial(ctx context.Context) (*connection, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, t.config.DialTimeout)
 	defer cancel()
-	socket, err := t.dialer.DialContext(ctx, "tcp", t.origin.HostPort())
+	first := t.origin.HostPort()
+	if t.proxy != nil {
+		first = t.proxy.origin.HostPort()
+	}
+	socket, err := t.dialer.DialContext(ctx, "tcp", first)
 	if err != nil {
+		if t.proxy != nil {
+			err = &net.OpError{Op: "dial", Net: "tcp", Err: &ProxyError{Err: fmt.Errorf("it can't be reached: %w", err)}}
+		}
 		return nil, err
 	}
 	c := &connection{Conn: socket, socket: socket}
-	if c.readable, err = readableFunc(socket); err != nil {
+	if err := t.open(ctx, c); err != nil {
 		socket.Close()
-		return nil, err
-	}
-	if t.origin.Scheme() == "https" {
-		encrypted := tls.Client(socket, t.config.TLS)
-		if err := encrypted.HandshakeContext(ctx); err != nil {
-			socket.Close()
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: socket.RemoteAddr(), Err: err}
-		}
-		c.Conn = encrypted
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: socket.RemoteAddr(), Err: err}
 	}
 	c.reader = bufio.NewReaderSize(c, t.config.ReadBuffer)
 	c.writer = bufio.NewWriter(c)
@@ -233,6 +239,29 @@ func (t *Transport) dial(ctx context.Context) (*connection, error) {
 	t.dialing = time.Since(began)
 	t.mu.Unlock()
 	return c, nil
+}
+
+// open makes a connection to the origin of a socket.
+func (t *Transport) open(ctx context.Context, c *connection) (err error) {
+	if c.readable, err = readableFunc(c.socket); err != nil {
+		return err
+	}
+	if t.proxy != nil {
+		if c.Conn, err = t.proxy.tunnel(ctx, c.socket, t.origin.HostPort()); err != nil {
+			return err
+		}
+	}
+	if t.origin.Scheme() == "https" {
+		encrypted := tls.Client(c.Conn, t.config.TLS)
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			if t.proxy != nil {
+				err = fmt.Errorf("TLS through the proxy: %w", err)
+			}
+			return err
+		}
+		c.Conn = encrypted
+	}
+	return nil
 }
 
 // keep keeps a connection for another request.

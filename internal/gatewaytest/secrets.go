@@ -51,6 +51,7 @@ func keepConfigured(t testing.TB, c *config.Config, environ []string) {
 			}
 		}
 	}
+	keepFile(t, "the proxy's password", c.Upstream.ProxyPasswordFile)
 	keepFile(t, "the signing key", c.Callers.SigningKeyFile)
 	keepFile(t, "the listener's key", c.Listener.TLSKeyFile)
 	for _, caller := range c.Callers.List {
