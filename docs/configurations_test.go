@@ -66,7 +66,7 @@ func TestConfigurations(t *testing.T) {
 	}
 	write("tls.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
 	write("tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
-	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret", "journal-url"} {
+	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret", "journal-url", "proxy-user", "proxy-password"} {
 		write(name, []byte("c4na7y"))
 	}
 	run(t, folder, program, "keys", "signing-key", "signing.key")

@@ -19,6 +19,8 @@ type Proxy struct {
 	// Asked has a line for each CONNECT: the host and port, and the user information that came
 	// with it. Carried has all bytes that went through tunnels to the other side.
 	Asked, Carried Buffer
+	// Hangs has the proxy answer no CONNECT.
+	Hangs atomic.Bool
 }
 
 // ProxyConfig says what a [Proxy] is. The zero value speaks plain HTTP and serves everyone.
@@ -60,6 +62,9 @@ func (p *Proxy) serve(conn net.Conn, c ProxyConfig) {
 	user, password, _ := r.BasicAuth()
 	io.WriteString(&p.Asked, r.Method+" "+r.Host+" "+user+"\n")
 	switch {
+	case p.Hangs.Load():
+		io.Copy(io.Discard, reader)
+		return
 	case c.Answer != nil:
 		c.Answer(conn, r)
 		return
