@@ -79,12 +79,17 @@ func TestOutboundProxy(t *testing.T) {
 	}
 }
 
-// Row 54: a proxy that lies, refuses or hangs gets neither request nor credential, the caller is
-// told that the request was not carried out, and the log says what the proxy did.
-func TestBadProxies(t *testing.T) {
-	t.Parallel()
-	authority, others := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
-	certificate, other := authority.Loopback(t).Certificate, others.Loopback(t).Certificate
+// A badProxy is a proxy that makes no tunnel, or a wrong one, and what comes of it: the kind of the
+// refusal, and what the log says.
+type badProxy struct {
+	proxy   gatewaytest.ProxyConfig
+	account bool
+	kind    string
+	log     string
+}
+
+// badProxies has another certificate for a proxy that opens TLS.
+func badProxies(other tls.Certificate) map[string]badProxy {
 	const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 	// says answers with bytes, in which ECHO stands for the user information that came.
 	says := func(bytes string) gatewaytest.ProxyConfig {
@@ -93,12 +98,7 @@ func TestBadProxies(t *testing.T) {
 			io.Copy(io.Discard, c)
 		}}
 	}
-	for name, test := range map[string]struct {
-		proxy   gatewaytest.ProxyConfig
-		account bool
-		kind    string
-		log     string
-	}{
+	return map[string]badProxy{
 		"wants another password":    {gatewaytest.ProxyConfig{User: "gateway", Password: "c4na7y-other"}, false, "upstream_unreachable", "the proxy refuses CONNECT: it answers 407"},
 		"refuses a service account": {gatewaytest.ProxyConfig{User: "gateway", Password: "c4na7y-other"}, true, "upstream_unsigned", "the proxy refuses CONNECT: it answers 407"},
 		"refuses the host":          {says("HTTP/1.1 403 ECHO\r\nGateway-Outcome: answered\r\nContent-Length: 6\r\n\r\nc4na7y"), false, "upstream_unreachable", "the proxy refuses CONNECT: it answers 403"},
@@ -122,7 +122,16 @@ func TestBadProxies(t *testing.T) {
 		}}, false, "upstream_unreachable", "TLS through the proxy: tls: failed to verify certificate"},
 		"hangs":                 {says(""), false, "upstream_timeout", "the proxy: it did not answer CONNECT in time"},
 		"hangs once it is open": {says(established), false, "upstream_timeout", "TLS through the proxy: context deadline exceeded"},
-	} {
+	}
+}
+
+// Row 54: a proxy that lies, refuses or hangs gets neither request nor credential, the caller is
+// told that the request was not carried out, and the log says what the proxy did.
+func TestBadProxies(t *testing.T) {
+	t.Parallel()
+	authority, others := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
+	certificate, other := authority.Loopback(t).Certificate, others.Loopback(t).Certificate
+	for name, test := range badProxies(other) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			atlas := sim.Start(t, sim.Config{TLS: &certificate})

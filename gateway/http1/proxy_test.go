@@ -59,12 +59,17 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// A proxy that makes no tunnel is an error that says why and quotes nothing, and that tells that no
-// connection was made.
-func TestProxyMakesNoTunnel(t *testing.T) {
-	serverTLS, roots := certificate(t)
-	other := gatewaytest.NewAuthority(t).Loopback(t) // of an authority that is not trusted
-	s := serve(t, serverTLS, says(ok))
+// A noTunnel is how a proxy answers CONNECT in the place of a tunnel, and the error. Its status is
+// that of the ProxyError; -1 means that the error is of TLS in the tunnel.
+type noTunnel struct {
+	answer func(net.Conn, *http.Request)
+	status int
+	want   string
+}
+
+// noTunnels are proxies that make no tunnel. In their answers, CANARY stands for the user information
+// that came.
+func noTunnels(other tls.Certificate) map[string]noTunnel {
 	says := func(bytes string) func(net.Conn, *http.Request) {
 		return func(c net.Conn, r *http.Request) {
 			io.WriteString(c, strings.ReplaceAll(bytes, "CANARY", r.Header.Get("Proxy-Authorization")))
@@ -72,11 +77,7 @@ func TestProxyMakesNoTunnel(t *testing.T) {
 		}
 	}
 	const established = "HTTP/1.1 200 Connection established\r\n\r\n"
-	for name, test := range map[string]struct {
-		answer func(net.Conn, *http.Request)
-		status int
-		want   string
-	}{
+	return map[string]noTunnel{
 		"403":                   {says("HTTP/1.1 403 CANARY\r\n\r\n"), 403, "the proxy refuses CONNECT: it answers 403"},
 		"407":                   {says("HTTP/1.1 407 CANARY\r\nProxy-Authenticate: Basic realm=\"CANARY\"\r\n\r\n"), 407, "it does not accept the user and password"},
 		"101":                   {says("HTTP/1.1 101 CANARY\r\n\r\n"), 101, "it answers 101"},
@@ -100,9 +101,18 @@ func TestProxyMakesNoTunnel(t *testing.T) {
 		}, -1, "TLS through the proxy: tls: first record does not look like a TLS handshake"},
 		"another certificate": {func(c net.Conn, _ *http.Request) {
 			io.WriteString(c, established)
-			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{other.Certificate}}).Handshake()
+			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{other}}).Handshake()
 		}, -1, "TLS through the proxy: tls: failed to verify certificate"},
-	} {
+	}
+}
+
+// A proxy that makes no tunnel is an error that says why and quotes nothing, and that tells that no
+// connection was made.
+func TestProxyMakesNoTunnel(t *testing.T) {
+	serverTLS, roots := certificate(t)
+	other := gatewaytest.NewAuthority(t).Loopback(t) // of an authority that is not trusted
+	s := serve(t, serverTLS, says(ok))
+	for name, test := range noTunnels(other.Certificate) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := gatewaytest.StartProxy(t, gatewaytest.ProxyConfig{Answer: test.answer})
