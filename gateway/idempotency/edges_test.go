@@ -336,3 +336,60 @@ func TestCustomDataWithoutValue(t *testing.T) {
 	}
 	b.jobs(1)
 }
+
+// unreadable fails whoever asks for one job, or for the list of all.
+type unreadable struct {
+	idempotency.Upstream
+	list bool // as well
+	fail func(*atlas.Request) (*atlas.Response, error)
+}
+
+func (u *unreadable) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
+	if r.Operation.ID == "getBackupExport" || u.list && r.Operation.ID == "listBackupExports" {
+		return u.fail(r)
+	}
+	return u.Upstream.Send(ctx, r)
+}
+
+// What was created and can't be read now was not refused by Atlas, and not "not sent".
+func TestSettledAndUnreadable(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	way := &unreadable{Upstream: b.upstream, list: true, fail: func(*atlas.Request) (*atlas.Response, error) {
+		return nil, &atlas.Error{Kind: atlas.Unreachable, Outcome: atlas.NotSent}
+	}}
+	b.way = way
+	if err := b.sim.SetFaults([]sim.Fault{{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	body := b.export(sim.OrdersSnapshot, "")
+	go func() {
+		_, err := b.do("nightly", v2+exportsOf, body)
+		failed <- err
+	}()
+	var open []*store.Record
+	gatewaytest.WaitFor(t, "the create to be unknown", func() bool {
+		open, _ = b.journal.Open(t.Context(), 1)
+		return len(open) == 1 && open[0].State == store.Unknown
+	})
+	if err := b.creates.Settle(t.Context(), open[0].ID, b.sim.Jobs()[0].ID, "a person looked"); err != nil {
+		t.Fatal(err)
+	}
+	check := func(err error) {
+		t.Helper()
+		if got, ok := errors.AsType[*idempotency.Error](err); !ok || got.Kind != idempotency.Open || got.Outcome != atlas.Unknown {
+			t.Errorf("%v", err)
+		}
+	}
+	check(<-failed)
+	way.fail = func(r *atlas.Request) (*atlas.Response, error) {
+		return &atlas.Response{Status: http.StatusTooManyRequests, Header: http.Header{"Content-Type": {r.MediaType}}, Body: []byte(`{"error":429}`)}, nil
+	}
+	_, err := b.do("nightly", v2+exportsOf, body)
+	check(err)
+	b.way = b.upstream
+	if again := b.must("nightly", v2+exportsOf, body); !again.Replayed {
+		t.Errorf("%+v", again)
+	}
+	b.jobs(1)
+}

@@ -3,6 +3,7 @@ package idempotency
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -33,10 +34,12 @@ func (c *Creates) replay(ctx context.Context, q *request, r *store.Record) (answ
 	if stored { // Atlas can't be asked
 		return &Answer{Response: wrap(q, r.Answer), Replayed: true}, false, nil
 	}
-	if err != nil {
-		return nil, false, err
+	// What there is can't be shown now. No answer to the question for it says so: each would mean
+	// that the create itself was refused, or was not sent.
+	if err == nil {
+		err = fmt.Errorf("Atlas answered the question for %s with status %d", r.Result, response.Status)
 	}
-	return &Answer{Response: response, Replayed: true}, false, nil
+	return nil, false, open(err)
 }
 
 // read reads what a record has created, in the version and the form that a request asks for. The
