@@ -27,6 +27,8 @@ type BucketRequest interface {
 
 	// request returns the content of the request, and adds the violations in it.
 	request(*violations) (gen.ExportBucketRequest, error)
+	// key returns the IdempotencyKey.
+	key() string
 }
 
 // AWSBucket is an S3 bucket.
@@ -36,6 +38,7 @@ type AWSBucket struct {
 	// RequirePrivateNetworking says that Atlas may reach the bucket only over private
 	// networking. Only v2 has it.
 	RequirePrivateNetworking bool
+	IdempotencyKey           string // as [AzureBucket] has it
 }
 
 // AzureBucket is a container of Azure Blob Storage.
@@ -43,12 +46,17 @@ type AzureBucket struct {
 	ServiceURL string // https://ACCOUNT.blob.core.windows.net/CONTAINER
 	RoleID     string // Atlas's id of the service principal that may write to the container
 	BucketName string // the container's name, 3 to 63 characters; may be empty
+	// IdempotencyKey tells this bucket from another with the same name: 1 to 255 visible characters,
+	// the first of which is no quotation mark. Empty means a key that is made up for the call. It
+	// needs [Config.KeepsKeys].
+	IdempotencyKey string
 }
 
 // GCPBucket is a bucket of Google Cloud Storage.
 type GCPBucket struct {
-	BucketName string // 3 to 63 characters
-	RoleID     string // Atlas's id of the service account that may write to the bucket
+	BucketName     string // 3 to 63 characters
+	RoleID         string // Atlas's id of the service account that may write to the bucket
+	IdempotencyKey string // as [AzureBucket] has it
 }
 
 // Validate implements [BucketRequest].
@@ -59,6 +67,10 @@ func (b AzureBucket) Validate() error { return validate(b) }
 
 // Validate implements [BucketRequest].
 func (b GCPBucket) Validate() error { return validate(b) }
+
+func (b AWSBucket) key() string   { return b.IdempotencyKey }
+func (b AzureBucket) key() string { return b.IdempotencyKey }
+func (b GCPBucket) key() string   { return b.IdempotencyKey }
 
 func validate(r BucketRequest) error {
 	var found violations
@@ -120,7 +132,11 @@ type ExportBucket struct {
 	RoleID     string `json:"roleId,omitempty"`     // of Azure and Google Cloud
 	ServiceURL string `json:"serviceUrl,omitempty"` // of Azure
 	TenantID   string `json:"tenantId,omitempty"`   // of Azure
-	ProjectID  string `json:"projectId,omitempty"`  // the group; only in v1.0
+
+	// Replayed says that CreateExportBucket returns a bucket that an earlier call, or an earlier try
+	// of the call, created with the same IdempotencyKey.
+	Replayed  bool   `json:"-"`
+	ProjectID string `json:"projectId,omitempty"` // the group; only in v1.0
 }
 
 // bucketForm is a bucket in the form of either generation. The id is called id or _id.
@@ -136,6 +152,8 @@ func (f bucketForm) read() (*ExportBucket, error) {
 	}
 	return &f.ExportBucket, nil
 }
+
+func (b *ExportBucket) replayed() { b.Replayed = true }
 
 // ExportBucketUpdate is the change to an AWS bucket.
 type ExportBucketUpdate struct {

@@ -19,6 +19,7 @@ func (c *Client) CreateExportBucket(ctx context.Context, groupID string, r Bucke
 	if r == nil {
 		o.found.add("", "the body is required")
 	} else {
+		o.key = r.key()
 		var err error
 		if body, err = r.request(&o.found); err != nil {
 			return nil, &Error{Operation: o.id, Err: err}

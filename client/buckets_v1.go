@@ -10,7 +10,7 @@ import (
 
 // CreateExportBucket is as [Client.CreateExportBucket].
 func (v *V1) CreateExportBucket(ctx context.Context, groupID string, r AWSBucket) (*ExportBucket, error) {
-	o := operation{id: "v1CreateExportBucket"}
+	o := operation{id: "v1CreateExportBucket", key: r.IdempotencyKey}
 	o.found.id("groupId", groupID)
 	if _, err := r.request(&o.found); err != nil {
 		return nil, &Error{Operation: o.id, Err: err}

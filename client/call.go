@@ -29,7 +29,9 @@ type caller struct {
 	timeout     time.Duration
 	maxRetries  int
 	maxResponse int64
-	keepsKeys   bool
+	keys        Keys
+	// beforeRepeat is Config.BeforeRepeat.
+	beforeRepeat func(error, time.Duration)
 }
 
 // Do sends what the generated client builds, except creates. Unlike http.Client, it follows
@@ -39,7 +41,8 @@ func (c *caller) Do(r *http.Request) (*http.Response, error) { return c.sign(c.b
 // operation is one call of an operation of the contract.
 type operation struct {
 	id      string          // operationId
-	key     string          // Idempotency-Key of a create; empty for one that is made up
+	key     string          // Idempotency-Key of a create
+	derived bool            // gateways keep a derived key of it after they have answered
 	retries int             // how often it may be sent again
 	found   violations      // why it may not be sent at all
 	check   func(any) error // whether a result is what was asked for; nil where any is

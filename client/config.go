@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"atlas-export-gateway/internal/hosts"
@@ -14,6 +16,25 @@ import (
 
 // AtlasURL is where Atlas is.
 const AtlasURL = "https://cloud.mongodb.com"
+
+// Keys says which keys of creates a gateway keeps. Its values are those of creates.keys in the
+// gateway's configuration.
+type Keys string
+
+// The values of Keys.
+const (
+	// NoKeys: none is kept, as at Atlas itself and at a gateway whose creates.journal is off.
+	NoKeys Keys = ""
+	// DerivedKeys: the gateway derives a key from each create that bears none. An export without a
+	// key of its own then is the same as any other with its group, cluster, snapshot, bucket and
+	// custom data, also of another process: CreateExport returns the job that there is.
+	DerivedKeys Keys = "derived"
+	// ExplicitKeys: the gateway keeps the keys that creates bear. A create without a key of its own
+	// gets one that is made up for the call.
+	ExplicitKeys Keys = "explicit"
+	// RequiredKeys: as ExplicitKeys, and the gateway takes no create without a key.
+	RequiredKeys Keys = "required"
+)
 
 // Config says what a [Client] calls, with which credential, and within which bounds. The zero
 // value lacks a credential, which Atlas requires.
@@ -42,13 +63,16 @@ type Config struct {
 	// Timeout bounds the wait for one answer; 0 means 75 s, which is longer than a gateway
 	// waits for Atlas.
 	Timeout time.Duration
-	// KeepsKeys says that BaseURL is a gateway that keeps the keys of creates. Each create then bears
-	// the field Idempotency-Key, with the key of the request or one that is made up, and is repeated
-	// with the same key, until the context ends, as long as it is not known what became of it. The
-	// gateway sends it to Atlas once. Without KeepsKeys, and at Atlas itself, a create is sent once.
-	KeepsKeys bool
-	// MaxRetries is how often a read, an update or a deletion is sent again; 0 means 4, and a
-	// negative number means never.
+	// KeepsKeys says that BaseURL is a gateway that keeps the keys of creates, and which: it is what
+	// creates.keys is in the gateway's configuration. A create is then repeated with the same key,
+	// until the context ends, as long as it is not known what became of it: the gateway sends it to
+	// Atlas once. Empty means [NoKeys]: a create is sent once, as it has to be at Atlas itself.
+	KeepsKeys Keys
+	// BeforeRepeat, if not nil, is called before a pause after which a create is repeated, with what
+	// went wrong. It may be called from several goroutines.
+	BeforeRepeat func(err error, pause time.Duration)
+	// MaxRetries is how often a read, an update or a deletion is sent again, and with KeepsKeys also a
+	// create that did not reach Atlas; 0 means 4, and a negative number means never.
 	MaxRetries int
 	// MaxResponse bounds the content of a response, in bytes; 0 means 8 MiB.
 	MaxResponse int64
@@ -66,7 +90,9 @@ func New(c Config) (*Client, error) {
 	switch {
 	case c.Timeout < 0 || c.MaxResponse < 0:
 		return fail(errors.New("a bound is negative"))
-	case c.KeepsKeys && u.Hostname() == "cloud.mongodb.com":
+	case !slices.Contains([]Keys{NoKeys, DerivedKeys, ExplicitKeys, RequiredKeys}, c.KeepsKeys):
+		return fail(fmt.Errorf("KeepsKeys is %q", c.KeepsKeys))
+	case c.KeepsKeys != NoKeys && ofAtlas(u.Hostname()):
 		return fail(errors.New("KeepsKeys is for a gateway: Atlas takes no keys"))
 	case c.Transport != nil && c.RootCAs != nil:
 		return fail(errors.New("RootCAs is not for a Transport of the caller's own"))
@@ -87,7 +113,9 @@ func New(c Config) (*Client, error) {
 		timeout:     cmp.Or(c.Timeout, 75*time.Second),
 		maxRetries:  max(cmp.Or(c.MaxRetries, 4), 0),
 		maxResponse: cmp.Or(c.MaxResponse, 8<<20),
-		keepsKeys:   c.KeepsKeys,
+		keys:        c.KeepsKeys,
+
+		beforeRepeat: c.BeforeRepeat,
 	}
 	shared.useTransport(c.Transport, c.RootCAs)
 	if err := shared.useCredential(c.Credential); err != nil {
@@ -102,4 +130,15 @@ func New(c Config) (*Client, error) {
 		return fail(err)
 	}
 	return &Client{shared, v2, &V1{shared, v1}}, nil
+}
+
+// ofAtlas reports whether a host is one of Atlas's own.
+func ofAtlas(host string) bool {
+	host = "." + strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, domain := range []string{".mongodb.com", ".mongodbgov.com", ".mongodb.com.cn"} {
+		if strings.HasSuffix(host, domain) {
+			return true
+		}
+	}
+	return false
 }

@@ -17,8 +17,9 @@
 //
 // A read, an update or a deletion is sent again after an error of the network, a rate limit or
 // a 5xx, within the deadline of the context. A create is sent once, since exports and snapshots
-// cost money. If its error is an [*UnknownOutcomeError], it may have been carried out; with any
-// other error it was not. A gateway says in the field Gateway-Outcome of its answer what it knows
+// cost money, or, to a gateway that keeps its key ([Config.KeepsKeys]), until it is known what became
+// of it. If its error is an [*UnknownOutcomeError], it may have been carried out; with any other
+// error it was not. A gateway says in the field Gateway-Outcome of its answer what it knows
 // about that; see [Outcome].
 //
 // # What the package refuses

@@ -10,11 +10,12 @@ import (
 	"atlas-export-gateway/gen"
 )
 
-// CreateExport starts an export. The request is sent once. After an [*UnknownOutcomeError], call
-// [Client.FindExport] before you call CreateExport again. [ErrConflict] says that an export of
-// the snapshot is in progress.
+// CreateExport starts an export. The request is sent once, unless [Config.KeepsKeys] says that a
+// gateway keeps its key. After an [*UnknownOutcomeError] that is not Kept, call [Client.FindExport]
+// before you call CreateExport again. [ErrConflict] says that an export of the snapshot is in
+// progress.
 func (c *Client) CreateExport(ctx context.Context, groupID, clusterName string, r ExportRequest) (*ExportJob, error) {
-	o := operation{id: "createBackupExport", key: r.IdempotencyKey}
+	o := operation{id: "createBackupExport", key: r.IdempotencyKey, derived: true}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
 	o.check = about("job", r.started)

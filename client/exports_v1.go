@@ -11,7 +11,7 @@ import (
 
 // CreateExport is as [Client.CreateExport].
 func (v *V1) CreateExport(ctx context.Context, groupID, clusterName string, r ExportRequest) (*ExportJob, error) {
-	o := operation{id: "v1CreateBackupExport", key: r.IdempotencyKey}
+	o := operation{id: "v1CreateBackupExport", key: r.IdempotencyKey, derived: true}
 	o.found.inCluster(groupID, clusterName)
 	o.found.export(r)
 	o.check = about("job", r.started)

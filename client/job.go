@@ -14,8 +14,9 @@ type ExportRequest struct {
 	// CustomData are the pairs that Atlas writes to the file .complete, next to the export.
 	CustomData []CustomData
 	// IdempotencyKey tells this export from another of the same snapshot to the same bucket with the
-	// same pairs: 1 to 255 visible characters, the first of which is no quotation mark. Empty means a
-	// key that is made up for the call. It needs [Config.KeepsKeys].
+	// same pairs: 1 to 255 visible characters, the first of which is no quotation mark. The same key
+	// gets the same job, also if that has failed. It needs [Config.KeepsKeys]. Empty means the key
+	// that the gateway derives, with [DerivedKeys], or else one that is made up for the call.
 	IdempotencyKey string
 }
 
@@ -71,7 +72,14 @@ type ExportJob struct {
 	Status     *ExportStatus     `json:"exportStatus,omitempty"`
 	Components []ExportComponent `json:"components,omitempty"`
 	CustomData []CustomData      `json:"customData,omitempty"`
+
+	// Replayed says that CreateExport returns a job that was created before: by an earlier call, by
+	// somebody else, or by an earlier try of the call whose answer was lost. With an IdempotencyKey,
+	// State may be that of the time when the job was created.
+	Replayed bool `json:"-"`
 }
+
+func (j *ExportJob) replayed() { j.Replayed = true }
 
 // StateReason is why a job failed.
 type StateReason struct {

@@ -49,18 +49,49 @@ func (e *Error) mayBeCarriedOut() bool {
 	}
 }
 
+// unkept reports whether the answer to a create that may have been carried out shows that no
+// gateway keeps the key of the create, and looks for what it created.
+func (e *Error) unkept() bool {
+	switch {
+	case e.RequestID == "": // of Atlas itself, unless something between here and the gateway answers
+		return e.Code != "" || e.Status >= 200 && e.Status < 400
+	case e.GatewayKind == "": // Atlas's, which a gateway that keeps the key would not pass on
+		return e.Outcome == OutcomeAnswered && e.Status >= 500
+	default:
+		return e.Outcome == OutcomeUnknown && e.GatewayKind != outcomeUnknown
+	}
+}
+
+// outcomeUnknown is the kind of an answer by which a gateway says that it goes on looking.
+const outcomeUnknown = "outcome_unknown"
+
+// settles reports whether the answer says of earlier tries with the same key that none was carried
+// out: Atlas refuses the create, for which its key had to be free, or does not show it.
+func (e *Error) settles() bool {
+	return e.GatewayKind == "not_carried_out" || e.GatewayKind == "" && e.Outcome == OutcomeAnswered
+}
+
 // UnknownOutcomeError is a create that may have been carried out: it was sent, and no answer
-// tells. To send it again may start a second export or take a second snapshot. The error's text
-// says where to look.
+// tells. Unless Kept is set, to send it again may start a second export or take a second snapshot.
+// The error's text says what to do.
 type UnknownOutcomeError struct {
-	// SentAt is when the create was sent, by this machine's clock.
+	// SentAt is when the create was sent first, by this machine's clock.
 	SentAt time.Time
-	// Err is what went wrong.
+	// Err is what went wrong last.
 	Err *Error
+	// Kept says that it is safe to make the same call again, with Key as its IdempotencyKey: the
+	// gateway keeps the key, and does not create the same twice.
+	Kept bool
+	// Key is the key that the create was sent with; empty if the gateway derives the key, or if
+	// nobody keeps it.
+	Key string
 }
 
 func (e *UnknownOutcomeError) Error() string {
-	if e.Err.GatewayKind == "outcome_unknown" { // a gateway with a journal
+	switch {
+	case e.Kept && e.Key != "":
+		return fmt.Sprintf("%v; repeat it with the key %s: the gateway creates nothing twice", e.Err, e.Key)
+	case e.Kept || e.Err.GatewayKind == outcomeUnknown:
 		return fmt.Sprintf("%v; repeat it: the gateway goes on looking, and creates nothing twice", e.Err)
 	}
 	return fmt.Sprintf("%v; it may have been carried out all the same: before you repeat it, %s", e.Err, e.advice())

@@ -35,13 +35,18 @@ func (c *caller) call(ctx context.Context, o operation, send func(context.Contex
 			return failed
 		}
 		if err := sleep(ctx, pause); err != nil {
-			if failed.Err != nil {
-				err = fmt.Errorf("%w; %w", failed.Err, err)
-			}
-			failed.Err = err
+			failed.interrupted(err)
 			return failed
 		}
 	}
+}
+
+// interrupted notes that the context ended before another try.
+func (e *Error) interrupted(err error) {
+	if e.Err != nil {
+		err = fmt.Errorf("%w; %w", e.Err, err)
+	}
+	e.Err = err
 }
 
 // mayHaveArrived reports whether a request that failed like this may have been carried out:

@@ -11,6 +11,10 @@ type SnapshotRequest struct {
 	Description string
 	// RetentionInDays is how many days Atlas keeps the snapshot, 1 or more; 0 leaves it to Atlas.
 	RetentionInDays int
+	// IdempotencyKey tells this snapshot from another with the same description: 1 to 255 visible
+	// characters, the first of which is no quotation mark. Empty means a key that is made up for the
+	// call. It needs [Config.KeepsKeys].
+	IdempotencyKey string
 }
 
 // Validate checks the request against the contract, as [Client.TakeSnapshot] does before it sends
@@ -65,7 +69,13 @@ type Snapshot struct {
 	ConfigServerType string           `json:"configServerType,omitempty"` // EMBEDDED or DEDICATED
 	Members          []SnapshotMember `json:"members,omitempty"`
 	SnapshotIDs      []string         `json:"snapshotIds,omitempty"`
+
+	// Replayed says that TakeSnapshot returns a snapshot that an earlier call, or an earlier try of
+	// the call, took with the same IdempotencyKey.
+	Replayed bool `json:"-"`
 }
+
+func (s *Snapshot) replayed() { s.Replayed = true }
 
 // Exportable reports whether the snapshot can be exported: it is completed, and is no fallback.
 func (s Snapshot) Exportable() bool {

@@ -82,7 +82,7 @@ func getSnapshot(id string, retries int, groupID, clusterName, snapshotID string
 // one costs as much as the first. [ErrConflict] says that another on-demand snapshot is queued
 // or in progress.
 func (c *Client) TakeSnapshot(ctx context.Context, groupID, clusterName string, r SnapshotRequest) (*Snapshot, error) {
-	o := operation{id: "takeSnapshots"}
+	o := operation{id: "takeSnapshots", key: r.IdempotencyKey}
 	o.found.inCluster(groupID, clusterName)
 	o.found.snapshot(r)
 	return create[Snapshot](ctx, c.caller, c.atlas, o, func(ctx context.Context, atlas *gen.Client) (*http.Response, error) {

@@ -67,7 +67,7 @@ func (v *V1) getShardedSnapshot(ctx context.Context, retries int, groupID, clust
 
 // TakeSnapshot is as [Client.TakeSnapshot].
 func (v *V1) TakeSnapshot(ctx context.Context, groupID, clusterName string, r SnapshotRequest) (*Snapshot, error) {
-	o := operation{id: "v1TakeSnapshots"}
+	o := operation{id: "v1TakeSnapshots", key: r.IdempotencyKey}
 	o.found.inCluster(groupID, clusterName)
 	o.found.snapshot(r)
 	return create[Snapshot](ctx, v.caller, v.atlas, o, func(ctx context.Context, atlas *gen.Client) (*http.Response, error) {

@@ -105,10 +105,10 @@ func (v *violations) export(r ExportRequest) {
 }
 
 // key is what a gateway takes for the field Idempotency-Key.
-func (v *violations) key(value string, kept bool) {
+func (v *violations) key(value string, kept Keys) {
 	switch {
 	case value == "":
-	case !kept:
+	case kept == NoKeys:
 		v.add("Idempotency-Key", "needs a gateway that keeps keys (Config.KeepsKeys)")
 	case !keyPattern.MatchString(value):
 		v.add("Idempotency-Key", "is not 1 to 255 visible characters that begin with no quotation mark")

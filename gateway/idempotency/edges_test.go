@@ -355,7 +355,7 @@ func (u *unreadable) Send(ctx context.Context, r *atlas.Request) (*atlas.Respons
 func TestSettledAndUnreadable(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
 	way := &unreadable{Upstream: b.upstream, list: true, fail: func(*atlas.Request) (*atlas.Response, error) {
-		return nil, &atlas.Error{Kind: atlas.Unreachable, Outcome: atlas.NotSent}
+		return nil, &atlas.Error{Kind: atlas.Unreachable, Outcome: atlas.NotSent, Err: errors.New("nobody listens")}
 	}}
 	b.way = way
 	if err := b.sim.SetFaults([]sim.Fault{{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1}}); err != nil {
