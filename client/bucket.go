@@ -135,7 +135,7 @@ type ExportBucket struct {
 
 	// Replayed says that CreateExportBucket returns a bucket that an earlier call, or an earlier try
 	// of the call, created with the same IdempotencyKey.
-	Replayed  bool   `json:"-"`
+	Replayed  bool   `json:"replayed,omitempty"`
 	ProjectID string `json:"projectId,omitempty"` // the group; only in v1.0
 }
 
@@ -150,6 +150,7 @@ func (f bucketForm) read() (*ExportBucket, error) {
 	if f.ID == "" || f.CloudProvider == "" {
 		return nil, errors.New("a bucket without an id or a cloud provider")
 	}
+	f.Replayed = false // which no server says here
 	return &f.ExportBucket, nil
 }
 

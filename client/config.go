@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"atlas-export-gateway/internal/hosts"
@@ -92,7 +91,7 @@ func New(c Config) (*Client, error) {
 		return fail(errors.New("a bound is negative"))
 	case !slices.Contains([]Keys{NoKeys, DerivedKeys, ExplicitKeys, RequiredKeys}, c.KeepsKeys):
 		return fail(fmt.Errorf("KeepsKeys is %q", c.KeepsKeys))
-	case c.KeepsKeys != NoKeys && ofAtlas(u.Hostname()):
+	case c.KeepsKeys != NoKeys && hosts.Atlas(u.Hostname()):
 		return fail(errors.New("KeepsKeys is for a gateway: Atlas takes no keys"))
 	case c.Transport != nil && c.RootCAs != nil:
 		return fail(errors.New("RootCAs is not for a Transport of the caller's own"))
@@ -130,15 +129,4 @@ func New(c Config) (*Client, error) {
 		return fail(err)
 	}
 	return &Client{shared, v2, &V1{shared, v1}}, nil
-}
-
-// ofAtlas reports whether a host is one of Atlas's own.
-func ofAtlas(host string) bool {
-	host = "." + strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, domain := range []string{".mongodb.com", ".mongodbgov.com", ".mongodb.com.cn"} {
-		if strings.HasSuffix(host, domain) {
-			return true
-		}
-	}
-	return false
 }

@@ -56,7 +56,7 @@ const (
 func (s ExportState) Ended() bool { return s == Successful || s == Failed || s == Cancelled }
 
 // ExportJob is the export of one snapshot to one export bucket. It encodes as JSON in Atlas's
-// form.
+// form, with Replayed beside it.
 type ExportJob struct {
 	ID             string       `json:"id"`
 	State          ExportState  `json:"state"`
@@ -76,7 +76,7 @@ type ExportJob struct {
 	// Replayed says that CreateExport returns a job that was created before: by an earlier call, by
 	// somebody else, or by an earlier try of the call whose answer was lost. With an IdempotencyKey,
 	// State may be that of the time when the job was created.
-	Replayed bool `json:"-"`
+	Replayed bool `json:"replayed,omitempty"`
 }
 
 func (j *ExportJob) replayed() { j.Replayed = true }
@@ -112,5 +112,6 @@ func (f jobForm) read() (*ExportJob, error) {
 	if f.ErrMsg != "" && f.StateReason == nil {
 		f.StateReason = &StateReason{Message: f.ErrMsg}
 	}
+	f.Replayed = false // which no server says here
 	return &f.ExportJob, nil
 }

@@ -72,7 +72,7 @@ type Snapshot struct {
 
 	// Replayed says that TakeSnapshot returns a snapshot that an earlier call, or an earlier try of
 	// the call, took with the same IdempotencyKey.
-	Replayed bool `json:"-"`
+	Replayed bool `json:"replayed,omitempty"`
 }
 
 func (s *Snapshot) replayed() { s.Replayed = true }
@@ -94,5 +94,6 @@ func (s Snapshot) read() (*Snapshot, error) {
 	if s.ID == "" {
 		return nil, errors.New("a snapshot without an id")
 	}
+	s.Replayed = false // which no server says here
 	return &s, nil
 }

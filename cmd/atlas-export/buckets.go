@@ -33,7 +33,12 @@ bucket of the name: it then creates none, and the exit status is 7. With --if-no
 that bucket instead, if it is the same in all that the command line says.
 
 The create is sent once. If nobody can know whether it was carried out, the exit status is 10:
-look for the bucket before you repeat the command, or repeat it with --if-not-exists.`,
+look for the bucket before you repeat the command, or repeat it with --if-not-exists.
+
+A gateway that keeps the keys of creates (the setting keeps_keys) registers nothing twice: the create
+is then repeated until it is known what became of it, for as long as create_timeout says. The bucket
+of the name is looked for first all the same. With --duplicate --idempotency-key KEY another is
+registered once, also if the command is repeated.`,
 	})
 	var aws client.AWSBucket
 	ofAWS := a.bucketCommand("aws", "an S3 bucket", "--name acme-exports --role 65a9d2f4f20b4c7788990001", []string{"name", "role"},
@@ -76,17 +81,40 @@ func (a *app) bucketCommand(provider, what, example string, required []string, r
 		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
 			bucket, err := a.existing(c, s, request(), present)
 			if err == nil && bucket == nil {
-				bucket, err = s.CreateExportBucket(c.Context(), s.group, request())
+				a.reportRepeats(s, false)
+				ctx, cancel := s.creating(c.Context())
+				defer cancel()
+				bucket, err = s.CreateExportBucket(ctx, s.group, withKey(request(), s.key))
 			}
 			if err != nil {
 				return a.dryRunOr(s, err)
+			}
+			if bucket.Replayed {
+				fmt.Fprintln(a.stderr, "the bucket was registered before, with the same key; nothing was created")
 			}
 			return a.printBucket(s.format, bucket)
 		}),
 	}
 	c.Flags().Bool("dry-run", false, dryRunUsage)
 	present.define(c)
+	defineKey(c, "bucket")
 	return c
+}
+
+// withKey returns a request with a key of its own.
+func withKey(r client.BucketRequest, key string) client.BucketRequest {
+	switch r := r.(type) {
+	case client.AWSBucket:
+		r.IdempotencyKey = key
+		return r
+	case client.AzureBucket:
+		r.IdempotencyKey = key
+		return r
+	case client.GCPBucket:
+		r.IdempotencyKey = key
+		return r
+	}
+	return r
 }
 
 func (a *app) bucketsList() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"atlas-export-gateway/client"
@@ -68,7 +69,8 @@ const exitStatusHelp = `The exit status says what kind of error ended a command:
        goes on
   141  nobody reads the output any more (SIGPIPE); what was started goes on
 
-After 10, look before you repeat the command: a second export costs as much as the first.
+After 10, do as the hint says: look before you repeat the command, since a second export costs as
+much as the first, or repeat it, if a gateway keeps the keys of creates (the setting keeps_keys).
 After 2 to 9, 15 and 17, nothing was created.
 
 With -o json the error is one line of JSON on standard error, the last one there: error,
@@ -212,14 +214,11 @@ func (a *app) classify(ctx context.Context, c *cobra.Command, err error) (status
 	case errors.As(err, &failed):
 		return failed.status, failed.hint
 	case errors.Is(err, client.ErrUnknownOutcome):
-		if errors.As(err, &call) && call.GatewayKind == "outcome_unknown" {
-			return exitUnknown, gatewayHints[call.GatewayKind]
-		}
-		return exitUnknown, "look before you repeat it: " + listCommand(c)
+		return exitUnknown, unknownHint(c, err)
 	case errors.Is(err, client.ErrExportFailed):
-		return exitExportFailed, exportHint(err)
+		return exitExportFailed, exportHint(err) + withAnotherKey(c)
 	case errors.Is(err, client.ErrExportCancelled):
-		return exitCancelled, "create another export of the snapshot"
+		return exitCancelled, "create another export of the snapshot" + withAnotherKey(c)
 	case ctx.Err() != nil:
 		return exitInterrupted, ""
 	case errors.As(err, &call):
@@ -283,7 +282,7 @@ func commandLineFor(c *cobra.Command, cluster, command string) string {
 	c.InheritedFlags().VisitAll(func(f *pflag.Flag) {
 		switch {
 		case f.Name == "cluster" && (!ofCluster || cluster != ""):
-		case !f.Changed, f.Name == "output", f.Name == "request-timeout", f.Name == "retries":
+		case !f.Changed, slices.Contains([]string{"output", "request-timeout", "retries", "keeps-keys", "create-timeout"}, f.Name):
 		default:
 			line += " --" + f.Name + " " + quote(f.Value.String())
 		}
@@ -310,6 +309,7 @@ var flagsOfFields = map[string]string{
 	"groupId":                   "--group",
 	"groupName":                 "--group",
 	"clusterName":               "--cluster",
+	"Idempotency-Key":           "--idempotency-key",
 	"exportId":                  "EXPORT",
 	"exportBucketId":            "BUCKET",
 	"snapshotId":                "SNAPSHOT",

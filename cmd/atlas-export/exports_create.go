@@ -36,6 +36,17 @@ the cluster, and --max-age refuses one that is too old: the exit status is then 
 The create is sent once. If nobody can know whether it was carried out, the exit status is 10:
 look for the export before you repeat the command.
 
+A gateway with a journal keeps the key of a create, and creates nothing twice. Set keeps_keys to
+what creates.keys is in the gateway's configuration. A create that may have been carried out is then
+repeated until that is known, for as long as create_timeout says. With derived, the gateway's
+default, an export of the same snapshot to the same bucket with the same custom data is the same
+export for a day, whoever asks for it, until it fails or is cancelled: the command prints the export
+that there is, says so on standard error, follows it with --wait, and has the member replayed in JSON
+and YAML. --idempotency-key asks for an export of its own, once: the same key gets the same export,
+also one that has failed, and with another snapshot or bucket the exit status is 3. With explicit and
+required, only --idempotency-key tells that two commands mean the same export. For several clusters,
+the key of each is KEY-CLUSTER.
+
 With --wait the command follows the export until it ends, as atlas-export exports watch does. With
 --quiet it prints one line at the end, which says what was exported where.
 
@@ -57,6 +68,7 @@ failed for the same reason, it is the status for that reason.`,
 	c.Flags().Var(&o.custom, "custom-data", "one pair, as `key=value`, for the file .complete beside the export; repeat the flag for more pairs")
 	c.Flags().BoolVar(&o.wait, "wait", false, "follow the export until it ends")
 	c.Flags().Bool("dry-run", false, dryRunUsage+"; snapshot and bucket must be ids")
+	defineKey(c, "export")
 	o.several.define(c)
 	o.watch.define(c, "the export")
 	must(c.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots(true)))
@@ -88,10 +100,16 @@ func (a *app) create(c *cobra.Command, s *session, clusters []string, o *creatio
 	if some {
 		return a.createSeveral(c, s, clusters, r, o)
 	}
-	job, err := a.createOne(c, s, clusters[0], r, o.maxAge)
+	r.IdempotencyKey = s.key
+	a.reportRepeats(s, o.watch.quiet)
+	job, note, err := a.createOne(c, s, clusters[0], r, o.maxAge)
 	switch {
 	case err != nil:
 		return a.dryRunOr(s, err)
+	case note != "":
+		fmt.Fprintln(a.stderr, note)
+	}
+	switch {
 	case o.wait:
 		return a.watch(c, s, job.ID, o.watch, job)
 	default:
@@ -99,16 +117,29 @@ func (a *app) create(c *cobra.Command, s *session, clusters []string, o *creatio
 	}
 }
 
-// createOne creates the export of one cluster.
-func (a *app) createOne(c *cobra.Command, s *session, cluster string, r client.ExportRequest, maxAge age) (*client.ExportJob, error) {
+// createOne creates the export of one cluster. The note says that it was there already.
+func (a *app) createOne(c *cobra.Command, s *session, cluster string, r client.ExportRequest, maxAge age) (job *client.ExportJob, note string, err error) {
 	if r.SnapshotID == latest {
 		snapshot, err := a.latestSnapshot(c, s, cluster, maxAge)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		r.SnapshotID = snapshot.ID
 	}
-	return s.CreateExport(c.Context(), s.group, cluster, r)
+	ctx, cancel := s.creating(c.Context())
+	defer cancel()
+	began := a.now()
+	s.repeated = false
+	job, err = s.CreateExport(ctx, s.group, cluster, r)
+	if err != nil || !job.Replayed {
+		return job, "", err
+	}
+	if r.IdempotencyKey != "" { // the state is that of the first answer
+		if now, err := s.GetExport(c.Context(), s.group, cluster, job.ID); err == nil {
+			now.Replayed, job = true, now
+		}
+	}
+	return job, s.existed(job, began), nil
 }
 
 // latestSnapshot returns the newest completed snapshot of a cluster, unless it is too old.
@@ -154,5 +185,9 @@ func (s *session) location(ctx context.Context, job *client.ExportJob) string {
 
 // summary says in one line what became of an export that succeeded.
 func (a *app) summary(ctx context.Context, s *session, cluster string, job *client.ExportJob) string {
-	return fmt.Sprintf("%s: snapshot %s exported in %s to %s", cluster, job.SnapshotID, formatDuration(a.elapsed(job)), s.location(ctx, job))
+	text := fmt.Sprintf("%s: snapshot %s exported in %s to %s", cluster, job.SnapshotID, formatDuration(a.elapsed(job)), s.location(ctx, job))
+	if job.Replayed {
+		text += ", created at " + formatTime(job.CreatedAt)
+	}
+	return text
 }

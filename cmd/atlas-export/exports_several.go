@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"atlas-export-gateway/client"
+	"atlas-export-gateway/internal/printable"
 
 	"github.com/spf13/cobra"
 )
@@ -28,25 +30,29 @@ var errNotTried = &failure{exitInterrupted, errors.New("interrupted before the e
 func (a *app) createSeveral(c *cobra.Command, s *session, clusters []string, r client.ExportRequest, o *creation) error {
 	b := a.newBoard(s, o.watch.quiet, clusters)
 	stop := every(time.Second, b.redraw)
-	states, errs := make([]exportState, len(clusters)), make([]error, len(clusters))
+	states, notes, errs := make([]exportState, len(clusters)), make([]string, len(clusters)), make([]error, len(clusters))
 	for i, cluster := range clusters {
 		if c.Context().Err() != nil {
 			errs[i] = errNotTried
 			continue
 		}
 		b.note(i, "...")
-		job, err := a.createOne(c, s, cluster, r, o.maxAge)
+		s.repeating = func(err error, pause time.Duration) { b.update(i, states[i], withoutAdvice(err), pause) }
+		if s.key != "" {
+			r.IdempotencyKey = s.key + "-" + cluster // the same key for another cluster is refused
+		}
+		job, note, err := a.createOne(c, s, cluster, r, o.maxAge)
 		if i == 0 && errors.Is(err, client.ErrUnauthorized) {
 			stop()
 			b.end()
 			return err // it would be the same for each
 		}
 		if err != nil {
-			errs[i] = err
+			errs[i] = s.unknownFor(cluster, err)
 			b.fail(i, "not created; the reason stands below")
 			continue
 		}
-		states[i] = exportState{a: a}.next(job)
+		states[i], notes[i] = exportState{a: a}.next(job), note
 		b.update(i, states[i], nil, 0)
 	}
 	if o.wait {
@@ -54,6 +60,11 @@ func (a *app) createSeveral(c *cobra.Command, s *session, clusters []string, r c
 	}
 	stop()
 	b.end()
+	for i, note := range notes {
+		if note != "" {
+			fmt.Fprintf(a.stderr, "%s: %s\n", printable.Escape(clusters[i]), note)
+		}
+	}
 	return a.conclude(c, s, clusters, states, errs)
 }
 

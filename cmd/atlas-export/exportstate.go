@@ -18,6 +18,7 @@ type exportState struct {
 
 // next returns the state after another request for it.
 func (e exportState) next(job *client.ExportJob) exportState {
+	job.Replayed = job.Replayed || e.job != nil && e.job.Replayed
 	e.job = job
 	e.pace.update(job, e.a.now())
 	return e

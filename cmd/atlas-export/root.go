@@ -80,6 +80,7 @@ func (a *app) root() *cobra.Command {
 	group(root)
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("profile", a.completeProfiles))
+	must(root.RegisterFlagCompletionFunc("keeps-keys", cobra.FixedCompletions(keptKeys, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("api", cobra.FixedCompletions(generations, cobra.ShellCompDirectiveNoFileComp)))
 	must(root.RegisterFlagCompletionFunc("group", a.completeGroups))
 	return root

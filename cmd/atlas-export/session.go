@@ -28,6 +28,12 @@ type session struct {
 	group, cluster string // cluster is empty for commands that have none
 	format         string
 
+	keys      client.Keys                // those that the server keeps
+	key       string                     // of --idempotency-key; empty if it is not given
+	createFor time.Duration              // how long a create is repeated
+	repeating func(error, time.Duration) // is told that one is; may be nil
+	repeated  bool                       // the last one was
+
 	dry  *dryRun                         // nil where requests are sent
 	seen map[string]*client.ExportBucket // the buckets that method bucket has asked for
 }
@@ -37,6 +43,7 @@ type dryRun struct {
 	Method  string          `json:"method"`
 	URL     string          `json:"url"`
 	Accept  string          `json:"accept"`
+	Key     string          `json:"idempotencyKey,omitempty"`
 	Content json.RawMessage `json:"content,omitempty"`
 }
 
@@ -90,6 +97,9 @@ func (a *app) connect(c *cobra.Command, needs ...string) (*session, error) {
 	s := &session{group: r.values["group"].Text, cluster: r.values["cluster"].Text, format: r.values["output"].Text}
 	config, err := r.bounds()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.useKeys(c, r, &config); err != nil {
 		return nil, err
 	}
 	found, err := r.credential()
@@ -147,7 +157,7 @@ func (r *resolved) bounds() (client.Config, error) {
 // check checks a request against the contract, as the gateway does. It always returns an error,
 // so that the request is not sent.
 func (d *dryRun) check(r *http.Request) error {
-	d.Method, d.URL, d.Accept = r.Method, r.URL.String(), r.Header.Get("Accept")
+	d.Method, d.URL, d.Accept, d.Key = r.Method, r.URL.String(), r.Header.Get("Accept"), r.Header.Get("Idempotency-Key")
 	if r.GetBody != nil {
 		body, err := r.GetBody()
 		if err != nil {
@@ -199,6 +209,9 @@ func (a *app) dryRunOr(s *session, err error) error {
 		return a.print(s.format, s.dry, nil, nil)
 	}
 	fmt.Fprintf(a.stdout, "%s %s\nAccept: %s\n", s.dry.Method, s.dry.URL, s.dry.Accept)
+	if s.dry.Key != "" {
+		fmt.Fprintf(a.stdout, "Idempotency-Key: %s\n", s.dry.Key)
+	}
 	if len(s.dry.Content) > 0 {
 		fmt.Fprint(a.stdout, "Content-Type: application/json\n\n")
 		return encodeJSON(a.stdout, s.dry.Content, "", "  ")

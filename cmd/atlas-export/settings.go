@@ -38,6 +38,8 @@ var settings = []setting{
 		atlas: []string{"MONGODB_ATLAS_OUTPUT", "MCLI_OUTPUT"}, read: readOutput},
 	{key: "request_timeout", usage: "`duration` to wait for one answer, such as 75s", fallback: "75s", check: checkDuration},
 	{key: "retries", usage: "how many `times` a read, a change or a deletion is sent again after a network error, a rate limit or a 5xx", fallback: "4", check: checkCount},
+	{key: "keeps_keys", usage: "which `keys` of creates the gateway keeps, by its setting creates.keys: derived, explicit or required; none at Atlas itself", fallback: noKeys, check: checkKeys},
+	{key: "create_timeout", usage: "`duration` to repeat a create that may have been carried out, where the gateway keeps its key", fallback: "10m", check: checkDuration},
 	{key: "api", usage: "`generation` of the API: v2, or v1.0, which Atlas has deprecated", fallback: generations[0], check: checkGeneration},
 	{key: "ca_file", usage: "`file` of certificate authorities (PEM) to trust instead of the system's"},
 	{key: "public_key", usage: "public `key` of an API key"},
@@ -170,6 +172,9 @@ own tools:
 
 The names of the Atlas CLI with MCLI_ instead of MONGODB_ATLAS_, which are its older ones, work too.
 
+keeps_keys of a profile counts only for the base URL of the profile, if the profile has one. See
+atlas-export exports create -h for what it does.
+
 A gateway that accepts anonymous callers needs no credential. The program uses no proxy.`)
 	return b.String()
 }
@@ -204,6 +209,7 @@ func (a *app) resolve(c *cobra.Command) (*resolved, error) {
 		}
 		r.values[s.key] = v
 	}
+	r.keysOfAnother()
 	return r, nil
 }
 

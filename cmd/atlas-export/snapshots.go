@@ -123,7 +123,9 @@ cluster is queued or in progress: the exit status is then 7. A snapshot takes mi
 exported once it is completed.
 
 The request is sent once. If nobody can know whether it was carried out, the exit status is 10:
-look for the snapshot before you repeat the command.
+look for the snapshot before you repeat the command. To a gateway that keeps the keys of creates (the
+setting keeps_keys), it is repeated until it is known what became of it, for as long as create_timeout
+says; the same --idempotency-key then gets the same snapshot, also in another command.
 
 With --wait the command follows the snapshot until it ends, as atlas-export snapshots watch does.`,
 		Example: `  atlas-export snapshots take --cluster orders --retention-days 7 --description before-v42 --wait`,
@@ -135,10 +137,18 @@ With --wait the command follows the snapshot until it ends, as atlas-export snap
 			return watch.checkWait(c, wait)
 		},
 		RunE: a.withSession(func(c *cobra.Command, s *session, _ []string) error {
-			snapshot, err := s.TakeSnapshot(c.Context(), s.group, s.cluster, r)
+			r.IdempotencyKey = s.key
+			a.reportRepeats(s, watch.quiet)
+			ctx, cancel := s.creating(c.Context())
+			defer cancel()
+			snapshot, err := s.TakeSnapshot(ctx, s.group, s.cluster, r)
 			switch {
 			case err != nil:
 				return a.dryRunOr(s, err)
+			case snapshot.Replayed:
+				fmt.Fprintln(a.stderr, "the snapshot was asked for before, with the same key; none was taken")
+			}
+			switch {
 			case wait:
 				return a.watchSnapshot(c, s, snapshot.ID, watch, snapshot)
 			default:
@@ -150,6 +160,7 @@ With --wait the command follows the snapshot until it ends, as atlas-export snap
 	c.Flags().IntVar(&r.RetentionInDays, "retention-days", 0, "how many `days` Atlas keeps the snapshot (default: as Atlas decides)")
 	c.Flags().BoolVar(&wait, "wait", false, "follow the snapshot until it ends")
 	c.Flags().Bool("dry-run", false, dryRunUsage)
+	defineKey(c, "snapshot")
 	watch.define(c, "the snapshot")
 	return c
 }
@@ -182,6 +193,7 @@ func (a *app) watchSnapshot(c *cobra.Command, s *session, id string, o watchOpti
 	current := snapshotState{a: a, since: a.now()}
 	update := func(result client.SnapshotProgress) {
 		if result.Err == nil {
+			result.Snapshot.Replayed = result.Snapshot.Replayed || current.snapshot != nil && current.snapshot.Replayed
 			current.snapshot = result.Snapshot
 		}
 		p.update(current, result.Err, result.Next)

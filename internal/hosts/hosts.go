@@ -1,11 +1,12 @@
-// Package hosts tells loopback and link-local hosts from all others. The gateway and its client
-// decide by that where plain HTTP is allowed, and which addresses are never Atlas's. Package hosts
-// resolves no names.
+// Package hosts tells loopback and link-local hosts, and those of Atlas, from all others. The gateway
+// and its client decide by that where plain HTTP is allowed, which addresses are never Atlas's, and
+// where nobody keeps the keys of creates. Package hosts resolves no names.
 package hosts
 
 import (
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // Loopback reports whether a host, without a port, is localhost or a loopback address.
@@ -26,4 +27,15 @@ func LoopbackAddress(address string) bool {
 func LinkLocal(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && (addr.Unmap().IsLinkLocalUnicast() || addr.Unmap().IsUnspecified() || addr.Unmap().IsMulticast())
+}
+
+// Atlas reports whether a host, without a port, is of a domain of Atlas's own.
+func Atlas(host string) bool {
+	host = "." + strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, domain := range []string{".mongodb.com", ".mongodbgov.com", ".mongodb.com.cn"} {
+		if strings.HasSuffix(host, domain) {
+			return true
+		}
+	}
+	return false
 }
