@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -102,29 +103,40 @@ func (b *batches) commit(batch []*write) {
 		}
 		live = append(live, w)
 	}
-	err := b.transaction(live)
-	if err == nil || len(live) == 1 {
-		for _, w := range live {
-			w.result <- err
+	verdicts, err := b.transaction(live)
+	for i, w := range live {
+		if err != nil && len(live) > 1 {
+			verdicts, err := b.transaction([]*write{w})
+			w.result <- cmp.Or(err, verdicts[0])
+			continue
 		}
-		return
-	}
-	for _, w := range live {
-		w.result <- b.transaction([]*write{w})
+		w.result <- cmp.Or(err, verdicts[i])
 	}
 }
 
 // transaction runs writes in a transaction. Its context is not theirs: the end of one must not end
-// the transaction of the others.
-func (b *batches) transaction(batch []*write) error {
-	return inTransaction(context.Background(), b.db, func(tx *sql.Tx) error {
-		for _, w := range batch {
-			if err := w.do(tx); err != nil {
+// the transaction of the others. What the journal answers to a write, such as that a caller has too
+// many creates open, is its verdict and fails nothing: else a caller could have every commit fail that
+// its writes share with those of others.
+func (b *batches) transaction(batch []*write) (verdicts []error, err error) {
+	verdicts = make([]error, len(batch))
+	err = inTransaction(context.Background(), b.db, func(tx *sql.Tx) error {
+		for i, w := range batch {
+			switch err := w.do(tx); {
+			case isVerdict(err):
+				verdicts[i] = err
+			case err != nil:
 				return err
 			}
 		}
 		return nil
 	})
+	return verdicts, err
+}
+
+// isVerdict reports whether an error is what the journal says of a write that has changed nothing.
+func isVerdict(err error) bool {
+	return errors.Is(err, ErrQuota) || errors.Is(err, ErrGone) || errors.Is(err, ErrTaken)
 }
 
 // end waits for the writes that are under way; later ones fail.
