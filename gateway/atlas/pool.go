@@ -242,11 +242,12 @@ func (c *Config) sameConnections(other *Config) bool {
 		c.Proxy.equal(other.Proxy)
 }
 
-// transport is what the signers send through: it counts requests, and names the errorCode of a 401
-// in its header.
+// transport is what the signers send through: it counts requests, names the errorCode of a 401 in its
+// header, and notes Atlas's time.
 type transport struct {
 	connections *http1.Transport
 	count       func(status int)
+	clock       clock
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -256,6 +257,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.count(response.StatusCode)
+	t.clock.read(response.Header)
 	return response, nil
 }
 
@@ -293,7 +295,7 @@ func (p *Pool) connect(c Config, origin outbound.Origin) (*way, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &way{origin: c.Origin, realm: c.Realm, base: origin.URL(), transport: &transport{connections, p.count}}, nil
+	return &way{origin: c.Origin, realm: c.Realm, base: origin.URL(), transport: &transport{connections: connections, count: p.count}}, nil
 }
 
 // refuseLinkLocal keeps the credential from link-local addresses that the name of Atlas's host, or
