@@ -26,10 +26,12 @@ var suite = map[string]func(*testing.T, *journal){
 	"quota":                                                testQuota,
 	"a journal that is opened again":                       testReopened,
 	"records of an owner that ended":                       testTakenOver,
+	"a clock that is set back":                             testSetBack,
 	"counts and lists":                                     testLists,
 	"one of many begins a key":                             testOneBegins,
 	"concurrent calls are linearizable":                    testLinearizable,
 	"a schema of a later release":                          testLaterSchema,
+	"a schema of an earlier release":                       testEarlierSchema,
 	"a call whose context has ended":                       testEndedContext,
 	"texts as they are":                                    testTexts,
 	"two processes that open a journal for the first time": testOpenedTogether,
@@ -117,6 +119,20 @@ func testFree(t *testing.T, j *journal) {
 	check(t, s.Answered(t.Context(), first.ID, "job", store.Answer{}, time.Hour), store.ErrGone)
 	second.State = store.Sent
 	checkRecord(t, s, second)
+
+	// A record that has a result leaves its key, and keeps the result.
+	check(t, s.Answered(t.Context(), second.ID, "job", store.Answer{Status: 200}, time.Hour), nil)
+	check(t, s.Free(t.Context(), second.ID), nil)
+	check(t, s.Free(t.Context(), second.ID), store.ErrGone)
+	check(t, s.Unknown(t.Context(), second.ID, "too late"), store.ErrGone)
+	check(t, s.Answered(t.Context(), second.ID, "job", store.Answer{}, time.Hour), store.ErrGone)
+	_, err := s.Find(t.Context(), "a")
+	check(t, err, store.ErrGone)
+	third := begin(t, s, record("a"))
+	check(t, s.Answered(t.Context(), third.ID, "job", store.Answer{}, time.Hour), store.ErrTaken)
+	if taken, err := s.Taken(t.Context(), "export", third.ID, []string{"job"}); err != nil || !taken["job"] {
+		t.Errorf("%v, %v", taken, err)
+	}
 }
 
 func testTaken(t *testing.T, j *journal) {
@@ -165,11 +181,28 @@ func testExpiry(t *testing.T, j *journal) {
 	open := begin(t, s, record("open"))
 	_, err := s.Find(ctx, "0")
 	check(t, err, store.ErrGone)
-	begin(t, s, record("0")) // in the place of the one that has expired
-	for i, want := range []int{2, 1, 0} {
-		if n, err := s.Expire(ctx, 2); err != nil || n != want {
-			t.Errorf("call %d removed %d, %v; want %d", i, n, err, want)
+	again := begin(t, s, record("0")) // in the place of the one that has expired, which has its result
+	expires := func(owned time.Duration, want ...int) {
+		t.Helper()
+		for i, want := range want {
+			if n, err := s.Expire(ctx, owned, 2); err != nil || n != want {
+				t.Errorf("call %d removed %d, %v; want %d", i, n, err, want)
+			}
 		}
+	}
+	expires(0, 0) // while a create is open that would look the same
+	check(t, s.Free(ctx, again.ID), nil)
+	check(t, s.Free(ctx, open.ID), nil)
+	open = record("open")
+	open.Match = "another digest"
+	begin(t, s, open)
+	expires(time.Hour, 0)
+	if taken, err := s.Taken(ctx, "export", open.ID, []string{"0", "3"}); err != nil || len(taken) != 2 {
+		t.Errorf("of those that have expired: %v, %v", taken, err)
+	}
+	expires(0, 2, 2, 0)
+	if taken, err := s.Taken(ctx, "export", open.ID, []string{"0", "3"}); err != nil || len(taken) != 0 {
+		t.Errorf("of those that were removed: %v, %v", taken, err)
 	}
 	open.State = store.Sent
 	checkRecord(t, s, open)
@@ -246,7 +279,7 @@ func testTakenOver(t *testing.T, j *journal) {
 		t.Errorf("with the lease in force: %q, %v", got, err)
 	}
 	if j.shared {
-		if open, err = s.Keep(ctx, "owner", -time.Second); err != nil || len(open) != 2 {
+		if open, err = s.Keep(ctx, "owner", -time.Hour); err != nil || len(open) != 2 {
 			t.Errorf("%v, %v", open, err)
 		}
 		if open, err = s.Keep(ctx, "another", time.Hour); err != nil || keys(open) != all {
@@ -255,6 +288,35 @@ func testTakenOver(t *testing.T, j *journal) {
 	}
 	// An owner that was only slow still tells the answer.
 	check(t, s.Answered(ctx, sent.ID, "late", store.Answer{Status: 200}, time.Hour), nil)
+}
+
+// testSetBack sets the clock of the store back: all that the journal has is of later then.
+func testSetBack(t *testing.T, j *journal) {
+	s := j.open(t)
+	ctx := t.Context()
+	if _, err := s.Keep(ctx, "owner", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	sent, answered := begin(t, s, record("sent")), begin(t, s, record("answered"))
+	check(t, s.Answered(ctx, answered.ID, "job", store.Answer{Status: 200}, time.Hour), nil)
+	s.Close()
+	j.change(t, `UPDATE atlas_gateway_creates SET sent_at = sent_at + 36000000, changed_at = changed_at + 36000000`,
+		`UPDATE atlas_gateway_creates SET expires_at = expires_at + 36000000 WHERE state = 'answered'`,
+		`UPDATE atlas_gateway_owners SET lease_at = lease_at + 36000000`)
+	s = j.open(t)
+	// A gateway that ended meanwhile has no lease of ten hours.
+	if open, err := s.Keep(ctx, "another", time.Hour); err != nil || len(open) != 1 || open[0].ID != sent.ID || open[0].State != store.Unknown {
+		t.Errorf("%+v, %v", open, err)
+	}
+	if r, err := s.Find(ctx, "answered"); err != nil || r.Result != "job" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if existing, err := s.Begin(ctx, record("sent"), quota); err != nil || existing == nil {
+		t.Errorf("%+v, %v", existing, err)
+	}
+	if c, err := s.Count(ctx); err != nil || c.Unknown != 1 || c.Oldest != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
 }
 
 func testLists(t *testing.T, j *journal) {
@@ -274,7 +336,7 @@ func testLists(t *testing.T, j *journal) {
 		}
 		return r
 	}
-	check(t, s.Answered(ctx, find("a").ID, "job", store.Answer{Status: 200}, time.Hour), nil)
+	check(t, s.Answered(ctx, find("a").ID, "job", store.Answer{Status: 200, Body: []byte("{}")}, time.Hour), nil)
 	check(t, s.Unknown(ctx, find("b").ID, "x"), nil)
 	c, err := s.Count(ctx)
 	if err != nil || c.Sent != 2 || c.Unknown != 1 || c.Oldest < 4*time.Millisecond || c.Oldest > time.Minute {
@@ -293,6 +355,16 @@ func testLists(t *testing.T, j *journal) {
 	if got := keys(s.Open(ctx, 10)); got != "b c d" {
 		t.Errorf("open: %s", got)
 	}
+	bodies := func(records []*store.Record, err error) {
+		for _, r := range records {
+			if r.Answer.Body != nil || err != nil {
+				t.Errorf("a list has a body: %+v, %v", r, err)
+			}
+		}
+	}
+	bodies(s.Open(ctx, 10))
+	bodies(s.Recent(ctx, 10))
+	bodies(s.Keep(ctx, "owner", time.Hour))
 	if got := keys(s.Open(ctx, 2)); got != "b c" {
 		t.Errorf("the first two open: %s", got)
 	}

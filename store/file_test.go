@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/internal/postgrestest"
 	"atlas-export-gateway/store"
@@ -14,7 +15,7 @@ import (
 // testLaterSchema has a later release upgrade the journal: this one refuses it in words.
 func testLaterSchema(t *testing.T, j *journal) {
 	j.open(t).Close()
-	j.upgrade(t)
+	j.change(t, `INSERT INTO atlas_gateway_schema (version) VALUES (99)`)
 	_, err := j.try(t)
 	if err == nil || !strings.Contains(err.Error(), "has version 99, of a later release") {
 		t.Errorf("%v", err)
@@ -113,13 +114,32 @@ func TestPostgresComesBack(t *testing.T) {
 	}
 }
 
-func (j *journal) upgrade(t *testing.T) {
+// testEarlierSchema has the first release's schema upgraded, with what is in it.
+func testEarlierSchema(t *testing.T, j *journal) {
+	s := j.open(t)
+	r := begin(t, s, record("a"))
+	s.Close()
+	j.change(t, `DROP INDEX atlas_gateway_creates_shape`, `ALTER TABLE atlas_gateway_creates DROP COLUMN atlas_at`,
+		`DELETE FROM atlas_gateway_schema WHERE version > 1`)
+	s = j.open(t)
+	r.State, r.AtlasSent = store.Sent, time.Time{}
+	checkRecord(t, s, r)
+	b := begin(t, s, record("b"))
+	b.State = store.Sent
+	checkRecord(t, s, b)
+}
+
+// change changes a journal that nobody has open.
+func (j *journal) change(t *testing.T, statements ...string) {
+	t.Helper()
 	db, err := sql.Open(j.driver, j.source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `INSERT INTO atlas_gateway_schema (version) VALUES (99)`); err != nil {
-		t.Fatal(err)
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strings"
+	"fmt"
 	"time"
 )
 
+// columns are those of a Record, except the body of its answer.
 const columns = `key, id, kind, request, shape, caller, request_id, group_id, cluster, subject, bucket,
-	state, owner, sent_at, changed_at, result, status, media_type, body, note`
+	state, owner, sent_at, changed_at, atlas_at, result, status, media_type, note`
 
 // Begin makes a record of a create that is about to be sent, unless there is one with its key. It
 // returns nil if it made the record, and else the record that there is. State, times and answer of
@@ -18,20 +19,20 @@ const columns = `key, id, kind, request, shape, caller, request_id, group_id, cl
 func (s *Store) Begin(ctx context.Context, r *Record, quota int) (existing *Record, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		existing = nil
-		if _, err := tx.ExecContext(ctx, `DELETE FROM atlas_gateway_creates
+		if _, err := tx.ExecContext(ctx, `UPDATE atlas_gateway_creates SET key = id
 			WHERE key = $1 AND state = 'answered' AND expires_at <= `+s.dialect.now, r.Key); err != nil {
 			return err
 		}
 		// Another process may free the key between these two statements, or take it again.
 		for range 10 {
 			made, err := changed(tx.ExecContext(ctx, `INSERT INTO atlas_gateway_creates (key, id, kind, request, shape,
-				caller, request_id, group_id, cluster, subject, bucket, state, owner, sent_at, changed_at, expires_at,
-				status, media_type, note)
-				SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'sent', $12, clock.at, clock.at, 0, 0, '', ''
+				caller, request_id, group_id, cluster, subject, bucket, state, owner, sent_at, changed_at, atlas_at,
+				expires_at, status, media_type, note)
+				SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'sent', $12, clock.at, clock.at, $14, 0, 0, '', ''
 				FROM (SELECT `+s.dialect.now+` AS at) AS clock
 				WHERE (SELECT count(*) FROM atlas_gateway_creates WHERE caller = $6 AND state <> 'answered') < $13
 				ON CONFLICT (key) DO NOTHING`,
-				r.Key, r.ID, r.Kind, r.Request, r.Match, r.Caller, r.RequestID, r.Group, r.Cluster, r.Subject, r.Bucket, r.Owner, quota))
+				r.Key, r.ID, r.Kind, r.Request, r.Match, r.Caller, r.RequestID, r.Group, r.Cluster, r.Subject, r.Bucket, r.Owner, quota, milliseconds(r.AtlasSent)))
 			if made || err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ func (s *Store) Get(ctx context.Context, id string) (*Record, error) {
 
 // Answered notes what a create was answered with, and what it created; keep is how long the record
 // stays. The error is [ErrTaken] if another record of the kind has the result, and [ErrGone] where
-// there is no record with the ID.
+// there is no record with the ID that has a key.
 func (s *Store) Answered(ctx context.Context, id, result string, answer Answer, keep time.Duration) error {
 	body := answer.Body
 	if len(body) > MaxBody {
@@ -81,7 +82,7 @@ func (s *Store) Answered(ctx context.Context, id, result string, answer Answer, 
 		}
 		return s.update(ctx, tx, `UPDATE atlas_gateway_creates SET state = 'answered', result = $2, status = $3,
 			media_type = $4, body = $5, note = '', changed_at = `+s.dialect.now+`, expires_at = `+s.dialect.now+` + $6
-			WHERE id = $1`, id, result, answer.Status, answer.MediaType, body, keep.Milliseconds())
+			WHERE id = $1 AND key <> id`, id, result, answer.Status, answer.MediaType, body, keep.Milliseconds())
 	})
 }
 
@@ -94,11 +95,17 @@ func (s *Store) Unknown(ctx context.Context, id, note string) error {
 	})
 }
 
-// Free removes a record: its create was not carried out, or what it created is no longer there. The
-// error is [ErrGone] where there is no record with the ID.
+// Free frees the key of a record: its create was not carried out, or what it created is no longer
+// wanted under the key. A record that has a result stays until Expire, so that nobody takes its result
+// for that of a later create. The error is [ErrGone] where there is no record with the ID that has a
+// key.
 func (s *Store) Free(ctx context.Context, id string) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
-		return s.update(ctx, tx, `DELETE FROM atlas_gateway_creates WHERE id = $1`, id)
+		if removed, err := changed(tx.ExecContext(ctx, `DELETE FROM atlas_gateway_creates WHERE id = $1 AND result IS NULL`, id)); removed || err != nil {
+			return err
+		}
+		return s.update(ctx, tx, `UPDATE atlas_gateway_creates SET key = id, changed_at = `+s.dialect.now+`, expires_at = `+s.dialect.now+`
+			WHERE id = $1 AND key <> id`, id)
 	})
 }
 
@@ -106,11 +113,12 @@ func (s *Store) Free(ctx context.Context, id string) error {
 func (s *Store) Taken(ctx context.Context, kind, id string, results []string) (map[string]bool, error) {
 	taken := make(map[string]bool)
 	for _, result := range results {
-		switch other, err := s.one(ctx, s.db, `kind = $1 AND result = $2`, kind, result); {
-		case errors.Is(err, ErrGone):
-		case err != nil:
+		other := false
+		if err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM atlas_gateway_creates
+			WHERE kind = $1 AND result = $2 AND id <> $3)`, kind, result, id).Scan(&other); err != nil {
 			return nil, err
-		case other.ID != id:
+		}
+		if other {
 			taken[result] = true
 		}
 	}
@@ -121,7 +129,7 @@ func (s *Store) Taken(ctx context.Context, kind, id string, results []string) (m
 // listing, is under way.
 func (s *Store) Leaving(ctx context.Context, kind, match, id string) (leaving bool, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM atlas_gateway_creates
-		WHERE state = 'sent' AND kind = $1 AND shape = $2 AND id <> $3)`, kind, match, id).Scan(&leaving)
+		WHERE state <> 'answered' AND state = 'sent' AND kind = $1 AND shape = $2 AND id <> $3)`, kind, match, id).Scan(&leaving)
 	return leaving, err
 }
 
@@ -135,7 +143,9 @@ func (s *Store) Keep(ctx context.Context, owner string, lease time.Duration) (op
 			if err := s.renew(ctx, tx, owner, lease); err != nil {
 				return err
 			}
-			ended = ` AND owner NOT IN (SELECT owner FROM atlas_gateway_owners WHERE lease_at > ` + s.dialect.now + `)`
+			// A lease that ends later than any that is renewed now is of a clock that was set back since.
+			ended = fmt.Sprintf(` AND owner NOT IN (SELECT owner FROM atlas_gateway_owners WHERE lease_at > %[1]s AND lease_at <= %[1]s + %[2]d)`,
+				s.dialect.now, 2*lease.Abs().Milliseconds())
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE atlas_gateway_creates SET owner = $1, changed_at = `+s.dialect.now+`,
 				state = 'unknown', note = CASE state WHEN 'sent' THEN 'its gateway ended before Atlas answered' ELSE note END
@@ -168,12 +178,16 @@ func (s *Store) Recent(ctx context.Context, limit int) ([]*Record, error) {
 	return s.all(ctx, s.db, `true ORDER BY changed_at DESC LIMIT $1`, limit)
 }
 
-// Expire removes records whose time is over, at most limit, and returns how many. Callers repeat it
-// as long as it returns limit, so that no transaction is long.
-func (s *Store) Expire(ctx context.Context, limit int) (expired int, err error) {
+// Expire removes records whose time has been over for as long as owned says, at most limit, and
+// returns how many. Until then a record whose time is over has no key, but still has its result. It has
+// it for as long as a create is open whose result would look the same. Callers repeat Expire as long
+// as it returns limit, so that no transaction is long.
+func (s *Store) Expire(ctx context.Context, owned time.Duration, limit int) (expired int, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM atlas_gateway_creates WHERE key IN (
-			SELECT key FROM atlas_gateway_creates WHERE state = 'answered' AND expires_at <= `+s.dialect.now+` LIMIT $1)`, limit)
+			SELECT key FROM atlas_gateway_creates AS old WHERE state = 'answered' AND expires_at <= `+s.dialect.now+` - $1
+			AND NOT EXISTS (SELECT 1 FROM atlas_gateway_creates AS open
+				WHERE open.state <> 'answered' AND open.kind = old.kind AND open.shape = old.shape) LIMIT $2)`, owned.Milliseconds(), limit)
 		if err != nil {
 			return err
 		}
@@ -223,9 +237,9 @@ type queryer interface {
 	QueryContext(ctx context.Context, query string, arguments ...any) (*sql.Rows, error)
 }
 
-// one returns the one record for which a condition holds.
+// one returns the one record for which a condition holds, with the body of its answer.
 func (s *Store) one(ctx context.Context, q queryer, condition string, arguments ...any) (*Record, error) {
-	records, err := s.all(ctx, q, condition, arguments...)
+	records, err := s.query(ctx, q, `body`, condition, arguments...)
 	if err != nil {
 		return nil, err
 	}
@@ -235,9 +249,14 @@ func (s *Store) one(ctx context.Context, q queryer, condition string, arguments 
 	return records[0], nil
 }
 
-// all returns the records for which a condition holds.
+// all returns the records for which a condition holds, without the bodies of answers, of which many
+// together are large.
 func (s *Store) all(ctx context.Context, q queryer, condition string, arguments ...any) ([]*Record, error) {
-	rows, err := q.QueryContext(ctx, `SELECT `+columns+`, `+s.dialect.now+` FROM atlas_gateway_creates WHERE `+condition, arguments...)
+	return s.query(ctx, q, `NULL`, condition, arguments...)
+}
+
+func (s *Store) query(ctx context.Context, q queryer, body, condition string, arguments ...any) ([]*Record, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+columns+`, `+body+`, `+s.dialect.now+` FROM atlas_gateway_creates WHERE `+condition, arguments...)
 	if err != nil {
 		return nil, err
 	}
@@ -245,15 +264,26 @@ func (s *Store) all(ctx context.Context, q queryer, condition string, arguments 
 	var records []*Record
 	for rows.Next() {
 		r := &Record{}
-		var sent, changed, now int64
+		var sent, changed, atlas, now int64
 		var result sql.NullString
 		if err := rows.Scan(&r.Key, &r.ID, &r.Kind, &r.Request, &r.Match, &r.Caller, &r.RequestID, &r.Group, &r.Cluster, &r.Subject, &r.Bucket,
-			&r.State, &r.Owner, &sent, &changed, &result, &r.Answer.Status, &r.Answer.MediaType, &r.Answer.Body, &r.Note, &now); err != nil {
+			&r.State, &r.Owner, &sent, &changed, &atlas, &result, &r.Answer.Status, &r.Answer.MediaType, &r.Note, &r.Answer.Body, &now); err != nil {
 			return nil, err
 		}
 		r.Sent, r.Changed, r.Age = time.UnixMilli(sent), time.UnixMilli(changed), time.Duration(now-sent)*time.Millisecond
-		r.Result = strings.Clone(result.String)
+		if atlas != 0 {
+			r.AtlasSent = time.UnixMilli(atlas)
+		}
+		r.Result = result.String
 		records = append(records, r)
 	}
 	return records, rows.Err()
+}
+
+// milliseconds returns a time as the journal keeps it, and 0 for none.
+func milliseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }

@@ -54,6 +54,8 @@ var schema = []string{
 		owner    TEXT PRIMARY KEY,
 		lease_at BIGINT NOT NULL
 	);`,
+	`ALTER TABLE atlas_gateway_creates ADD COLUMN atlas_at BIGINT NOT NULL DEFAULT 0;
+	CREATE INDEX atlas_gateway_creates_shape ON atlas_gateway_creates (kind, shape) WHERE state <> 'answered';`,
 }
 
 // migrate brings the schema to the newest version, in one transaction.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/internal/postgrestest"
 	"atlas-export-gateway/store"
@@ -80,5 +81,6 @@ func record(key string) *store.Record {
 		Key: key, ID: "id-" + strconv.FormatInt(ids.Add(1), 10), Kind: "export", Request: "digest of the request", Match: "digest of the job",
 		Caller: "nightly", RequestID: "0123456789ab-1", Group: "64f0c1a2b3d4e5f607182930", Cluster: "orders",
 		Subject: "6a01e0b45be2d84417c09f10", Bucket: "65a9d3e1f20b4c7788990011", Owner: "owner",
+		AtlasSent: time.UnixMilli(1796000000123),
 	}
 }

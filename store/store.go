@@ -3,8 +3,9 @@
 //
 // There is one SQL schema and one implementation, over two drivers: an embedded SQLite file for one
 // gateway ([OpenFile]), and PostgreSQL for several that share the journal ([OpenPostgres]). Package
-// idempotency decides what is recorded; the store knows neither HTTP nor Atlas. It holds no secret
-// and no free text of a request, only digests and ids.
+// idempotency decides what is recorded; the store knows neither HTTP nor Atlas. It holds no
+// credential. Of a request it holds digests, ids and names. Atlas's answer, which a repeated request
+// gets byte for byte, repeats what callers wrote: custom data, and the descriptions of snapshots.
 package store
 
 import (
@@ -29,7 +30,8 @@ const (
 
 // Record is one create.
 type Record struct {
-	// Key is what makes two creates the same: there is one record for a key.
+	// Key is what makes two creates the same: there is one record for a key. A record whose key was
+	// freed has its ID here.
 	Key string
 	// ID is the record's own, made anew for each record. Whoever changes a record names its ID, so
 	// that a record that took another's place is never changed by mistake.
@@ -50,12 +52,14 @@ type Record struct {
 	// Owner is the process that follows the create.
 	Owner string
 	// Sent and Changed are when the record was made and last changed, and Age is how long ago it
-	// was made, all by the clock of the store.
+	// was made, all by the clock of the store, which may be set.
 	Sent, Changed time.Time
 	Age           time.Duration
+	// AtlasSent is when the record was made, by Atlas's clock; zero where that was not known.
+	AtlasSent time.Time
 	// Result is the id of what was created; empty as long as it is not known.
 	Result string
-	// Answer is what Atlas answered, where it is kept.
+	// Answer is what Atlas answered, where it is kept. Lists of records leave out its Body.
 	Answer Answer
 	// Note says to the operator why the record is Unknown.
 	Note string
