@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/internal/hosts"
 	"atlas-export-gateway/internal/objectid"
 	"atlas-export-gateway/store"
@@ -122,7 +123,7 @@ func createRecord(r *store.Record) CreateRecord {
 // answerOperator answers with JSON, or with what went wrong.
 func answerOperator(w http.ResponseWriter, value any, err error) {
 	switch {
-	case errors.Is(err, store.ErrTaken):
+	case errors.Is(err, store.ErrTaken), errors.Is(err, idempotency.ErrSent):
 		http.Error(w, err.Error(), http.StatusConflict)
 	case errors.Is(err, store.ErrGone):
 		http.Error(w, err.Error(), http.StatusNotFound)

@@ -58,6 +58,8 @@ const (
 // Upstream is the way to Atlas.
 type Upstream interface {
 	Send(context.Context, *atlas.Request) (*atlas.Response, error)
+	// Now returns the time by Atlas's clock, or the zero time as long as Atlas has not answered.
+	Now() time.Time
 }
 
 // Observer is told what becomes of creates. Its functions must not block.
@@ -83,7 +85,7 @@ type Creates struct {
 	flights map[string]*flight // by key
 	working sync.WaitGroup     // the flights
 
-	looks  chan struct{}   // one for each look at Atlas's lists that is under way
+	turns  turns           // of looking at Atlas's lists
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	lease  lease
@@ -102,7 +104,7 @@ func New(journal *store.Store, rules *contract.Contract, settings func() (Config
 		settings: settings,
 		flights:  make(map[string]*flight),
 		kept:     make(chan struct{}),
-		looks:    make(chan struct{}, maxLooks),
+		turns:    turns{all: make(chan struct{}, maxLooks), groups: make(map[string]*turn)},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	go c.keep(c.renew(false))

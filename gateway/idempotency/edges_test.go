@@ -66,6 +66,13 @@ func (b *bench) later(d time.Duration) {
 		b.Fatal(err)
 	}
 	b.journal.Close()
+	b.age(d)
+	b.start()
+}
+
+// age lets the records of a journal that is closed grow old.
+func (b *bench) age(d time.Duration) {
+	b.Helper()
 	db, err := sql.Open("sqlite", b.path)
 	if err != nil {
 		b.Fatal(err)
@@ -79,8 +86,6 @@ func (b *bench) later(d time.Duration) {
 			b.Fatal(err)
 		}
 	}
-	db.Close()
-	b.start()
 }
 
 // A caller's own key is known for as long as Retention says, whatever it created.

@@ -14,6 +14,9 @@ const (
 	leaseTime   = 15 * time.Second
 	expireEvery = time.Minute
 	expireMost  = 1000
+	// ownedTime is how long the journal knows what a create has made after its key was freed. A
+	// like create a little later must not be taken for it; slack says how much later.
+	ownedTime = time.Hour
 
 	// callTime bounds one call to the journal. A database that went away without a word must hold up
 	// neither an answer of Atlas's nor a key.
@@ -96,7 +99,7 @@ func (c *Creates) adopt(open []*store.Record) {
 func (c *Creates) expire() {
 	for {
 		ctx, cancel := c.call()
-		n, err := c.journal.Expire(ctx, expireMost)
+		n, err := c.journal.Expire(ctx, ownedTime, expireMost)
 		cancel()
 		if err != nil {
 			c.log.Warn("expired records of the journal were not removed", slog.Any("error", err))

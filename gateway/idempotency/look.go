@@ -16,11 +16,11 @@ import (
 const (
 	minPause = time.Second      // between two looks at Atlas's lists, at first
 	maxPause = 15 * time.Second // at last
-	maxPages = 20               // of a list
-	maxLooks = 4                // at a time: the lists cost requests that callers need as well
+	lookTime = 10 * time.Minute // for one look; each page has timeouts.upstream
+	maxLooks = 8                // at a time, each of another group
 
-	// slack is how much earlier than it was sent a thing may seem to have been created: clocks
-	// differ, and Atlas counts seconds.
+	// slack is how much earlier than it was sent a thing may seem to have been created: clocks of
+	// Atlas's servers differ, and Atlas counts seconds.
 	slack = time.Minute
 )
 
@@ -30,14 +30,15 @@ func (c *Creates) look(f *flight, r *store.Record) (end, bool) {
 	config, _ := c.settings()
 	began := time.Now()
 	// A create that this process sent can no longer be carried out after the quarantine. One that
-	// another process had begun may still have been leaving.
+	// another process had begun may still have been leaving. How long ago it was begun does not count:
+	// only the journal's clock tells it, and that may have been set.
 	hidden := config.Quarantine
 	c.mu.Lock()
 	mine := f.sent
 	f.looking = true
 	c.mu.Unlock()
 	if !mine {
-		hidden += max(0, config.Timeout-r.Age)
+		hidden += config.Timeout
 	}
 	if r.State == store.Sent {
 		ctx, cancel := c.call()
@@ -48,7 +49,7 @@ func (c *Creates) look(f *flight, r *store.Record) (end, bool) {
 	}
 	misses := 0
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		switch found, err := c.find(r, r.Age+time.Since(began)); {
+		switch found, err := c.find(r); {
 		case err != nil:
 			misses = 0
 			c.log.Warn("a create whose outcome is unknown can't be looked for now", slog.String("id", r.RequestID), slog.Any("error", err))
@@ -111,20 +112,20 @@ type findings struct {
 	busy  bool             // another create that would look the same is under way
 }
 
-// find looks at Atlas's lists once. age is how long ago the create was sent.
-func (c *Creates) find(r *store.Record, age time.Duration) (found findings, err error) {
-	select {
-	case c.looks <- struct{}{}:
-		defer func() { <-c.looks }()
-	case <-c.ctx.Done():
+// find looks at Atlas's lists once.
+func (c *Creates) find(r *store.Record) (found findings, err error) {
+	end, ok := c.turns.take(r.Group, c.ctx.Done())
+	if !ok {
 		return findings{}, errClosed
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
+	defer end()
+	ctx, cancel := context.WithTimeout(c.ctx, lookTime)
 	defer cancel()
-	kind, seen := byName[r.Kind], map[string]bool{} // an item moves to the next page when one is added
+	kind, seen, from := byName[r.Kind], map[string]bool{}, since(r)
 	for _, collection := range kind.collections(r) {
-		if err := c.list(ctx, collection, func(item map[string]any, now time.Time) {
-			if id := idOf(item); id != "" && !seen[id] && kind.shape(item) == r.Match && !createdAt(item).Before(since(r, age, now)) {
+		if err := c.list(ctx, collection, from, func(item map[string]any) {
+			// An item moves to the next page when one is added.
+			if id := idOf(item); id != "" && !seen[id] && kind.shape(item) == r.Match && !createdAt(item).Before(from) {
 				seen[id] = true
 				found.items = append(found.items, item)
 			}
@@ -156,47 +157,82 @@ func (c *Creates) find(r *store.Record, age time.Duration) (found findings, err 
 	return found, err
 }
 
-// since returns the time, by Atlas's clock, before which nothing can have been created by a create
-// that was sent some time ago. Where the store's clock was set back, that is not known.
-func since(r *store.Record, age time.Duration, now time.Time) time.Time {
-	if age < 0 || now.IsZero() {
+// since returns the time, by Atlas's clock, before which nothing can have been created by a create;
+// the zero time where that is not known. The journal's clock does not count, which may have been set.
+func since(r *store.Record) time.Time {
+	if r.AtlasSent.IsZero() {
 		return time.Time{}
 	}
-	return now.Add(-age - slack)
+	return r.AtlasSent.Add(-slack)
 }
 
-// list calls visit for every item of a list of Atlas's, with the time by Atlas's clock.
-func (c *Creates) list(ctx context.Context, collection string, visit func(item map[string]any, now time.Time)) error {
-	for page := 1; page <= maxPages; page++ {
+// list calls visit for the items of a list of Atlas's: for all that were created since a time, and
+// perhaps for others.
+func (c *Creates) list(ctx context.Context, collection string, from time.Time, visit func(item map[string]any)) error {
+	first, order := "", descending{}
+	for page := 1; ; page++ {
 		target := fmt.Sprintf("%s?includeCount=false&itemsPerPage=%d&pageNum=%d", collection, itemsPerPage, page)
 		if !c.paged(collection) {
 			target = collection
 		}
-		out, _, err := c.get(target, nil)
+		results, err := c.page(ctx, target)
 		if err != nil {
 			return err
 		}
-		_, upstream := c.settings()
-		response, err := upstream.Send(ctx, out)
-		if err != nil {
-			return err
+		for _, item := range results {
+			visit(item)
+			order.add(createdAt(item))
 		}
-		var list struct{ Results []map[string]any }
-		if response.Status != http.StatusOK {
-			return fmt.Errorf("the list was answered with status %d", response.Status)
-		}
-		if err := json.Unmarshal(response.Body, &list); err != nil {
-			return fmt.Errorf("the list is not JSON: %w", err)
-		}
-		now, _ := http.ParseTime(response.Header.Get("Date"))
-		for _, item := range list.Results {
-			visit(item, now)
-		}
-		if len(list.Results) < itemsPerPage || target == collection {
+		if len(results) < itemsPerPage || target == collection || order.passed(from) {
 			return nil
 		}
+		if first == idOf(results[0]) {
+			return errors.New("the list answers the same page again")
+		}
+		first = idOf(results[0])
 	}
-	return errors.New("the list has too many pages")
+}
+
+// page gets one page of a list.
+func (c *Creates) page(ctx context.Context, target string) ([]map[string]any, error) {
+	out, _, err := c.get(target, nil)
+	if err != nil {
+		return nil, err
+	}
+	_, upstream := c.settings()
+	response, err := upstream.Send(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	if response.Status != http.StatusOK {
+		return nil, fmt.Errorf("the list was answered with status %d", response.Status)
+	}
+	var list struct{ Results []map[string]any }
+	if err := json.Unmarshal(response.Body, &list); err != nil {
+		return nil, fmt.Errorf("the list is not JSON: %w", err)
+	}
+	return list.Results, nil
+}
+
+// descending tells from a list itself whether it has the newest first. Atlas's lists seem to, which
+// spares the rest of a long one, but nobody has recorded that they do.
+type descending struct {
+	newest, last time.Time
+	not          bool
+}
+
+func (d *descending) add(created time.Time) {
+	if d.newest.IsZero() {
+		d.newest = created
+	} else if created.After(d.last) {
+		d.not = true
+	}
+	d.last = created
+}
+
+// passed reports whether what follows was created before a time.
+func (d *descending) passed(from time.Time) bool {
+	return !d.not && d.last.Before(d.newest) && d.last.Before(from)
 }
 
 // itemsPerPage is the largest that Atlas takes.

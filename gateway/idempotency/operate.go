@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"atlas-export-gateway/store"
@@ -23,13 +24,20 @@ func (c *Creates) Get(ctx context.Context, id string) (*store.Record, error) {
 	return c.journal.Get(ctx, id)
 }
 
+// ErrSent says that the answer to a create is still awaited.
+var ErrSent = errors.New("its gateway still waits for Atlas's answer: look again when its state is unknown or answered, after timeouts.upstream at the latest")
+
 // Release frees the key of a create, for a reason that goes into the log. The next request with the
 // key is sent, whatever became of the create. The error is [store.ErrGone] where there is no record
-// with the ID.
+// with the ID, and ErrSent where the create is under way: it soon has an answer, or its outcome is
+// unknown. A gateway that ended leaves none under way.
 func (c *Creates) Release(ctx context.Context, id, reason string) error {
 	r, err := c.journal.Get(ctx, id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case r.State == store.Sent:
+		return ErrSent
 	}
 	if err := c.journal.Free(ctx, id); err != nil {
 		return err

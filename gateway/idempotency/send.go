@@ -32,6 +32,7 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 	begun := false
 	out := q.outbound()
 	out.Handed = func() (err error) {
+		r.AtlasSent = upstream.Now() // known, since Atlas has just told how to sign
 		begun, err = c.begin(ctx, config, r)
 		if err == nil && !c.mayLeave(f) {
 			err = errNobody
