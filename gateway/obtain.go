@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 
 	"atlas-export-gateway/gateway/atlas"
@@ -25,7 +26,7 @@ func (g *Gateway) obtain(x *exchange) error {
 		request.Body = x.body
 	}
 	x.outcome = atlas.Unknown // until send says more
-	response, err := g.send(x, request)
+	response, err := g.send(x.ctx, x.settings, x.caller.Name, request)
 	if failed, ok := errors.AsType[*atlas.Error](err); ok {
 		x.outcome = failed.Outcome
 		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}
@@ -40,7 +41,7 @@ func (g *Gateway) obtain(x *exchange) error {
 	return nil
 }
 
-// send has a request answered by Atlas.
-func (g *Gateway) send(x *exchange, request *atlas.Request) (*atlas.Response, error) {
-	return x.settings.atlas.Send(x.ctx, request)
+// send has a request of a caller's answered by Atlas.
+func (g *Gateway) send(ctx context.Context, s *settings, caller string, request *atlas.Request) (*atlas.Response, error) {
+	return s.atlas.Send(ctx, request)
 }
