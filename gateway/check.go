@@ -43,27 +43,12 @@ func refuseResponse(cause error, detail string, args ...any) error {
 
 func (g *Gateway) checkResponse(x *exchange) error {
 	r := x.response
-	contentType := r.Header.Get("Content-Type")
-	x.contentType = relayedType(x.version, contentType)
-	switch {
-	case r.Status < 200 || r.Status > 599:
-		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a status that HTTP does not have.")
-	case r.Status >= 300 && r.Status < 400:
-		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas redirected the request; redirects are not followed.")
-	case r.Status == http.StatusPartialContent:
-		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a part, which nobody asked for.")
-	case len(r.Body) == 0 && (r.Status == http.StatusNoContent || r.Status < 300 && x.in.Method == http.MethodDelete):
+	x.contentType = relayedType(x.version, r.Header.Get("Content-Type"))
+	if err := relayable(x.version, x.in.Method, r); err != nil {
+		return err
+	}
+	if len(r.Body) == 0 {
 		return nil
-	case r.Status == http.StatusNotFound && !hasErrorCode(r.Body):
-		// Clients of Atlas take each 404 for the news that something was deleted, and Terraform's
-		// provider even a text with that number.
-		return refuseResponse(fmt.Errorf("status 404 without an errorCode, Content-Type %s", known(contentType, mediaTypes)), "Something other than Atlas answered: it says that there is nothing, without an errorCode.")
-	case r.Header.Get("Content-Encoding") != "":
-		return refuseResponse(fmt.Errorf("Content-Encoding %s", known(r.Header.Get("Content-Encoding"), encodings)), "Atlas answered in an encoding that it was not asked for.")
-	case x.contentType == "":
-		return refuseResponse(fmt.Errorf("status %d, Content-Type %s", r.Status, known(contentType, mediaTypes)), "Atlas answered %d without JSON.", r.Status)
-	case !jsontext.Value(r.Body).IsValid():
-		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered %d with JSON that is broken.", r.Status)
 	}
 	mode := x.settings.config.Responses.Check
 	if mode == "off" || mode == "report" && g.sampled.Add(1)%uint64(x.settings.config.Responses.Sample) != 0 {
@@ -81,6 +66,33 @@ func (g *Gateway) checkResponse(x *exchange) error {
 		slog.String("id", x.id), slog.String("operation", x.match.Operation.ID), slog.Int("status", r.Status), slog.Any("pointers", places))
 	if mode == "enforce" && !(x.change && r.Status < 300) {
 		return refuseResponse(err, "Atlas's response breaks the contract.")
+	}
+	return nil
+}
+
+// relayable says why a response to a request with a method is not relayed, whatever the contract
+// says of it: it must be whole, and JSON. A response without content is one to a change.
+func relayable(version *contract.Version, method string, r *atlas.Response) error {
+	contentType := r.Header.Get("Content-Type")
+	switch {
+	case r.Status < 200 || r.Status > 599:
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a status that HTTP does not have.")
+	case r.Status >= 300 && r.Status < 400:
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas redirected the request; redirects are not followed.")
+	case r.Status == http.StatusPartialContent:
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered with a part, which nobody asked for.")
+	case len(r.Body) == 0 && (r.Status == http.StatusNoContent || r.Status < 300 && method == http.MethodDelete):
+		return nil
+	case r.Status == http.StatusNotFound && !hasErrorCode(r.Body):
+		// Clients of Atlas take each 404 for the news that something was deleted, and Terraform's
+		// provider even a text with that number.
+		return refuseResponse(fmt.Errorf("status 404 without an errorCode, Content-Type %s", known(contentType, mediaTypes)), "Something other than Atlas answered: it says that there is nothing, without an errorCode.")
+	case r.Header.Get("Content-Encoding") != "":
+		return refuseResponse(fmt.Errorf("Content-Encoding %s", known(r.Header.Get("Content-Encoding"), encodings)), "Atlas answered in an encoding that it was not asked for.")
+	case relayedType(version, contentType) == "":
+		return refuseResponse(fmt.Errorf("status %d, Content-Type %s", r.Status, known(contentType, mediaTypes)), "Atlas answered %d without JSON.", r.Status)
+	case !jsontext.Value(r.Body).IsValid():
+		return refuseResponse(fmt.Errorf("status %d", r.Status), "Atlas answered %d with JSON that is broken.", r.Status)
 	}
 	return nil
 }

@@ -31,12 +31,19 @@ func (g *Gateway) forCreates() (idempotency.Config, idempotency.Upstream) {
 		Wait:       c.Wait,
 		Quota:      c.OpenPerCaller,
 		Timeout:    s.config.Timeouts.Upstream,
-	}, s.atlas
+	}, forCreate{g, s}
 }
 
 // createOnce gets the answer to a create, which is sent unless an earlier request has created the
 // same.
 func (g *Gateway) createOnce(x *exchange) error {
+	// It may be known from somewhere else than an answer to this gateway: another one has sent the
+	// create, or a list shows what it created.
+	defer func() {
+		if x.outcome != atlas.NotSent {
+			g.lasting.reads.Forget(x.match.Parameter("groupId"))
+		}
+	}()
 	answer, err := g.creates.Do(x.ctx, &idempotency.Request{
 		Caller:  x.caller.Name,
 		ID:      x.id,

@@ -41,6 +41,7 @@ type exchange struct {
 	response    *atlas.Response   // by obtain
 	contentType string            // by check: as the response is relayed
 	upstream    observe.Upstream  // by obtain
+	age         string            // by obtain: the value of Age, where the answer was not made for the request
 	change      bool              // by newExchange: answers tell the outcome
 	outcome     atlas.Outcome     // of a change, so far
 
@@ -110,6 +111,8 @@ func (g *Gateway) conclude(x *exchange) {
 		Key:       x.caller.Key,
 		Form:      string(x.caller.Form),
 		Upstream:  x.upstream,
+		Replayed:  record.Replayed,
+		Read:      record.Read,
 	}
 	if x.match.Operation != nil {
 		record.Operation = x.match.Operation.ID

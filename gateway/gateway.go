@@ -69,6 +69,7 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	}
 	g.lasting = newLasting(metrics.Upstream, g.tellCredential)
 	metrics.WatchCredentials(g.credentials)
+	metrics.WatchReads(g.lasting.reads.KeptBytes)
 	first, err := g.build(parts)
 	if err != nil {
 		return nil, err

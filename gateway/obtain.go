@@ -26,7 +26,13 @@ func (g *Gateway) obtain(x *exchange) error {
 		request.Body = x.body
 	}
 	x.outcome = atlas.Unknown // until send says more
-	response, err := g.send(x.ctx, x.settings, x.caller.Name, request)
+	var response *atlas.Response
+	var err error
+	if x.change {
+		response, err = g.change(x.ctx, x.settings, x.caller.Name, request)
+	} else {
+		response, err = g.answerRead(x, request)
+	}
 	if failed, ok := errors.AsType[*atlas.Error](err); ok {
 		x.outcome = failed.Outcome
 		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}

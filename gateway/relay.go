@@ -80,8 +80,11 @@ func (g *Gateway) relay(x *exchange) error {
 	for _, field := range relayed {
 		// The first value of a repeated field counts, as in check.
 		if values := x.response.Header[field.name]; len(values) > 0 && field.form(values[0]) {
-			header[field.name] = values[:1]
+			header[field.name] = values[:1:1]
 		}
+	}
+	if x.age != "" {
+		header["Age"] = []string{x.age}
 	}
 	x.status = x.response.Status
 	length := 0

@@ -18,12 +18,14 @@ import (
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/gateway/reads"
 )
 
 // lasting is what outlives a configuration. The Gateway owns it, and all settings use it.
 type lasting struct {
 	memory    *callers.Memory // which nonces and tokens were used
 	pool      *atlas.Pool     // connections to Atlas, and signers
+	reads     reads.Reads     // reads under way, and answers that are kept
 	admission admission       // how many requests are being served
 }
 
@@ -103,6 +105,7 @@ func (g *Gateway) putInForce(s *settings) {
 	g.settings.Store(s)
 	g.lasting.memory.Keep(s.authenticator)
 	g.lasting.pool.Keep(s.atlas)
+	g.lasting.reads.Limit(keptBytes(s.config))
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an

@@ -33,8 +33,8 @@ type Request struct {
 	MediaType string
 	// Body is the content, which is sent byte for byte. Nil means that the request has none.
 	Body []byte
-	// Handed, if not nil, is called once for a create, just before its first byte may leave. An
-	// error means that nothing leaves; Send then fails with an [Error] that wraps it.
+	// Handed, if not nil, is called for a change, just before its first byte may leave: once for a
+	// create. An error means that nothing leaves; Send then fails with an [Error] that wraps it.
 	Handed func() error
 }
 

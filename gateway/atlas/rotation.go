@@ -31,6 +31,7 @@ func (p pair) halfOf(q pair) bool {
 // A signing is a pair that signs.
 type signing struct {
 	pair
+	identity uint64 // of this signing, in this process
 	signer signer
 	since  time.Time
 	works  atomic.Bool // Atlas has accepted the pair, and has not refused it since

@@ -109,10 +109,7 @@ func (u *Upstream) attempt(ctx context.Context, deadline time.Time, c *credentia
 		response, failed = u.read(ctx, c, signing, received)
 		return response, false, failed
 	}
-	s, create := &sending{next: u.transport, caller: ctx}, r.Operation.Create()
-	if create {
-		s.handed = r.Handed
-	}
+	s, create := &sending{next: u.transport, caller: ctx, handed: r.Handed}, r.Operation.Create()
 	ctx, cancel := s.context(ctx, deadline)
 	defer cancel()
 	received, err := signing.signer.RoundTripThrough(s, u.outbound(ctx, r))
@@ -208,6 +205,17 @@ func (u *Upstream) credentialFor(group string) *credential {
 		}
 	}
 	return nil
+}
+
+// Identity returns a number that stands for the pair that signs for a group now, and for the
+// connections that it is used on: another pair has another number. It is 0 where no credential is
+// for the group.
+func (u *Upstream) Identity(group string) uint64 {
+	c := u.credentialFor(group)
+	if c == nil {
+		return 0
+	}
+	return c.current.Load().identity
 }
 
 // sending is the transport below the signer for one change. It knows how far the change has come,

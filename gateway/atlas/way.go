@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"atlas-export-gateway/digestauth"
@@ -24,10 +25,13 @@ type way struct {
 	transport *transport
 }
 
+// signings counts the signings that were made.
+var signings atomic.Uint64
+
 // signing returns a pair with a signer of its own: Digest for an API key, a bearer token for a
 // service account.
 func (w *way) signing(p pair) (*signing, error) {
-	s := &signing{pair: p, since: time.Now()}
+	s := &signing{pair: p, identity: signings.Add(1), since: time.Now()}
 	var err error
 	if p.account {
 		s.signer, err = serviceaccount.NewTransport(serviceaccount.Config{

@@ -98,6 +98,7 @@ func (b *builder) build() {
 	b.bounds(c)
 	b.creates(c.Creates)
 	b.oneOf(c.Responses.Check, "responses.check", "off", "report", "enforce")
+	b.oneOf(c.Reads.Share, "reads.share", "on", Off)
 	b.oneOf(c.Log.Level, "log.level", "debug", "info", "warn", "error")
 	b.oneOf(c.Log.Format, "log.format", "json", "text")
 }

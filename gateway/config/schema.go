@@ -25,6 +25,7 @@ type Config struct {
 	Timeouts   Timeouts   `yaml:"timeouts"`
 	Responses  Responses  `yaml:"responses"`
 	Creates    Creates    `yaml:"creates"`
+	Reads      Reads      `yaml:"reads"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -199,6 +200,25 @@ type Creates struct {
 	// Default 1000.
 	OpenPerCaller int `yaml:"open_per_caller"`
 }
+
+// Reads say how what Atlas answers to reads is shared among callers, each of whom may make the read.
+type Reads struct {
+	// Share is on, where identical reads share one request to Atlas and answers about export jobs are
+	// kept, or off, where every read that comes is sent. Default on.
+	Share string `yaml:"share"`
+	// Freshness is how old the answer about an export job may be that has not ended, from 1ms to 1m.
+	// Default 1s.
+	Freshness time.Duration `yaml:"freshness"`
+	// KeptBytes bounds the memory that answers are kept in, from 1 to 1 GiB. An answer that takes
+	// more than an eighth of it is not kept. Default 16 MiB.
+	KeptBytes int `yaml:"kept_bytes"`
+	// StaleIfError is how old a kept answer may be that is given where Atlas can't be reached, from 1s
+	// to 24h. Then the answers to all reads are kept for so long. Default 0s: none is given.
+	StaleIfError time.Duration `yaml:"stale_if_error"`
+}
+
+// Off is the value of Reads.Share that sends every read.
+const Off = "off"
 
 // Log says what is logged to standard error.
 type Log struct {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -192,6 +193,7 @@ func (b *builder) bounds(c *Config) {
 		"limits.connections":       {c.Limits.Connections, many},
 		"responses.sample":         {c.Responses.Sample, many},
 		"creates.open_per_caller":  {c.Creates.OpenPerCaller, many},
+		"reads.kept_bytes":         {c.Reads.KeptBytes, 1 << 30},
 	} {
 		if number.value < 1 || number.value > number.most {
 			b.refuse(path, "is %d; expected 1 to %d", number.value, number.most)
@@ -210,6 +212,9 @@ func (b *builder) bounds(c *Config) {
 		"creates.wait":       {c.Creates.Wait, time.Millisecond, time.Hour, "1ms to 1h"},
 		"creates.quarantine": {c.Creates.Quarantine, time.Millisecond, 24 * time.Hour, "1ms to 24h"},
 		"creates.retention":  {c.Creates.Retention, time.Minute, 365 * 24 * time.Hour, "1m to 8760h"},
+		"reads.freshness":    {c.Reads.Freshness, time.Millisecond, time.Minute, "1ms to 1m"},
+		// 0 means that nothing stale is given.
+		"reads.stale_if_error": {cmp.Or(c.Reads.StaleIfError, time.Second), time.Second, 24 * time.Hour, "1s to 24h"},
 	} {
 		if bound.value < bound.least || bound.value > bound.most {
 			b.refuse(path, "is %s; expected %s", bound.value, bound.expected)

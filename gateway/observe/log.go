@@ -28,7 +28,7 @@ func (l Log) Observe(ctx context.Context, r *Record) {
 	}
 	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
 	record := slog.NewRecord(r.End, level, "request", 0)
-	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 22))...)
+	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 23))...)
 	l.log.Handler().Handle(ctx, record)
 }
 
@@ -49,6 +49,7 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 	)
 	text("path", r.Path)
 	text("outcome", r.Outcome)
+	text("read", r.Read)
 	if r.Replayed {
 		to = append(to, slog.Bool("replayed", true))
 	}

@@ -29,6 +29,7 @@ type Metrics struct {
 	others             prometheus.Gauge // connections
 	evictions          prometheus.Counter
 	creates            createMetrics
+	reads              *prometheus.CounterVec
 }
 
 // An Alert is a kind of refusals that operators alert on.
@@ -56,6 +57,7 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 			Help: "Requests that the gateway itself refused, by operation, by the kind in the field Gateway-Error, and by the reason: why a caller was not let in (no_credential: so begins whoever uses Digest), or which part of its grants was missing.",
 		}, []string{"operation", "kind", "reason"}),
 		notServed: newNotServed(),
+		reads:     newReadMetrics(),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "atlas_gateway_request_duration_seconds",
 			Help:    "Time from a request's header to the end of its response.",
@@ -123,6 +125,9 @@ func (m *Metrics) CountDropped(dropped func() uint64) {
 func (m *Metrics) Observe(_ context.Context, r *Record) {
 	m.requests.WithLabelValues(r.Operation, statusLabel(r.Status)).Inc()
 	m.durations.WithLabelValues(r.Operation).Observe(r.Duration.Seconds())
+	if r.Read != "" {
+		m.reads.WithLabelValues(r.Read).Inc()
+	}
 	if r.Refusal.Kind != "" {
 		m.refusals.WithLabelValues(r.Operation, r.Refusal.Kind, cmp.Or(r.Refusal.Reason, r.Refusal.Missing)).Inc()
 	}

@@ -25,6 +25,9 @@ type Record struct {
 	Status int
 	// Outcome is what became of a change: the value of Gateway-Outcome. It is empty for all else.
 	Outcome string
+	// Read says how a read was answered: the value of a reads.How. It is empty for all else, and
+	// where the read was refused before.
+	Read string
 	// Replayed says that the answer to a create was not made by sending this request.
 	Replayed bool
 

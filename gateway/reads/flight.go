@@ -1,0 +1,151 @@
+package reads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"atlas-export-gateway/gateway/atlas"
+)
+
+// flight is one request to Atlas, and the reads that wait for it. It goes on as long as one of them
+// does, whoever began it.
+type flight struct {
+	target *target
+	ctx    context.Context // ends when nobody waits any more
+	cancel context.CancelFunc
+	done   chan struct{} // closed at the end
+
+	// The mutex of Reads guards these.
+	waiting int       // reads
+	began   time.Time // before Atlas was asked; zero until then
+
+	// These are there once done is closed.
+	response *atlas.Response
+	lasts    time.Duration // how old the answer may be for others
+	err      error
+}
+
+// newFlight returns a flight that one read waits for. It keeps the values of the read's context.
+func newFlight(ctx context.Context, t *target) *flight {
+	f := &flight{target: t, done: make(chan struct{}), waiting: 1}
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return f
+}
+
+// lead asks Atlas in the goroutine of the read that began a flight. A goroutine of the flight's own
+// would make a read dearer that shares with nobody.
+func (r *Reads) lead(ctx context.Context, c Config, q *Request, f *flight, fetch Fetch) {
+	defer context.AfterFunc(ctx, func() { r.leave(f) })()
+	r.fly(c, q, f, fetch)
+}
+
+// turn is how long a read waits at most until it is sent because the same is under way. While
+// Atlas hangs, a target costs one request each turn.
+const turn = time.Second
+
+// follow asks Atlas once the flight before has ended or taken a turn.
+func (r *Reads) follow(c Config, q *Request, f, before *flight, fetch Fetch) {
+	pause := time.NewTimer(time.Until(before.began.Add(turn)))
+	defer pause.Stop()
+	select {
+	case <-before.done:
+	case <-pause.C:
+	case <-f.ctx.Done():
+	}
+	if r.begin(f) {
+		r.fly(c, q, f, fetch)
+	}
+}
+
+// begin begins a flight that others wait for, and reports whether somebody does.
+func (r *Reads) begin(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.waiting == 0 {
+		return false
+	}
+	f.target.running, f.target.next = f, nil
+	f.began = time.Now()
+	return true
+}
+
+// fly asks Atlas. A panic is an error of this flight.
+func (r *Reads) fly(c Config, q *Request, f *flight, fetch Fetch) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.response, f.err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+		f.cancel()
+		r.end(f)
+	}()
+	var stays time.Duration
+	f.response, f.err = fetch(f.ctx)
+	if f.err == nil {
+		f.lasts, stays = c.lasts(q, f.response)
+	}
+	if stays > 0 {
+		r.keep(f, newEntry(f))
+	}
+}
+
+// end ends a flight.
+func (r *Reads) end(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.detach(f)
+	close(f.done)
+}
+
+// leave notes that a read no longer waits for a flight. Nobody joins a flight that nobody waits
+// for: it ends.
+func (r *Reads) leave(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		r.detach(f)
+	}
+}
+
+// detach keeps reads from joining a flight. The mutex is held.
+func (r *Reads) detach(f *flight) {
+	t := f.target
+	if t.running == f {
+		t.running = nil
+	}
+	if t.next == f {
+		t.next = nil
+	}
+	r.tidy(t)
+}
+
+// usable reports whether the end of a flight answers a read that has waited for it. What is no
+// error of the way to Atlas belongs to the reader whose fetch was called.
+func (f *flight) usable(came time.Time, maxAge time.Duration) bool {
+	if f.err != nil {
+		if _, ok := errors.AsType[*atlas.Error](f.err); !ok {
+			return false
+		}
+	}
+	return came.Sub(f.began) <= min(f.lasts, maxAge)
+}
+
+// answer returns the answer for a read that came at a time and has joined the flight.
+func (f *flight) answer(came time.Time) *Answer {
+	a := &Answer{How: Joined}
+	if f.response != nil {
+		a.Response = copied(f.response)
+	}
+	if f.began.Before(came) {
+		a.Age = time.Since(f.began)
+	}
+	return a
+}
+
+// copied returns a response with a header of its own.
+func copied(response *atlas.Response) *atlas.Response {
+	return &atlas.Response{Status: response.Status, Header: response.Header.Clone(), Body: response.Body}
+}
