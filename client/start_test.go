@@ -51,7 +51,8 @@ func newClient(t testing.TB, config client.Config) *client.Client {
 	return c
 }
 
-// ways runs a test for each way to a simulated Atlas: directly, and through a gateway.
+// ways runs a test for each way to a simulated Atlas: directly, and through a gateway that sends
+// every read, since the simulation's clock runs faster than answers age.
 func ways(t *testing.T, config sim.Config, settings string, test func(t *testing.T, atlas *sim.Server, way client.Config)) {
 	t.Run("direct", func(t *testing.T) {
 		atlas := sim.Start(t, config)
@@ -59,7 +60,7 @@ func ways(t *testing.T, config sim.Config, settings string, test func(t *testing
 	})
 	t.Run("gateway", func(t *testing.T) {
 		atlas := sim.Start(t, config)
-		test(t, atlas, client.Config{BaseURL: gatewaytest.StartFor(t, atlas.URL(), settings).URL})
+		test(t, atlas, client.Config{BaseURL: gatewaytest.StartFor(t, atlas.URL(), settings+"\nreads: {share: \"off\"}").URL})
 	})
 }
 

@@ -24,7 +24,7 @@ func TestFormsOfEveryRead(t *testing.T) {
 	seed.Groups[0].Buckets = append(seed.Groups[0].Buckets, sim.Bucket{ID: bucketID, CloudProvider: "AWS", BucketName: "acme-exports", IamRoleID: role})
 	now := time.Date(2026, 8, 14, 12, 0, 0, 0, time.UTC)
 	atlas := sim.Start(t, sim.Config{Seed: seed, Now: func() time.Time { return now }})
-	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}")
+	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}\n"+eachSent)
 	var made struct{ ID string }
 	if err := json.Unmarshal([]byte(g.Send(t, "POST", v2Exports, createHeader, export).Body), &made); err != nil {
 		t.Fatal(err)

@@ -48,8 +48,8 @@ func TestRecords(t *testing.T) {
 	token := nightly.Bearer()
 
 	for n, test := range []struct{ method, authorization, body, want string }{
-		{"GET", token, "", `{"level":"ERROR","msg":"request","method":"GET","operation":"listBackupExports","status":502,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":503,"error":"upstream_response","cause":"status 503, Content-Type text/html"}`},
-		{"GET", token, "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":200,"caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":200}`},
+		{"GET", token, "", `{"level":"ERROR","msg":"request","method":"GET","operation":"listBackupExports","status":502,"read":"sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":503,"error":"upstream_response","cause":"status 503, Content-Type text/html"}`},
+		{"GET", token, "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":200,"read":"sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","upstream_status":200}`},
 		{"POST", token, `{"submitted":1}`, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":400,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","error":"invalid_request","violations":3,"places":["/*","/snapshotId","/exportBucketId"]}`},
 		{"POST", token, export, `{"level":"INFO","msg":"request","method":"POST","operation":"createBackupExport","status":403,"outcome":"not_sent","caller":"nightly","form":"static_token","version":"2023-01-01","group":"` + sim.GroupID + `","cluster":"orders","error":"forbidden","missing":"operations"}`},
 		{"GET", "Bearer wrong", "", `{"level":"INFO","msg":"request","method":"GET","operation":"listBackupExports","status":401,"error":"unauthorized","reason":"wrong_credential"}`},

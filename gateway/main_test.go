@@ -43,6 +43,8 @@ const (
 	// export makes a job, and job is an answer of Atlas's to it.
 	export = `{"snapshotId":"` + snapshot + `","exportBucketId":"` + bucketID + `"}`
 	job    = `{"id":"` + jobID + `","state":"Queued"}`
+	// eachSent is the setting of tests that look at what every single read does.
+	eachSent = `reads: {share: "off"}`
 	// awsBucket makes an export bucket.
 	awsBucket = `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"` + role + `"}`
 )

@@ -47,7 +47,7 @@ func newOperations(t *testing.T) *operations {
 	seed.Groups[0].Clusters[1].PolicyItems = []sim.PolicyItem{{FrequencyType: "daily", FrequencyInterval: 1, RetentionUnit: "days", RetentionValue: 7}}
 	seed.Groups[1].Name = "Production (EU) é"
 	atlas := sim.Start(t, sim.Config{Seed: seed, Now: func() time.Time { return now }, ExportDir: t.TempDir()})
-	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}")
+	g := gatewaytest.StartFor(t, atlas.URL(), "responses: {check: enforce}\n"+eachSent)
 	client := func(accept string) *gen.ClientWithResponses {
 		c, err := gen.NewClientWithResponses(g.URL, gen.WithRequestEditorFn(accepting(accept)))
 		if err != nil {

@@ -102,7 +102,7 @@ func TestPolicyOfEveryOperation(t *testing.T) {
 	p.addContainers()
 	atlas := sim.Start(t, sim.Config{Seed: p.seed})
 	admin := gatewaytest.Issue(t, "admin", everything)
-	g := gatewaytest.StartFor(t, atlas.URL(), "", admin, &gatewaytest.Caller{YAML: p.list})
+	g := gatewaytest.StartFor(t, atlas.URL(), eachSent, admin, &gatewaytest.Caller{YAML: p.list})
 	var job struct{ ID string }
 	created := g.Send(t, "POST", v2Exports, as(admin.Bearer()), strings.Replace(policyRows["createBackupExport"].content, "BUCKET", p.attempts[0].bucket, 1))
 	if err := json.Unmarshal([]byte(created.Body), &job); err != nil || created.Status != 200 {

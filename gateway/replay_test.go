@@ -58,7 +58,7 @@ type received struct {
 // start starts a gateway, which knows nothing of what the one before has learnt.
 func (r *replay) start(atlas *sim.Server) {
 	r.hangUp()
-	r.gateway = gatewaytest.StartFor(r.T, atlas.URL(), "", r.caller)
+	r.gateway = gatewaytest.StartFor(r.T, atlas.URL(), eachSent, r.caller)
 	r.values["host"] = r.gateway.Address
 }
 

@@ -11,9 +11,9 @@ import (
 // Pages of other sites can't use a gateway that lets everyone on this machine in.
 func TestPagesOfOtherSites(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
-	g := gatewaytest.StartFor(t, upstream.URL, "listener: {public_url: 'https://exports.internal.example/below', hosts: [exports, gw.cluster.local]}")
+	g := gatewaytest.StartFor(t, upstream.URL, "listener: {public_url: 'https://exports.internal.example/below', hosts: [exports, gw.cluster.local]}\n"+eachSent)
 	// The second gateway lets other machines in as well.
-	open := gatewaytest.StartFor(t, upstream.URL, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example', hosts: [gw.cluster.local, exports]}\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}")
+	open := gatewaytest.StartFor(t, upstream.URL, "listener: {address: ':8080', allow_plain_http: true, public_url: 'https://exports.internal.example', hosts: [gw.cluster.local, exports]}\n"+eachSent+"\ncallers: {anonymous: true, allow_anonymous_off_loopback: true}")
 	line := "GET " + v2Exports + "/" + jobID + " HTTP/1.1\r\nConnection: close\r\nAccept: " + latest + "\r\n"
 	for fields, status := range map[string]int{
 		"Host: localhost:1":              200,

@@ -66,15 +66,19 @@ func TestHandedOfAServiceAccount(t *testing.T) {
 	}
 }
 
-// Handed is not called for requests that create nothing.
-func TestHandedIsForCreates(t *testing.T) {
+// Handed is called for changes, and not for reads.
+func TestHandedIsForChanges(t *testing.T) {
 	u := start(t, configure(answering(t, gatewaytest.JSON(http.StatusOK, made)).URL))
 	for _, operation := range []string{"listExportBuckets", "getExportBucket", "deleteExportBucket", "updateBackupExportBucket", "listBackupExports"} {
 		r := request(t, operation)
-		if r.Handed = func() error { return errors.New("called") }; operation == "updateBackupExportBucket" {
+		handed := false
+		if r.Handed = func() error { handed = true; return nil }; operation == "updateBackupExportBucket" {
 			r.Body = []byte(`{"requirePrivateNetworking":true}`)
 		}
 		must(t, u, r)
+		if handed != (r.Operation.Method != http.MethodGet) {
+			t.Errorf("%s: called: %t", operation, handed)
+		}
 	}
 }
 

@@ -32,9 +32,9 @@ func (p pair) halfOf(q pair) bool {
 type signing struct {
 	pair
 	identity uint64 // of this signing, in this process
-	signer signer
-	since  time.Time
-	works  atomic.Bool // Atlas has accepted the pair, and has not refused it since
+	signer   signer
+	since    time.Time
+	works    atomic.Bool // Atlas has accepted the pair, and has not refused it since
 }
 
 // Waiting says why a pair that the configuration has does not sign yet.

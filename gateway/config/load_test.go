@@ -26,6 +26,7 @@ func TestLoad(t *testing.T) {
 		Timeouts:  config.Timeouts{Header: 5 * time.Second, Request: 15 * time.Second, Upstream: time.Minute, Idle: 2 * time.Minute, Drain: 3 * time.Second, Shutdown: 75 * time.Second},
 		Responses: config.Responses{Check: "report", Sample: 100},
 		Creates:   config.Creates{Journal: "file", Keys: "derived", Retention: 24 * time.Hour, Quarantine: time.Minute, Wait: 10 * time.Second, OpenPerCaller: 1000},
+		Reads:     config.Reads{Share: "on", Freshness: time.Second, KeptBytes: 16 << 20},
 		Log:       config.Log{Level: "info", Format: "json"},
 	}
 	most := config.Config{
@@ -40,6 +41,7 @@ func TestLoad(t *testing.T) {
 		Timeouts:  config.Timeouts{Header: time.Second, Request: 90 * time.Second, Upstream: 500 * time.Millisecond, Idle: time.Hour, Drain: time.Millisecond, Shutdown: 2 * time.Second},
 		Responses: config.Responses{Check: "enforce", Sample: 1},
 		Creates:   config.Creates{Journal: "off", Keys: "derived", Retention: time.Minute, Quarantine: time.Second, Wait: time.Millisecond, OpenPerCaller: 1},
+		Reads:     config.Reads{Share: "off", Freshness: 2 * time.Second, KeptBytes: 1, StaleIfError: time.Hour},
 		Log:       config.Log{Level: "debug", Format: "text"},
 	}
 	overridden := least
