@@ -14,19 +14,25 @@ import (
 	icholy "github.com/icholy/digest"
 )
 
-// The kinds of requests.
-var kinds = []string{"GET", "POST", "rejected"}
+// The kinds of requests: a list that only one connection asks for, the same list for all, a job
+// that all watch, a create, and a create that is not valid.
+var kinds = []string{"GET", "shared", "watched", "POST", "rejected"}
 
 // request is a request without a credential.
 type request struct {
 	method, uri, content string
 }
 
-func requestOf(kind string) request {
+// requestOf returns a request of a kind for one of the connections.
+func requestOf(kind string, connection int) request {
 	const valid = `{"customData":[{"key":"exported by","value":"nightly"},{"key":"ticket","value":"OPS-1024 quarterly archive"}],"exportBucketId":"` + bucket + `","snapshotId":"6a01e0b45be2d84417c09f10"}`
 	switch kind {
 	case "GET":
+		return request{"GET", fmt.Sprintf("%s?includeCount=true&itemsPerPage=100&pageNum=%d", target, connection+1), ""}
+	case "shared":
 		return request{"GET", target + "?includeCount=true&itemsPerPage=100&pageNum=1", ""}
+	case "watched":
+		return request{"GET", target + "/6a01f3c95be2d84417c0aa01", ""}
 	case "POST":
 		return request{"POST", target, valid}
 	default: // an unknown member in place of a required one
@@ -130,8 +136,8 @@ func newLoad(ctx context.Context, p *proxyUnderTest, kind string, connections in
 	if kind == "rejected" && p.validates {
 		l.status = "400"
 	}
-	for range connections {
-		c, err := p.dial(ctx, requestOf(kind))
+	for n := range connections {
+		c, err := p.dial(ctx, requestOf(kind, n))
 		if err != nil {
 			l.close()
 			return nil, err

@@ -59,6 +59,8 @@ func TestRun(t *testing.T) {
 	got := runBench(t, "-gateway", buildGateway(t), "-rounds", "2", "-requests", "20", "-connections", "1,3")
 	want := header +
 		"| GET | 1 |" + row + "| GET | 3 |" + row +
+		"| shared | 1 |" + row + "| shared | 3 |" + row +
+		"| watched | 1 |" + row + "| watched | 3 |" + row +
 		"| POST | 1 |" + row + "| POST | 3 |" + row +
 		"| rejected | 1 |" + row + "| rejected | 3 |" + row +
 		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB.\n"
@@ -72,9 +74,11 @@ func TestBefore(t *testing.T) {
 	gateway := buildGateway(t)
 	got := runBench(t, "-gateway", gateway, "-before", gateway, "-rounds", "2", "-requests", "20", "-connections", "2")
 	const compared = " N µs | N µs | N (N to N) |\n"
-	want := header + "| GET | 2 |" + row + "| POST | 2 |" + row + "| rejected | 2 |" + row +
+	want := header + "| GET | 2 |" + row + "| shared | 2 |" + row + "| watched | 2 |" + row + "| POST | 2 |" + row + "| rejected | 2 |" + row +
 		"\n| request | connections | caller | before | after | after / before |\n|---|---|---|---|---|---|\n" +
 		"| GET | 2 | token |" + compared + "| GET | 2 | digest |" + compared +
+		"| shared | 2 | token |" + compared + "| shared | 2 | digest |" + compared +
+		"| watched | 2 | token |" + compared + "| watched | 2 | digest |" + compared +
 		"| POST | 2 | token |" + compared + "| POST | 2 | digest |" + compared +
 		"| rejected | 2 | token |" + compared + "| rejected | 2 | digest |" + compared +
 		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB.\n"

@@ -14,8 +14,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// upstream answers as Atlas does: a GET with a list of ten jobs, other requests with one job.
-// With a verifier it requires a Digest credential. Its nonces are good for ever and with any
+// upstream answers as Atlas does: a GET with a query with a list of ten jobs, other requests with
+// one job. With a verifier it requires a Digest credential. Its nonces are good for ever and with any
 // count; digestreport compares digest transports with other nonces.
 type upstream struct {
 	verifier     *digestauth.Verifier
@@ -104,7 +104,7 @@ func (u *upstream) answer(request message) []byte {
 			return u.challenge()
 		}
 	}
-	if method == http.MethodGet {
+	if method == http.MethodGet && strings.Contains(uri, "?") {
 		return u.list
 	}
 	return u.single
