@@ -86,3 +86,6 @@ func (f forCreate) Send(ctx context.Context, request *atlas.Request) (*atlas.Res
 	}
 	return f.gateway.send(ctx, f.settings, "", request)
 }
+
+// Now returns the time by Atlas's clock, or the zero time as long as Atlas has not answered.
+func (f forCreate) Now() time.Time { return f.settings.atlas.Now() }
