@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"maps"
 	"regexp"
+	"sync"
 
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/store"
@@ -32,8 +33,10 @@ type form struct {
 
 // field is the value of Idempotency-Key: a string of RFC 8941, as
 // draft-ietf-httpapi-idempotency-key-header has it, or the same without quotes, as most clients send
-// it.
-var field = regexp.MustCompile(`^(?:"((?:[!#-\[\]-~]|\\["\\]){1,255})"|([!#-~][!-~]{0,254}))$`)
+// it. It is compiled at its first use, since that takes milliseconds, which most starts don't need.
+var field = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:"((?:[!#-\[\]-~]|\\["\\]){1,255})"|([!#-~][!-~]{0,254}))$`)
+})
 
 // identify finds the key of a request.
 func (c *Creates) identify(config Config, r *Request) (*request, error) {
@@ -72,7 +75,7 @@ func keyOf(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil
 	}
-	parts := field.FindStringSubmatch(values[0])
+	parts := field().FindStringSubmatch(values[0])
 	if len(values) > 1 || parts == nil {
 		return "", &Error{Kind: KeyMalformed, Outcome: atlas.NotSent}
 	}
