@@ -5,6 +5,7 @@ package canary
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -21,6 +22,10 @@ const minSecret = 8
 type Secrets struct {
 	mu    sync.Mutex
 	forms map[string]string // by text to search for: which secret it is, in what form
+
+	// Find looks once at each place of a text, however many secrets there are.
+	byStart map[uint64][]string // the texts to search for, by their first 8 bytes
+	likely  [1 << 16]bool       // the first 2 bytes of each
 }
 
 // Add adds a secret with a name for reports. A secret that was added before keeps its name. Add
@@ -32,11 +37,14 @@ func (s *Secrets) Add(name, secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.forms == nil {
-		s.forms = map[string]string{}
+		s.forms, s.byStart = map[string]string{}, map[uint64][]string{}
 	}
 	for _, form := range forms(secret) {
 		if _, ok := s.forms[form.text]; !ok {
 			s.forms[form.text] = name + form.how
+			start := binary.BigEndian.Uint64([]byte(form.text[:minSecret])) // no form is shorter than the secret
+			s.byStart[start] = append(s.byStart[start], form.text)
+			s.likely[start>>48] = true
 		}
 	}
 }
@@ -47,9 +55,19 @@ func (s *Secrets) Find(text string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []string
-	for form, what := range s.forms {
-		if before, after, ok := strings.Cut(text, form); ok {
-			found = append(found, fmt.Sprintf("%s: %q", what, before[max(0, len(before)-80):]+"<HERE>"+after[:min(len(after), 40)]))
+	seen := map[string]bool{}
+	var start uint64 // the 8 bytes that end at i
+	for i := range len(text) {
+		start = start<<8 | uint64(text[i])
+		at := i + 1 - minSecret
+		if at < 0 || !s.likely[start>>48] {
+			continue
+		}
+		for _, form := range s.byStart[start] {
+			if after, ok := strings.CutPrefix(text[at:], form); ok && !seen[form] {
+				seen[form] = true
+				found = append(found, fmt.Sprintf("%s: %q", s.forms[form], text[max(0, at-80):at]+"<HERE>"+after[:min(len(after), 40)]))
+			}
 		}
 	}
 	slices.Sort(found)

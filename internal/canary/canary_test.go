@@ -65,6 +65,9 @@ func TestFindReports(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	if got := secrets.Find("c4na7y-two"); len(got) != 1 || got[0] != `the token: "<HERE>"` {
+		t.Errorf("found %q", got)
+	}
 	if got := secrets.Find("c4na7y-on and c4na7y-tw, one and two"); got != nil {
 		t.Errorf("found %q", got)
 	}
