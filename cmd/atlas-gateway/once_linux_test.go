@@ -27,7 +27,7 @@ func TestStartsDoEverythingOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "atlas-gateway")
-	build := exec.CommandContext(t.Context(), "go", "build", "-cover", "-covermode=atomic",
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-cover", "-covermode=atomic",
 		"-coverpkg=./,atlas-export-gateway/api,atlas-export-gateway/contract,atlas-export-gateway/gateway/policy,atlas-export-gateway/gateway/callers", "-o", program, ".")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
@@ -60,8 +60,9 @@ func TestStartsDoEverythingOnce(t *testing.T) {
 		if diff := cmp.Diff(want, opened()); diff != "" || len(want) != 11 {
 			t.Errorf("%s opens files (-want +got):\n%s", command[0], diff)
 		}
+		profile := profileOf(t, counters)
 		for function, want := range map[string]int{"api.Parse": 1, "contract.Compile": 1, "gateway/policy.Compile": 2, "gateway/callers.Compile": 1} {
-			if got := timesRun(t, counters, function); got != want {
+			if got := timesRun(t, profile, function); got != want {
 				t.Errorf("%s runs %s %d times, want %d", command[0], function, got, want)
 			}
 		}
@@ -154,8 +155,8 @@ func watchOpens(t *testing.T, dir string) func() map[string]int {
 	}
 }
 
-// timesRun returns how often a function of the project ran, such as gateway/policy.Compile.
-func timesRun(t *testing.T, counters, function string) int {
+// profileOf returns the counters of a run as text.
+func profileOf(t *testing.T, counters string) string {
 	t.Helper()
 	profile := filepath.Join(t.TempDir(), "profile")
 	if output, err := exec.CommandContext(t.Context(), "go", "tool", "covdata", "textfmt", "-i="+counters, "-o="+profile).CombinedOutput(); err != nil {
@@ -165,6 +166,12 @@ func timesRun(t *testing.T, counters, function string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+// timesRun returns how often a function of the project ran, such as gateway/policy.Compile.
+func timesRun(t *testing.T, profile, function string) int {
+	t.Helper()
 	folder, name, _ := strings.Cut(function, ".")
 	files, err := filepath.Glob("../../" + folder + "/*.go")
 	if err != nil {
@@ -184,7 +191,7 @@ func timesRun(t *testing.T, counters, function string) int {
 			// A function's first block begins behind its brace.
 			brace := set.Position(f.Body.Lbrace)
 			block := fmt.Sprintf("atlas-export-gateway/%s/%s:%d.%d,", folder, filepath.Base(file), brace.Line, brace.Column)
-			for line := range strings.Lines(string(text)) {
+			for line := range strings.Lines(profile) {
 				if rest, ok := strings.CutPrefix(line, block); ok {
 					var end string
 					var statements, count int

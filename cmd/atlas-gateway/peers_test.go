@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	peers  = 1000
+	peers  = 400
 	places = 64 // limits.connections
 )
 

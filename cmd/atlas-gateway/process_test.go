@@ -171,14 +171,11 @@ const (
 
 // request writes a request as bytes; the connection is closed after the answer.
 func request(line, body string, fields ...string) string {
-	head := line + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-	for _, field := range fields {
-		head += field + "\r\n"
-	}
+	lines := append([]string{line + " HTTP/1.1", "Host: localhost", "Connection: close"}, fields...)
 	if body != "" {
-		head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
+		lines = append(lines, fmt.Sprint("Content-Length: ", len(body)))
 	}
-	return head + "\r\n" + body
+	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
 
 // chunked writes a request whose content is one chunk, followed by trailers, each with its line

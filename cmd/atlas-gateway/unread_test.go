@@ -152,8 +152,12 @@ func serveUnread(t *testing.T, upstream string, stderr *os.File) *unread {
 	return u
 }
 
-// call has 64 callers send 100 requests each, of which one is a create, and returns how many creates
-// were answered. Every request must be answered with 200.
+// unknown is a query with parameters that are refused, and named in a record that is long.
+var unknown = "?" + strings.Repeat("&"+strings.Repeat("p", 60), 16)[1:]
+
+// call has 64 callers send 30 requests each. The first 20 are refused, and their records fill the
+// room that all records share. One of the others is a create. Every one of them must be answered
+// with 200. It returns how many creates were answered.
 func (u *unread) call(t *testing.T) (creates int64) {
 	t.Helper()
 	var answered atomic.Int64
@@ -163,12 +167,15 @@ func (u *unread) call(t *testing.T) (creates int64) {
 	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	for range 64 {
 		callers.Go(func() {
-			for i := range 100 {
-				method, content := "GET", ""
-				if i == 50 {
+			for i := range 30 {
+				method, target, content, want := "GET", buckets, "", 200
+				switch {
+				case i < 20:
+					target, want = buckets+unknown, 400
+				case i == 25:
 					method, content = "POST", bucket
 				}
-				request, err := http.NewRequest(method, u.Listener+buckets, strings.NewReader(content))
+				request, err := http.NewRequest(method, u.Listener+target, strings.NewReader(content))
 				if err != nil {
 					t.Error(err)
 					return
@@ -182,7 +189,7 @@ func (u *unread) call(t *testing.T) (creates int64) {
 				}
 				body, err := io.ReadAll(response.Body)
 				response.Body.Close()
-				if response.StatusCode != 200 || err != nil {
+				if response.StatusCode != want || err != nil {
 					t.Errorf("%s: %d %s %v", method, response.StatusCode, body, err)
 					return
 				}
