@@ -13,6 +13,9 @@
 //	token    the gateway: it authenticates the caller by a static token, checks its grants,
 //	         validates, signs, writes its log to a file and counts
 //	digest   the same gateway with a caller that authenticates by Digest
+//	journal  as token, in a second gateway, which keeps the journal of creates in a file
+//
+// No two creates are the same, so that each is recorded and sent.
 //
 // plain and pooled neither validate nor sign. They call a second port of the upstream, which
 // asks for no credential. All proxies serve with net/http and its defaults. To the upstream

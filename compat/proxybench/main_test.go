@@ -49,8 +49,8 @@ func runBench(t *testing.T, args ...string) string {
 }
 
 const (
-	header = "| request | connections | plain | pooled | chain | token | digest |\n|---|---|---|---|---|---|---|\n"
-	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
+	header = "| request | connections | plain | pooled | chain | token | digest | journal |\n|---|---|---|---|---|---|---|---|\n"
+	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
 )
 
 // TestRun measures everything, each a little. Every response through every proxy has the right
@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 		"| watched | 1 |" + row + "| watched | 3 |" + row +
 		"| POST | 1 |" + row + "| POST | 3 |" + row +
 		"| rejected | 1 |" + row + "| rejected | 3 |" + row +
-		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB.\n"
+		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB, journal N MiB.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -81,7 +81,7 @@ func TestBefore(t *testing.T) {
 		"| watched | 2 | token |" + compared + "| watched | 2 | digest |" + compared +
 		"| POST | 2 | token |" + compared + "| POST | 2 | digest |" + compared +
 		"| rejected | 2 | token |" + compared + "| rejected | 2 | digest |" + compared +
-		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB.\n"
+		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB, journal N MiB.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -19,6 +19,7 @@ import (
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/store"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	icholy "github.com/icholy/digest"
@@ -190,6 +191,14 @@ func serveGateway(ctx context.Context, file string, stdout, stderr io.Writer) er
 	g, err := gateway.New(parts, slog.New(slog.NewJSONHandler(stderr, nil)))
 	if err != nil {
 		return err
+	}
+	if parts.Config.Creates.Journal == "file" {
+		journal, err := store.OpenFile(ctx, parts.Config.Creates.File)
+		if err != nil {
+			return err
+		}
+		defer journal.Close()
+		g.UseJournal(journal)
 	}
 	callers, err := net.Listen("tcp", parts.Config.Listener.Address)
 	if err != nil {

@@ -22,6 +22,7 @@ type proxyUnderTest struct {
 	process       *process
 	address       string
 	validates     bool
+	journal       bool            // each create waits for the disk
 	authorization string          // of the caller
 	digest        *icholy.Options // of a caller that uses Digest
 }
@@ -94,6 +95,14 @@ func (p *parts) start(o options, stderr io.Writer) error {
 		caller.process = gateway
 		p.add(&caller)
 	}
+	if args[len(args)-1], err = c.withJournal(); err != nil {
+		return err
+	}
+	journal, err := p.startGateway("journal", program, args...)
+	if err != nil {
+		return err
+	}
+	p.add(&proxyUnderTest{name: "journal", process: journal, validates: true, journal: true, authorization: "Bearer " + c.token.Secret.Reveal()})
 	return nil
 }
 
@@ -141,6 +150,21 @@ func (p *parts) truncateLogs() error {
 	return err
 }
 
+// withoutJournal is the line of a configuration that withJournal replaces.
+const withoutJournal = "creates: {journal: off}\n"
+
+// withJournal writes a second configuration that differs in the journal, which is in a file.
+func (c configuration) withJournal() (file string, err error) {
+	text, err := os.ReadFile(c.file)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(c.file)
+	file = filepath.Join(dir, "journal.yaml")
+	with := "creates: {file: " + filepath.Join(dir, "creates.db") + "}\n"
+	return file, os.WriteFile(file, []byte(strings.Replace(string(text), withoutJournal, with, 1)), 0o600)
+}
+
 // configuration is a configuration of the gateway, and the keys of its caller.
 type configuration struct {
 	file        string
@@ -173,8 +197,7 @@ callers:
           clusters: ["order*"]
           export_buckets: [%s]
 timeouts: {drain: 1ms}
-creates: {journal: off} # every POST is the same
-`, upstream, realm, group, file("public"), file("private"), c.token.Entry.Tokens[0].SHA256, c.pair.ID, file("ha1"), group, bucket)
+`+withoutJournal, upstream, realm, group, file("public"), file("private"), c.token.Entry.Tokens[0].SHA256, c.pair.ID, file("ha1"), group, bucket)
 	for name, content := range map[string]string{
 		"gateway.yaml": content,
 		"ha1":          c.pair.HA1File.Reveal(),

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
+	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gateway/callers"
@@ -20,6 +24,7 @@ import (
 type upstream struct {
 	verifier     *digestauth.Verifier
 	list, single []byte // responses
+	jobs         atomic.Uint64
 
 	mu     sync.Mutex
 	nonces map[string]bool // issued
@@ -41,8 +46,9 @@ const (
 
 	job = `{"components":[{"exportId":"6a01f3c95be2d84417c0aa02","replicaSetName":"atlas-1b2c3d-shard-0"},{"exportId":"6a01f3c95be2d84417c0aa03","replicaSetName":"atlas-1b2c3d-shard-1"}],` +
 		`"createdAt":"2026-08-10T03:28:25Z","customData":[{"key":"exported by","value":"nightly"},{"key":"ticket","value":"OPS-1024"}],"exportBucketId":"` + bucket + `",` +
-		`"id":"6a01f3c95be2d84417c0aa01","links":[],"prefix":"exported_snapshots/5f0a1b2c3d4e5f6071829304/` + group + `/` + cluster + `/2026-08-10T0327/1786332505",` +
+		`"id":"` + jobID + `","links":[],"prefix":"exported_snapshots/5f0a1b2c3d4e5f6071829304/` + group + `/` + cluster + `/2026-08-10T0327/1786332505",` +
 		`"snapshotId":"6a01e0b45be2d84417c09f10","state":"Queued"}`
+	jobID        = "6a01f3c95be2d84417c0aa01"
 	unauthorized = `{"detail":"You are not authorized for this resource.","error":401,"errorCode":"UNEXPECTED_ERROR","reason":"Unauthorized"}`
 )
 
@@ -107,7 +113,16 @@ func (u *upstream) answer(request message) []byte {
 	if method == http.MethodGet && strings.Contains(uri, "?") {
 		return u.list
 	}
-	return u.single
+	return u.newJob()
+}
+
+// newJob returns a response with a job whose id no other has: a gateway with a journal takes two
+// creates with the same result for an error.
+func (u *upstream) newJob() []byte {
+	answer := slices.Clone(u.single)
+	at := bytes.Index(answer, []byte(jobID))
+	copy(answer[at:], fmt.Appendf(nil, "%0*x", len(jobID), u.jobs.Add(1)))
+	return answer
 }
 
 // challenge returns a challenge with a new nonce.
