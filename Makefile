@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash bench bench-proxy h2spec digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash bench bench-proxy bench-journal h2spec digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ bench: ## run the benchmarks, or those that match BENCH=
 
 bench-proxy: build ## compare what a request costs in the gateway and in other proxies; QUICK=1, PROFILE=DIR, or BEFORE=PATH, an older gateway's program
 	cd compat && go run ./proxybench -gateway $(CURDIR)/bin/atlas-gateway $(if $(QUICK),-quick) $(if $(PROFILE),-profile $(abspath $(PROFILE))) $(if $(BEFORE),-before $(abspath $(BEFORE)))
+
+bench-journal: build ## measure creates a second next to fsyncs, and a journal with KEYS= (1,000,000) keys; QUICK=1, DIR= on another disk
+	cd compat && go run ./proxybench -gateway $(CURDIR)/bin/atlas-gateway -journal $(if $(QUICK),-quick) $(if $(KEYS),-keys $(KEYS)) $(if $(DIR),-dir $(abspath $(DIR)))
 
 h2spec: ## check the HTTP/2 of the listener against its RFCs, frame by frame
 	cd compat && go test -count=1 ./h2spec

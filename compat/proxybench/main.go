@@ -2,6 +2,7 @@
 // through other proxies: the CPU time, user and system, of the proxy's process only.
 //
 //	go run ./proxybench -gateway ../bin/atlas-gateway [-before PROGRAM] [-quick] [-profile DIR]
+//	go run ./proxybench -gateway ../bin/atlas-gateway -journal [-quick] [-dir DIR] [-keys N]
 //
 // Each part is a process of its own: an upstream that answers as Atlas does, the proxies,
 // and this one, which sends the requests. The proxies are
@@ -34,6 +35,11 @@
 // configuration: one that was built before a change. A second table then has the CPU time for
 // each request in both gateways, and the ratio of the gateway to that of -before in the same
 // round, with its quartiles.
+//
+// With -journal the journal of creates is measured instead, in two tables: how many creates a gateway
+// carries out in a second, next to how many plain fsyncs the same disk does in the same rounds; and
+// how large a journal with many keys is, how much memory the gateway takes with it, and how long the
+// store looks for a key in it (the median and the 99th percentile).
 //
 // Exit status: 0, 1 when something failed, 2 for a wrong command line.
 package main
@@ -75,6 +81,11 @@ type options struct {
 	requests int           // in one turn of a proxy
 	numbers  []int
 	kinds    []string
+
+	journal bool   // measure the journal instead
+	dir     string // where it is; empty for the folder for temporary files
+	keys    int    // in a large one
+	fsyncs  int    // in a round
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -85,6 +96,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		fmt.Fprintf(stderr, "proxybench: %v\n", err)
 		return 2
+	}
+	if o.journal {
+		if err := measureJournal(ctx, o, stdout, stderr); err != nil {
+			fmt.Fprintln(stderr, "proxybench:", err)
+			return 1
+		}
+		return 0
 	}
 	results, err := measure(ctx, o, stderr)
 	if ctx.Err() != nil {
@@ -110,6 +128,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	quick := flags.Bool("quick", false, "fewer rounds: less than three minutes instead of ten; with -before, less than five instead of fifteen")
 	flags.IntVar(&o.rounds, "rounds", 0, "at most so many rounds; 0 means 40, with -quick 7, with -quick and -before 15")
 	flags.IntVar(&o.requests, "requests", 2000, "requests to each proxy in a round")
+	flags.BoolVar(&o.journal, "journal", false, "measure the journal of creates instead")
+	flags.StringVar(&o.dir, "dir", "", "with -journal: the `folder` on whose disk the journal is")
+	flags.IntVar(&o.keys, "keys", 1_000_000, "with -journal: how many keys the larger journal has; with -quick 100,000 at most")
 	numbers := flags.String("connections", "1,16,64", "numbers of connections")
 	only := flags.String("only", "", "one kind of request: "+strings.Join(kinds, ", "))
 	if err := flags.Parse(args); err != nil {
@@ -120,9 +141,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	rounds := 40
-	o.limit = time.Minute
+	o.limit, o.fsyncs = time.Minute, 200
+	if o.journal {
+		rounds = 10
+	}
 	if *quick {
-		rounds, o.limit = 7, 15*time.Second
+		rounds, o.limit, o.fsyncs, o.keys = min(rounds, 7), 15*time.Second, 50, min(o.keys, 100_000)
 	}
 	if o.before != "" {
 		// A round has two more turns, and more rounds tell smaller differences.
@@ -145,6 +169,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	switch {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag", flags.Arg(0))
+	case o.keys < 1:
+		return o, errors.New("-keys must be 1 or more")
 	case o.rounds < 1 || o.requests < 1:
 		return o, errors.New("-rounds and -requests must be 1 or more")
 	case o.before != "" && o.profiles != "":

@@ -95,20 +95,24 @@ func (p *parts) start(o options, stderr io.Writer) error {
 		caller.process = gateway
 		p.add(&caller)
 	}
-	if args[len(args)-1], err = c.withJournal(); err != nil {
+	if args[len(args)-1], err = c.withJournal("creates.db"); err != nil {
 		return err
 	}
 	journal, err := p.startGateway("journal", program, args...)
 	if err != nil {
 		return err
 	}
-	p.add(&proxyUnderTest{name: "journal", process: journal, validates: true, journal: true, authorization: "Bearer " + c.token.Secret.Reveal()})
+	p.add(journalProxy(journal, c.token))
 	return nil
 }
 
 func (p *parts) add(proxy *proxyUnderTest) {
-	proxy.address = strings.TrimPrefix(proxy.process.addresses["listener"], "http://")
+	proxy.setAddress()
 	p.proxies = append(p.proxies, proxy)
+}
+
+func (p *proxyUnderTest) setAddress() {
+	p.address = strings.TrimPrefix(p.process.addresses["listener"], "http://")
 }
 
 func (p *parts) startProcess(name, program string, stderr io.Writer, args ...string) (*process, error) {
@@ -153,15 +157,15 @@ func (p *parts) truncateLogs() error {
 // withoutJournal is the line of a configuration that withJournal replaces.
 const withoutJournal = "creates: {journal: off}\n"
 
-// withJournal writes a second configuration that differs in the journal, which is in a file.
-func (c configuration) withJournal() (file string, err error) {
+// withJournal writes a second configuration that differs in the journal, which is in a file of a name.
+func (c configuration) withJournal(name string) (file string, err error) {
 	text, err := os.ReadFile(c.file)
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Dir(c.file)
 	file = filepath.Join(dir, "journal.yaml")
-	with := "creates: {file: " + filepath.Join(dir, "creates.db") + "}\n"
+	with := "creates: {file: " + filepath.Join(dir, name) + "}\n"
 	return file, os.WriteFile(file, []byte(strings.Replace(string(text), withoutJournal, with, 1)), 0o600)
 }
 

@@ -53,7 +53,7 @@ func median(times []time.Duration) string {
 }
 
 // ratio returns the median and the quartiles of the ratios in the same round.
-func ratio(times, to []time.Duration) string {
+func ratio[T ~int64 | ~float64](times, to []T) string {
 	ratios := make([]float64, len(times))
 	for i := range times {
 		ratios[i] = float64(times[i]) / float64(to[i])
