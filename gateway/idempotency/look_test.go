@@ -23,10 +23,11 @@ import (
 // the simulation.
 type long struct {
 	idempotency.Upstream
-	pages       int
-	newestFirst bool
-	again       bool // the first page, whatever page is asked for
-	asked       atomic.Int64
+	pages int
+	age   func(number int) time.Duration // of an old export
+	front bool                           // the exports of the simulation are on the first page
+	again bool                           // the first page, whatever page is asked for
+	asked atomic.Int64
 }
 
 func (l *long) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
@@ -40,7 +41,7 @@ func (l *long) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, err
 	if l.again {
 		number = 1
 	}
-	if l.newestFirst || l.again {
+	if l.front || l.again {
 		real = 1
 	}
 	first := *r
@@ -60,12 +61,8 @@ func (l *long) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, err
 	}
 	for i := len(list.Results); i < 500 && (number <= l.pages || l.again); i++ {
 		n := 500*number + i // of the export
-		age := time.Duration(n) * time.Minute
-		if !l.newestFirst {
-			age = 365*24*time.Hour - age
-		}
 		list.Results = append(list.Results, map[string]any{
-			"id": fmt.Sprintf("%024x", n), "createdAt": time.Now().Add(-24*time.Hour - age).UTC().Format(time.RFC3339),
+			"id": fmt.Sprintf("%024x", n), "createdAt": time.Now().Add(-24*time.Hour - l.age(n)).UTC().Format(time.RFC3339),
 			"snapshotId": sim.OrdersSnapshot, "exportBucketId": query.Get("bucket"), "state": "Successful", "customData": []any{},
 		})
 	}
@@ -76,13 +73,19 @@ func (l *long) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, err
 // A list of any length shows what was created. One with the newest first is read no further than it
 // has to be, and one in another order to its end.
 func TestLongLists(t *testing.T) {
+	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
 	for name, test := range map[string]struct {
-		newestFirst bool
-		asked       int64
-	}{"newest first": {true, 1}, "oldest first": {false, 26}} {
+		front bool
+		age   func(int) time.Duration
+		asked int64
+	}{
+		"newest first": {true, minutes, 1},
+		"oldest first": {false, func(n int) time.Duration { return minutes(100_000 - n) }, 26},
+		"no order":     {false, func(n int) time.Duration { return minutes(n + n%2*10_000) }, 26},
+	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, idempotency.Config{})
-			way := &long{Upstream: b.upstream, pages: 25, newestFirst: test.newestFirst}
+			way := &long{Upstream: b.upstream, pages: 25, front: test.front, age: test.age}
 			b.way = way
 			b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1})
 			answer := b.must("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
@@ -100,7 +103,7 @@ func TestLongLists(t *testing.T) {
 // A server that does not turn pages is not asked for them without end, and no key becomes free.
 func TestListsWithoutPages(t *testing.T) {
 	b := newBench(t, idempotency.Config{Wait: time.Second, Timeout: 2 * time.Second})
-	way := &long{Upstream: b.upstream, again: true}
+	way := &long{Upstream: b.upstream, age: func(int) time.Duration { return time.Hour }, again: true}
 	b.way = way
 	b.faults(sim.Fault{Kind: sim.FaultReset, Operation: "createBackupExport", Count: 1})
 	_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
