@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 
 	"atlas-export-gateway/gateway/atlas"
@@ -10,14 +11,25 @@ import (
 )
 
 // UseJournal makes creates happen once, from now on: they are recorded in the journal before they
-// are sent. It is called before the first request. Serve ends what the journal is used for; the
-// caller closes the journal after that.
+// are sent. It is called before the first request. Serve or Close ends what the journal is used for;
+// the caller closes the journal after that.
 func (g *Gateway) UseJournal(journal *store.Store) {
 	g.creates = idempotency.New(journal, g.contract, g.forCreates, g.log, idempotency.Observer{
 		Create: g.metrics.Create,
 		Commit: g.metrics.Commit,
 	})
 	g.metrics.CountCreates(journal.Count)
+}
+
+// Close ends the search for creates whose outcome is unknown, and waits until those that were sent have
+// been answered, or until the context ends. Creates that come later are refused. Serve does the same at
+// its end; a program that runs the Gateway as an http.Handler calls Close when its server has ended.
+func (g *Gateway) Close(ctx context.Context) error {
+	defer g.lasting.pool.CloseIdleConnections()
+	if g.creates == nil {
+		return nil
+	}
+	return g.creates.Close(ctx)
 }
 
 // forCreates returns what the settings in force say about creates.

@@ -45,7 +45,16 @@ const maxRecords = 1000
 // outcome is open; GET /creates?all=true, those that changed last; GET /creates/ID; and, over loopback
 // only, POST /creates/ID/release and /settle with a decision.
 func (g *Gateway) manageCreates(mux *http.ServeMux) {
-	mux.HandleFunc("GET /creates", func(w http.ResponseWriter, r *http.Request) {
+	handle := func(pattern string, handler http.HandlerFunc) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if g.creates == nil {
+				http.Error(w, "this gateway has no journal: creates.journal is off", http.StatusNotImplemented)
+				return
+			}
+			handler(w, r)
+		})
+	}
+	handle("GET /creates", func(w http.ResponseWriter, r *http.Request) {
 		list := g.creates.Open
 		if r.URL.Query().Get("all") == "true" {
 			list = g.creates.Recent
@@ -57,7 +66,7 @@ func (g *Gateway) manageCreates(mux *http.ServeMux) {
 		}
 		answerOperator(w, all, err)
 	})
-	mux.HandleFunc("GET /creates/{id}", func(w http.ResponseWriter, r *http.Request) {
+	handle("GET /creates/{id}", func(w http.ResponseWriter, r *http.Request) {
 		record, err := g.creates.Get(r.Context(), r.PathValue("id"))
 		if err != nil {
 			answerOperator(w, nil, err)
@@ -65,7 +74,7 @@ func (g *Gateway) manageCreates(mux *http.ServeMux) {
 		}
 		answerOperator(w, createRecord(record), nil)
 	})
-	mux.HandleFunc("POST /creates/{id}/release", onLoopback(func(w http.ResponseWriter, r *http.Request) {
+	handle("POST /creates/{id}/release", onLoopback(func(w http.ResponseWriter, r *http.Request) {
 		content, ok := decision(w, r)
 		if !ok || content.Result != "" || !isReason(content.Reason) {
 			http.Error(w, `send {"reason": "why the key is released"}, of 1 to 200 visible characters`, http.StatusBadRequest)
@@ -73,7 +82,7 @@ func (g *Gateway) manageCreates(mux *http.ServeMux) {
 		}
 		answerOperator(w, map[string]bool{"released": true}, g.creates.Release(r.Context(), r.PathValue("id"), content.Reason))
 	}))
-	mux.HandleFunc("POST /creates/{id}/settle", onLoopback(func(w http.ResponseWriter, r *http.Request) {
+	handle("POST /creates/{id}/settle", onLoopback(func(w http.ResponseWriter, r *http.Request) {
 		content, ok := decision(w, r)
 		if !ok || !objectid.Valid(content.Result) || !isReason(content.Reason) {
 			http.Error(w, `send {"result": "the id of what was created", "reason": "how you know"}, the reason of 1 to 200 visible characters`, http.StatusBadRequest)

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 	"atlas-export-gateway/store"
@@ -49,4 +51,48 @@ func TestCreatesAreChangedOverLoopback(t *testing.T) {
 	if status := call("POST", "/creates/x/settle", loopback); status != http.StatusNotFound {
 		t.Errorf("over loopback: %d", status)
 	}
+}
+
+// A program that runs the gateway as an http.Handler ends what the journal is used for. Its operators'
+// pages may be there before the journal is.
+func TestHandlerWithJournal(t *testing.T) {
+	t.Parallel()
+	journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journal.Close()
+	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "gateway.yaml"), gatewaytest.YAML(sim.Start(t, sim.Config{}).URL(), ""))
+	parts, err := config.NewSource(file, []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey}).Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(parts, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operators := httptest.NewServer(g.Management())
+	defer operators.Close()
+	list := func(status int, text string) {
+		t.Helper()
+		if got := gatewaytest.Send(t, "GET", operators.URL+"/creates?all=true", nil, ""); got.Status != status || !strings.Contains(got.Body, text) {
+			t.Errorf("%d %s, want %d %s", got.Status, got.Body, status, text)
+		}
+	}
+	list(http.StatusNotImplemented, "no journal")
+	g.UseJournal(journal)
+	callers := httptest.NewServer(g)
+	defer callers.Close()
+	create := func(status int) {
+		t.Helper()
+		if got := gatewaytest.Send(t, "POST", callers.URL+v2Buckets, createHeader, awsBucket); got.Status != status {
+			t.Errorf("%d %s, want %d", got.Status, got.Body, status)
+		}
+	}
+	create(http.StatusOK)
+	list(http.StatusOK, "acme-exports")
+	if err := g.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	create(http.StatusServiceUnavailable)
 }

@@ -71,7 +71,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 
 	select {
 	case err := <-failed:
-		return errors.Join(err, public.Close(), operators.Close())
+		return errors.Join(err, public.Close(), operators.Close(), g.Close(ctx))
 	case <-ctx.Done():
 	}
 	g.log.Info("draining", "seconds", t.Drain.Seconds())
@@ -79,7 +79,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	time.Sleep(t.Drain)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()
-	creates := g.endCreates(limit)
+	creates := make(chan error, 1)
+	go func() { creates <- g.Close(limit) }()
 	err := public.Shutdown(limit)
 	if err == nil {
 		err = g.ended(limit)
@@ -88,18 +89,6 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		err = errors.Join(err, public.Close())
 	}
 	return errors.Join(err, <-creates, operators.Close())
-}
-
-// endCreates ends the search for creates whose outcome is unknown, and returns what tells when the
-// last create that was sent has been answered, or that the time was over.
-func (g *Gateway) endCreates(limit context.Context) <-chan error {
-	ended := make(chan error, 1)
-	if g.creates == nil {
-		ended <- nil
-		return ended
-	}
-	go func() { ended <- g.creates.Close(limit) }()
-	return ended
 }
 
 // ended waits for the requests whose callers are gone: a change goes on without its caller.

@@ -137,11 +137,7 @@ func (o *operator) call(method, target string, content []byte, into any) int {
 		return failed(err)
 	}
 	if response.StatusCode != http.StatusOK {
-		text := strings.TrimSpace(string(body))
-		if response.StatusCode == http.StatusNotFound && strings.HasPrefix(text, "404") {
-			text = "this gateway has no journal (creates.journal is off), or is of an earlier release"
-		}
-		fmt.Fprintln(o.stderr, "atlas-gateway: creates:", text)
+		fmt.Fprintln(o.stderr, "atlas-gateway: creates:", strings.TrimSpace(string(body)))
 		return exitFailed
 	}
 	if into == nil {
