@@ -49,7 +49,13 @@ func OpenFile(ctx context.Context, path string) (*Store, error) {
 		return nil, explain(path, err)
 	}
 	b := newBatches(db)
-	s.write = b.write
+	s.write = func(ctx context.Context, do func(*sql.Tx) error) error {
+		err := b.write(ctx, do)
+		if _, ok := errors.AsType[*sqlite.Error](err); ok {
+			return explain(path, err)
+		}
+		return err
+	}
 	s.close = sync.OnceValue(func() error {
 		b.end()
 		return db.Close()
@@ -78,8 +84,10 @@ func (s *Store) openFile(ctx context.Context) error {
 	if pages*pageSize > maxChecked {
 		return nil
 	}
+	// quick_check would not compare the indexes with the records: a key that was changed in one of them
+	// would only not be found.
 	var verdict string
-	if err := s.db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
+	if err := s.db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict); err != nil {
 		return err
 	}
 	if verdict != "ok" {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"database/sql"
 	"os"
 	"path/filepath"
@@ -74,6 +75,40 @@ func TestDamagedFile(t *testing.T) {
 	}
 	if _, err := store.OpenFile(t.Context(), path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A journal in which one digit of a key has changed is refused: the key would not be found, and its
+// create would be sent again.
+func TestDamagedKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "creates.db")
+	s := opened(t)(store.OpenFile(t.Context(), path))
+	const key = "the-key-of-a-record"
+	begin(t, s, record(key))
+	s.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := 0
+	for at := range whole {
+		if !bytes.HasPrefix(whole[at:], []byte(key)) {
+			continue
+		}
+		places++
+		damaged := bytes.Clone(whole)
+		damaged[at+5] ^= 1
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := store.OpenFile(t.Context(), path); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("at %d: %v", at, err)
+			s.Close()
+		}
+	}
+	if places < 2 {
+		t.Errorf("the key is in %d places, want a record and an index", places)
 	}
 }
 
