@@ -49,13 +49,13 @@ func OpenFile(ctx context.Context, path string) (*Store, error) {
 		return nil, explain(path, err)
 	}
 	b := newBatches(db)
-	s.write = func(ctx context.Context, do func(*sql.Tx) error) error {
-		err := b.write(ctx, do)
+	s.explain = func(err error) error {
 		if _, ok := errors.AsType[*sqlite.Error](err); ok {
 			return explain(path, err)
 		}
 		return err
 	}
+	s.write = func(ctx context.Context, do func(*sql.Tx) error) error { return s.explain(b.write(ctx, do)) }
 	s.close = sync.OnceValue(func() error {
 		b.end()
 		return db.Close()
@@ -117,17 +117,27 @@ func prepare(path string) error {
 	return nil
 }
 
-// explain says what an error of opening a file means.
+// explain says what an error of SQLite means.
 func explain(path string, err error) error {
 	if failed, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch failed.Code() & 0xff { // the primary code
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 			return fmt.Errorf("another process has the journal %s: each gateway needs a file of its own, or all share PostgreSQL", path)
 		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
-			return fmt.Errorf("the journal %s can't be written: %w", path, err)
+			return fmt.Errorf("the journal %s can't be written: %w", path, errors.Join(writable(filepath.Dir(path)), err))
 		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 			return fmt.Errorf("the journal %s is damaged, or is not a journal: %w; move it away to begin a new one, after a look at which exports were started", path, err)
 		}
 	}
 	return fmt.Errorf("the journal %s: %w", path, err)
+}
+
+// writable returns why no file can be made in a directory, which SQLite does not say.
+func writable(dir string) error {
+	file, err := os.CreateTemp(dir, ".writable")
+	if err == nil {
+		file.Close()
+		err = os.Remove(file.Name())
+	}
+	return err
 }

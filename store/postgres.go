@@ -37,7 +37,7 @@ func OpenPostgres(ctx context.Context, connection string) (*Store, error) {
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(maxConnections)
 	db.SetMaxIdleConns(maxConnections)
-	s := &Store{db: db, dialect: postgres}
+	s := &Store{db: db, dialect: postgres, explain: func(err error) error { return err }}
 	s.write = func(ctx context.Context, do func(*sql.Tx) error) error {
 		return untaken(inTransaction(ctx, db, func(tx *sql.Tx) error {
 			if _, err := tx.ExecContext(ctx, `SET LOCAL synchronous_commit = on`); err != nil {

@@ -54,12 +54,14 @@ func (s *Store) Begin(ctx context.Context, r *Record, quota int) (existing *Reco
 
 // Find returns the record of a key. The error is [ErrGone] where there is none.
 func (s *Store) Find(ctx context.Context, key string) (*Record, error) {
-	return s.one(ctx, s.db, `key = $1 AND (state <> 'answered' OR expires_at > `+s.dialect.now+`)`, key)
+	r, err := s.one(ctx, s.db, `key = $1 AND (state <> 'answered' OR expires_at > `+s.dialect.now+`)`, key)
+	return r, s.explain(err)
 }
 
 // Get returns the record with an ID. The error is [ErrGone] where there is none.
 func (s *Store) Get(ctx context.Context, id string) (*Record, error) {
-	return s.one(ctx, s.db, `id = $1`, id)
+	r, err := s.one(ctx, s.db, `id = $1`, id)
+	return r, s.explain(err)
 }
 
 // Answered notes what a create was answered with, and what it created; keep is how long the record
@@ -171,12 +173,14 @@ func (s *Store) renew(ctx context.Context, tx *sql.Tx, owner string, lease time.
 
 // Open returns the records that are not Answered, the oldest first, at most limit.
 func (s *Store) Open(ctx context.Context, limit int) ([]*Record, error) {
-	return s.all(ctx, s.db, `state <> 'answered' ORDER BY sent_at, id LIMIT $1`, limit)
+	open, err := s.all(ctx, s.db, `state <> 'answered' ORDER BY sent_at, id LIMIT $1`, limit)
+	return open, s.explain(err)
 }
 
 // Recent returns the records that changed last, the newest first, at most limit.
 func (s *Store) Recent(ctx context.Context, limit int) ([]*Record, error) {
-	return s.all(ctx, s.db, `true ORDER BY changed_at DESC LIMIT $1`, limit)
+	recent, err := s.all(ctx, s.db, `true ORDER BY changed_at DESC LIMIT $1`, limit)
+	return recent, s.explain(err)
 }
 
 // Expire removes records whose time has been over for as long as owned says, at most limit, and

@@ -93,6 +93,8 @@ type Store struct {
 	// write runs a function within a transaction, which is on stable storage when write returns
 	// nil. The function may run several times.
 	write func(context.Context, func(*sql.Tx) error) error
+	// explain says in words what an error of the database means.
+	explain func(error) error
 	close func() error // may be called several times
 }
 

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -297,11 +296,7 @@ func TestJournalsThatAreRefused(t *testing.T) {
 // there is room again.
 func TestJournalOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("mounting a small file system: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	dir := smallDisk(t)
 	j := serveJournaled(t, "creates: {quarantine: 100ms, wait: 5s, file: "+filepath.Join(dir, "creates.db")+"}\n")
 	full := filepath.Join(dir, "full")
 	file, err := os.Create(full)
