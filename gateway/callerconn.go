@@ -75,6 +75,14 @@ func (c *callerConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseRead has Read return what has arrived, and then the end.
+func (c *callerConn) CloseRead() error {
+	if half, ok := c.Conn.(interface{ CloseRead() error }); ok {
+		return half.CloseRead()
+	}
+	return c.Close()
+}
+
 func (c *callerConn) Close() error {
 	c.end()
 	return c.Conn.Close()

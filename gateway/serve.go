@@ -17,8 +17,8 @@ import (
 
 // Serve answers callers on one listener and operators on another until the context ends.
 // Then it drains: for timeouts.drain it reports itself not ready and asks callers to close
-// their connections, goes on serving, and after that ends the requests under way within
-// timeouts.shutdown. Both listeners are closed when it returns. The error is nil after a
+// their connections, goes on serving, and after that answers what it has accepted within
+// timeouts.shutdown, whether it was read already or not. Both listeners are closed when it returns. The error is nil after a
 // shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
 	if err := g.listensAt(callers.Addr()); err != nil {
@@ -76,12 +76,16 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	g.log.Info("draining", "seconds", t.Drain.Seconds())
 	g.draining.Store(true) // each response asks its caller to close
+	asked := time.Now()
 	time.Sleep(t.Drain)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()
 	creates := make(chan error, 1)
 	go func() { creates <- g.Close(limit) }()
-	err := public.Shutdown(limit)
+	err := errors.Join(callers.Close(), connections.End(limit, asked))
+	if err == nil {
+		err = public.Shutdown(limit)
+	}
 	if err == nil {
 		err = g.ended(limit)
 	}

@@ -33,13 +33,17 @@ type connection struct {
 	// is changes while the table is locked. Most requests are on a connection that is
 	// authenticated, and only read it.
 	is atomic.Int32
+	// framed says that it speaks HTTP/2.
+	framed atomic.Bool
+	// rested is when it became idle after a request, in nanoseconds since 1970; 0 while a request is
+	// under way, or bytes of one have arrived, or none ever has.
+	rested atomic.Int64
 
 	// Only while the table is locked, and only until a request is authenticated:
 	place   int       // in the connections of its group
 	since   time.Time // when it became served
 	begun   bool      // bytes of a request arrived, or of a handshake
 	handled bool      // net/http has a request, which is not refused yet
-	framed  bool      // it speaks HTTP/2
 }
 
 func (c *connection) state() state { return state(c.is.Load()) }
@@ -58,6 +62,9 @@ func (c *connection) Read(b []byte) (int, error) {
 		c.await()
 	}
 	n, err := c.Conn.Read(b)
+	if n > 0 && c.rested.Load() != 0 && !c.framed.Load() { // a frame need not begin a request
+		c.rested.Store(0)
+	}
 	if n > 0 && c.state() < authenticated {
 		c.receive()
 	}
@@ -70,7 +77,7 @@ func (c *connection) await() {
 		switch {
 		case c.handled: // net/http reads beside the handler, to learn when the peer goes
 			return served
-		case c.begun && !c.framed:
+		case c.begun && !c.framed.Load():
 			return arriving
 		}
 		return idle // over HTTP/2 also between the frames of a header
@@ -104,7 +111,7 @@ func (c *connection) refuse() {
 // answer notes that the server writes.
 func (c *connection) answer() {
 	c.change(func() state {
-		if !c.handled || c.framed {
+		if !c.handled || c.framed.Load() {
 			return c.state()
 		}
 		c.handled = false
@@ -115,7 +122,8 @@ func (c *connection) answer() {
 // rest notes that no request is under way.
 func (c *connection) rest(framed bool) {
 	c.change(func() state {
-		c.handled, c.begun, c.framed = false, false, framed
+		c.handled, c.begun = false, false
+		c.framed.Store(framed)
 		return idle
 	})
 }
@@ -137,6 +145,23 @@ func (c *connection) explain(operation string, err error) error {
 		return &net.OpError{Op: operation, Net: "tcp", Addr: c.RemoteAddr(), Err: ErrEvicted}
 	}
 	return err
+}
+
+// endRest has the server read the end of a connection that is idle. What has arrived before that is
+// still read and answered.
+func (c *connection) endRest(asked time.Time) {
+	rested := c.rested.Load()
+	if rested == 0 {
+		return
+	}
+	// After an answer over HTTP/2 that asks the caller to close, net/http ends the connection a second
+	// later, so that the caller can read the answer.
+	if at := time.Unix(0, rested); c.framed.Load() && at.After(asked) && time.Since(at) < 2*time.Second {
+		return
+	}
+	if half, ok := c.Conn.(interface{ CloseRead() error }); !ok || half.CloseRead() != nil {
+		c.Conn.Close()
+	}
 }
 
 // NetConn returns the connection that the listener below has accepted.

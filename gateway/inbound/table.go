@@ -52,19 +52,21 @@ type Table struct {
 	taken         int                  // places
 	authenticated int                  // places whose connections are never evicted
 	queues        [authenticated]queue // of the others, by state
+	open          map[*connection]struct{}
 	arrivals      uint64
 }
 
 // NewTable returns an empty Table.
 func NewTable(config Config) *Table {
-	t := &Table{config: config}
+	t := &Table{config: config, open: map[*connection]struct{}{}}
 	t.changed.L = &t.mu
 	return t
 }
 
 // Listener returns a listener whose connections have places in the table. Where no place is free
 // and no connection may be evicted, Accept waits with a connection until that changes, and so
-// it does with one of an origin that has as many as it may have.
+// it does with one of an origin that has as many as it may have. What was accepted before the
+// listener is closed is served: its peer knows of no other server.
 func (t *Table) Listener(l net.Listener) net.Listener { return &listener{l, t} }
 
 type listener struct {
@@ -77,12 +79,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := l.table.admit(accepted)
-	if c == nil {
-		accepted.Close()
-		return nil, net.ErrClosed
-	}
-	return c, nil
+	return l.table.admit(accepted), nil
 }
 
 func (l *listener) Close() error {
@@ -93,15 +90,11 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// admit gives a connection a place. It returns nil if the listener is closed before there is one.
+// admit gives a connection a place.
 func (t *Table) admit(accepted net.Conn) *connection {
 	c := &connection{Conn: accepted, table: t, origin: originOf(accepted.RemoteAddr())}
 	t.mu.Lock()
 	victim := t.makeRoom(c.origin)
-	if t.closed {
-		t.mu.Unlock()
-		return nil
-	}
 	if victim != nil {
 		t.move(victim, evicted)
 	}
@@ -111,6 +104,7 @@ func (t *Table) admit(accepted net.Conn) *connection {
 	c.since = c.came
 	c.is.Store(int32(served)) // until the server reads from it for the first time
 	t.queues[served].add(c)
+	t.open[c] = struct{}{}
 	t.count()
 	t.mu.Unlock()
 	if victim != nil {
@@ -228,6 +222,7 @@ func (t *Table) move(c *connection, to state) {
 		t.authenticated++
 		t.count()
 	case evicted, closed:
+		delete(t.open, c)
 		t.taken--
 		t.count()
 	}
@@ -239,7 +234,16 @@ func (t *Table) count() { t.config.Counted(t.authenticated, t.taken-t.authentica
 // ConnState is for the field of that name of the http.Server.
 func (t *Table) ConnState(conn net.Conn, now http.ConnState) {
 	c := ours(conn)
-	if c == nil || c.state() >= authenticated {
+	if c == nil {
+		return
+	}
+	switch now {
+	case http.StateActive:
+		c.rested.Store(0)
+	case http.StateIdle:
+		c.rested.Store(time.Now().UnixNano())
+	}
+	if c.state() >= authenticated {
 		return
 	}
 	switch now {
@@ -248,6 +252,34 @@ func (t *Table) ConnState(conn net.Conn, now http.ConnState) {
 	case http.StateIdle:
 		secure, ok := conn.(*tls.Conn)
 		c.rest(ok && secure.ConnectionState().NegotiatedProtocol == "h2")
+	}
+}
+
+// End ends the connections on which no request is under way, and waits until the others have ended
+// by themselves, or ctx has. It is for a server that has closed its listener, and since asked has
+// told each caller by its answer to close the connection. http.Server.Shutdown would drop requests
+// that have arrived and that it has not read yet, and so End comes before it.
+//
+// A request that arrives while its connection is being ended is lost, as HTTP/1.1 has it (RFC 9112,
+// section 9.5): only its caller can tell whether to send it again. It was not read.
+func (t *Table) End(ctx context.Context, asked time.Time) error {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for {
+		t.mu.Lock()
+		left := len(t.open)
+		for c := range t.open {
+			c.endRest(asked)
+		}
+		t.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
