@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash bench bench-proxy bench-journal h2spec digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts bench bench-proxy bench-journal h2spec digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ canary: ## run every test, and fail if a secret of a test is in the output; RACE
 crash: build ## kill the gateway KILLS= times during CREATES= creates, and count duplicates; JOURNAL=off, or JOURNAL=postgres GATEWAYS=3 KILLS_SERVER=20; LOGS=DIR
 	cd compat && go run ./crash -gateway $(CURDIR)/bin/atlas-gateway $(if $(CREATES),-creates $(CREATES)) $(if $(KILLS),-kills $(KILLS)) \
 		$(if $(JOURNAL),-journal $(JOURNAL)) $(if $(GATEWAYS),-gateways $(GATEWAYS)) $(if $(KILLS_SERVER),-server-kills $(KILLS_SERVER)) $(if $(LOGS),-log $(abspath $(LOGS)))
+
+restarts: ## restart the gateway five times during REQUESTS= requests, behind a passed socket and behind haproxy, and count what failed
+	RESTARTS_REQUESTS=$(or $(REQUESTS),100000) go test ./cmd/atlas-gateway -run '^TestRestarts' -count=1 -timeout 30m -v
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

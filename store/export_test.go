@@ -17,7 +17,7 @@ func (s *Store) CountCommits(ctx context.Context) (*atomic.Int64, error) {
 	defer conn.Close()
 	commits := new(atomic.Int64)
 	return commits, conn.Raw(func(driver any) error {
-		driver.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
+		driver.(*prepared).connection.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
 			commits.Add(1)
 			return 0
 		})

@@ -20,9 +20,10 @@
 //
 // check and serve warn of files with secrets that every user may read.
 //
-// serve prints one line of JSON with the addresses that it bound once it is ready, and
-// logs to standard error. SIGTERM or SIGINT ends it once the requests under way have ended;
-// a second one ends it at once. At SIGHUP, and when the configuration or a file that it names
+// serve listens at the addresses of the configuration, or on sockets that its parent passes by
+// LISTEN_FDS, as systemd does. It prints one line of JSON with the addresses once it is ready, and
+// logs to standard error. SIGTERM or SIGINT ends it once it has answered what it has accepted; a
+// second one ends it at once. At SIGHUP, and when the configuration or a file that it names
 // changes, it reads all of them again; what is wrong is logged, and the old ones stay.
 //
 // Exit status: 0 after a clean end, 1 when serving failed or a key could not be kept or shown,
@@ -39,7 +40,6 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -213,15 +213,12 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 		defer journal.Close()
 		g.UseJournal(journal)
 	}
-	callers, err := net.Listen("tcp", settings.Listener.Address)
+	callers, management, err := listen(settings)
 	if err != nil {
-		fmt.Fprintln(stderr, "atlas-gateway: listener.address:", err)
-		return exitFailed
-	}
-	management, err := net.Listen("tcp", settings.Management.Address)
-	if err != nil {
-		callers.Close()
-		fmt.Fprintln(stderr, "atlas-gateway: management.address:", err)
+		fmt.Fprintln(stderr, "atlas-gateway:", err)
+		if _, passed := err.(passedError); passed {
+			return exitConfig
+		}
 		return exitFailed
 	}
 	hangup := make(chan os.Signal, 1)

@@ -82,10 +82,15 @@ func (l *listener) Accept() (net.Conn, error) {
 	return l.table.admit(accepted), nil
 }
 
+// Close closes the listener, once: net/http does so again.
 func (l *listener) Close() error {
 	l.table.mu.Lock()
+	before := l.table.closed
 	l.table.closed = true
 	l.table.mu.Unlock()
+	if before {
+		return nil
+	}
 	l.table.wake()
 	return l.Listener.Close()
 }
