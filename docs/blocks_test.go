@@ -34,10 +34,11 @@ var notRun = map[string]string{
 	"docs/client.md#add-it-to-your-module sh 1":   "go mod tidy fetches modules; docs/example is such a module, which client.TestOutsideModule builds",
 	"docs/client.md#from-curl-to-the-client sh 1": "a URL and a key to be filled in; client.TestGuideCurl sets the variables",
 
-	"docs/operate.md#deploy sh 1": "it needs root; TestDeployment in cmd/atlas-gateway checks the files that it installs",
-	"docs/operate.md#deploy sh 2": "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the same configuration",
-	"docs/operate.md#deploy sh 3": "it needs root and Docker; TestImage checks what the build takes",
-	"docs/operate.md#deploy sh 4": "it needs root and Docker; TestDeployment in cmd/atlas-gateway checks the same configuration",
+	"docs/operate.md#deploy sh 1":                          "it needs root; TestDeployment in cmd/atlas-gateway checks the files that it installs",
+	"docs/operate.md#deploy sh 2":                          "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the same configuration",
+	"docs/operate.md#deploy sh 3":                          "it needs root and Docker; TestImage checks what the build takes",
+	"docs/operate.md#deploy sh 4":                          "it needs root and Docker; TestDeployment in cmd/atlas-gateway checks the same configuration",
+	"docs/operate.md#restarts-without-a-lost-request sh 1": "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the socket, and TestRestartsBehindASocket passes one",
 
 	"docs/threats.md#threats-and-what-stands-against-them sh 1": "tests of cmd/atlas-gateway, which make test runs",
 	"docs/threats.md#memory sh 1":                               "tests of cmd/atlas-gateway, which make test runs",

@@ -88,9 +88,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// net/http hides that a request with chunks also had a Content-Length, and that a request of
 	// HTTP/1.0 announced chunks. A proxy in front of the gateway may have taken another end for the
 	// request's, so nothing after such a request is read (RFC 9112, sections 6.1 and 6.3).
-	if g.draining.Load() || len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+	if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 		w.Header()["Connection"] = []string{"close"}
 	}
+	g.askToClose(w) // for the answers of the gateway's own endpoints
 	defer g.conclude(x)
 	defer x.ticket.release()
 	if err := g.serve(x); err != nil {
@@ -98,7 +99,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.status = x.refusal.status
 		shortenDeadlines(w, r, r.ContentLength != 0 && x.body == nil)
 		x.tellOutcome()
+		g.askToClose(w)
 		writeError(w, r, x.refusal)
+	}
+}
+
+// askToClose asks the caller to close the connection, if the gateway drains. It is called as late as
+// may be: an answer that does not ask lets the caller send a request that nobody will read.
+func (g *Gateway) askToClose(w http.ResponseWriter) {
+	if g.draining.Load() {
+		w.Header()["Connection"] = []string{"close"}
 	}
 }
 

@@ -61,6 +61,12 @@ func TestDeployment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	socket := read("atlas-gateway.socket")
+	for _, line := range []string{"ListenStream=" + loaded.Config.Listener.Address, "FileDescriptorName=listener"} {
+		if !strings.Contains(socket, "\n"+line+"\n") {
+			t.Errorf("the socket lacks %s", line)
+		}
+	}
 	stop := regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)$`).FindStringSubmatch(unit)
 	if stop == nil {
 		t.Fatal("the unit has no TimeoutStopSec in seconds")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,11 +26,12 @@ import (
 type process struct {
 	Listener, Management string
 
-	file    string // the configuration
-	command *exec.Cmd
-	stdout  *bufio.Reader
-	output  strings.Builder
-	stderr  gatewaytest.Buffer
+	patience time.Duration // how long it may run; 0 means two minutes
+	file     string        // the configuration
+	command  *exec.Cmd
+	stdout   *bufio.Reader
+	output   strings.Builder
+	stderr   gatewaytest.Buffer
 }
 
 // serveProcess starts the program with a configuration, and waits for the line that says that it
@@ -79,7 +81,7 @@ func (p *process) start(t *testing.T, start func() error) {
 	if err := start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(2*time.Minute, func() { p.command.Process.Kill() })
+	watchdog := time.AfterFunc(cmp.Or(p.patience, 2*time.Minute), func() { p.command.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop(); p.command.Process.Kill() })
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {

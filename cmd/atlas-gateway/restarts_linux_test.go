@@ -200,6 +200,7 @@ func TestRestartsBehindASocket(t *testing.T) {
 			defer socket.Close()
 			start := func() *process {
 				p := newProcessFor(t, atlas.URL(), "", environ...)
+				p.patience = 10 * time.Minute
 				passing(t, p, "listener", socket)
 				p.start(t, p.command.Start)
 				return p
@@ -241,6 +242,7 @@ func TestRestartsBehindABalancer(t *testing.T) {
 	environ = append(environ, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=2s")
 	start := func(listener, management string) *process {
 		p := newProcessFor(t, atlas.URL(), "", append(environ, "ATLAS_GATEWAY_LISTENER_ADDRESS="+listener, "ATLAS_GATEWAY_MANAGEMENT_ADDRESS="+management)...)
+		p.patience = 10 * time.Minute
 		p.start(t, p.command.Start)
 		return p
 	}
