@@ -74,6 +74,12 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		return errors.Join(err, public.Close(), operators.Close(), g.Close(ctx))
 	case <-ctx.Done():
 	}
+	return errors.Join(g.drain(ctx, callers, connections, public), operators.Close())
+}
+
+// drain ends the server of callers.
+func (g *Gateway) drain(ctx context.Context, callers net.Listener, connections *inbound.Table, public *http.Server) error {
+	t := g.settings.Load().parts.Config.Timeouts
 	g.log.Info("draining", "seconds", t.Drain.Seconds())
 	g.draining.Store(true) // each response asks its caller to close
 	asked := time.Now()
@@ -92,7 +98,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	if err != nil {
 		err = errors.Join(err, public.Close())
 	}
-	return errors.Join(err, <-creates, operators.Close())
+	return errors.Join(err, <-creates)
 }
 
 // ended waits for the requests whose callers are gone: a change goes on without its caller.
