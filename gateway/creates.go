@@ -11,9 +11,11 @@ import (
 )
 
 // UseJournal makes creates happen once, from now on: they are recorded in the journal before they
-// are sent. It is called before the first request. Serve or Close ends what the journal is used for;
-// the caller closes the journal after that.
+// are sent. From Serve on, the journal also has the tokens that were revoked. UseJournal is called
+// before the first request. Serve or Close ends what the journal is used for; the caller closes the
+// journal after that.
 func (g *Gateway) UseJournal(journal *store.Store) {
+	g.journal = journal
 	g.creates = idempotency.New(journal, g.contract, g.forCreates, g.log, idempotency.Observer{
 		Create: g.metrics.Create,
 		Commit: g.metrics.Commit,

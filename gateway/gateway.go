@@ -24,6 +24,7 @@ import (
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/observe"
+	"atlas-export-gateway/store"
 )
 
 // Gateway is an http.Handler that validates and forwards. It is safe for concurrent use.
@@ -32,6 +33,7 @@ type Gateway struct {
 	log       *slog.Logger
 	now       func() time.Time // the clock that sunsets are compared with
 	metrics   *observe.Metrics
+	journal   *store.Store         // nil without one
 	creates   *idempotency.Creates // nil without a journal
 	observers []observe.Observer
 	sampled   atomic.Uint64 // responses that check has seen: it checks one in responses.sample

@@ -21,7 +21,9 @@ import (
 // timeouts.shutdown, whether it was read already or not. Both listeners are closed when it returns. The error is nil after a
 // shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
-	if err := g.listensAt(callers.Addr()); err != nil {
+	stop, err := g.followRevocations(ctx)
+	defer stop()
+	if err = errors.Join(err, g.listensAt(callers.Addr())); err != nil {
 		return errors.Join(err, callers.Close(), management.Close())
 	}
 	defer g.lasting.pool.CloseIdleConnections()

@@ -34,6 +34,7 @@ var suite = map[string]func(*testing.T, *journal){
 	"a schema of an earlier release":                       testEarlierSchema,
 	"a call whose context has ended":                       testEndedContext,
 	"texts as they are":                                    testTexts,
+	"revoked tokens":                                       testRevocations,
 	"two processes that open a journal for the first time": testOpenedTogether,
 }
 

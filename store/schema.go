@@ -56,6 +56,14 @@ var schema = []string{
 	);`,
 	`ALTER TABLE atlas_gateway_creates ADD COLUMN atlas_at BIGINT NOT NULL DEFAULT 0;
 	CREATE INDEX atlas_gateway_creates_shape ON atlas_gateway_creates (kind, shape) WHERE state <> 'answered';`,
+	`CREATE TABLE atlas_gateway_revocations (
+		token      TEXT PRIMARY KEY,
+		issued_at  BIGINT NOT NULL,
+		expires_at BIGINT NOT NULL,
+		revoked_at BIGINT NOT NULL
+	);
+	CREATE INDEX atlas_gateway_revocations_revoked ON atlas_gateway_revocations (revoked_at);
+	CREATE INDEX atlas_gateway_revocations_expiry ON atlas_gateway_revocations (expires_at);`,
 }
 
 // migrate brings the schema to the newest version, in one transaction.

@@ -12,6 +12,7 @@ import (
 type Memory struct {
 	counts   counts
 	revoked  revoked
+	shared   Revocations // nil where revocations are only this process's
 	timeline timeline
 	madeUp   signingKey
 

@@ -40,7 +40,8 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 }
 
 // ServeRevoke answers POST /api/oauth/revoke (RFC 7009): this process stops accepting an access
-// token of the service account that asks. The service account authenticates, and the results are,
+// token of the service account that asks, and so do, within two seconds, those that [Memory.Share]
+// the same revocations. The service account authenticates, and the results are,
 // as in [Authenticator.ServeToken]. The answer is 200 also if there is no such token.
 func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Caller, error) {
 	caller, form, err := a.readRequest(w, r, a.limits.revoking)
@@ -51,9 +52,16 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 		return caller, oauthError(w, http.StatusBadRequest, "invalid_request", "The token is missing.", InvalidRequest)
 	}
 	claims, refusal, ours := a.tokens.verify(form.Get("token"))
-	if ours && refusal == nil && claims.Subject == caller.Key && !a.memory.revoke(claims.ID, claims.IssuedAt.Time, claims.ExpiresAt.Time, a.now()) {
-		w.Header().Set("Retry-After", "60")
-		return caller, oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "Too many tokens were revoked.", Unavailable)
+	// One that was revoked already is noted again: noting it may have failed.
+	if ours && (refusal == nil || refusal.Reason == TokenRevoked) && claims.Subject == caller.Key {
+		if !a.memory.revoke(claims.ID, claims.IssuedAt.Time, claims.ExpiresAt.Time, a.now()) {
+			w.Header().Set("Retry-After", "60")
+			return caller, oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "Too many tokens were revoked.", Unavailable)
+		}
+		if err := a.memory.note(r.Context(), claims.ID, claims.IssuedAt.Time, claims.ExpiresAt.Time); err != nil {
+			w.Header().Set("Retry-After", "1")
+			return caller, oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "The token was revoked here, and may still be accepted elsewhere; try again.", Unavailable)
+		}
 	}
 	w.WriteHeader(http.StatusOK)
 	return caller, nil
