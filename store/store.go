@@ -96,7 +96,7 @@ type Store struct {
 	write func(context.Context, func(*sql.Tx) error) error
 	// explain says in words what an error of the database means.
 	explain func(error) error
-	close func() error // may be called several times
+	close   func() error // may be called several times
 }
 
 // Shared reports whether several processes may have the journal at once.
