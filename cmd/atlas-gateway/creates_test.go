@@ -274,6 +274,38 @@ func TestCreatesAreSettled(t *testing.T) {
 	}
 }
 
+// A create that is under way is not released: the operator waits until it is answered, or unknown.
+func TestReleaseUnderWay(t *testing.T) {
+	t.Parallel()
+	j := serveJournaled(t, withJournal)
+	answer := j.sends(t, "under way")
+	_, printed := runProgram(t, []string{"creates", "list", "-management", j.Management})
+	id := regexp.MustCompile(`(?m)^([0-9a-f]{32})  sent`).FindStringSubmatch(printed)
+	if id == nil {
+		t.Fatal(printed)
+	}
+	release := []string{"creates", "release", id[1], "-reason", "impatience", "-management", j.Management}
+	if status, printed := runProgram(t, release); status != exitFailed || !strings.Contains(printed, "still waits for Atlas's answer") {
+		t.Errorf("%d %s", status, printed)
+	}
+	first := idOf(t, answer())
+	if status, printed := runProgram(t, release); status != exitOK {
+		t.Errorf("%d %s", status, printed)
+	}
+	if second := idOf(t, j.post(t, exports, j.export("under way"), nil)); second == first {
+		t.Errorf("the key was not free: %s", second)
+	}
+}
+
+// A gateway without a journal says so to operators.
+func TestCreatesWithoutJournal(t *testing.T) {
+	t.Parallel()
+	p := serveFor(t, "http://127.0.0.1:1", "")
+	if status, printed := runProgram(t, []string{"creates", "list", "-management", p.Management}); status != exitFailed || !strings.Contains(printed, "has no journal") {
+		t.Errorf("%d %s", status, printed)
+	}
+}
+
 // A journal that can't be had ends the start, and says what to set.
 func TestJournalsThatAreRefused(t *testing.T) {
 	t.Parallel()
