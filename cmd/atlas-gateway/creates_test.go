@@ -63,6 +63,59 @@ func idOf(t *testing.T, got gatewaytest.Response) string {
 	return item.ID + item.Bucket
 }
 
+// refused fails the test unless a create is refused before anything is sent, and reads go on.
+func (j *journaled) refused(t *testing.T, purpose string) {
+	t.Helper()
+	if got := j.post(t, exports, j.export(purpose), nil); !isRefused(got) {
+		t.Errorf("%s: %d %v %s", purpose, got.Status, got.Header, got.Body)
+	}
+	if status, body := get(t, j.Listener+exports); status != http.StatusOK {
+		t.Errorf("a read: %d %s", status, body)
+	}
+}
+
+// isRefused reports whether an answer says that the journal did not take a create.
+func isRefused(got gatewaytest.Response) bool {
+	return got.Status == http.StatusServiceUnavailable && got.Header.Get("Gateway-Error") == "journal" &&
+		got.Header.Get("Gateway-Outcome") == "not_sent" && got.Header.Get("Retry-After") != ""
+}
+
+// sends has a create sent whose answer takes a while, and returns what waits for the answer.
+func (j *journaled) sends(t *testing.T, purpose string) (answer func() gatewaytest.Response) {
+	t.Helper()
+	if err := j.atlas.SetFaults([]sim.Fault{{Kind: sim.FaultLatency, Latency: sim.Duration(2 * time.Second), Operation: "createBackupExport", Count: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	body, answered := j.export(purpose), make(chan gatewaytest.Response, 1)
+	go func() { answered <- j.post(t, exports, body, nil) }()
+	gatewaytest.WaitFor(t, "the create", func() bool {
+		_, metrics := get(t, j.Management+"/metrics")
+		return strings.Contains(metrics, `atlas_gateway_creates_open{state="sent"} 1`)
+	})
+	return func() gatewaytest.Response { return <-answered }
+}
+
+// recovers waits until a create is answered, and fails the test unless each of others, which were
+// answered with an id before, is answered with the same one.
+func (j *journaled) recovers(t *testing.T, purpose string, ids map[string]string) {
+	t.Helper()
+	gatewaytest.WaitFor(t, "the journal", func() bool {
+		return j.post(t, exports, j.export(purpose), nil).Status == http.StatusOK
+	})
+	for purpose, id := range ids {
+		if got := j.post(t, exports, j.export(purpose), nil); idOf(t, got) != id || got.Header.Get("Idempotent-Replayed") != "true" {
+			t.Errorf("%s: %s %v, want %s", purpose, got.Body, got.Header, id)
+		}
+	}
+	gatewaytest.WaitFor(t, "the reconciliation", func() bool {
+		_, metrics := get(t, j.Management+"/metrics")
+		return strings.Contains(metrics, `atlas_gateway_creates_open{state="sent"} 0`) && strings.Contains(metrics, `atlas_gateway_creates_open{state="unknown"} 0`)
+	})
+	if jobs := j.atlas.Jobs(); len(jobs) != len(ids)+1 {
+		t.Errorf("Atlas made %d jobs, want %d", len(jobs), len(ids)+1)
+	}
+}
+
 // kill ends the program with SIGKILL, and starts it again with the same journal.
 func (j *journaled) kill(t *testing.T) {
 	t.Helper()
@@ -321,48 +374,5 @@ func TestJournalsThatAreRefused(t *testing.T) {
 	}
 	if status, printed := serve("STATE_DIRECTORY=/proc/journal"); status != exitFailed || !strings.Contains(printed, "creates.file: the journal's directory can't be made") {
 		t.Errorf("%d %s", status, printed)
-	}
-}
-
-// A disk that is full refuses creates before anything is sent, reads go on, and creates as well once
-// there is room again.
-func TestJournalOnAFullDisk(t *testing.T) {
-	t.Parallel()
-	dir := smallDisk(t)
-	j := serveJournaled(t, "creates: {quarantine: 100ms, wait: 5s, file: "+filepath.Join(dir, "creates.db")+"}\n")
-	full := filepath.Join(dir, "full")
-	file, err := os.Create(full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = file.Write(make([]byte, 64<<10))
-	}
-	file.Close()
-	refused := 0
-	for i := range 20 { // the write-ahead log may have some room left in the last block
-		got := j.post(t, exports, j.export(fmt.Sprint("full", i)), nil)
-		if got.Status == http.StatusServiceUnavailable && got.Header.Get("Gateway-Error") == "journal" && got.Header.Get("Gateway-Outcome") == "not_sent" {
-			refused++
-		} else if got.Status != http.StatusOK {
-			t.Errorf("%d %s", got.Status, got.Body)
-		}
-	}
-	if jobs := len(j.atlas.Jobs()); refused == 0 || jobs+refused != 20 {
-		t.Errorf("%d were refused, and Atlas made %d jobs", refused, jobs)
-	}
-	if status, body := get(t, j.Listener+exports); status != http.StatusOK {
-		t.Errorf("a read: %d %s", status, body)
-	}
-	if err := os.Remove(full); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 20 {
-		gatewaytest.WaitFor(t, "room for a create", func() bool {
-			return j.post(t, exports, j.export(fmt.Sprint("full", i)), nil).Status == http.StatusOK
-		})
-	}
-	if jobs := len(j.atlas.Jobs()); jobs != 20 {
-		t.Errorf("Atlas made %d jobs", jobs)
 	}
 }
