@@ -33,6 +33,9 @@ func OpenFile(ctx context.Context, path string) (*Store, error) {
 	if err := prepare(path); err != nil {
 		return nil, err
 	}
+	if err := checkLog(path + "-wal"); err != nil {
+		return nil, explain(path, err)
+	}
 	// The write-ahead log makes one fsync of a commit. With the lock held throughout, SQLite needs
 	// no shared memory, and no other process can change the file.
 	options := url.Values{
@@ -92,7 +95,7 @@ func (s *Store) openFile(ctx context.Context) error {
 		return err
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("it is damaged: %s", verdict)
+		return fmt.Errorf("%w: %s", errDamaged, verdict)
 	}
 	return nil
 }
@@ -127,11 +130,17 @@ func explain(path string, err error) error {
 		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
 			return fmt.Errorf("the journal %s can't be written: %w", path, errors.Join(writable(filepath.Dir(path)), err))
 		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-			return fmt.Errorf("the journal %s is damaged, or is not a journal: %w; move it away to begin a new one, after a look at which exports were started", path, err)
+			err = fmt.Errorf("%w: %w", errDamaged, err)
 		}
+	}
+	if errors.Is(err, errDamaged) {
+		return fmt.Errorf("the journal %s is damaged, or is not a journal: %w; move it away to begin a new one, after a look at which exports were started", path, err)
 	}
 	return fmt.Errorf("the journal %s: %w", path, err)
 }
+
+// errDamaged says that a file is not whole.
+var errDamaged = errors.New("its content is not whole")
 
 // writable returns why no file can be made in a directory, which SQLite does not say.
 func writable(dir string) error {
