@@ -122,9 +122,7 @@ func TestConnectionStringsThatAreRefused(t *testing.T) {
 }
 
 // A server that ends and comes back is used again, and has all that it acknowledged.
-func TestPostgresComesBack(t *testing.T) {
-	t.Parallel()
-	server := postgrestest.Start(t)
+func comesBack(t *testing.T, server *postgrestest.Server) {
 	s := opened(t)(store.OpenPostgres(t.Context(), server.Database(t)))
 	r := begin(t, s, record("a"))
 	server.Kill()

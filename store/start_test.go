@@ -29,6 +29,7 @@ func TestConformance(t *testing.T) {
 		t.Parallel()
 		server := postgrestest.Start(t)
 		conform(t, func(t *testing.T) *journal { return inPostgres(server.Database(t)) })
+		t.Run("a server that comes back", func(t *testing.T) { comesBack(t, server) })
 	})
 }
 
