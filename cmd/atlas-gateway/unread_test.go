@@ -152,12 +152,9 @@ func serveUnread(t *testing.T, upstream string, stderr *os.File) *unread {
 	return u
 }
 
-// unknown is a query with parameters that are refused, and named in a record that is long.
-var unknown = "?" + strings.Repeat("&"+strings.Repeat("p", 60), 16)[1:]
-
-// call has 64 callers send 30 requests each. The first 20 are refused, and their records fill the
-// room that all records share. One of the others is a create. Every one of them must be answered
-// with 200. It returns how many creates were answered.
+// call has 64 callers send 70 requests each. The first 60 are refused, so that their records fill
+// the room that all records share, and Atlas is not asked. One of the others is a create. Every one
+// of them must be answered with 200. It returns how many creates were answered.
 func (u *unread) call(t *testing.T) (creates int64) {
 	t.Helper()
 	var answered atomic.Int64
@@ -167,12 +164,12 @@ func (u *unread) call(t *testing.T) (creates int64) {
 	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	for range 64 {
 		callers.Go(func() {
-			for i := range 30 {
+			for i := range 70 {
 				method, target, content, want := "GET", buckets, "", 200
 				switch {
-				case i < 20:
-					target, want = buckets+unknown, 400
-				case i == 25:
+				case i < 60:
+					target, want = group+"/databaseUsers", 403
+				case i == 65:
 					method, content = "POST", bucket
 				}
 				request, err := http.NewRequest(method, u.Listener+target, strings.NewReader(content))
