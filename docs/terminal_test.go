@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // built builds the programs, once for all tests.
 var built = sync.OnceValue(func() error {
-	build := exec.Command("go", "build", "-o", programs, "./cmd/atlas-gateway", "./cmd/atlas-sim", "./cmd/atlas-export")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", programs, "./cmd/atlas-gateway", "./cmd/atlas-sim", "./cmd/atlas-export")
 	build.Dir = root
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, output)

@@ -100,6 +100,7 @@ func main() {
 }
 
 func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io.Writer) int {
+	tuneCollector(env)
 	flags := flag.NewFlagSet("atlas-gateway", flag.ContinueOnError)
 	asked := flags.Bool("version", false, "print the version")
 	if status, done := parse(flags, args, len(args), stdout, stderr); done {
@@ -196,7 +197,6 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	records := slog.New(queue)
 	log.SetFlags(0)
 	log.SetOutput(strayLog{records})
-	tuneCollector(env)
 	g, err := gateway.New(parts, records)
 	if err != nil {
 		return refused(stderr, err)

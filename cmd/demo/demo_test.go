@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(built)
-		build := exec.Command("go", "build", "-o", built, "atlas-export-gateway/cmd/atlas-sim", "atlas-export-gateway/cmd/atlas-gateway")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", built, "atlas-export-gateway/cmd/atlas-sim", "atlas-export-gateway/cmd/atlas-gateway")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
