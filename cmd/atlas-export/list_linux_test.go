@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// The memory of the program does not grow with a list: after 100,000 items of a list without an end
+// The memory of the program does not grow with a list: after 50,000 items of a list without an end
 // it is some tens of MiB, in each format. The race detector takes more than that.
 func TestListsTakeLittleMemory(t *testing.T) {
 	t.Parallel() // it is of a process of its own, or waits
-	const pages, most = 200, 64 << 20
+	const pages, most = 100, 44 << 20
 	for _, args := range []string{"exports list --cluster orders", "buckets list"} {
 		for _, format := range formats {
 			if args == "buckets list" && format != "table" {
