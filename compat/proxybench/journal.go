@@ -87,7 +87,7 @@ func (p *parts) rates(o options, c configuration, stdout, stderr io.Writer) erro
 			}
 			fsyncs = append(fsyncs, rate)
 			for i, l := range loads {
-				began, n := time.Now(), o.fsyncs/2*len(l.callers)
+				began, n := time.Now(), max(o.fsyncs/2, 1)*min(len(l.callers), 16)
 				if err := l.send(p.ctx, n); err != nil {
 					return err
 				}

@@ -88,7 +88,13 @@ func fill(ctx context.Context, path string, keys int) error {
 			printf('%012x-1', i), $2, $3, printf('%024x', i), $4, 'answered', 'owner', clock.at, clock.at, clock.at + 86400000,
 			printf('%024x', i + 0x10000000), 200, $5, CAST($6 AS BLOB), ''
 		FROM n, (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS at) AS clock`, keys, group, cluster, bucket, mediaType, job)
-	return errors.Join(err, db.Close())
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if s, err = store.OpenFile(ctx, path); err != nil { // puts it on stable storage
+		return err
+	}
+	return s.Close()
 }
 
 // lookTimes are how long calls of the store took.

@@ -127,7 +127,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.profiles, "profile", "", "write a CPU profile of each part into this `folder`; the gateway then runs as a library of this program")
 	quick := flags.Bool("quick", false, "fewer rounds: less than three minutes instead of ten; with -before, less than five instead of fifteen")
 	flags.IntVar(&o.rounds, "rounds", 0, "at most so many rounds; 0 means 40, with -quick 7, with -quick and -before 15")
-	flags.IntVar(&o.requests, "requests", 2000, "requests to each proxy in a round")
+	flags.IntVar(&o.requests, "requests", 2000, "requests to each proxy in a round; with -journal, the most fsyncs")
 	flags.BoolVar(&o.journal, "journal", false, "measure the journal of creates instead")
 	flags.StringVar(&o.dir, "dir", "", "with -journal: the `folder` on whose disk the journal is")
 	flags.IntVar(&o.keys, "keys", 1_000_000, "with -journal: how many keys the larger journal has; with -quick 100,000 at most")
@@ -152,7 +152,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		// A round has two more turns, and more rounds tell smaller differences.
 		rounds, o.limit = max(rounds, 15), o.limit*8/5
 	}
-	o.rounds = cmp.Or(o.rounds, rounds)
+	o.rounds, o.fsyncs = cmp.Or(o.rounds, rounds), min(o.fsyncs, o.requests)
 	for number := range strings.SplitSeq(*numbers, ",") {
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 1 {

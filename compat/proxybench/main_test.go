@@ -87,6 +87,21 @@ func TestBefore(t *testing.T) {
 	}
 }
 
+// TestJournal measures a journal, a little.
+func TestJournal(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	args := []string{"-gateway", buildGateway(t), "-journal", "-rounds", "2", "-requests", "4", "-keys", "2000", "-dir", t.TempDir()}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit status %d\n%s", code, &stderr)
+	}
+	want := `^go.*, [0-9]+ CPUs; the journal is in /.*\.\n\n` +
+		`\| callers \| .*\n[|-]+\n(\| (1|64) \| [0-9]+ \| [0-9]+ \| [0-9.]+ \([0-9.]+ to [0-9.]+\) \|\n){2}\n` +
+		`\| keys \| .*\n[|-]+\n(\| [12]000 \| [0-9]+ MiB \| [0-9.]+m?s (\| [0-9]+ µs, [0-9]+ µs ){4}(\| [0-9]+ MiB ){2}\|\n){2}$`
+	if !regexp.MustCompile(want).MatchString(stdout.String()) {
+		t.Errorf("%s", &stdout)
+	}
+}
+
 // The tables have medians, and the medians and quartiles of the ratios in the same round.
 func TestTables(t *testing.T) {
 	us := func(micros ...int) (times []time.Duration) {
@@ -133,6 +148,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"x"}, 2, `"x" is not a flag`},
 		{[]string{"-connections", "1,no"}, 2, `-connections: "no" is not a number of connections`},
 		{[]string{"-only", "PUT"}, 2, `-only: "PUT" is none of GET, POST, rejected`},
+		{[]string{"-journal", "-keys", "0"}, 2, "-keys must be 1 or more"},
 		{[]string{"-rounds", "-1"}, 2, "-rounds and -requests must be 1 or more"},
 		{[]string{"-before", "x", "-profile", t.TempDir()}, 2, "-before and -profile do not go together"},
 		{[]string{"-before", "none/atlas-gateway"}, 1, "none/atlas-gateway: no such file"},
