@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"atlas-export-gateway/internal/gatewaytest"
-	"atlas-export-gateway/sim"
 )
 
 // The load of the tests of restarts: how many requests, at least, and how many restarts. make
@@ -173,10 +172,15 @@ func (c *clients) end(t *testing.T) {
 	t.Logf("%d requests, %d failed", c.answered.Load()+c.failed.Load(), c.failed.Load())
 }
 
-// ofRestarts starts a simulation that only counts, and returns the settings of a gateway for it.
-func ofRestarts(t *testing.T) (atlas *sim.Server, environ []string) {
-	atlas = sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, CountsOnly: true}})
-	return atlas, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=300ms", "ATLAS_GATEWAY_LOG_LEVEL=warn"}
+// ofRestarts starts an Atlas that answers at once, and returns its URL and settings of a gateway.
+func ofRestarts(t *testing.T) (atlas string, environ []string) {
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
+		if r.Method == http.MethodPost {
+			return gatewaytest.JSON(200, `{"_id":"65a9d3e1f20b4c7788990011","cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"65a9d2f4f20b4c7788990001"}`)
+		}
+		return gatewaytest.JSON(200, list)
+	}))
+	return upstream.URL, []string{"ATLAS_GATEWAY_TIMEOUTS_DRAIN=300ms", "ATLAS_GATEWAY_LOG_LEVEL=warn", "ATLAS_GATEWAY_RESPONSES_CHECK=off"}
 }
 
 // No request fails while one gateway after the other serves on a socket that all of them get from
@@ -199,7 +203,7 @@ func TestRestartsBehindASocket(t *testing.T) {
 			socket := gatewaytest.Listen(t).(*net.TCPListener)
 			defer socket.Close()
 			start := func() *process {
-				p := newProcessFor(t, atlas.URL(), "", environ...)
+				p := newProcessFor(t, atlas, "", environ...)
 				p.patience = 10 * time.Minute
 				passing(t, p, "listener", socket)
 				p.start(t, p.command.Start)
@@ -241,7 +245,7 @@ func TestRestartsBehindABalancer(t *testing.T) {
 	atlas, environ := ofRestarts(t)
 	environ = append(environ, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=2s")
 	start := func(listener, management string) *process {
-		p := newProcessFor(t, atlas.URL(), "", append(environ, "ATLAS_GATEWAY_LISTENER_ADDRESS="+listener, "ATLAS_GATEWAY_MANAGEMENT_ADDRESS="+management)...)
+		p := newProcessFor(t, atlas, "", append(environ, "ATLAS_GATEWAY_LISTENER_ADDRESS="+listener, "ATLAS_GATEWAY_MANAGEMENT_ADDRESS="+management)...)
 		p.patience = 10 * time.Minute
 		p.start(t, p.command.Start)
 		return p
