@@ -26,12 +26,16 @@
 // rotate the key among several processes without a refusal, first add the new key on the second
 // line everywhere, then put it on the first line, and remove the old key after the token lifetime.
 //
-// Each process has its own memory of which counts of a nonce were used, which tokens were revoked
-// and how many attempts were made. A restart forgets them. With N replicas, a captured Digest
-// request can be replayed once at each of the others within the nonce's lifetime, and a revoked
-// token goes on working there until it expires. TLS keeps requests from being captured. If the
-// rest is not acceptable, send each caller's requests to one replica, or shorten the lifetimes.
-// To lock out a service account at once and everywhere, remove it from the configuration.
+// Which tokens were revoked is known to all processes that [Memory.Share] the same Revocations,
+// within two seconds, and to the next ones. Without them, a revoked token goes on working at the
+// others, and here after a restart, until it expires.
+//
+// Each process has its own memory of which counts of a nonce were used and how many attempts were
+// made. A restart forgets them. With N replicas, a captured Digest request can be replayed N-1 times
+// within the nonce's lifetime, once at each of the others, and once more after each restart. TLS
+// keeps requests from being captured. If that is not acceptable, send each caller's requests to one
+// replica, or shorten the lifetime. To lock out a service account at once and everywhere, remove it
+// from the configuration.
 //
 // # Clocks
 //
