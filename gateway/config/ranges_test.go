@@ -37,7 +37,7 @@ var ranges = map[string]struct{ least, most, above, named string }{
 	"creates.wait":                {"1ms", "1h", "1h1ns", "1ms to 1h"},
 	"creates.open_per_caller":     {"1", "1000000", "1000001", "1 to 1000000"},
 	"reads.freshness":             {"1ms", "1m", "1m1ns", "1ms to 1m"},
-	"reads.kept_bytes":            {"1", "1073741824", "1073741825", "1 to 1073741824"},
+	"reads.kept_bytes":            {"1", "268435456", "268435457", "1 to 268435456"},
 	"reads.stale_if_error":        {"1s", "24h", "24h1ns", "1s to 24h"},
 	"responses.sample":            {"1", "1000000", "1000001", "1 to 1000000"},
 }

@@ -209,7 +209,7 @@ type Reads struct {
 	// Freshness is how old the answer about an export job may be that has not ended, from 1ms to 1m.
 	// Default 1s.
 	Freshness time.Duration `yaml:"freshness"`
-	// KeptBytes bounds the memory that answers are kept in, from 1 to 1 GiB. An answer that takes
+	// KeptBytes bounds the memory that answers are kept in, from 1 to 256 MiB. An answer that takes
 	// more than an eighth of it is not kept. Default 16 MiB.
 	KeptBytes int `yaml:"kept_bytes"`
 	// StaleIfError is how old a kept answer may be that is given where Atlas can't be reached, from 1s

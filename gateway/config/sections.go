@@ -193,7 +193,7 @@ func (b *builder) bounds(c *Config) {
 		"limits.connections":       {c.Limits.Connections, many},
 		"responses.sample":         {c.Responses.Sample, many},
 		"creates.open_per_caller":  {c.Creates.OpenPerCaller, many},
-		"reads.kept_bytes":         {c.Reads.KeptBytes, 1 << 30},
+		"reads.kept_bytes":         {c.Reads.KeptBytes, 256 << 20},
 	} {
 		if number.value < 1 || number.value > number.most {
 			b.refuse(path, "is %d; expected 1 to %d", number.value, number.most)

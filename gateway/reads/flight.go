@@ -16,11 +16,11 @@ type flight struct {
 	target *target
 	ctx    context.Context // ends when nobody waits any more
 	cancel context.CancelFunc
-	done   chan struct{} // closed at the end
 
 	// The mutex of Reads guards these.
-	waiting int       // reads
-	began   time.Time // before Atlas was asked; zero until then
+	waiting int           // reads
+	began   time.Time     // before Atlas was asked; zero until then
+	done    chan struct{} // closed at the end; nil as long as only the read that began it waits
 
 	// These are there once done is closed.
 	response *atlas.Response
@@ -28,11 +28,19 @@ type flight struct {
 	err      error
 }
 
-// newFlight returns a flight that one read waits for. It keeps the values of the read's context.
-func newFlight(ctx context.Context, t *target) *flight {
-	f := &flight{target: t, done: make(chan struct{}), waiting: 1}
-	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+// newFlight returns a flight. Its context has nothing of the read's.
+func newFlight(t *target) *flight {
+	f := &flight{target: t}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
+}
+
+// ends returns what is closed at the end of a flight. The mutex of Reads is held.
+func (f *flight) ends() <-chan struct{} {
+	if f.done == nil {
+		f.done = make(chan struct{})
+	}
+	return f.done
 }
 
 // lead asks Atlas in the goroutine of the read that began a flight. A goroutine of the flight's own
@@ -46,12 +54,12 @@ func (r *Reads) lead(ctx context.Context, c Config, q *Request, f *flight, fetch
 // Atlas hangs, a target costs one request each turn.
 const turn = time.Second
 
-// follow asks Atlas once the flight before has ended or taken a turn.
-func (r *Reads) follow(c Config, q *Request, f, before *flight, fetch Fetch) {
-	pause := time.NewTimer(time.Until(before.began.Add(turn)))
+// follow asks Atlas once the flight before, which began at a time, has ended or taken a turn.
+func (r *Reads) follow(c Config, q *Request, f *flight, began time.Time, ends <-chan struct{}, fetch Fetch) {
+	pause := time.NewTimer(time.Until(began.Add(turn)))
 	defer pause.Stop()
 	select {
-	case <-before.done:
+	case <-ends:
 	case <-pause.C:
 	case <-f.ctx.Done():
 	}
@@ -96,7 +104,9 @@ func (r *Reads) end(f *flight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.detach(f)
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 }
 
 // leave notes that a read no longer waits for a flight. Nobody joins a flight that nobody waits

@@ -83,7 +83,7 @@ func (r *Reads) keep(f *flight, e *entry) {
 	defer r.mu.Unlock()
 	t := f.target
 	switch {
-	case r.groups[t.group.name] != t.group, t.group.targets[t.key] != t, e.bytes > r.kept.limit/largest:
+	case r.targets[t.key] != t, e.bytes > r.kept.limit/largest:
 		return
 	case t.kept != nil && !t.kept.began.Before(e.began):
 		return

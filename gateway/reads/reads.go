@@ -80,16 +80,9 @@ type Answer struct {
 // Reads shares and keeps answers. It may be used from several goroutines. Its zero value is ready,
 // and keeps nothing.
 type Reads struct {
-	mu     sync.Mutex
-	groups map[string]*group
-	kept   kept
-}
-
-// group is all that is known of one group since its last change. A change puts nothing in its
-// place: what goes on in the old one then reaches only those who already wait for it.
-type group struct {
-	name    string
-	targets map[key]*target
+	mu      sync.Mutex
+	targets map[key]*target // those that something is known of
+	kept    kept
 }
 
 // key is what makes two reads the same.
@@ -100,9 +93,10 @@ type key struct {
 	fields                 string
 }
 
-// target is what is known of one target of a group.
+// target is what is known of one target since the last change of its group. A change removes it:
+// what goes on in it then reaches only those who already wait for it.
 type target struct {
-	group   *group
+	group   string
 	key     key
 	running *flight // the one that has begun last, if it is under way
 	next    *flight // the one that begins behind running
@@ -134,7 +128,7 @@ func (r *Reads) do(ctx context.Context, c Config, q *Request, fetch Fetch) (*Ans
 		within = min(c.Freshness, q.Control.MaxAge)
 	}
 	for waits := false; ; {
-		e, f, leads := r.take(ctx, c, q, fetch, came, within)
+		e, f, leads := r.take(c, q, fetch, came, within)
 		switch {
 		case e != nil:
 			return e.answer(Kept), nil
@@ -172,7 +166,7 @@ func left(ctx context.Context, came time.Time) error {
 
 // take finds what answers a read: what is kept, or a flight. The read leads the flight, or waits
 // for it. within is how much earlier than the read the flight may have begun.
-func (r *Reads) take(ctx context.Context, c Config, q *Request, fetch Fetch, came time.Time, within time.Duration) (e *entry, f *flight, leads bool) {
+func (r *Reads) take(c Config, q *Request, fetch Fetch, came time.Time, within time.Duration) (e *entry, f *flight, leads bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.target(q)
@@ -181,37 +175,33 @@ func (r *Reads) take(ctx context.Context, c Config, q *Request, fetch Fetch, cam
 		r.kept.use(t.kept)
 		return t.kept, nil, false
 	case t.running == nil && t.next == nil:
-		t.running = newFlight(ctx, t)
-		t.running.began = time.Now()
+		t.running = newFlight(t)
+		t.running.waiting, t.running.began = 1, time.Now()
 		return nil, t.running, true
 	case t.running != nil && came.Sub(t.running.began) <= within:
 		f = t.running
 	case t.next != nil:
 		f = t.next
 	default:
-		t.next = newFlight(ctx, t)
-		go r.follow(c, q, t.next, t.running, fetch)
-		return nil, t.next, false
+		f = newFlight(t)
+		t.next = f
+		go r.follow(c, q, f, t.running.began, t.running.ends(), fetch)
 	}
 	f.waiting++
+	f.ends()
 	return nil, f, false
 }
 
 // target returns the target of a read. The mutex is held.
 func (r *Reads) target(q *Request) *target {
-	g := r.groups[q.Group]
-	if g == nil {
-		if r.groups == nil {
-			r.groups = make(map[string]*group)
-		}
-		g = &group{name: q.Group, targets: make(map[key]*target)}
-		r.groups[q.Group] = g
-	}
 	k := q.key()
-	t := g.targets[k]
+	t := r.targets[k]
 	if t == nil {
-		t = &target{group: g, key: k}
-		g.targets[k] = t
+		if r.targets == nil {
+			r.targets = make(map[key]*target)
+		}
+		t = &target{group: q.Group, key: k}
+		r.targets[k] = t
 	}
 	return t
 }
@@ -226,12 +216,8 @@ func (q *Request) key() key {
 
 // tidy removes a target that nothing is known of. The mutex is held.
 func (r *Reads) tidy(t *target) {
-	if t.running != nil || t.next != nil || t.kept != nil || t.group.targets[t.key] != t {
-		return
-	}
-	delete(t.group.targets, t.key)
-	if len(t.group.targets) == 0 && r.groups[t.group.name] == t.group {
-		delete(r.groups, t.group.name)
+	if t.running == nil && t.next == nil && t.kept == nil && r.targets[t.key] == t {
+		delete(r.targets, t.key)
 	}
 }
 
@@ -241,25 +227,11 @@ func (r *Reads) tidy(t *target) {
 func (r *Reads) Forget(group string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if group != "" {
-		r.forget(group)
-		r.forget("")
-		return
-	}
-	for name := range r.groups {
-		r.forget(name)
-	}
-}
-
-// forget puts nothing in the place of a group. The mutex is held.
-func (r *Reads) forget(name string) {
-	g := r.groups[name]
-	if g == nil {
-		return
-	}
-	delete(r.groups, name)
-	for _, t := range g.targets {
-		r.kept.remove(t.kept)
+	for k, t := range r.targets {
+		if t.group == group || t.group == "" || group == "" {
+			delete(r.targets, k)
+			r.kept.remove(t.kept)
+		}
 	}
 }
 
