@@ -21,9 +21,10 @@ var ended = map[string]bool{"Successful": true, "Failed": true, "Cancelled": tru
 const lifetime = time.Hour
 
 // lasts returns how old an answer may be for reads that came after Atlas was asked, and for how long
-// it is kept.
+// it is kept. An answer about no one group is not kept: whether it is there would tell those who may
+// not see it that somebody else has asked.
 func (c Config) lasts(q *Request, r *atlas.Response) (lasts, stays time.Duration) {
-	if r.Status != http.StatusOK || !jobs[q.Operation.ID] && c.StaleIfError == 0 || !q.Relayable(r) {
+	if q.Group == "" || r.Status != http.StatusOK || !jobs[q.Operation.ID] && c.StaleIfError == 0 || !q.Relayable(r) {
 		return 0, 0
 	}
 	state, ok := stateIn(q, r.Body)

@@ -128,6 +128,7 @@ func TestStale(t *testing.T) {
 		{list, lists, &upstream{status: 503}, 30 * time.Second, true},
 		{list + "&envelope=true", `{"status":200,"content":` + lists + `}`, &upstream{status: 504}, 30 * time.Second, true},
 		{list + "&envelope=true", `{"status":404,"content":{}}`, &upstream{status: 504}, 30 * time.Second, false},
+		{"/api/atlas/v2/groups/byName/production", `{"id":"` + group + `"}`, &upstream{status: 503}, time.Second, false},
 		{list, lists, &upstream{status: 503}, 61 * time.Second, false},
 		{list, lists, &upstream{status: 500}, 30 * time.Second, false},
 		{list, lists, &upstream{status: 404}, 30 * time.Second, false},
