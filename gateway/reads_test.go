@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,17 @@ func askedUpstream(t testing.TB) (*gatewaytest.Upstream, <-chan asked) {
 	}))
 	t.Cleanup(func() { close(ended) })
 	return upstream, requests
+}
+
+// next receives a value, which must come in 20 s.
+func next[T any](t testing.TB, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(20 * time.Second):
+		t.Fatal("waited in vain")
+	}
+	return value
 }
 
 // send sends a request, and returns where its answer comes.
@@ -181,7 +193,7 @@ func TestReadAfterChange(t *testing.T) {
 			g := gatewaytest.StartConfig(t, config)
 			answer := func(want, text string) {
 				t.Helper()
-				r := <-requests
+				r := next(t, requests)
 				if r.Method != want {
 					t.Fatalf("Atlas received %s", r.Method)
 				}
@@ -189,32 +201,32 @@ func TestReadAfterChange(t *testing.T) {
 			}
 			kept := send(t, g, "GET", v2Job+"?pretty=true", "")
 			answer("GET", gatewaytest.JSON(200, job))
-			<-kept
+			next(t, kept)
 			targets := []string{v2Job, v2Job + "?pretty=true", v2Exports}
 			var before []asked
 			var old []<-chan gatewaytest.Response
 			for _, target := range []string{v2Job, v2Exports} {
 				old = append(old, send(t, g, "GET", target, ""))
-				before = append(before, <-requests)
+				before = append(before, next(t, requests))
 			}
 			changed := send(t, g, change.method, change.target, change.body)
-			left := <-requests
+			left := next(t, requests)
 			for round := range 2 {
 				if round == 1 {
 					left.answer <- change.answer
-					<-changed
+					next(t, changed)
 				}
 				for _, target := range targets {
 					got := send(t, g, "GET", target, "")
 					answer("GET", gatewaytest.JSON(200, fmt.Sprintf(`{"state":"Queued","round":%d}`, round)))
-					if got := <-got; got.Status != 200 || !strings.Contains(got.Body, fmt.Sprintf(`"round":%d`, round)) {
+					if got := next(t, got); got.Status != 200 || !strings.Contains(got.Body, fmt.Sprintf(`"round":%d`, round)) {
 						t.Errorf("round %d: %s: %+v", round, target, got)
 					}
 				}
 			}
 			for i, r := range before {
 				r.answer <- gatewaytest.JSON(200, job)
-				if got := <-old[i]; got.Status != 200 || got.Body != job {
+				if got := next(t, old[i]); got.Status != 200 || got.Body != job {
 					t.Errorf("who read before: %+v", got)
 				}
 			}
@@ -242,15 +254,15 @@ func TestReadThroughAnotherGateway(t *testing.T) {
 	upstream, requests := askedUpstream(t)
 	g := gatewaytest.StartFor(t, upstream.URL, fresh)
 	old := send(t, g, "GET", v2Exports, "")
-	before := <-requests
+	before := next(t, requests)
 	later := send(t, g, "GET", v2Exports, "")
-	after := <-requests // after a second: the first one is not answered yet
+	after := next(t, requests) // after a second: the first one is not answered yet
 	after.answer <- gatewaytest.JSON(200, `{"results":[],"totalCount":1}`)
-	if got := <-later; !strings.Contains(got.Body, "1") || got.Header["Age"] != nil {
+	if got := next(t, later); !strings.Contains(got.Body, "1") || got.Header["Age"] != nil {
 		t.Errorf("%+v", got)
 	}
 	before.answer <- gatewaytest.JSON(200, `{"results":[],"totalCount":0}`)
-	<-old
+	next(t, old)
 }
 
 // Reads of callers with different grants are mixed: each caller gets what it may read, and nothing
@@ -314,14 +326,24 @@ func TestLeaderLeaves(t *testing.T) {
 		return conn
 	}
 	leader := lead()
-	r := <-requests
+	r := next(t, requests)
 	joined := lead()
 	waits := send(t, g, "GET", v2Job, "")
+	gatewaytest.WaitFor(t, "two callers who have joined", func() bool {
+		stacks := make([]byte, 1<<20)
+		waiting := 0
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, " [select") && strings.Contains(stack, "gateway/reads.(*Reads).do(") {
+				waiting++
+			}
+		}
+		return waiting == 2
+	})
 	leave(leader)
 	leave(joined)
 	gatewaytest.WaitFor(t, "the caller that joined and left", func() bool { return strings.Contains(g.Log.String(), `"read":"joined"`) })
 	r.answer <- gatewaytest.JSON(200, job)
-	if got := <-waits; got.Status != 200 || got.Body != job || upstream.Signed.Load() != 1 {
+	if got := next(t, waits); got.Status != 200 || got.Body != job || upstream.Signed.Load() != 1 {
 		t.Errorf("%+v, %d requests", got, upstream.Signed.Load())
 	}
 
@@ -336,7 +358,7 @@ func TestLeaderLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	io.WriteString(conn, request("GET "+v2Job, "", "Accept: "+latest, "Cache-Control: max-age=0"))
-	<-requests
+	next(t, requests)
 	leave(conn)
 	if record := g.Await(t, offset, `"error":"caller_gone"`); !strings.Contains(record, `"read":"sent"`) {
 		t.Error(record)
@@ -434,7 +456,7 @@ func TestStaleReads(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	g := gatewaytest.StartFor(t, atlas.URL(), "reads: {stale_if_error: 1m}")
 	plain := gatewaytest.StartFor(t, atlas.URL(), "")
-	for _, fault := range []sim.Fault{{Kind: sim.FaultUnavailable}, {Kind: sim.FaultReset}} {
+	for _, fault := range []sim.Fault{{Kind: sim.FaultUnavailable}, {Kind: sim.FaultReset, BeforeAuthentication: true}} {
 		for _, gateway := range []*gatewaytest.Gateway{g, plain} {
 			if got := gateway.Send(t, "GET", v2Buckets, readHeader, ""); got.Status != 200 || got.Header["Age"] != nil {
 				t.Errorf("before: %+v", got)
