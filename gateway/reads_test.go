@@ -218,7 +218,7 @@ func TestReadAfterChange(t *testing.T) {
 				}
 				for _, target := range targets {
 					got := send(t, g, "GET", target, "")
-					answer("GET", gatewaytest.JSON(200, fmt.Sprintf(`{"state":"Queued","round":%d}`, round)))
+					answer("GET", gatewaytest.JSON(200, fmt.Sprintf(`{"id":"`+jobID+`","state":"Queued","round":%d}`, round)))
 					if got := next(t, got); got.Status != 200 || !strings.Contains(got.Body, fmt.Sprintf(`"round":%d`, round)) {
 						t.Errorf("round %d: %s: %+v", round, target, got)
 					}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"atlas-export-gateway/gateway/atlas"
 )
@@ -39,32 +40,32 @@ func (c Config) lasts(q *Request, r *atlas.Response) (lasts, stays time.Duration
 	return lasts, max(lasts, c.StaleIfError)
 }
 
-// stateIn returns the state that an answer shows of a job, and "" for what is no job. It is not ok
-// where an envelope holds no success.
+// stateIn returns the state that an answer shows of the job that was asked for, and "" for an answer
+// about no job. It is not ok where an envelope holds no success, or where the job is another one: an
+// answer that belongs to another request must not stay.
 func stateIn(q *Request, body []byte) (state string, ok bool) {
-	type inside struct {
+	type item struct {
+		ID    string `json:"id"`
 		State string `json:"state"`
 	}
-	switch enveloped := strings.Contains("&"+q.Query+"&", "&envelope=true&"); {
-	case enveloped:
+	var shown item
+	if strings.Contains("&"+q.Query+"&", "&envelope=true&") {
 		var e struct {
-			Status   int    `json:"status"`
-			Content  inside `json:"content"`
-			Envelope inside `json:"envelope"` // see contract.Version.CheckResponse
+			Status   int            `json:"status"`
+			Content  jsontext.Value `json:"content"`
+			Envelope jsontext.Value `json:"envelope"` // see contract.Version.CheckResponse
 		}
 		if json.Unmarshal(body, &e) != nil || e.Status != http.StatusOK {
 			return "", false
 		}
-		state = e.Content.State + e.Envelope.State
-	case jobs[q.Operation.ID]:
-		var job inside
-		if json.Unmarshal(body, &job) != nil {
-			return "", false
-		}
-		state = job.State
+		body = append(e.Content, e.Envelope...)
 	}
 	if !jobs[q.Operation.ID] {
-		state = "" // a snapshot or a cluster may have a member of that name
+		return "", true
 	}
-	return state, true
+	path := strings.TrimSuffix(q.Path, "/")
+	if json.Unmarshal(body, &shown) != nil || shown.ID != path[strings.LastIndexByte(path, '/')+1:] {
+		return "", false
+	}
+	return shown.State, true
 }

@@ -35,8 +35,12 @@ func TestBound(t *testing.T) {
 	used := read(t, job)
 	do(t.Context(), r, config, used, u.fetch)
 	before := heap()
+	many := func(n int) got {
+		other := numbered(used, n)
+		return do(t.Context(), r, config, other, (&upstream{body: strings.Replace(u.body, jobID, other.Path[len(orders)+1:], 1)}).fetch)
+	}
 	for n := range targets {
-		do(t.Context(), r, config, numbered(used, n), u.fetch)
+		many(n)
 		if n%100 == 0 {
 			if g := do(t.Context(), r, config, used, u.fetch); g.how != reads.Kept {
 				t.Fatalf("what is used is gone after %d others: %+v", n, g)
@@ -51,7 +55,7 @@ func TestBound(t *testing.T) {
 	if after-before > limit*3/2 {
 		t.Errorf("%d more bytes are in use than before", after-before)
 	}
-	if g := do(t.Context(), r, config, numbered(used, 0), u.fetch); g.how != reads.Sent {
+	if g := many(0); g.how != reads.Sent {
 		t.Errorf("what was used first: %+v", g)
 	}
 	r.Limit(0)

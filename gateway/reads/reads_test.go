@@ -23,10 +23,11 @@ const (
 	another = "64f0c1a2b3d4e5f607182931"
 	orders  = "/api/atlas/v2/groups/" + group + "/clusters/orders/backup/exports"
 	list    = orders + "?itemsPerPage=100"
-	job     = orders + "/6a01f3c95be2d84417c0aa01"
+	jobID   = "6a01f3c95be2d84417c0aa01"
+	job     = orders + "/" + jobID
 
-	queued     = `{"id":"6a01f3c95be2d84417c0aa01","state":"Queued"}`
-	successful = `{"id":"6a01f3c95be2d84417c0aa01","state":"Successful"}`
+	queued     = `{"id":"` + jobID + `","state":"Queued"}`
+	successful = `{"id":"` + jobID + `","state":"Successful"}`
 )
 
 var rules = func() *contract.Contract {
@@ -121,9 +122,9 @@ func TestJob(t *testing.T) {
 	}{
 		{queued, 800 * time.Millisecond, 801 * time.Millisecond},
 		{successful, time.Hour - 200*time.Millisecond, time.Hour},
-		{`{"id":"6a01f3c95be2d84417c0aa01","state":"Cancelled"}`, time.Minute, 2 * time.Hour},
-		{`{"id":"6a01f3c95be2d84417c0aa01","state":"Failed"}`, time.Minute, 2 * time.Hour},
-		{`{"id":"6a01f3c95be2d84417c0aa01","state":"SomethingNew"}`, 800 * time.Millisecond, 801 * time.Millisecond},
+		{`{"id":"` + jobID + `","state":"Cancelled"}`, time.Minute, 2 * time.Hour},
+		{`{"id":"` + jobID + `","state":"Failed"}`, time.Minute, 2 * time.Hour},
+		{`{"id":"` + jobID + `","state":"SomethingNew"}`, 800 * time.Millisecond, 801 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r, u := start(), &upstream{takes: 200 * time.Millisecond, body: test.body}
@@ -195,8 +196,9 @@ func TestFailures(t *testing.T) {
 		{"", &upstream{err: refused}},
 		{"", &upstream{body: `{"state":1}`}},
 		{"", &upstream{body: `{"state":"Queued","state":"Queued"}`}},
-		{"", &upstream{body: `{"id":"6a01f3c95be2d84417c0aa01"}`}},
-		{"?envelope=true", &upstream{body: `{"status":404,"content":{"state":"Queued"}}`}},
+		{"", &upstream{body: `{"id":"` + jobID + `"}`}},
+		{"", &upstream{body: `{"id":"6a01f3c95be2d84417c0aa02","state":"Successful"}`}},
+		{"?envelope=true", &upstream{body: `{"status":404,"content":` + queued + `}`}},
 		{"?envelope=true", &upstream{body: queued}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
