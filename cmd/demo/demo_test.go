@@ -87,6 +87,7 @@ func TestDemo(t *testing.T) {
 		`POST /api/atlas/v2/groups/64f0c1a2b3d4e5f607182930/backup/exportBuckets\n`,
 		`<- 200 OK  application/vnd.atlas.2024-05-30\+json`,
 		`<- 200 OK  job [0-9a-f]{24}  Queued\n`,
+		`1000 reads, all answered 200; Atlas has seen [1-9] of them\.\n`,
 		`Successful +[0-9.]+ s  100 %  42 of 42 collections\n`,
 		`"clusterName": "orders",\n(.*\n)*.*"customData": \[\{"key":"exported by","value":"make demo"\}\]\n`,
 		`<- 400 Bad Request  VALIDATION_ERROR  Gateway-Error: invalid_request\n`,
@@ -95,7 +96,7 @@ func TestDemo(t *testing.T) {
 		`<- 200 OK  application/json\n +[0-9a-f]{24}  Successful  42 of 42 collections\n`,
 		`job ([0-9a-f]{24})  Idempotent-Replayed: true\n +found: .*\n(?:.*\n)*?.*job ([0-9a-f]{24})  Idempotent-Replayed: true\n +again: `,
 		`Atlas had made 1 job before, and has made 2 now\.\n`,
-		`calls +\d+: \d+ forwarded, 1 refused\n +Atlas saw +\d+ requests: \d+ signed, \d+ without`,
+		`calls +\d+ and the 1000 of the watchers: \d+ answered, 1 refused\n +Atlas saw +\d+ requests: \d+ signed, \d+ without`,
 	} {
 		match := regexp.MustCompile(pattern).FindStringSubmatch(stdout)
 		if match == nil {

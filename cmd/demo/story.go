@@ -85,7 +85,7 @@ func (st *story) run(ctx context.Context) error {
 		[2]string{"atlas-gateway", st.gateway + " checks each call and signs it"},
 		[2]string{"atlas-sim", st.api + " stands for Atlas"},
 	)
-	for _, step := range []func(context.Context) error{st.createBucket, st.startExport, st.followExport, st.showExport, st.makeMistakes, st.listJobs, st.createOnce} {
+	for _, step := range []func(context.Context) error{st.createBucket, st.startExport, st.watch, st.followExport, st.showExport, st.makeMistakes, st.listJobs, st.createOnce} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -94,14 +94,14 @@ func (st *story) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	forwarded := int64(st.calls - 1)
+	answered := int64(st.calls + watchers*readings - 1)
 	s.line("")
 	s.line("%s", s.paint(bold, fmt.Sprintf("Done in %.1f s", time.Since(began).Seconds())))
 	s.table(
 		[2]string{"the job", fmt.Sprintf("%s is %s, and .complete is written", st.job.ID, st.job.State)},
-		[2]string{"calls", fmt.Sprintf("%d: %d forwarded, 1 refused", st.calls, forwarded)},
+		[2]string{"calls", fmt.Sprintf("%d and the %d of the watchers: %d answered, 1 refused", st.calls, watchers*readings, answered)},
 		[2]string{"Atlas saw", fmt.Sprintf("%d requests: %d signed, %d without a credential, to be challenged", counts.Requests, counts.Requests-counts.Challenges, counts.Challenges)},
-		[2]string{"without it", fmt.Sprintf("%d requests, from a client that is challenged on every call", 2*forwarded)},
+		[2]string{"without it", fmt.Sprintf("%d requests, from a client that is challenged on every call", 2*answered)},
 	)
 	return nil
 }
