@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts bench bench-proxy bench-journal h2spec digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers bench bench-proxy bench-journal h2spec digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ crash: build ## kill the gateway KILLS= times during CREATES= creates, and count
 
 restarts: ## restart the gateway five times during REQUESTS= requests, behind a passed socket and behind haproxy, and count what failed
 	RESTARTS_REQUESTS=$(or $(REQUESTS),100000) go test ./cmd/atlas-gateway -run '^TestRestarts' -count=1 -timeout 30m -v
+
+watchers: ## have WATCHERS= (1000) read one job once a second for SECONDS= (60) through REPLICAS= (1) gateways, and count what reaches Atlas
+	WATCHERS=$(or $(WATCHERS),1000) SECONDS=$(or $(SECONDS),60) REPLICAS=$(or $(REPLICAS),1) go test -count=1 -v -timeout 10m -run '^TestManyWatchers$$' ./gateway
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -32,6 +32,9 @@ var configurations = map[string]func(page string) string{
 	"docs/creates.md#where-the-journal-is yaml 1": func(page string) string {
 		return upstream + "callers: {anonymous: true}\n" + page
 	},
+	"docs/reads.md#settings yaml 1": func(page string) string {
+		return upstream + "callers: {anonymous: true}\n" + page
+	},
 	"docs/callers.md#grants yaml 1": func(page string) string {
 		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
 	},
