@@ -41,7 +41,7 @@ type exchange struct {
 	response    *atlas.Response   // by obtain
 	contentType string            // by check: as the response is relayed
 	upstream    observe.Upstream  // by obtain
-	age         string            // by obtain: the value of Age, where the answer was not made for the request
+	age         string            // by obtain: Age, of an answer that was not made for it
 	change      bool              // by newExchange: answers tell the outcome
 	outcome     atlas.Outcome     // of a change, so far
 

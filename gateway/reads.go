@@ -25,8 +25,8 @@ func keptBytes(c *config.Config) int {
 	return c.Reads.KeptBytes
 }
 
-// answerRead has a read answered, by Atlas or by what another one has got. The caller may make it: that
-// was decided before.
+// answerRead has a read answered, by Atlas or by what another one has got. It was decided before
+// that the caller may make it.
 func (g *Gateway) answerRead(x *exchange, request *atlas.Request) (*atlas.Response, error) {
 	// What others wait for as well goes on when the exchange has ended, so it keeps no part of it.
 	s, caller, version := x.settings, x.caller.Name, x.version
@@ -39,20 +39,21 @@ func (g *Gateway) answerRead(x *exchange, request *atlas.Request) (*atlas.Respon
 		Request:  request,
 		Identity: s.atlas.Identity(request.Group),
 		Control:  reads.ControlOf(x.in.Header),
+		Waits:    x.ticket.finish, // a thousand who wait for one answer are no work
 		Relayable: func(r *atlas.Response) bool {
 			return relayable(version, http.MethodGet, r) == nil && !(s.config.Responses.Check == "enforce" && version.CheckResponse(r.Status, r.Body, setsTrue(request.Query, "envelope")) != nil)
 		},
 	}, fetch)
 	x.record.Read = string(answer.How)
-	// RFC 9111, section 5.1: whoever answers with what was not made for the request says how old it is.
+	// RFC 9111, section 5.1: an answer that was not made for the request says how old it is.
 	if age := answer.Age / time.Second; age > 0 || answer.How == reads.Kept || answer.How == reads.Stale {
 		x.age = strconv.FormatInt(int64(age), 10)
 	}
 	return answer.Response, err
 }
 
-// change has a change carried out. No read that begins once it has left, or once it is known what
-// became of it, is answered with what Atlas was asked about the group before.
+// change has a change carried out. A read that begins once the change has left, or once it is
+// known what became of it, gets nothing that Atlas was asked about the group before.
 func (g *Gateway) change(ctx context.Context, s *settings, caller string, request *atlas.Request) (response *atlas.Response, err error) {
 	forgetting := *request
 	forgetting.Handed = func() error {
@@ -78,8 +79,8 @@ type forCreate struct {
 	settings *settings
 }
 
-// Send sends a create, or a read that looks for what became of one. What it looks for may not be
-// from before, so no such read is shared.
+// Send sends a create, or a read that looks for what became of one. No such read is shared: it
+// must not be answered with what was there before.
 func (f forCreate) Send(ctx context.Context, request *atlas.Request) (*atlas.Response, error) {
 	if request.Operation.Create() {
 		return f.gateway.change(ctx, f.settings, "", request)

@@ -66,8 +66,8 @@ func send(t testing.TB, g *gatewaytest.Gateway, method, target, body string) <-c
 	return answer
 }
 
-// poll has a number of callers read a target a number of times, all at a time, each on a connection
-// of its own, and fails the test unless each gets the status and the text.
+// poll has a number of callers read a target a number of times, all at a time, each on a
+// connection of its own, and fails the test unless each gets the status and the text.
 func poll(t testing.TB, callers, times int, target string, header map[string]string, gateways []*gatewaytest.Gateway, text string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
@@ -127,8 +127,8 @@ func count(atlas *sim.Server, operation string) (n int) {
 	return n
 }
 
-// All who watch a job cost one request as long as an answer is fresh, and one more once the job has
-// ended.
+// All who watch a job cost one request as long as an answer is fresh, and one more once the job
+// has ended.
 func TestWatchers(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	g := gatewaytest.StartFor(t, atlas.URL(), fresh)
@@ -157,8 +157,9 @@ func TestWatchers(t *testing.T) {
 	}
 }
 
-// Reads of callers with different grants are mixed: each caller gets what it may read, and nothing
-// else, whoever has it fetched. So it is with names of groups, where only the answer tells the group.
+// Reads of callers with different grants are mixed: each caller gets what it may read, and
+// nothing else, whoever has it fetched. So it is with names of groups, where only the answer
+// tells the group.
 func TestSharedReadsAndGrants(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
 		if strings.Contains(r.URL.Path, "/byName/") {
@@ -219,20 +220,11 @@ func TestLeaderLeaves(t *testing.T) {
 	}
 	leader := lead()
 	r := next(t, requests)
-	joined := lead()
+	second := lead()
 	waits := send(t, g, "GET", v2Job, "")
-	gatewaytest.WaitFor(t, "two callers who have joined", func() bool {
-		stacks := make([]byte, 1<<20)
-		waiting := 0
-		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-			if strings.Contains(stack, " [select") && strings.Contains(stack, "gateway/reads.(*Reads).do(") {
-				waiting++
-			}
-		}
-		return waiting == 2
-	})
+	joined(t, 2)
 	leave(leader)
-	leave(joined)
+	leave(second)
 	gatewaytest.WaitFor(t, "the caller that joined and left", func() bool { return strings.Contains(g.Log.String(), `"read":"joined"`) })
 	r.answer <- gatewaytest.JSON(200, job)
 	if got := next(t, waits); got.Status != 200 || got.Body != job || upstream.Signed.Load() != 1 {
@@ -257,8 +249,8 @@ func TestLeaderLeaves(t *testing.T) {
 	}
 }
 
-// What is kept comes with its age and without what Atlas said of its rate limit, also as the answer
-// to HEAD. Other forms of the answer are other targets, and links are the caller's.
+// What is kept comes with its age and without what Atlas said of its rate limit, also as the
+// answer to HEAD. Other forms of the answer are other targets, and links are the caller's.
 func TestKeptAnswers(t *testing.T) {
 	var origin string
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
@@ -370,4 +362,39 @@ func TestStaleReads(t *testing.T) {
 	if !strings.Contains(g.Log.String(), `"read":"stale"`) || !strings.Contains(g.Metrics(t), "\natlas_gateway_reads_total{how=\"stale\"} 2\n") {
 		t.Error("neither log nor metrics tell of stale answers")
 	}
+}
+
+// Reads that wait for one answer take no place of limits.in_flight.
+func TestWaitersTakeNoPlace(t *testing.T) {
+	upstream, requests := askedUpstream(t)
+	g := gatewaytest.StartFor(t, upstream.URL, fresh+"limits: {in_flight: 2}")
+	answers := []<-chan gatewaytest.Response{send(t, g, "GET", v2Job, "")}
+	r := next(t, requests)
+	for range 10 {
+		answers = append(answers, send(t, g, "GET", v2Job, ""))
+		joined(t, len(answers)-1)
+	}
+	other := send(t, g, "GET", v2Buckets, "")
+	next(t, requests).answer <- gatewaytest.JSON(200, `{"results":[]}`)
+	r.answer <- gatewaytest.JSON(200, job)
+	for _, answer := range append(answers, other) {
+		if got := next(t, answer); got.Status != 200 {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// joined waits until a number of reads wait for what another one asks.
+func joined(t testing.TB, number int) {
+	t.Helper()
+	gatewaytest.WaitFor(t, "callers who have joined", func() bool {
+		stacks := make([]byte, 1<<20)
+		waiting := 0
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, " [select") && strings.Contains(stack, "gateway/reads.(*Reads).do(") {
+				waiting++
+			}
+		}
+		return waiting == number
+	})
 }

@@ -30,8 +30,8 @@ var changesOfGroup = map[string]struct {
 	"a create that Atlas does not answer": {"POST", v2Exports, export, gatewaytest.JSON(503, `{}`), false},
 }
 
-// Who has made a change reads nothing from before it: neither what was kept nor the answer to a read
-// that was under way. Nor does anybody who reads once the change has left.
+// Who has made a change reads nothing from before it: neither what was kept nor the answer to a
+// read that was under way. Nor does anybody who reads once the change has left.
 func TestReadAfterChange(t *testing.T) {
 	for name, change := range changesOfGroup {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +103,8 @@ func TestReadThroughAnotherGateway(t *testing.T) {
 	if !strings.Contains(list.Body, id) || item.Status != 200 {
 		t.Errorf("%+v\n%+v", list, item)
 	}
-	// The other one's answer to a list that it asked for before does not reach who reads afterwards.
+	// The other one's answer to a list that it asked for before does not reach who reads
+	// afterwards.
 	upstream, requests := askedUpstream(t)
 	g := gatewaytest.StartFor(t, upstream.URL, fresh)
 	old := send(t, g, "GET", v2Exports, "")

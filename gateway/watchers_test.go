@@ -15,10 +15,10 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// A thousand watchers of one job, each of whom reads it once a second through one of the gateways,
-// cost Atlas one request a second for each gateway, and one once the job has ended. WATCHERS is how
-// many there are, SECONDS how long they watch, and REPLICAS how many gateways there are: see make
-// watchers.
+// A thousand watchers of one job, each of whom reads it once a second through one of the
+// gateways, cost Atlas one request a second for each gateway, and one once the job has ended.
+// WATCHERS is how many there are, SECONDS how long they watch, and REPLICAS how many gateways
+// there are: see make watchers.
 func TestManyWatchers(t *testing.T) {
 	number := func(name string) int {
 		n, _ := strconv.Atoi(os.Getenv(name))

@@ -9,8 +9,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// Rows 35 and 53: what one caller's read has fetched goes to no caller who may not read it, however
-// the reads are mixed, and to none who reads after a change.
+// Rows 35 and 53: what one caller's read has fetched goes to no caller who may not read it,
+// however the reads are mixed, and to none who reads after a change.
 func TestSharedReads(t *testing.T) {
 	t.Parallel()
 	manager, narrow := gatewaytest.Issue(t, "manager", `[{operations: [manage], groups: ["*"]}]`), gatewaytest.Issue(t, "narrow", `[{operations: [read], groups: ["*"], clusters: [events]}]`)

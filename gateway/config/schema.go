@@ -137,9 +137,10 @@ type Limits struct {
 	// ResponseBody bounds a response's content, in bytes, at most 256 MiB. Default 8 MiB.
 	ResponseBody int `yaml:"response_body"`
 	// InFlight bounds the requests that are worked on at a time. A request counts from when it
-	// has arrived until Atlas's response is checked. InFlight also bounds the requests with content
-	// or a response of more than 16 KiB, from when they arrive until they are answered. A request
-	// beyond either bound is answered 503. Default 512.
+	// has arrived until Atlas's response is checked, or until it waits for what another one
+	// reads. InFlight also bounds the requests with content or a response of more than 16 KiB,
+	// from when they arrive until they are answered. A request beyond either bound is answered
+	// 503. Default 512.
 	InFlight int `yaml:"in_flight"`
 	// Connections bounds the connections of callers; more wait. Default 4096.
 	Connections int `yaml:"connections"`
@@ -201,19 +202,21 @@ type Creates struct {
 	OpenPerCaller int `yaml:"open_per_caller"`
 }
 
-// Reads say how what Atlas answers to reads is shared among callers, each of whom may make the read.
+// Reads say how what Atlas answers to reads is shared among callers, each of whom may make the
+// read.
 type Reads struct {
-	// Share is on, where identical reads share one request to Atlas and answers about export jobs are
-	// kept, or off, where every read that comes is sent. Default on.
+	// Share is on, where identical reads share one request to Atlas and answers about export jobs
+	// are kept, or off, where every read that comes is sent. Default on.
 	Share string `yaml:"share"`
-	// Freshness is how old the answer about an export job may be that has not ended, from 1ms to 1m.
-	// Default 1s.
+	// Freshness is how old the answer about an export job may be that has not ended, from 1ms to
+	// 1m. Default 1s.
 	Freshness time.Duration `yaml:"freshness"`
-	// KeptBytes bounds the memory that answers are kept in, from 1 to 256 MiB. An answer that takes
-	// more than an eighth of it is not kept. Default 16 MiB.
+	// KeptBytes bounds the memory that answers are kept in, from 1 to 256 MiB. An answer that
+	// takes more than an eighth of it is not kept. Default 16 MiB.
 	KeptBytes int `yaml:"kept_bytes"`
-	// StaleIfError is how old a kept answer may be that is given where Atlas can't be reached, from 1s
-	// to 24h. Then the answers to all reads are kept for so long. Default 0s: none is given.
+	// StaleIfError is how old a kept answer may be that is given where Atlas can't be reached,
+	// from 1s to 24h. Then the answers to all reads are kept for so long. Default 0s: none is
+	// given.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
 }
 

@@ -16,8 +16,8 @@ func newReadMetrics() *prometheus.CounterVec {
 	return m
 }
 
-// WatchReads adds the metrics of reads. kept returns how much memory answers are kept in, in bytes;
-// it is called at each scrape.
+// WatchReads adds the metrics of reads. kept returns how much memory answers are kept in, in
+// bytes; it is called at each scrape.
 func (m *Metrics) WatchReads(kept func() int) {
 	m.registry.MustRegister(m.reads, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "atlas_gateway_reads_kept_bytes",

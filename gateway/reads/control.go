@@ -16,9 +16,10 @@ type Control struct {
 	NoStore bool
 }
 
-// ControlOf returns what the header of a request asks for: in Cache-Control no-cache, no-store and
-// max-age (RFC 9111, section 5.2.1), and in Pragma no-cache, which counts where Cache-Control is not
-// there (RFC 7234, section 5.4). Other directives are ignored. A max-age that is no number means 0.
+// ControlOf returns what the header of a request asks for: in Cache-Control no-cache, no-store
+// and max-age (RFC 9111, section 5.2.1), and in Pragma no-cache, which counts where Cache-Control
+// is not there (RFC 7234, section 5.4). Other directives are ignored. A max-age that is no number
+// means 0.
 func ControlOf(header http.Header) Control {
 	c := Control{MaxAge: math.MaxInt64}
 	values, ok := header["Cache-Control"]

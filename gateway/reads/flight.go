@@ -10,8 +10,8 @@ import (
 	"atlas-export-gateway/gateway/atlas"
 )
 
-// flight is one request to Atlas, and the reads that wait for it. It goes on as long as one of them
-// does, whoever began it.
+// flight is one request to Atlas, and the reads that wait for it. It goes on as long as one of
+// them does, whoever began it.
 type flight struct {
 	target *target
 	ctx    context.Context // ends when nobody waits any more
@@ -43,8 +43,8 @@ func (f *flight) ends() <-chan struct{} {
 	return f.done
 }
 
-// lead asks Atlas in the goroutine of the read that began a flight. A goroutine of the flight's own
-// would make a read dearer that shares with nobody.
+// lead asks Atlas in the goroutine of the read that began a flight. A goroutine of the flight's
+// own would make a read dearer that shares with nobody.
 func (r *Reads) lead(ctx context.Context, c Config, q *Request, f *flight, fetch Fetch) {
 	defer context.AfterFunc(ctx, func() { r.leave(f) })()
 	r.fly(c, q, f, fetch)

@@ -21,9 +21,9 @@ var ended = map[string]bool{"Successful": true, "Failed": true, "Cancelled": tru
 // answer that was wrong, or a group that is gone, must not stay for as long as the process runs.
 const lifetime = time.Hour
 
-// lasts returns how old an answer may be for reads that came after Atlas was asked, and for how long
-// it is kept. An answer about no one group is not kept: whether it is there would tell those who may
-// not see it that somebody else has asked.
+// lasts returns how old an answer may be for reads that came after Atlas was asked, and for how
+// long it is kept. An answer about no one group is not kept: whether it is there would tell those
+// who may not see it that somebody else has asked.
 func (c Config) lasts(q *Request, r *atlas.Response) (lasts, stays time.Duration) {
 	if q.Group == "" || r.Status != http.StatusOK || !jobs[q.Operation.ID] && c.StaleIfError == 0 || !q.Relayable(r) {
 		return 0, 0
@@ -40,9 +40,9 @@ func (c Config) lasts(q *Request, r *atlas.Response) (lasts, stays time.Duration
 	return lasts, max(lasts, c.StaleIfError)
 }
 
-// stateIn returns the state that an answer shows of the job that was asked for, and "" for an answer
-// about no job. It is not ok where an envelope holds no success, or where the job is another one: an
-// answer that belongs to another request must not stay.
+// stateIn returns the state that an answer shows of the job that was asked for, and "" for an
+// answer about no job. It is not ok where an envelope holds no success, or where the job is
+// another one: an answer that belongs to another request must not stay.
 func stateIn(q *Request, body []byte) (state string, ok bool) {
 	type item struct {
 		ID    string `json:"id"`

@@ -77,7 +77,8 @@ func ofTheMoment(name string) bool {
 	return strings.HasPrefix(name, "Ratelimit-") || name == "Retry-After" || name == "Set-Cookie"
 }
 
-// keep keeps an entry, unless the group was changed since Atlas was asked, or what is kept is newer.
+// keep keeps an entry, unless the group was changed since Atlas was asked, or what is kept is
+// newer.
 func (r *Reads) keep(f *flight, e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

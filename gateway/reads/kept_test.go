@@ -111,8 +111,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// What is kept is given where Atlas can't be reached and stale_if_error allows its age, also what is
-// not used otherwise. Nothing else makes an answer stale.
+// What is kept is given where Atlas can't be reached and stale_if_error allows its age, also what
+// is not used otherwise. Nothing else makes an answer stale.
 func TestStale(t *testing.T) {
 	c := config
 	c.StaleIfError = time.Minute
@@ -165,8 +165,8 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// A reader that asks for a new answer gets one that was asked for after it came, and shares it with
-// those who ask for the same.
+// A reader that asks for a new answer gets one that was asked for after it came, and shares it
+// with those who ask for the same.
 func TestControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, u := start(), &upstream{takes: 200 * time.Millisecond, body: queued}

@@ -2,11 +2,11 @@
 // each read that a caller may make, and tells it of each change. It knows no caller: whoever calls
 // it has decided that the caller may read the target, and decides what of the answer is relayed.
 //
-// Reads of one target share a request to Atlas, and what Atlas answers about an export job is kept.
-// No read gets an answer from before it came, with one exception: an answer about a job may be as
-// old as its state allows. A job that has ended never changes; one that has not is as old as
-// Config.Freshness at most. So a read that may not use the answer to the request under way waits
-// for the next one, with all others that have come meanwhile.
+// Reads of one target share a request to Atlas, and what Atlas answers about an export job is
+// kept. No read gets an answer from before it came, with one exception: an answer about a job may
+// be as old as its state allows. A job that has ended never changes; one that has not is as old
+// as Config.Freshness at most. So a read that may not use the answer to the request under way
+// waits for the next one, with all others that have come meanwhile.
 //
 // A change of a group ends the use of all that Atlas was asked about the group before. An answer
 // that is no success, such as a 404, is neither kept nor given to a read that came after it was
@@ -43,13 +43,15 @@ type Request struct {
 	Identity uint64
 	// Control is what the reader wants of answers that were not made for it.
 	Control Control
-	// Relayable reports whether an answer of status 200 has the form that readers get. Only then it
-	// is kept.
+	// Relayable reports whether an answer of status 200 has the form that readers get. Only then
+	// it is kept.
 	Relayable func(*atlas.Response) bool
+	// Waits, if not nil, is called once when the read begins to wait for what another one asks.
+	Waits func()
 }
 
-// Fetch asks Atlas. It ends when its context ends, and at Config.Timeout. It is called at most once
-// for each [Reads.Do].
+// Fetch asks Atlas. It ends when its context ends, and at Config.Timeout. It is called at most
+// once for each [Reads.Do].
 type Fetch func(context.Context) (*atlas.Response, error)
 
 // How says how a read was answered.
@@ -134,13 +136,18 @@ func (r *Reads) do(ctx context.Context, c Config, q *Request, fetch Fetch) (*Ans
 			return e.answer(Kept), nil
 		case leads:
 			r.lead(ctx, c, q, f, fetch)
+			if f.err != nil && ctx.Err() != nil {
+				return &Answer{How: Sent}, left(ctx, came)
+			}
 			return &Answer{Response: f.response, How: Sent}, f.err
 		}
 		if !waits {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadlineCause(ctx, came.Add(c.Timeout), errTimeout)
 			defer cancel()
-			waits = true
+			if waits = true; q.Waits != nil {
+				q.Waits()
+			}
 		}
 		select {
 		case <-f.done:

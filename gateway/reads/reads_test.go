@@ -259,7 +259,8 @@ func TestLeaders(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				time.AfterFunc(leaves, leave)
 				begin(ctx, r, read(t, target), u)
-				// With a list, the second begins the next flight, and leaves before it begins or later.
+				// With a list, the second begins the next flight, and leaves before it begins or
+				// later.
 				begin(ctx, r, read(t, target), u)
 				if g := <-begin(t.Context(), r, read(t, target), u); g.err != nil || g.body != queued {
 					t.Errorf("%s, left after %s: %+v", target, leaves, g)
@@ -339,8 +340,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// A change of a group ends the use of what was asked before: it is neither joined nor kept, whether
-// it is answered before the change or later. Other groups' stays.
+// A change of a group ends the use of what was asked before: it is neither joined nor kept,
+// whether it is answered before the change or later. Other groups' stays.
 func TestForget(t *testing.T) {
 	for _, target := range []string{job, list, "/api/atlas/v2/groups", "/api/atlas/v2/groups/byName/production"} {
 		synctest.Test(t, func(t *testing.T) {
