@@ -53,9 +53,9 @@ staticcheck: ## run staticcheck, at the version in tools/go.mod
 	$(STATICCHECK) ./...
 	cd compat && go tool -modfile=../tools/go.mod staticcheck ./...
 
-generated: generate ## fail if gen/ differs from what the contract generates (git add it first)
-	@git --no-pager diff --text --stat --exit-code -- gen
-	@untracked=$$(git ls-files --others --exclude-standard -- gen) && if [ -n "$$untracked" ]; then echo "not in git: $$untracked"; exit 1; fi
+generated: generate ## fail if gen/ or contract/ differs from what the contract generates (git add it first)
+	@git --no-pager diff --text --stat --exit-code -- gen contract
+	@untracked=$$(git ls-files --others --exclude-standard -- gen contract) && if [ -n "$$untracked" ]; then echo "not in git: $$untracked"; exit 1; fi
 
 contract: ## lint api/openapi.yaml
 	$(REDOCLY) lint --config api/redocly.yaml api/openapi.yaml

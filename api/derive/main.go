@@ -1,6 +1,7 @@
 // Command derive writes the generator's view of the contract: the same operations and schemas, in
 // a form from which oapi-codegen makes the names that a Go programmer would choose. Only go
-// generate runs it, in gen/. Requests and responses are checked against the contract itself.
+// generate runs it, in gen/. Requests and responses are checked against the contract itself: with
+// -whole the command writes that, as JSON, in contract/.
 //
 // The view differs from the contract in five ways:
 //   - Each content has one JSON media type, for the newest version. Atlas's media types would
@@ -27,14 +28,17 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) int {
 	doc, err := api.Load()
 	if err == nil {
+		if !slices.Equal(args, []string{"-whole"}) {
+			doc = derive(doc)
+		}
 		var view []byte
-		if view, err = derive(doc).MarshalJSON(); err == nil {
+		if view, err = doc.MarshalJSON(); err == nil {
 			_, err = stdout.Write(view)
 		}
 	}

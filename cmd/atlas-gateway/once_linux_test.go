@@ -28,7 +28,7 @@ func TestStartsDoEverythingOnce(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "atlas-gateway")
 	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-cover", "-covermode=atomic",
-		"-coverpkg=./,atlas-export-gateway/api,atlas-export-gateway/contract,atlas-export-gateway/gateway/policy,atlas-export-gateway/gateway/callers", "-o", program, ".")
+		"-coverpkg=./,atlas-export-gateway/contract,atlas-export-gateway/gateway/policy,atlas-export-gateway/gateway/callers", "-o", program, ".")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
@@ -61,7 +61,7 @@ func TestStartsDoEverythingOnce(t *testing.T) {
 			t.Errorf("%s opens files (-want +got):\n%s", command[0], diff)
 		}
 		profile := profileOf(t, counters)
-		for function, want := range map[string]int{"api.Parse": 1, "contract.Compile": 1, "gateway/policy.Compile": 2, "gateway/callers.Compile": 1} {
+		for function, want := range map[string]int{"contract.parse": 1, "contract.Compile": 1, "gateway/policy.Compile": 2, "gateway/callers.Compile": 1} {
 			if got := timesRun(t, profile, function); got != want {
 				t.Errorf("%s runs %s %d times, want %d", command[0], function, got, want)
 			}
