@@ -36,13 +36,14 @@ func compileParameter(p *openapi3.Parameter) (*parameter, error) {
 		if schema.Pattern == "" {
 			return nil, fmt.Errorf("parameter %s: a string needs a pattern", p.Name)
 		}
-		pattern, err := regexp.Compile(schema.Pattern)
-		if err != nil {
-			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
-		}
-		c.matches = pattern.MatchString
 		if schema.Pattern == objectid.Pattern { // each path holds an id, and Valid costs less
 			c.matches = objectid.Valid
+		} else {
+			pattern, err := regexp.Compile(schema.Pattern)
+			if err != nil {
+				return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+			}
+			c.matches = pattern.MatchString
 		}
 		c.min = int64(schema.MinLength)
 		if schema.MaxLength != nil {
