@@ -344,13 +344,13 @@ func TestAnswers(t *testing.T) {
 		call func(*client.Client) (any, error)
 		want any
 	}{
-		{`{"id":"` + nobody + `","state":"Failed","errMsg":"no"}`, job, &client.ExportJob{ID: nobody, State: client.Failed, StateReason: &client.StateReason{Message: "no"}}},
+		{`{"id":"` + nobody + `","state":"Failed","errMsg":"no","replayed":true}`, job, &client.ExportJob{ID: nobody, State: client.Failed, StateReason: &client.StateReason{Message: "no"}}},
 		{`{"id":"` + nobody + `","state":"Failed","errMsg":"no","stateReason":{"errorCode":"B"}}`, job, &client.ExportJob{ID: nobody, State: client.Failed, StateReason: &client.StateReason{ErrorCode: "B"}}},
 		{`{"id":"` + nobody + `","state":"Later","unknown":[{}],"components":[],"customData":[{"key":"k"}],"createdAt":"2021-03-25T16:49:23Z"}`, job,
 			&client.ExportJob{ID: nobody, State: "Later", Components: []client.ExportComponent{}, CustomData: []client.CustomData{{Key: "k"}}, CreatedAt: time.Date(2021, 3, 25, 16, 49, 23, 0, time.UTC)}},
 		{`{"id":"6a01e0b45be2d84417c09f10","state":"Successful"}`, job, nil}, // another job
 		{`{"_id":"a","id":"b","cloudProvider":"OCI"}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: "OCI"}},
-		{`{"id":"b","cloudProvider":"AWS"}`, bucket, &client.ExportBucket{ID: "b", CloudProvider: client.AWS}},
+		{`{"id":"b","cloudProvider":"AWS","replayed":true}`, bucket, &client.ExportBucket{ID: "b", CloudProvider: client.AWS}},
 		{`{"_id":"a","cloudProvider":"AWS","requirePrivateNetworking":false}`, bucket, &client.ExportBucket{ID: "a", CloudProvider: client.AWS, RequirePrivateNetworking: new(false)}},
 		{`{"state":"Queued"}`, job, nil},
 		{`{"id":"` + nobody + `"}`, job, nil},
