@@ -36,6 +36,8 @@ type Request struct {
 	// Handed, if not nil, is called for a change, just before its first byte may leave: once for a
 	// create. An error means that nothing leaves; Send then fails with an [Error] that wraps it.
 	Handed func() error
+	// Deadline is until when an answer is of use, if that is earlier than Config.Timeout from now.
+	Deadline time.Time
 }
 
 // Response is what Atlas answered, in full.

@@ -67,6 +67,9 @@ func (u *Upstream) send(ctx context.Context, r *Request) (*Response, *Error) {
 		return nil, &Error{Kind: NoCredential, Outcome: NotSent, Err: errNoCredential}
 	}
 	deadline := time.Now().Add(u.config.Timeout)
+	if !r.Deadline.IsZero() && r.Deadline.Before(deadline) {
+		deadline = r.Deadline
+	}
 	for again := false; ; again = true {
 		signing := c.current.Load()
 		response, handed, failed := u.attempt(ctx, deadline, c, signing, r)
