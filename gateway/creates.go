@@ -81,13 +81,7 @@ func (g *Gateway) createOnce(x *exchange) error {
 		x.outcome = failed.Outcome
 		return failed
 	}
-	x.outcome = atlas.Unknown
-	if failed, ok := errors.AsType[*atlas.Error](err); ok {
-		x.outcome = failed.Outcome
-		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}
-		return failed
-	}
-	return err
+	return x.failed(err)
 }
 
 // refuseCreate words why a create has no answer of Atlas's.

@@ -69,9 +69,10 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 		observers: []observe.Observer{metrics, observe.NewLog(log)},
 		ids:       newRequestIDs(),
 	}
-	g.lasting = newLasting(metrics.Upstream, g.tellCredential)
+	g.lasting = newLasting(metrics, g.tellCredential)
 	metrics.WatchCredentials(g.credentials)
 	metrics.WatchReads(g.lasting.reads.KeptBytes)
+	metrics.WatchBudget(g.budgetState)
 	first, err := g.build(parts)
 	if err != nil {
 		return nil, err
@@ -140,13 +141,16 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	if err := g.read(x); err != nil {
 		return err
 	}
-	if err := x.ticket.admit(); err != nil {
+	if err := x.admit(); err != nil {
 		return err
 	}
 	if err := g.validate(x); err != nil {
 		return err
 	}
 	if err := g.authorize(x); err != nil {
+		return err
+	}
+	if err := g.meter(x); err != nil {
 		return err
 	}
 	if err := g.disclose(x, g.obtain(x)); err != nil {

@@ -2,9 +2,9 @@ package gateway
 
 import (
 	"context"
-	"errors"
 
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/budget"
 	"atlas-export-gateway/gateway/observe"
 )
 
@@ -25,7 +25,7 @@ func (g *Gateway) obtain(x *exchange) error {
 	if x.version.HasBody() {
 		request.Body = x.body
 	}
-	x.outcome = atlas.Unknown // until send says more
+	x.outcome = atlas.Unknown // should send panic
 	var response *atlas.Response
 	var err error
 	if x.change {
@@ -33,13 +33,8 @@ func (g *Gateway) obtain(x *exchange) error {
 	} else {
 		response, err = g.answerRead(x, request)
 	}
-	if failed, ok := errors.AsType[*atlas.Error](err); ok {
-		x.outcome = failed.Outcome
-		x.upstream = observe.Upstream{Status: failed.Status, Duration: failed.Duration}
-		return failed
-	}
 	if err != nil {
-		return err
+		return x.failed(err)
 	}
 	x.outcome = atlas.Answered
 	x.upstream = observe.Upstream{Status: response.Status, Duration: response.Duration}
@@ -47,7 +42,30 @@ func (g *Gateway) obtain(x *exchange) error {
 	return nil
 }
 
-// send has a request of a caller's answered by Atlas.
+// failed notes what an error on the way to Atlas says of the request.
+func (x *exchange) failed(err error) error {
+	x.outcome = atlas.Unknown
+	switch e := err.(type) {
+	case *atlas.Error:
+		x.outcome = e.Outcome
+		x.upstream = observe.Upstream{Status: e.Status, Duration: e.Duration}
+	case *budget.Error:
+		x.outcome = atlas.NotSent
+	}
+	return err
+}
+
+// budgetState returns what the metrics say of Atlas's rate limit.
+func (g *Gateway) budgetState() observe.Budget {
+	state := g.lasting.budget.State(observe.LeastBuckets)
+	shown := observe.Budget{Waiting: state.Waiting, Paused: state.Paused, Out: state.Out}
+	for _, b := range state.Least {
+		shown.Least = append(shown.Least, observe.Bucket(b))
+	}
+	return shown
+}
+
+// send has a request answered by Atlas, within its rate limit.
 func (g *Gateway) send(ctx context.Context, s *settings, caller string, request *atlas.Request) (*atlas.Response, error) {
-	return s.atlas.Send(ctx, request)
+	return s.way.Send(ctx, caller, request)
 }

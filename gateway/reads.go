@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/budget"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/reads"
 )
@@ -79,13 +80,13 @@ type forCreate struct {
 	settings *settings
 }
 
-// Send sends a create, or a read that looks for what became of one. No such read is shared: it
-// must not be answered with what was there before.
-func (f forCreate) Send(ctx context.Context, request *atlas.Request) (*atlas.Response, error) {
+// Send sends a create, or a read that looks for what became of one, which is not shared: it must
+// not be answered with what was there before.
+func (f forCreate) Send(ctx context.Context, caller string, request *atlas.Request) (*atlas.Response, error) {
 	if request.Operation.Create() {
-		return f.gateway.change(ctx, f.settings, "", request)
+		return f.gateway.change(ctx, f.settings, caller, request)
 	}
-	return f.gateway.send(ctx, f.settings, "", request)
+	return budget.ForCreates{Way: f.settings.way}.Send(ctx, caller, request)
 }
 
 // Now returns the time by Atlas's clock, or the zero time as long as Atlas has not answered.

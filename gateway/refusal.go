@@ -13,6 +13,7 @@ import (
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/budget"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/inbound"
@@ -44,11 +45,14 @@ var (
 	kindForbidden       = kind{"forbidden", 403, "USER_UNAUTHORIZED"}
 	kindInternal        = kind{"internal", 500, "UNEXPECTED_ERROR"}
 	kindRateLimited     = kind{"rate_limited", 429, "RATE_LIMITED_TOKEN_BUCKET"}
+	kindBudget          = kind{"rate_budget", 429, "RATE_LIMITED_TOKEN_BUCKET"}
+	kindCallerRate      = kind{"caller_rate", 429, "RATE_LIMITED_TOKEN_BUCKET"}
 	kindNoCredential    = kind{"no_credential", 502, "UNEXPECTED_ERROR"}
 	kindCredential      = kind{"upstream_credential", 502, "UNEXPECTED_ERROR"}
 	kindUnreachable     = kind{"upstream_unreachable", 502, "UNEXPECTED_ERROR"}
 	kindUnsigned        = kind{"upstream_unsigned", 502, "UNEXPECTED_ERROR"}
 	kindResponse        = kind{"upstream_response", 502, "UNEXPECTED_ERROR"}
+	kindOut             = kind{"upstream_out", 503, "SERVICE_UNAVAILABLE"}
 	kindOverloaded      = kind{"overloaded", 503, "SERVICE_UNAVAILABLE"}
 	kindUpstreamTimeout = kind{"upstream_timeout", 504, "UNEXPECTED_ERROR"}
 	kindCallerGone      = kind{"caller_gone", 499, "UNEXPECTED_ERROR"} // nobody reads it; for the record
@@ -69,6 +73,8 @@ var alerts = []observe.Alert{
 	{Kind: kindUnreachable.name, Matched: true},
 	{Kind: kindUnsigned.name, Matched: true},
 	{Kind: kindRateLimited.name, Matched: true},
+	{Kind: kindBudget.name, Matched: true},
+	{Kind: kindOut.name, Matched: true},
 	{Kind: kindResponse.name, Matched: true},
 	{Kind: kindUpstreamTimeout.name, Matched: true},
 	{Kind: kindOverloaded.name, Matched: true},
@@ -155,6 +161,10 @@ func classify(err error) *refusal {
 		return refuseUpstream(e)
 	case *idempotency.Error:
 		return refuseCreate(e)
+	case *budget.Error:
+		return refuseBudget(e)
+	case *meterError:
+		return refuse(kindCallerRate, nil, "This caller may send %d requests a minute.", e.perMinute).with("Retry-After", seconds(e.after)).withOutcome()
 	case *responseError:
 		return refuse(kindResponse, e.cause, "%s", e.detail).withOutcome()
 	case *endpointError:
@@ -244,6 +254,15 @@ func refuseUpstream(e *atlas.Error) *refusal {
 		return refuse(kindResponse, e, "Atlas's response is larger than %d bytes.", e.Limit).withOutcome()
 	}
 	return refuse(kindInternal, e, "Unexpected error.").withOutcome()
+}
+
+// refuseBudget words why a request did not get its turn.
+func refuseBudget(e *budget.Error) *refusal {
+	after := seconds(max(e.RetryAfter, time.Millisecond))
+	if e.Kind == budget.Out {
+		return refuse(kindOut, e, "Atlas has not answered for a while. The gateway asks it from time to time, and did not send this request.").with("Retry-After", after)
+	}
+	return refuse(kindBudget, e, "The requests that Atlas allows in this group are spent. This one was not sent.").with("Retry-After", after)
 }
 
 // forRecord returns the part of the record that says why the gateway refused.

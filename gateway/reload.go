@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/budget"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/gateway/observe"
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/gateway/reads"
 )
@@ -26,11 +28,17 @@ type lasting struct {
 	memory    *callers.Memory // which nonces and tokens were used
 	pool      *atlas.Pool     // connections to Atlas, and signers
 	reads     reads.Reads     // reads under way, and answers that are kept
+	budget    *budget.Budget  // what Atlas's rate limit leaves
+	meters    meters          // what callers.list[].requests_per_minute leaves
 	admission admission       // how many requests are being served
 }
 
-func newLasting(count func(status int), tell func(atlas.CredentialState)) *lasting {
-	return &lasting{memory: callers.NewMemory(), pool: atlas.NewPool(count, tell)}
+func newLasting(metrics *observe.Metrics, tell func(atlas.CredentialState)) *lasting {
+	return &lasting{
+		memory: callers.NewMemory(),
+		pool:   atlas.NewPool(metrics.Upstream, tell),
+		budget: budget.New(budget.Observer{Waited: metrics.Waited, Repeated: metrics.Repeated}),
+	}
 }
 
 // settings is what one configuration says about requests. It never changes: a request keeps the
@@ -48,7 +56,9 @@ type settings struct {
 	listed        bool // there are callers with keys
 	authenticator *callers.Authenticator
 	policies      map[string]*policy.Policy // by caller
+	perMinute     map[string]int            // requests_per_minute by caller, of those that have it
 	atlas         *atlas.Upstream
+	way           *budget.Way // to atlas
 }
 
 // build builds settings. It changes nothing that is in force.
@@ -64,6 +74,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		anonymous:   c.Callers.Anonymous,
 		listed:      len(c.Callers.List) > 0,
 		policies:    parts.Policies,
+		perMinute:   perMinute(c.Callers.List),
 		authenticator: callers.New(parts.Callers, g.lasting.memory, callers.Options{
 			// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },
@@ -73,6 +84,15 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 	if s.atlas, err = g.lasting.pool.Upstream(parts.Atlas); err != nil {
 		return nil, err
 	}
+	s.way = g.lasting.budget.Way(s.atlas, budget.Config{
+		Requests:    c.Budget.Requests,
+		PerMinute:   c.Budget.PerMinute,
+		Wait:        c.Budget.Wait,
+		Attempts:    c.Budget.Attempts,
+		Waiting:     max(1, c.Limits.InFlight/8),
+		Connections: c.Upstream.MaxConnections,
+		Timeout:     c.Timeouts.Upstream,
+	})
 	public := parts.PublicURL
 	if public == "" {
 		public = g.ownURL
@@ -106,6 +126,7 @@ func (g *Gateway) putInForce(s *settings) {
 	g.lasting.memory.Keep(s.authenticator)
 	g.lasting.pool.Keep(s.atlas)
 	g.lasting.reads.Limit(keptBytes(s.config))
+	g.lasting.meters.keep(s.perMinute)
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an

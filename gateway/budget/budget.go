@@ -123,14 +123,16 @@ func (w *Way) send(ctx context.Context, caller string, class Class, r *atlas.Req
 
 // exchange sends a request that has its turn, and learns from the answer.
 func (w *Way) exchange(ctx context.Context, q *request, t turn, r *atlas.Request) (response *atlas.Response, n news, err error) {
-	defer func() { w.budget.leave(t, n) }() // also after a panic
+	n.remaining = -1 // should Send panic
+	defer func() { w.budget.leave(t, n) }()
 	if !t.until.IsZero() {
 		bounded := *r
 		bounded.Deadline = t.until
 		r = &bounded
 	}
 	response, err = w.upstream.Send(ctx, r)
-	return response, learn(response, err), err
+	n = learn(response, err)
+	return response, n, err
 }
 
 // request is a request that is on its way.

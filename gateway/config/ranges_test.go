@@ -39,6 +39,10 @@ var ranges = map[string]struct{ least, most, above, named string }{
 	"reads.freshness":             {"1ms", "1m", "1m1ns", "1ms to 1m"},
 	"reads.kept_bytes":            {"1", "268435456", "268435457", "1 to 268435456"},
 	"reads.stale_if_error":        {"1s", "24h", "24h1ns", "1s to 24h"},
+	"budget.requests":             {"1", "1000000", "1000001", "1 to 1000000"},
+	"budget.per_minute":           {"1", "1000000", "1000001", "1 to 1000000"},
+	"budget.wait":                 {"1ms", "1h", "1h1ns", "1ms to 1h"},
+	"budget.attempts":             {"1", "10", "11", "1 to 10"},
 	"responses.sample":            {"1", "1000000", "1000001", "1 to 1000000"},
 }
 

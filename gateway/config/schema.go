@@ -26,6 +26,7 @@ type Config struct {
 	Responses  Responses  `yaml:"responses"`
 	Creates    Creates    `yaml:"creates"`
 	Reads      Reads      `yaml:"reads"`
+	Budget     Budget     `yaml:"budget"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -122,6 +123,9 @@ type Callers struct {
 type Caller struct {
 	callers.Entry `yaml:",inline"`
 	Grants        []policy.Grant `yaml:"grants"`
+	// RequestsPerMinute bounds the caller's requests that its grants allow, from 1 to 1,000,000: so
+	// many at once, refilled evenly. Default no bound.
+	RequestsPerMinute int `yaml:"requests_per_minute"`
 }
 
 // Limits bound what requests may cost. Each is at least 1, and at most 1,000,000 unless it says
@@ -140,7 +144,7 @@ type Limits struct {
 	// has arrived until Atlas's response is checked, or until it waits for what another one
 	// reads. InFlight also bounds the requests with content or a response of more than 16 KiB,
 	// from when they arrive until they are answered. A request beyond either bound is answered
-	// 503. Default 512.
+	// 503. One caller, group or operation can't take all places. Default 512.
 	InFlight int `yaml:"in_flight"`
 	// Connections bounds the connections of callers; more wait. Default 4096.
 	Connections int `yaml:"connections"`
@@ -222,6 +226,19 @@ type Reads struct {
 
 // Off is the value of Reads.Share that sends every read.
 const Off = "off"
+
+// Budget says how Atlas's rate limit is spent, and how failures of Atlas's are met.
+type Budget struct {
+	// Requests is how many requests of one group Atlas takes at once, and PerMinute how many more
+	// in each minute, from 1 to 1,000,000. What Atlas says itself comes first. Default 1200 and 500.
+	Requests  int `yaml:"requests"`
+	PerMinute int `yaml:"per_minute"`
+	// Wait is how long a request may wait for its turn, from 1ms to 1h, and at most until
+	// timeouts.upstream. Default 20s.
+	Wait time.Duration `yaml:"wait"`
+	// Attempts is how often a read is sent at most if Atlas fails, from 1 to 10. Default 3.
+	Attempts int `yaml:"attempts"`
+}
 
 // Log says what is logged to standard error.
 type Log struct {

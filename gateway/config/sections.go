@@ -169,6 +169,9 @@ func (b *builder) callers(c Callers) {
 	known := callers.Config{Settings: c.Settings}
 	for i, caller := range c.List {
 		known.List = append(known.List, caller.Entry)
+		if n := caller.RequestsPerMinute; n < 0 || n > 1_000_000 {
+			b.refuse(fmt.Sprintf("callers.list[%d].requests_per_minute", i), "is %d; expected 1 to 1000000", n)
+		}
 		for j, pair := range caller.KeyPairs {
 			b.warnOfMode(fmt.Sprintf("callers.list[%d].key_pairs[%d].ha1_file", i, j), pair.HA1File)
 		}
@@ -194,6 +197,9 @@ func (b *builder) bounds(c *Config) {
 		"responses.sample":         {c.Responses.Sample, many},
 		"creates.open_per_caller":  {c.Creates.OpenPerCaller, many},
 		"reads.kept_bytes":         {c.Reads.KeptBytes, 256 << 20},
+		"budget.requests":          {c.Budget.Requests, many},
+		"budget.per_minute":        {c.Budget.PerMinute, many},
+		"budget.attempts":          {c.Budget.Attempts, 10},
 	} {
 		if number.value < 1 || number.value > number.most {
 			b.refuse(path, "is %d; expected 1 to %d", number.value, number.most)
@@ -209,6 +215,7 @@ func (b *builder) bounds(c *Config) {
 		"timeouts.idle":      {c.Timeouts.Idle, time.Millisecond, time.Hour, "1ms to 1h"},
 		"timeouts.drain":     {c.Timeouts.Drain, time.Millisecond, time.Hour, "1ms to 1h"},
 		"timeouts.shutdown":  {c.Timeouts.Shutdown, time.Millisecond, time.Hour, "1ms to 1h"},
+		"budget.wait":        {c.Budget.Wait, time.Millisecond, time.Hour, "1ms to 1h"},
 		"creates.wait":       {c.Creates.Wait, time.Millisecond, time.Hour, "1ms to 1h"},
 		"creates.quarantine": {c.Creates.Quarantine, time.Millisecond, 24 * time.Hour, "1ms to 24h"},
 		"creates.retention":  {c.Creates.Retention, time.Minute, 365 * 24 * time.Hour, "1m to 8760h"},

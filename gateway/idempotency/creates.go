@@ -55,9 +55,9 @@ const (
 	Required Keys = "required"
 )
 
-// Upstream is the way to Atlas.
+// Upstream is the way to Atlas. Requests are sent for a caller.
 type Upstream interface {
-	Send(context.Context, *atlas.Request) (*atlas.Response, error)
+	Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error)
 	// Now returns the time by Atlas's clock, or the zero time as long as Atlas has not answered.
 	Now() time.Time
 }
@@ -159,7 +159,8 @@ type Answer struct {
 
 // Do carries a create out, or finds what an earlier request with the same key created. The context
 // ends when the caller can get no answer; what was sent is followed to its end all the same. The
-// error is an *[atlas.Error] or an *[Error].
+// error is an *[atlas.Error], an *[Error], or another one of the Upstream's, which then has sent
+// nothing.
 func (c *Creates) Do(ctx context.Context, r *Request) (*Answer, error) {
 	answer, err := c.do(ctx, r)
 	switch failed, ours := errors.AsType[*Error](err); {
@@ -182,7 +183,7 @@ func (c *Creates) do(ctx context.Context, r *Request) (*Answer, error) {
 		return nil, err
 	}
 	if q.key == "" {
-		response, err := upstream.Send(ctx, r.outbound())
+		response, err := upstream.Send(ctx, r.Caller, r.outbound())
 		return &Answer{Response: response}, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, config.Timeout+config.Wait, errWaited)

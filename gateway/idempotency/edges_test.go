@@ -132,12 +132,12 @@ type hiding struct {
 	hides atomic.Bool
 }
 
-func (h *hiding) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
+func (h *hiding) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error) {
 	if h.hides.Load() && r.Operation.ID == "getBackupExport" {
 		return &atlas.Response{Status: http.StatusNotFound, Header: http.Header{"Content-Type": {r.MediaType}},
 			Body: []byte(`{"error":404,"errorCode":"EXPORT_NOT_FOUND","detail":"none","parameters":[],"reason":"Not Found"}`)}, nil
 	}
-	return h.Upstream.Send(ctx, r)
+	return h.Upstream.Send(ctx, caller, r)
 }
 
 // What was created just now may not be readable yet, which does not mean that it is gone.
@@ -145,7 +145,7 @@ func TestNotReadableYet(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
 	b.config.Quarantine = time.Minute
 	b.sim.SetSettings(sim.Settings{ParallelExports: true})
-	hiding := &hiding{Upstream: b.upstream}
+	hiding := &hiding{Upstream: b.way}
 	b.way = hiding
 	body := b.export(sim.OrdersSnapshot, "")
 	first := b.must("nightly", v2+exportsOf, body)
@@ -349,17 +349,17 @@ type unreadable struct {
 	fail func(*atlas.Request) (*atlas.Response, error)
 }
 
-func (u *unreadable) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
+func (u *unreadable) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error) {
 	if r.Operation.ID == "getBackupExport" || u.list && r.Operation.ID == "listBackupExports" {
 		return u.fail(r)
 	}
-	return u.Upstream.Send(ctx, r)
+	return u.Upstream.Send(ctx, caller, r)
 }
 
 // What was created and can't be read now was not refused by Atlas, and not "not sent".
 func TestSettledAndUnreadable(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
-	way := &unreadable{Upstream: b.upstream, list: true, fail: func(*atlas.Request) (*atlas.Response, error) {
+	way := &unreadable{Upstream: direct{b.upstream}, list: true, fail: func(*atlas.Request) (*atlas.Response, error) {
 		return nil, &atlas.Error{Kind: atlas.Unreachable, Outcome: atlas.NotSent, Err: errors.New("nobody listens")}
 	}}
 	b.way = way
@@ -392,7 +392,7 @@ func TestSettledAndUnreadable(t *testing.T) {
 	}
 	_, err := b.do("nightly", v2+exportsOf, body)
 	check(err)
-	b.way = b.upstream
+	b.way = direct{b.upstream}
 	if again := b.must("nightly", v2+exportsOf, body); !again.Replayed {
 		t.Errorf("%+v", again)
 	}

@@ -123,7 +123,7 @@ func (c *Creates) find(r *store.Record) (found findings, err error) {
 	defer cancel()
 	kind, seen, from := byName[r.Kind], map[string]bool{}, since(r)
 	for _, collection := range kind.collections(r) {
-		if err := c.list(ctx, collection, from, func(item map[string]any) {
+		if err := c.list(ctx, r.Caller, collection, from, func(item map[string]any) {
 			// An item moves to the next page when one is added.
 			if id := idOf(item); id != "" && !seen[id] && kind.shape(item) == r.Match && !createdAt(item).Before(from) {
 				seen[id] = true
@@ -168,14 +168,14 @@ func since(r *store.Record) time.Time {
 
 // list calls visit for the items of a list of Atlas's: for all that were created since a time, and
 // perhaps for others.
-func (c *Creates) list(ctx context.Context, collection string, from time.Time, visit func(item map[string]any)) error {
+func (c *Creates) list(ctx context.Context, caller, collection string, from time.Time, visit func(item map[string]any)) error {
 	first, order := "", descending{}
 	for page := 1; ; page++ {
 		target := fmt.Sprintf("%s?includeCount=false&itemsPerPage=%d&pageNum=%d", collection, itemsPerPage, page)
 		if !c.paged(collection) {
 			target = collection
 		}
-		results, err := c.page(ctx, target)
+		results, err := c.page(ctx, caller, target)
 		if err != nil {
 			return err
 		}
@@ -194,13 +194,13 @@ func (c *Creates) list(ctx context.Context, collection string, from time.Time, v
 }
 
 // page gets one page of a list.
-func (c *Creates) page(ctx context.Context, target string) ([]map[string]any, error) {
+func (c *Creates) page(ctx context.Context, caller, target string) ([]map[string]any, error) {
 	out, _, err := c.get(target, nil)
 	if err != nil {
 		return nil, err
 	}
 	_, upstream := c.settings()
-	response, err := upstream.Send(ctx, out)
+	response, err := upstream.Send(ctx, caller, out)
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,9 @@ type long struct {
 	asked atomic.Int64
 }
 
-func (l *long) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
+func (l *long) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error) {
 	if r.Operation.ID != "listBackupExports" {
-		return l.Upstream.Send(ctx, r)
+		return l.Upstream.Send(ctx, caller, r)
 	}
 	l.asked.Add(1)
 	query, _ := url.ParseQuery(r.Query)
@@ -46,7 +46,7 @@ func (l *long) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, err
 	}
 	first := *r
 	first.Query = "includeCount=false&itemsPerPage=500&pageNum=1"
-	response, err := l.Upstream.Send(ctx, &first)
+	response, err := l.Upstream.Send(ctx, caller, &first)
 	if err != nil || response.Status != http.StatusOK {
 		return response, err
 	}
@@ -85,7 +85,7 @@ func TestLongLists(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, idempotency.Config{})
-			way := &long{Upstream: b.upstream, pages: 25, front: test.front, age: test.age}
+			way := &long{Upstream: direct{b.upstream}, pages: 25, front: test.front, age: test.age}
 			b.way = way
 			b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1})
 			answer := b.must("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
@@ -103,7 +103,7 @@ func TestLongLists(t *testing.T) {
 // A server that does not turn pages is not asked for them without end, and no key becomes free.
 func TestListsWithoutPages(t *testing.T) {
 	b := newBench(t, idempotency.Config{Wait: time.Second, Timeout: 2 * time.Second})
-	way := &long{Upstream: b.upstream, age: func(int) time.Duration { return time.Hour }, again: true}
+	way := &long{Upstream: direct{b.upstream}, age: func(int) time.Duration { return time.Hour }, again: true}
 	b.way = way
 	b.faults(sim.Fault{Kind: sim.FaultReset, Operation: "createBackupExport", Count: 1})
 	_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
@@ -155,19 +155,19 @@ type hanging struct {
 	asked atomic.Int64
 }
 
-func (h *hanging) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
+func (h *hanging) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error) {
 	if r.Group == h.group && r.Operation.Method == http.MethodGet {
 		h.asked.Add(1)
 		<-ctx.Done()
 		return nil, &atlas.Error{Kind: atlas.TimedOut, Outcome: atlas.Unknown, Err: ctx.Err()}
 	}
-	return h.Upstream.Send(ctx, r)
+	return h.Upstream.Send(ctx, caller, r)
 }
 
 // A group whose lists hang keeps none of the others waiting.
 func TestHangingGroup(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
-	way := &hanging{Upstream: b.upstream, group: sim.EmptyGroupID}
+	way := &hanging{Upstream: direct{b.upstream}, group: sim.EmptyGroupID}
 	b.way = way
 	const many = 12
 	b.faults(sim.Fault{Kind: sim.FaultReset, Operation: "createExportBucket", Count: many})

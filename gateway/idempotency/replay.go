@@ -56,7 +56,7 @@ func (c *Creates) read(ctx context.Context, q *request, r *store.Record) (respon
 			return nil, nil, err
 		}
 		_, upstream := c.settings()
-		if response, err = upstream.Send(ctx, out); err != nil {
+		if response, err = upstream.Send(ctx, q.Caller, out); err != nil {
 			return nil, nil, err
 		}
 		status, content := unwrap(response, q.enveloped())

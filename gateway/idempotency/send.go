@@ -39,7 +39,7 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 		}
 		return err
 	}
-	response, err := upstream.Send(ctx, out)
+	response, err := upstream.Send(ctx, q.Caller, out)
 	if begun {
 		return c.resolve(config, f, r, response, err)
 	}

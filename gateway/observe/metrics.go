@@ -30,6 +30,7 @@ type Metrics struct {
 	evictions          prometheus.Counter
 	creates            createMetrics
 	reads              *prometheus.CounterVec
+	budget             budgetMetrics
 }
 
 // An Alert is a kind of refusals that operators alert on.
@@ -47,6 +48,7 @@ type Alert struct {
 func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 	m := &Metrics{
 		creates:  newCreateMetrics(),
+		budget:   newBudgetMetrics(),
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_requests_total",

@@ -22,6 +22,7 @@ import (
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/budget"
 )
 
 // Config says for how long answers are used.
@@ -246,6 +247,9 @@ func (r *Reads) Forget(group string) {
 func unreachable(answer *Answer, err error) bool {
 	if err == nil {
 		return answer.Status == 502 || answer.Status == 503 || answer.Status == 504
+	}
+	if refused, ok := errors.AsType[*budget.Error](err); ok {
+		return refused.Kind == budget.Out
 	}
 	failed, ok := errors.AsType[*atlas.Error](err)
 	if !ok {
