@@ -19,7 +19,7 @@ const (
 // Error is a request of which nothing was sent.
 type Error struct {
 	Kind Kind
-	// RetryAfter is when the request is likely to be sent.
+	// RetryAfter is after how long a request would have its turn. It is never 0.
 	RetryAfter time.Duration
 }
 

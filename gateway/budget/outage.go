@@ -76,7 +76,7 @@ func (b *Budget) end(s *bucket, now time.Time) {
 	}
 	for c := range s.queues {
 		for q := &s.queues[c]; q.waiting > 0; {
-			q.pop().refused <- &Error{Kind: Out, RetryAfter: s.next.Sub(now)}
+			q.pop().refused <- &Error{Kind: Out, RetryAfter: max(s.next.Sub(now), time.Millisecond)}
 		}
 	}
 }

@@ -119,15 +119,14 @@ func (w *Way) enter(ctx context.Context, q *request) (turn, error) {
 	patience := min(w.config.Wait, q.deadline.Sub(now))
 	if after, why := b.estimate(s, q, now); why == scarce && (after > patience || s.queues[q.class].of(q.caller) >= w.config.Waiting-s.queues[q.class].waiting) {
 		b.mu.Unlock()
-		return turn{}, &Error{Kind: Spent, RetryAfter: after}
+		return turn{}, &Error{Kind: Spent, RetryAfter: max(after, time.Second)}
 	}
 	waiting := &waiter{q, make(chan turn, 1), make(chan error, 1)}
 	s.queues[q.class].push(waiting)
 	b.serve(s, now)
 	b.mu.Unlock()
 	t, err := b.await(ctx, s, waiting, patience)
-	now2 := time.Now()
-	b.observer.Waited(q.class.String(), now2.Sub(now))
+	b.observer.Waited(q.class.String(), time.Since(now))
 	if err != nil {
 		return turn{}, err
 	}
@@ -174,10 +173,10 @@ func (b *Budget) await(ctx context.Context, s *bucket, w *waiter, patience time.
 		return turn{}, &atlas.Error{Kind: atlas.Canceled, Outcome: atlas.NotSent, Err: context.Cause(ctx)}
 	}
 	after, why := b.estimate(s, w.request, now)
-	if why == scarce {
-		return turn{}, &Error{Kind: Spent, RetryAfter: after}
+	if why == unheard || why == crowded {
+		return turn{}, &Error{Kind: Out, RetryAfter: probeEvery}
 	}
-	return turn{}, &Error{Kind: Out, RetryAfter: probeEvery}
+	return turn{}, &Error{Kind: Spent, RetryAfter: max(after, time.Second)}
 }
 
 // estimate returns when it would be the turn of a request that begins to wait now, and why it has to.
