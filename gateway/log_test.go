@@ -44,7 +44,7 @@ func TestLogLinesAreJSON(t *testing.T) {
 func TestRecords(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable, Count: 1}}})
 	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [read], groups: ["`+sim.GroupID+`"]}]`)
-	g := gatewaytest.StartFor(t, atlas.URL(), "", nightly)
+	g := gatewaytest.StartFor(t, atlas.URL(), "budget: {attempts: 1}", nightly)
 	token := nightly.Bearer()
 
 	for n, test := range []struct{ method, authorization, body, want string }{
@@ -107,7 +107,7 @@ func TestSunset(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [read, listClusters], groups: ["*"]}]`)
 	g := gatewaytest.StartConfig(t, gatewaytest.Config{
-		YAML:    gatewaytest.YAML(atlas.URL(), "", nightly),
+		YAML:    gatewaytest.YAML(atlas.URL(), "budget: {attempts: 1}", nightly),
 		Prepare: func(g *gateway.Gateway) { g.SetClock(func() time.Time { return *now.Load() }) },
 	})
 	day := time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)

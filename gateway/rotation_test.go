@@ -34,6 +34,7 @@ func TestChangesUnderLoad(t *testing.T) {
 	configured := func(limits string) string {
 		return fmt.Sprintf(`
 listener: {tls_cert_file: %s, tls_key_file: %s}
+budget: {requests: 1000000, per_minute: 1000000}
 upstream:
   base_url: %s
 %s

@@ -165,7 +165,7 @@ func (b *Budget) leave(t turn, n news) {
 	if n.answered {
 		s.heard, s.quiet = now, now
 	}
-	b.judge(s, n, now)
+	b.judge(t, n, now)
 	s.learn(t, n, now)
 	b.serve(s, now)
 	for s := range b.crowded {

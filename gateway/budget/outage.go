@@ -31,25 +31,28 @@ const (
 
 // outage is what is known of failures of Atlas's.
 type outage struct {
-	failures int // in a row
+	failures int    // in a row
+	answered uint64 // the sequence of the last request when Atlas last answered one
 	since    time.Time
 	out      bool
 	next     time.Time // when a request may find out whether Atlas is back
 	repeats  float64   // how many reads may be repeated
 }
 
-// judge counts the failures of a bucket.
-func (b *Budget) judge(s *bucket, n news, now time.Time) {
+// judge counts the failures of a bucket. A request that fails after a later one was answered, or
+// that was sent before, tells nothing new: it may have hung for long.
+func (b *Budget) judge(t turn, n news, now time.Time) {
+	s := t.bucket
 	switch {
-	case n.failed:
+	case n.failed && t.sequence > s.answered:
 		if s.failures++; s.failures == 1 {
 			s.since = now
 		}
 		if s.failures >= manyFailures && now.Sub(s.since) >= failing {
 			b.end(s, now)
 		}
-	case n.answered:
-		s.failures = 0
+	case n.answered && !n.failed:
+		s.failures, s.answered = 0, b.sequence
 		s.repeats = min(maxRepeats, s.repeats+perAnswer)
 		if s.out {
 			s.out = false

@@ -210,8 +210,10 @@ func (b *Budget) serve(s *bucket, now time.Time) {
 	}
 }
 
-// serveAt has serve called after some time.
+// serveAt has serve called after some time: at least a millisecond, since a rounded time would be
+// too early again and again.
 func (b *Budget) serveAt(s *bucket, after time.Duration) {
+	after = max(after, time.Millisecond)
 	if s.timer != nil {
 		s.timer.Reset(after)
 		return

@@ -44,7 +44,7 @@ type world struct {
 
 	mu    sync.Mutex
 	fails func(group string) error // why a request gets no answer, or nil
-	times []time.Time              // when requests came
+	times []arrival
 }
 
 func newWorld(t *testing.T, c budget.Config, gateways int, settings sim.Settings) *world {
@@ -65,6 +65,24 @@ func newWorld(t *testing.T, c budget.Config, gateways int, settings sim.Settings
 		w.ways = append(w.ways, b.Way(w.upstream(), c))
 	}
 	return w
+}
+
+// arrival is when a request for a group came to Atlas.
+type arrival struct {
+	time.Time
+	group string
+}
+
+// since returns the arrivals for a group after a time.
+func (w *world) since(group string, after time.Time) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.times {
+		if a.group == group && a.After(after) {
+			n++
+		}
+	}
+	return n
 }
 
 // upstream is a way to the simulated Atlas. It signs as the gateway does.
@@ -112,7 +130,7 @@ func (w *world) answer(r *http.Request) (*http.Response, error) {
 func (u upstream) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, error) {
 	u.mu.Lock()
 	fails := u.fails
-	u.times = append(u.times, time.Now())
+	u.times = append(u.times, arrival{time.Now(), r.Group})
 	u.mu.Unlock()
 	deadline := time.Now().Add(time.Minute)
 	if !r.Deadline.IsZero() && r.Deadline.Before(deadline) {
@@ -184,11 +202,13 @@ func (w *world) id(response *atlas.Response, err error) string {
 // job returns the content that creates an export job, once there is a bucket for it.
 func (w *world) job() string {
 	w.Helper()
-	bucket := w.id(w.ways[0].Send(w.Context(), "creator", w.request("POST", buckets, `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"`+sim.AWSRole+`"}`)))
+	bucket := w.id(w.ways[0].Send(w.Context(), "creator", w.request("POST", buckets, awsBucket)))
 	return `{"snapshotId":"` + sim.OrdersSnapshot + `","exportBucketId":"` + bucket + `"}`
 }
 
 const (
+	awsBucket = `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"` + sim.AWSRole + `"}`
+
 	buckets = "/api/atlas/v2/groups/" + sim.GroupID + "/backup/exportBuckets"
 	exports = "/api/atlas/v2/groups/" + sim.GroupID + "/clusters/orders/backup/exports"
 	others  = "/api/atlas/v2/groups/" + sim.EmptyGroupID + "/backup/exportBuckets"

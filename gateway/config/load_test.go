@@ -27,6 +27,7 @@ func TestLoad(t *testing.T) {
 		Responses: config.Responses{Check: "report", Sample: 100},
 		Creates:   config.Creates{Journal: "file", Keys: "derived", Retention: 24 * time.Hour, Quarantine: time.Minute, Wait: 10 * time.Second, OpenPerCaller: 1000},
 		Reads:     config.Reads{Share: "on", Freshness: time.Second, KeptBytes: 16 << 20},
+		Budget:    config.Budget{Requests: 1200, PerMinute: 500, Wait: 20 * time.Second, Attempts: 3},
 		Log:       config.Log{Level: "info", Format: "json"},
 	}
 	most := config.Config{
@@ -42,6 +43,7 @@ func TestLoad(t *testing.T) {
 		Responses: config.Responses{Check: "enforce", Sample: 1},
 		Creates:   config.Creates{Journal: "off", Keys: "derived", Retention: time.Minute, Quarantine: time.Second, Wait: time.Millisecond, OpenPerCaller: 1},
 		Reads:     config.Reads{Share: "off", Freshness: 2 * time.Second, KeptBytes: 1, StaleIfError: time.Hour},
+		Budget:    config.Budget{Requests: 1, PerMinute: 1, Wait: time.Millisecond, Attempts: 1},
 		Log:       config.Log{Level: "debug", Format: "text"},
 	}
 	overridden := least

@@ -1,0 +1,161 @@
+package budget_test
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/budget"
+	"atlas-export-gateway/sim"
+)
+
+// failing makes the requests of a group fail.
+func (w *world) failing(group string, with error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.times = nil
+	w.fails = func(of string) error {
+		if of == group {
+			return with
+		}
+		return nil
+	}
+}
+
+// A read is sent again after a reset and after a 503, with pauses in between, and a change is not.
+func TestRepeats(t *testing.T) {
+	in(t, defaults, sim.Settings{}, func(w *world) {
+		export := w.job()
+		w.fail(sim.Fault{Kind: sim.FaultUnavailable, Count: 2})
+		w.must("a", buckets)
+		if n := w.repeated.Load(); n != 2 {
+			w.Errorf("%d repeated", n)
+		}
+		w.fail(sim.Fault{Kind: sim.FaultUnavailable})
+		if status, err := w.get("a", buckets); status != http.StatusServiceUnavailable || w.repeated.Load() != 4 {
+			w.Errorf("%d %v, %d repeated", status, err, w.repeated.Load())
+		}
+		w.fail(sim.Fault{Kind: sim.FaultUnavailable, Count: 1})
+		if response, err := w.ways[0].Send(w.Context(), "a", w.request("POST", exports, export)); err != nil || response.Status != http.StatusServiceUnavailable || w.repeated.Load() != 4 {
+			w.Errorf("%v %v, %d repeated", response, err, w.repeated.Load())
+		}
+		w.fail(sim.Fault{Kind: sim.FaultUnavailable, RetryAfter: 3, Count: 1})
+		began := time.Now()
+		if w.must("a", buckets); time.Since(began) < 3*time.Second {
+			w.Errorf("sent again after %s", time.Since(began))
+		}
+		w.failing(sim.GroupID, errResets)
+		if _, err := w.get("a", buckets); err == nil || len(w.times) != 3 || w.times[2].Sub(w.times[1].Time) < 100*time.Millisecond {
+			w.Errorf("%v, at %v", err, w.times)
+		}
+	})
+}
+
+// Repetitions don't multiply what an ailing Atlas gets.
+func TestRepeatsAreBounded(t *testing.T) {
+	in(t, defaults, sim.Settings{}, func(w *world) {
+		w.failing(sim.GroupID, errResets)
+		for range 100 {
+			w.get("a", buckets)
+		}
+		if n := w.repeated.Load(); n > 10 {
+			w.Errorf("%d of 100 reads were repeated", n)
+		}
+	})
+}
+
+// While Atlas fails for long, however it fails, reads and creates are refused at once, and Atlas is
+// asked every two seconds. Once Atlas is back, so is the gateway. Another group never notices.
+func TestOutage(t *testing.T) {
+	for _, how := range []error{errResets, errHangs} {
+		in(t, defaults, sim.Settings{}, func(w *world) {
+			export := w.job()
+			w.must("a", buckets)
+			begin := time.Now()
+			w.failing(sim.GroupID, how)
+			var working sync.WaitGroup
+			over := make(chan struct{})
+			working.Go(func() {
+				for n := 0; ; n++ {
+					select {
+					case <-over:
+						return
+					case <-time.After(500 * time.Millisecond):
+					}
+					began := time.Now()
+					w.must("b", others)
+					if took := time.Since(began); took > time.Second {
+						w.Errorf("%v: another group waited for %s", how, took)
+					}
+				}
+			})
+			for time.Since(begin) < 10*time.Minute {
+				working.Go(func() {
+					began := time.Now()
+					_, err := w.get("a", buckets)
+					if took := time.Since(began); err == nil || took > time.Minute {
+						w.Errorf("%v: %v after %s", how, err, took)
+					}
+					if began.Sub(begin) > time.Minute && time.Since(began) > 11*time.Second {
+						w.Errorf("%v: refused only after %s", how, time.Since(began))
+					}
+				})
+				time.Sleep(100 * time.Millisecond)
+			}
+			began := time.Now()
+			_, err := w.ways[0].Send(w.Context(), "a", w.request("POST", exports, export))
+			if time.Since(began) > 10*time.Millisecond || w.check(err, budget.Out) > 2*time.Second {
+				w.Errorf("%v: a create took %s", how, time.Since(began))
+			}
+			if n := w.since(sim.GroupID, begin.Add(2*time.Minute)); n > 8*60 {
+				w.Errorf("%v: Atlas was asked %d times in 8 minutes", how, n)
+			}
+			w.failing("", nil)
+			back := time.Now()
+			for status := 0; status != http.StatusOK; status, _ = w.get("a", buckets) {
+				time.Sleep(100 * time.Millisecond)
+			}
+			if took := time.Since(back); took > 5*time.Second {
+				w.Errorf("%v: back after %s", how, took)
+			}
+			w.must("a", buckets)
+			close(over)
+			working.Wait()
+			if state := w.each[0].State(1); state.Out != 0 {
+				w.Errorf("%v: %+v", how, state)
+			}
+		})
+	}
+}
+
+// Requests that hang don't take all connections from those of other groups.
+func TestConnectionsAreShared(t *testing.T) {
+	in(t, config(func(c *budget.Config) { c.Requests, c.Connections = 1200, 12 }), sim.Settings{}, func(w *world) {
+		for range 4 { // so that Atlas is known to answer
+			w.must("a", buckets)
+		}
+		w.failing(sim.GroupID, errHangs)
+		var working sync.WaitGroup
+		for range 40 {
+			working.Go(func() {
+				_, err := w.get("a", buckets)
+				if failed, ok := errors.AsType[*atlas.Error](err); ok && failed.Kind == atlas.TimedOut {
+					return
+				}
+				w.check(err, budget.Out)
+			})
+		}
+		time.Sleep(time.Second)
+		w.mu.Lock()
+		hanging := len(w.times)
+		w.mu.Unlock()
+		if hanging != 9 {
+			w.Errorf("%d of 12 connections hang", hanging)
+		}
+		w.must("b", others)
+		working.Wait()
+	})
+}
