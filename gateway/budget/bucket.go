@@ -15,9 +15,10 @@ const (
 	safety = 3
 
 	// fresh is how long an answer tells how many requests are left. Without one, blind reads of a
-	// bucket are under way at most: another gateway may have spent what was left.
+	// bucket are under way at most: another gateway may have spent what was left, or Atlas hangs.
+	// Requests that hang also keep others from being signed: digestauth has 8 under way at first.
 	fresh = time.Second
-	blind = 16
+	blind = 4
 
 	// least is the smallest share of its reserve that a class is paced by.
 	least = 0.05

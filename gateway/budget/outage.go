@@ -17,7 +17,7 @@ const (
 	// given up after probeTime. One that hangs does not keep the next one from finding out that
 	// Atlas is back, so there may be a few at a time.
 	probeEvery = 2 * time.Second
-	probeTime  = 10 * time.Second
+	probeTime  = 6 * time.Second
 
 	// minPause and maxPause are the pauses before a read is repeated: the first, and the longest.
 	minPause = 100 * time.Millisecond

@@ -99,7 +99,7 @@ func TestOutage(t *testing.T) {
 					if took := time.Since(began); err == nil || took > time.Minute {
 						w.Errorf("%v: %v after %s", how, err, took)
 					}
-					if began.Sub(begin) > time.Minute && time.Since(began) > 11*time.Second {
+					if began.Sub(begin) > time.Minute && time.Since(began) > 7*time.Second {
 						w.Errorf("%v: refused only after %s", how, time.Since(began))
 					}
 				})
