@@ -126,6 +126,7 @@ func TestOrder(t *testing.T) {
 func TestRefusedAtOnce(t *testing.T) {
 	in(t, config(func(c *budget.Config) { c.Wait = 3 * time.Second }), small, func(w *world) {
 		w.must("a", buckets) // so that it is known what is left
+		var mu sync.Mutex
 		refused := 0
 		var after time.Duration
 		var working sync.WaitGroup
@@ -133,6 +134,8 @@ func TestRefusedAtOnce(t *testing.T) {
 			working.Go(func() {
 				began := time.Now()
 				if _, err := w.get("a", buckets); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
 					if time.Since(began) < 10*time.Millisecond {
 						refused++
 					}
@@ -157,6 +160,7 @@ func TestPlacesOfWaiters(t *testing.T) {
 			w.must("x", buckets)
 		}
 		var working sync.WaitGroup
+		var mu sync.Mutex
 		results := map[string][]error{}
 		for i := range 32 {
 			caller := "greedy"
@@ -165,6 +169,8 @@ func TestPlacesOfWaiters(t *testing.T) {
 			}
 			working.Go(func() {
 				_, err := w.get(caller, buckets)
+				mu.Lock()
+				defer mu.Unlock()
 				results[caller] = append(results[caller], err)
 			})
 			synctest.Wait()
@@ -292,18 +298,35 @@ func TestOthersSpend(t *testing.T) {
 	})
 }
 
-// A bucket that was not used for long is forgotten when there are too many, and one in use is not.
+// A bucket that was not used for long is forgotten when there are too many, but not one that a
+// request waits for.
 func TestForgets(t *testing.T) {
 	in(t, defaults, sim.Settings{}, func(w *world) {
 		w.fail(sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 10, Count: 1})
-		go w.must("a", buckets)
+		began := time.Now()
+		var waiting sync.WaitGroup
+		waiting.Go(func() { w.must("a", buckets) })
 		time.Sleep(time.Second)
-		w.fail()
+		w.failing("*", errResets) // which takes the least work
+		once := defaults
+		once.Attempts = 1
+		way := w.each[0].Way(w.upstream(), once)
+		var working sync.WaitGroup
 		for i := range 5000 {
-			w.get("a", strings.Replace(buckets, sim.GroupID, fmt.Sprintf("%024x", i), 1))
+			r := w.request("GET", strings.Replace(buckets, sim.GroupID, fmt.Sprintf("%024x", i), 1), "")
+			working.Go(func() { way.Send(w.Context(), "b", r) })
+			if i%100 == 0 {
+				working.Wait()
+			}
 		}
+		working.Wait()
 		if n := len(w.each[0].State(1 << 20).Least); n > 4096 {
 			w.Errorf("%d buckets are remembered", n)
+		}
+		w.failing("", nil)
+		waiting.Wait()
+		if took := time.Since(began); took < 10*time.Second {
+			w.Errorf("a pause of 10 s was forgotten after %s", took)
 		}
 	})
 }

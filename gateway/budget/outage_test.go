@@ -12,13 +12,13 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// failing makes the requests of a group fail.
+// failing makes the requests of a group fail, or all.
 func (w *world) failing(group string, with error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.times = nil
 	w.fails = func(of string) error {
-		if of == group {
+		if group == "*" || of == group {
 			return with
 		}
 		return nil
