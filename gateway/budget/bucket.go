@@ -7,7 +7,7 @@ import (
 
 const (
 	// maxBuckets bounds the buckets that are remembered. The one that was used the longest time ago
-	// is forgotten, unless requests of it are under way or wait.
+	// is forgotten, unless requests of it are under way or wait, or it is paused.
 	maxBuckets = 4096
 
 	// safety is how many requests of other gateways are expected for each one of this gateway that
@@ -63,7 +63,7 @@ func (b *Budget) bucketOf(k key, c *Config, now time.Time) *bucket {
 		s.level, s.repeats = s.limit, maxRepeats
 		s.element = b.used.PushBack(s)
 		b.buckets[k] = s
-		b.forget()
+		defer b.forget(now)
 	}
 	b.used.MoveToBack(s.element)
 	s.config = c
@@ -71,15 +71,19 @@ func (b *Budget) bucketOf(k key, c *Config, now time.Time) *bucket {
 }
 
 // forget forgets buckets that have not been used for long, if there are too many.
-func (b *Budget) forget() {
-	for len(b.buckets) > maxBuckets {
+func (b *Budget) forget(now time.Time) {
+	for range b.used.Len() {
 		s := b.used.Front().Value.(*bucket)
-		if s.underWay > 0 || s.waiting() > 0 {
-			return // there are no more of these than requests
+		switch {
+		case len(b.buckets) <= maxBuckets:
+			return
+		case s.underWay > 0, s.waiting() > 0, now.Before(s.paused): // there are not many of these
+			b.used.MoveToBack(s.element)
+		default:
+			b.used.Remove(s.element)
+			delete(b.buckets, s.key)
+			delete(b.crowded, s)
 		}
-		b.used.Remove(s.element)
-		delete(b.buckets, s.key)
-		delete(b.crowded, s)
 	}
 }
 
