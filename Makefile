@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers bench bench-proxy bench-journal h2spec digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,13 @@ restarts: ## restart the gateway five times during REQUESTS= requests, behind a 
 
 watchers: ## have WATCHERS= (1000) read one job once a second for SECONDS= (60) through REPLICAS= (1) gateways, and count what reaches Atlas
 	WATCHERS=$(or $(WATCHERS),1000) SECONDS=$(or $(SECONDS),60) REPLICAS=$(or $(REPLICAS),1) go test -count=1 -v -timeout 10m -run '^TestManyWatchers$$' ./gateway
+
+# By Atlas's clock, which runs SPEED times faster than that of the machine.
+flood: build ## send ten times what Atlas allows for MINUTES=5, through GATEWAYS=1; SPEED=10
+	cd compat && go run ./limits -gateway $(CURDIR)/bin/atlas-gateway $(if $(MINUTES),-minutes $(MINUTES)) $(if $(GATEWAYS),-gateways $(GATEWAYS)) $(if $(SPEED),-speed $(SPEED)) flood
+
+outage: build ## have Atlas fail in four ways for MINUTES=10 in all, and look at what the gateway does
+	cd compat && go run ./limits -gateway $(CURDIR)/bin/atlas-gateway -minutes $(or $(MINUTES),10) outage
 
 bench: ## run the benchmarks, or those that match BENCH=
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
