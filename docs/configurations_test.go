@@ -35,6 +35,9 @@ var configurations = map[string]func(page string) string{
 	"docs/reads.md#settings yaml 1": func(page string) string {
 		return upstream + "callers: {anonymous: true}\n" + page
 	},
+	"docs/limits.md#atlass-rate-limit-and-atlass-outages yaml 1": func(page string) string {
+		return upstream + "callers: {anonymous: true}\n" + page
+	},
 	"docs/callers.md#grants yaml 1": func(page string) string {
 		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
 	},

@@ -70,6 +70,7 @@ management: {address: "127.0.0.1:0"}
 callers:
   list:
 %stimeouts: {drain: 1ms, upstream: %s}
+budget: {requests: 1000000, per_minute: 1000000}
 creates: {%s, quarantine: 300ms, wait: 5s, open_per_caller: 1000000}
 upstream:
   credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]

@@ -54,9 +54,14 @@ func (w *way) signing(p pair) (*signing, error) {
 		},
 		Authenticated: outbound.Authenticated,
 		Confirm:       w.confirm(),
+		MaxChallenges: maxChallenges,
 	})
 	return s, err
 }
+
+// maxChallenges is how many requests for a nonce may be under way. Those for one group may hang, and
+// others must not wait for them.
+const maxChallenges = 16
 
 // confirm returns the request that decides whether Atlas refuses a credential or only the requests
 // of one caller: a list of the groups that the credential may read. Atlas answers it to a
