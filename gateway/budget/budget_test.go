@@ -174,6 +174,9 @@ func TestPlacesOfWaiters(t *testing.T) {
 				results[caller] = append(results[caller], err)
 			})
 			synctest.Wait()
+			if n := w.each[0].State(0).Waiting["read"]; n > 4 && caller == "greedy" {
+				w.Errorf("%d requests of one caller wait at 8 places", n)
+			}
 		}
 		working.Wait()
 		refused := 0
@@ -322,6 +325,9 @@ func TestForgets(t *testing.T) {
 		working.Wait()
 		if n := len(w.each[0].State(1 << 20).Least); n > 4096 {
 			w.Errorf("%d buckets are remembered", n)
+		}
+		if state := w.each[0].State(0); state.Paused != 1 {
+			w.Errorf("%+v", state)
 		}
 		w.failing("", nil)
 		waiting.Wait()
