@@ -29,7 +29,7 @@ var notRun = map[string]string{
 	"docs/callers.md#terraforms-provider hcl 1": "the provider comes as no module or package; gateway.TestConformance has what it sends",
 	"docs/callers.md#terraforms-provider sh 1":  "the provider comes as no module or package; gateway.TestConformance has what it sends",
 
-	"docs/costs.md#what-a-request-costs sh 1": "minutes of measuring; .ci/run has the second command, and compat/proxybench has tests of the first",
+	"docs/costs.md#what-a-request-costs sh 1":   "minutes of measuring; .ci/run has the second command, and compat/proxybench has tests of the first",
 	"docs/costs.md#the-journal-of-creates sh 1": "minutes of measuring; compat/proxybench has tests of both commands",
 
 	"docs/client.md#add-it-to-your-module sh 1":   "go mod tidy fetches modules; docs/example is such a module, which client.TestOutsideModule builds",
