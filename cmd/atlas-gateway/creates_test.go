@@ -217,7 +217,7 @@ func TestFloodOfKeys(t *testing.T) {
 	measured(t)
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, ParallelExports: true, CountsOnly: true}})
 	flood, honest := gatewaytest.Issue(t, "flood", `[{operations: [manage], groups: ["*"]}]`), gatewaytest.Issue(t, "honest", `[{operations: [manage], groups: ["*"]}]`)
-	j := &journaled{atlas: atlas, process: serveProcess(t, gatewaytest.YAML(atlas.URL(), "creates: {open_per_caller: 5, wait: 1ms}\n", flood, honest), "ATLAS_GATEWAY_TIMEOUTS_UPSTREAM=500ms", "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey)}
+	j := &journaled{atlas: atlas, process: serveProcess(t, gatewaytest.YAML(atlas.URL(), "creates: {open_per_caller: 5, wait: 1ms}\n", flood, honest), "ATLAS_GATEWAY_TIMEOUTS_UPSTREAM=10s", "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey)}
 	j.bucket = idOf(t, j.post(t, buckets, bucket, map[string]string{"Authorization": honest.Bearer()}))
 	before := j.peak(t)
 	if err := atlas.SetFaults([]sim.Fault{{Kind: sim.FaultReset, Operation: "createBackupExport", Count: 5}}); err != nil {
