@@ -35,7 +35,7 @@ func TestMetricsOfStatuses(t *testing.T) {
 		fmt.Fprintf(conn, "HTTP/1.1 %03d Any\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", next.Load())
 		return true
 	})
-	p := serveFor(t, h.URL, "", "ATLAS_GATEWAY_TIMEOUTS_UPSTREAM=1s")
+	p := serveFor(t, h.URL, "", "ATLAS_GATEWAY_TIMEOUTS_UPSTREAM=5s")
 	before, _ := statusMetrics(t, p)
 	for status := range 1000 {
 		if status/100 == 1 && status != 101 {
