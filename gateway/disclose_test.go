@@ -48,7 +48,7 @@ func named(r *http.Request) string {
 	case "moved":
 		return gatewaytest.LastJSON(301, `{}`, "Location: /api/atlas/v2/groups/"+group)
 	case "busy":
-		return gatewaytest.LastJSON(429, `{"error":429,"errorCode":"RATE_LIMITED_TOKEN_BUCKET"}`, "Retry-After: 7")
+		return gatewaytest.LastJSON(429, `{"error":429,"errorCode":"RATE_LIMITED_TOKEN_BUCKET"}`, "Retry-After: 1")
 	case "down":
 		return gatewaytest.LastJSON(503, `{"error":503,"errorCode":"SERVICE_UNAVAILABLE"}`)
 	}
@@ -90,7 +90,7 @@ func TestNamesOfOtherGroups(t *testing.T) {
 			t.Errorf("%s: %d %s", name, got.Status, got.Body)
 		}
 	}
-	if got := ask(some, "GET", "busy"); got.Header.Get("Retry-After") != "7" {
+	if got := ask(some, "GET", "busy"); got.Header.Get("Retry-After") != "1" {
 		t.Errorf("busy: %v", got.Header)
 	}
 	for name, status := range map[string]int{"mine": 200, "theirs": 200, "none": 404, "denied": 502, "moved": 502, "broken": 502, "address": 403} {
