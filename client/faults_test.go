@@ -109,8 +109,9 @@ func TestFaults(t *testing.T) {
 					}
 					way.MaxRetries, way.MaxResponse = -1, 64<<10
 					way.Transport = &http.Transport{DisableKeepAlives: true} // so that net/http does not repeat a GET
-					if test.fault.BeforeAuthentication && through {
-						way.BaseURL = gatewaytest.StartFor(t, atlas.URL(), "").URL // one that has no nonce yet
+					limited := test.fault.Kind == sim.FaultRateLimit || test.fault.Kind == sim.FaultRateLimit400
+					if through && (test.fault.BeforeAuthentication || limited) { // one that has no nonce yet, and does not wait
+						way.BaseURL = gatewaytest.StartFor(t, atlas.URL(), everyRead).URL
 					}
 					c := newClient(t, way)
 					setFaults(t, atlas, test.fault)

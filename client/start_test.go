@@ -51,8 +51,12 @@ func newClient(t testing.TB, config client.Config) *client.Client {
 	return c
 }
 
-// ways runs a test for each way to a simulated Atlas: directly, and through a gateway that sends
-// every read, since the simulation's clock runs faster than answers age.
+// everyRead has a gateway send every read, and each once: the simulation's clock runs faster than
+// answers age, and what Atlas fails to answer is for the client to repeat.
+const everyRead = "\nreads: {share: \"off\"}\nbudget: {attempts: 1}\n"
+
+// ways runs a test for each way to a simulated Atlas: directly, and through a gateway that leaves
+// reads alone.
 func ways(t *testing.T, config sim.Config, settings string, test func(t *testing.T, atlas *sim.Server, way client.Config)) {
 	t.Run("direct", func(t *testing.T) {
 		atlas := sim.Start(t, config)
@@ -60,7 +64,7 @@ func ways(t *testing.T, config sim.Config, settings string, test func(t *testing
 	})
 	t.Run("gateway", func(t *testing.T) {
 		atlas := sim.Start(t, config)
-		test(t, atlas, client.Config{BaseURL: gatewaytest.StartFor(t, atlas.URL(), settings+"\nreads: {share: \"off\"}").URL})
+		test(t, atlas, client.Config{BaseURL: gatewaytest.StartFor(t, atlas.URL(), settings+everyRead).URL})
 	})
 }
 

@@ -205,7 +205,7 @@ func TestWaitForExportSurvives(t *testing.T) {
 				way := client.Config{BaseURL: atlas.URL(), Credential: key}
 				var g *gatewaytest.Gateway
 				if !direct {
-					g = gatewaytest.StartFor(t, atlas.URL(), `reads: {share: "off"}`)
+					g = gatewaytest.StartFor(t, atlas.URL(), everyRead)
 					way = client.Config{BaseURL: g.URL}
 				}
 				c := newClient(t, way)

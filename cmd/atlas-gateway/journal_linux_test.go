@@ -273,6 +273,8 @@ func TestJournalDatabaseGoesAway(t *testing.T) {
 	if jobs := len(j.atlas.Jobs()); jobs != 2 {
 		t.Errorf("Atlas made %d jobs", jobs)
 	}
+	// Each gateway looks every few seconds. One that has not seen the outage does not tell of its end.
+	gatewaytest.WaitFor(t, "the log", func() bool { return strings.Contains(j.stderr.String(), "the journal can't be reached") })
 	server.Restart(t)
 	j.recovers(t, "after", map[string]string{"before": before, "on its way": onItsWay})
 	gatewaytest.WaitFor(t, "the log", func() bool { return strings.Contains(j.stderr.String(), "the journal can be reached again") })

@@ -37,7 +37,7 @@ func (c *Creates) replay(ctx context.Context, q *request, r *store.Record) (answ
 	// What there is can't be shown now. No answer to the question for it says so: each would mean
 	// that the create itself was refused, or was not sent.
 	if err == nil {
-		err = fmt.Errorf("Atlas answered the question for %s with status %d", r.Result, response.Status)
+		err = fmt.Errorf("status %d answers the question for %s", response.Status, r.Result)
 	}
 	return nil, false, open(err)
 }
