@@ -13,7 +13,7 @@ import (
 func TestCreateWithoutList(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	caller := gatewaytest.Issue(t, "terraform", `[{operations: [createExportBucket, createBackupExport, getBackupExport], groups: ["*"]}]`)
-	w := &world{atlas, gatewaytest.StartFor(t, atlas.URL(), "", caller).URL, key{caller.Pair.ID, caller.Pair.Secret.Reveal()}, key{}}
+	w := &world{atlas, gatewaytest.StartFor(t, atlas.URL(), "", caller).URL, key{caller.Pair.ID, caller.Pair.Secret.Reveal()}, key{}, nil}
 	create := []string{"buckets", "create", "aws", "--name", "acme-exports", "--role", sim.AWSRole, "-o", "name"}
 
 	got := w.run(t, w.owner, append(create, "--if-not-exists")...)
@@ -33,7 +33,7 @@ func TestCreateWithoutList(t *testing.T) {
 	if got := w.must(t, "exports", "get", export, "--cluster", "orders"); !strings.Contains(got, "\nBUCKET     "+id+"\n") {
 		t.Errorf("got %s", got)
 	}
-	direct := &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}}
+	direct := &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}, nil}
 	if got := direct.must(t, "exports", "get", export, "--cluster", "orders"); !strings.Contains(got, "\nBUCKET     "+id+" (acme-exports)\n") {
 		t.Errorf("got %s", got)
 	}

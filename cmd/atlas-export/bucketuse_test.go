@@ -47,9 +47,9 @@ func TestBucketInUse(t *testing.T) {
 // A caller that may only delete buckets is told that nobody looked.
 func TestBucketInUseUnseen(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
-	bucket, _ := (&world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}}).prepare(t)
+	bucket, _ := (&world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}, nil}).prepare(t)
 	caller := gatewaytest.Issue(t, "terraform", `[{operations: [deleteExportBucket], groups: ["*"]}]`)
-	w := &world{atlas, gatewaytest.StartFor(t, atlas.URL(), "", caller).URL, key{caller.Pair.ID, caller.Pair.Secret.Reveal()}, key{}}
+	w := &world{atlas, gatewaytest.StartFor(t, atlas.URL(), "", caller).URL, key{caller.Pair.ID, caller.Pair.Secret.Reveal()}, key{}, nil}
 	got := w.run(t, w.owner, "buckets", "delete", bucket, "--yes", "-o", "json")
 	if got.Status != exitConflict || !strings.Contains(got.Stderr, `"notes":["what uses the bucket is not known, since the clusters can't be listed: listClusters: 403 USER_UNAUTHORIZED: `) {
 		t.Errorf("got %+v", got)

@@ -100,6 +100,9 @@ func TestErrors(t *testing.T) {
 				if kind.name == "truncated" && command[1] == "delete" {
 					continue // there is nothing to cut off
 				}
+				if kind.faults != nil {
+					w.renew()
+				}
 				got := w.run(t, kind.key, append(args, "--retries", "0")...)
 				if got.Status != want {
 					t.Errorf("%s: %q: exit status %d, want %d: %s", kind.name, args, got.Status, want, got.Stderr)
@@ -173,6 +176,7 @@ func TestErrorsOfFaults(t *testing.T) {
 		bucket, _ := w.prepare(t)
 		setFaults(t, w, sim.Fault{Kind: sim.FaultRateLimit, RetryAfter: 7})
 		w.checkError(t, w.owner, exitWait, `atlas-export: listExportBuckets: 429 RATE_LIMITED_TOKEN_BUCKET: .*\nhint: try again in 7s\n`, "buckets", "list")
+		w.renew()
 		setFaults(t, w, sim.Fault{Kind: sim.FaultUnavailableAfter, Operation: "createBackupExport"})
 		w.checkError(t, w.owner, exitUnknown,
 			`atlas-export: createBackupExport: 50[23] .*it may have been carried out all the same.*\n`+

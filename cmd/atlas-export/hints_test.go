@@ -229,7 +229,7 @@ func TestCAFile(t *testing.T) {
 	certificate := authority.Loopback(t)
 	expired := sim.Start(t, sim.Config{TLS: &authority.Issue(t, -time.Minute, net.IPv4(127, 0, 0, 1)).Certificate})
 	atlas := sim.Start(t, sim.Config{TLS: &certificate.Certificate})
-	w := &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}}
+	w := &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}, nil}
 	directory := t.TempDir()
 	file := filepath.Join(directory, "authorities.pem")
 	writeFile(t, file, authority.PEM)

@@ -35,6 +35,8 @@ type world struct {
 	atlas         *sim.Server
 	url           string
 	owner, reader key // of Atlas or of the gateway; the reader may only read, and only sim.GroupID
+
+	renew func() // puts another gateway in the place of one that has seen Atlas fail, and may send less
 }
 
 type key struct{ public, private string }
@@ -47,7 +49,7 @@ func ways(t *testing.T, config sim.Config, test func(t *testing.T, w *world)) {
 
 func direct(t testing.TB, config sim.Config) *world {
 	atlas := sim.Start(t, config)
-	return &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{sim.ReadOnlyPublicKey, sim.PrivateKey}}
+	return &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{sim.ReadOnlyPublicKey, sim.PrivateKey}, func() {}}
 }
 
 func throughGateway(t testing.TB, config sim.Config) *world {
@@ -56,7 +58,9 @@ func throughGateway(t testing.TB, config sim.Config) *world {
 	owner := gatewaytest.Issue(t, "owner", `[{operations: [manage], groups: ["*"]}]`)
 	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: [`+sim.GroupID+`]}]`)
 	w.owner, w.reader = key{owner.Pair.ID, owner.Pair.Secret.Reveal()}, key{reader.Pair.ID, reader.Pair.Secret.Reveal()}
-	w.url = gatewaytest.StartFor(t, w.atlas.URL(), "", owner, reader).URL
+	// The program repeats reads, and this gateway does not.
+	w.renew = func() { w.url = gatewaytest.StartFor(t, w.atlas.URL(), "budget: {attempts: 1}", owner, reader).URL }
+	w.renew()
 	return w
 }
 
