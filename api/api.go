@@ -1,8 +1,8 @@
 // Package api holds the contract: the one hand-written OpenAPI document from which the code is
 // generated, requests are checked and the documentation is made.
 //
-// The gateway, the command line, the generator and tests call it. It refuses a document that
-// OpenAPI 3.0.3 does not allow, so that a program with a broken contract does not start.
+// The generator and tests call it; programs read what the generator makes of it. It refuses a
+// document that OpenAPI 3.0.3 does not allow, so that no code is generated from a broken contract.
 package api
 
 import (
