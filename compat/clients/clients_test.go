@@ -309,7 +309,7 @@ func isCurl(v variant) bool { return strings.HasPrefix(v.name, "curl") }
 // atATime is how many calls the tests make at the same time.
 const atATime = 64
 
-// Many calls of one client at the same time all succeed.
+// Many calls of one client at the same time all succeed, and each create is sent once.
 func TestConcurrentCalls(t *testing.T) {
 	for _, v := range variants {
 		if v.tls || isCurl(v) {
@@ -338,7 +338,8 @@ func TestConcurrentCalls(t *testing.T) {
 						got[f.Body]++
 					}
 				}
-				if !maps.Equal(got, want) || len(received) != len(calls) {
+				// The reads are the same, and share requests to Atlas.
+				if reads := len(received) - len(want); !maps.Equal(got, want) || reads < 1 || reads > len(calls)-len(want) {
 					t.Errorf("Atlas received %d requests: %v", len(received), got)
 				}
 				r.atlas.Reset()

@@ -147,7 +147,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-befor", "x"}, 2, "flag provided but not defined: -befor"},
 		{[]string{"x"}, 2, `"x" is not a flag`},
 		{[]string{"-connections", "1,no"}, 2, `-connections: "no" is not a number of connections`},
-		{[]string{"-only", "PUT"}, 2, `-only: "PUT" is none of GET, POST, rejected`},
+		{[]string{"-only", "PUT"}, 2, `-only: "PUT" is none of GET, shared, watched, POST, rejected`},
 		{[]string{"-journal", "-keys", "0"}, 2, "-keys must be 1 or more"},
 		{[]string{"-rounds", "-1"}, 2, "-rounds and -requests must be 1 or more"},
 		{[]string{"-before", "x", "-profile", t.TempDir()}, 2, "-before and -profile do not go together"},
