@@ -107,6 +107,10 @@ func TestOutage(t *testing.T) {
 			}
 			began := time.Now()
 			_, err := w.ways[0].Send(w.Context(), "a", w.request("POST", exports, export))
+			if _, ok := errors.AsType[*budget.Error](err); !ok { // it was the one that is sent every two seconds
+				began = time.Now()
+				_, err = w.ways[0].Send(w.Context(), "a", w.request("POST", exports, export))
+			}
 			if time.Since(began) > 10*time.Millisecond || w.check(err, budget.Out) > 2*time.Second {
 				w.Errorf("%v: a create took %s", how, time.Since(began))
 			}

@@ -142,6 +142,7 @@ func TestWaits(t *testing.T) {
 				third := newPeer("192.0.2.3")
 				table.peers <- third
 				conn, err := table.listener.Accept()
+				synctest.Wait() // for what else happens at this time
 				if waited := time.Since(came); waited != test.waits || !errors.Is(err, test.want) || third.closed != (test.want != nil) {
 					t.Errorf("after %s, %v; closed: %v", waited, err, third.closed)
 				}
