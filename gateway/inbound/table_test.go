@@ -136,14 +136,21 @@ func TestWaits(t *testing.T) {
 					test.before(table, second)
 				}
 				came := time.Now()
+				ended := make(chan struct{})
 				if test.after != nil {
-					time.AfterFunc(test.at, func() { test.after(table, first) })
+					time.AfterFunc(test.at, func() {
+						test.after(table, first)
+						close(ended)
+					})
 				}
 				third := newPeer("192.0.2.3")
 				table.peers <- third
 				conn, err := table.listener.Accept()
-				synctest.Wait() // for what else happens at this time
-				if waited := time.Since(came); waited != test.waits || !errors.Is(err, test.want) || third.closed != (test.want != nil) {
+				waited := time.Since(came)
+				if test.after != nil {
+					<-ended
+				}
+				if waited != test.waits || !errors.Is(err, test.want) || third.closed != (test.want != nil) {
 					t.Errorf("after %s, %v; closed: %v", waited, err, third.closed)
 				}
 				if second.closed || first.closed != test.goes {
