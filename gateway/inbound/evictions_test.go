@@ -157,7 +157,7 @@ func TestEvictions(t *testing.T) {
 					}
 					all = append(all, table.accept(t, address))
 					if goes != nil {
-						if err := inbound.Keep(goes.ctx); err != inbound.ErrEvicted || !goes.closed {
+						if err := inbound.Keep(goes.ctx); err != inbound.ErrEvicted || !goes.closed.Load() {
 							t.Fatalf("seed %d, step %d: not the one that is to go: %v", seed, step, err)
 						}
 						all = slices.DeleteFunc(all, func(h *held) bool { return h == goes })
@@ -204,7 +204,7 @@ func act(table *tested, h *held, random *rand.Rand) bool {
 func (t *tested) check(all []*held) error {
 	kept := 0
 	for _, h := range all {
-		if h.closed {
+		if h.closed.Load() {
 			return errors.New("one went that was to stay")
 		}
 		if h.state == authenticated {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,13 +20,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer is a connection as the kernel accepts it, from an address.
+// peer is a connection as the kernel accepts it, from an address. It may be closed while it is used.
 type peer struct {
 	net.Conn
 	address string
 	bytes   chan struct{} // one is read for each value
 	gone    chan struct{} // closed with the connection
-	closed  bool
+	closed  atomic.Bool
 }
 
 func newPeer(address string) *peer {
@@ -46,15 +47,14 @@ func (p *peer) Read([]byte) (int, error) {
 }
 
 func (p *peer) Write([]byte) (int, error) {
-	if p.closed {
+	if p.closed.Load() {
 		return 0, net.ErrClosed
 	}
 	return 1, nil
 }
 
 func (p *peer) Close() error {
-	if !p.closed {
-		p.closed = true
+	if p.closed.CompareAndSwap(false, true) {
 		close(p.gone)
 	}
 	return nil
@@ -150,11 +150,11 @@ func TestWaits(t *testing.T) {
 				if test.after != nil {
 					<-ended
 				}
-				if waited != test.waits || !errors.Is(err, test.want) || third.closed != (test.want != nil) {
-					t.Errorf("after %s, %v; closed: %v", waited, err, third.closed)
+				if waited != test.waits || !errors.Is(err, test.want) || third.closed.Load() != (test.want != nil) {
+					t.Errorf("after %s, %v; closed: %v", waited, err, third.closed.Load())
 				}
-				if second.closed || first.closed != test.goes {
-					t.Errorf("the first went: %v, the second: %v", first.closed, second.closed)
+				if second.closed.Load() || first.closed.Load() != test.goes {
+					t.Errorf("the first went: %v, the second: %v", first.closed.Load(), second.closed.Load())
 				}
 				first.conn.Close()
 				second.conn.Close()
@@ -192,8 +192,8 @@ func TestOrigins(t *testing.T) {
 			first.await()
 			time.Sleep(time.Second)
 			second := table.accept(t, test.addresses[1])
-			if first.closed != test.same {
-				t.Errorf("%q: the first was evicted: %v", test.addresses, first.closed)
+			if first.closed.Load() != test.same {
+				t.Errorf("%q: the first was evicted: %v", test.addresses, first.closed.Load())
 			}
 			first.conn.Close()
 			second.conn.Close()
