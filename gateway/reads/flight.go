@@ -14,7 +14,7 @@ import (
 // them does, whoever began it.
 type flight struct {
 	target *target
-	ctx    context.Context // ends when nobody waits any more
+	ctx    context.Context // ends when nobody waits any more; nil if nobody joins: see newFlight
 	cancel context.CancelFunc
 
 	// The mutex of Reads guards these.
@@ -28,10 +28,14 @@ type flight struct {
 	err      error
 }
 
-// newFlight returns a flight. Its context has nothing of the read's.
-func newFlight(t *target) *flight {
+// newFlight returns a flight. Its context has nothing of the read's. A flight that nobody joins,
+// since its answer would be too old for whoever comes behind its beginning, has no context of its
+// own: it lasts as long as that of the read that leads it, and is cheaper.
+func newFlight(t *target, joined bool) *flight {
 	f := &flight{target: t}
-	f.ctx, f.cancel = context.WithCancel(context.Background())
+	if joined {
+		f.ctx, f.cancel = context.WithCancel(context.Background())
+	}
 	return f
 }
 
@@ -46,8 +50,13 @@ func (f *flight) ends() <-chan struct{} {
 // lead asks Atlas in the goroutine of the read that began a flight. A goroutine of the flight's
 // own would make a read dearer that shares with nobody.
 func (r *Reads) lead(ctx context.Context, c Config, q *Request, f *flight, fetch Fetch) {
+	if f.ctx == nil {
+		r.fly(ctx, c, q, f, fetch)
+		return
+	}
 	defer context.AfterFunc(ctx, func() { r.leave(f) })()
-	r.fly(c, q, f, fetch)
+	defer f.cancel()
+	r.fly(f.ctx, c, q, f, fetch)
 }
 
 // turn is how long a read waits at most until it is sent because the same is under way. While
@@ -63,8 +72,9 @@ func (r *Reads) follow(c Config, q *Request, f *flight, began time.Time, ends <-
 	case <-pause.C:
 	case <-f.ctx.Done():
 	}
+	defer f.cancel()
 	if r.begin(f) {
-		r.fly(c, q, f, fetch)
+		r.fly(f.ctx, c, q, f, fetch)
 	}
 }
 
@@ -81,16 +91,15 @@ func (r *Reads) begin(f *flight) bool {
 }
 
 // fly asks Atlas. A panic is an error of this flight.
-func (r *Reads) fly(c Config, q *Request, f *flight, fetch Fetch) {
+func (r *Reads) fly(ctx context.Context, c Config, q *Request, f *flight, fetch Fetch) {
 	defer func() {
 		if p := recover(); p != nil {
 			f.response, f.err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
-		f.cancel()
 		r.end(f)
 	}()
 	var stays time.Duration
-	f.response, f.err = fetch(f.ctx)
+	f.response, f.err = fetch(ctx)
 	if f.err == nil {
 		f.lasts, stays = c.lasts(q, f.response)
 	}

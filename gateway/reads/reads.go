@@ -183,15 +183,15 @@ func (r *Reads) take(c Config, q *Request, fetch Fetch, came time.Time, within t
 		r.kept.use(t.kept)
 		return t.kept, nil, false
 	case t.running == nil && t.next == nil:
-		t.running = newFlight(t)
+		t.running = newFlight(t, jobs[q.Operation.ID])
 		t.running.waiting, t.running.began = 1, time.Now()
 		return nil, t.running, true
-	case t.running != nil && came.Sub(t.running.began) <= within:
+	case t.running != nil && t.running.ctx != nil && came.Sub(t.running.began) <= within:
 		f = t.running
 	case t.next != nil:
 		f = t.next
 	default:
-		f = newFlight(t)
+		f = newFlight(t, true)
 		t.next = f
 		go r.follow(c, q, f, t.running.began, t.running.ends(), fetch)
 	}
