@@ -28,19 +28,23 @@ func newAccessTokens(d *Directory, keys []signingKey, m *Memory, now func() time
 	return &accessTokens{d, keys, d.settings.TokenLifetime, m, now, parser}
 }
 
-// issue returns a new token for the service account of a client id.
-func (t *accessTokens) issue(clientID string) (string, error) {
+// issue returns a new token for a service account, and its lifetime. The token ends with the account.
+func (t *accessTokens) issue(account Caller) (string, time.Duration, error) {
 	now := t.now()
-	key := &t.keys[0]
+	key, expiry := &t.keys[0], now.Add(t.lifetime)
+	if end := account.key.notAfter; !end.IsZero() && end.Before(expiry) {
+		expiry = end
+	}
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		ID:        rand.Text(),
 		Issuer:    issuer,
-		Subject:   clientID,
+		Subject:   account.Key,
 		IssuedAt:  jwt.NewNumericDate(now),
-		ExpiresAt: jwt.NewNumericDate(now.Add(t.lifetime)),
+		ExpiresAt: jwt.NewNumericDate(expiry),
 	})
 	token.Header["kid"] = key.id
-	return token.SignedString([]byte(key.token.Reveal()))
+	signed, err := token.SignedString([]byte(key.token.Reveal()))
+	return signed, expiry.Sub(now), err
 }
 
 func (t *accessTokens) identify(token string) (Caller, *Refusal, bool) {

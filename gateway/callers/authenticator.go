@@ -33,6 +33,7 @@ type Authenticator struct {
 	schemes    []scheme
 	allowBasic func(*http.Request) bool
 	now        func() time.Time
+	uses       []*keyUse // by the key's number
 }
 
 // A scheme is a way to prove who calls by an Authorization field.
@@ -46,6 +47,8 @@ type way interface {
 	// prove returns who sent r, or why r is refused. The credentials are what follows the name of the
 	// scheme in the Authorization field; a way that does not go by that field gets none.
 	prove(r *http.Request, credentials string) (Caller, *Refusal)
+	// refuse refuses a request as one that shows a wrong key is refused.
+	refuse(reason Reason, detail string) (Caller, *Refusal)
 }
 
 // New returns an Authenticator for the callers of d. It reads no file and changes nothing in m:
@@ -58,6 +61,7 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.uses = m.usesFor(d, a.now())
 	keys := d.keys
 	if len(keys) == 0 {
 		keys = []signingKey{m.madeUp}
@@ -66,8 +70,8 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	a.challenger = &challenger{directory: d, realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
 	a.tokens = newAccessTokens(d, keys, m, a.now)
 	a.schemes = []scheme{
-		{"Digest", &digestWay{d, n, a.challenger}},
-		{"Basic", &basicWay{d, a.allowBasic, a.challenger}},
+		{"Digest", &digestWay{a.challenger, d, n}},
+		{"Basic", &basicWay{a.challenger, d, a.allowBasic}},
 		{"Bearer", &bearerWay{[]tokenKind{staticTokens(d.tokens), a.tokens}}},
 	}
 	return a
@@ -96,8 +100,22 @@ func (a *Authenticator) prove(r *http.Request) (Caller, *Refusal) {
 	for _, s := range a.schemes {
 		// Letters outside ASCII that fold to ASCII are longer.
 		if len(s.name) == len(name) && strings.EqualFold(s.name, name) {
-			return s.way.prove(r, credentials)
+			return a.proveBy(s.way, r, credentials)
 		}
 	}
 	return a.challenger.refuse(Malformed, "the Authorization field is neither Digest nor Basic nor Bearer")
+}
+
+// proveBy proves who calls by one way, and whether the key that proves it may be used.
+func (a *Authenticator) proveBy(w way, r *http.Request, credentials string) (Caller, *Refusal) {
+	caller, refusal := w.prove(r, credentials)
+	if refusal != nil {
+		return Caller{}, refusal
+	}
+	if reason := a.use(caller.key, r); reason != "" {
+		_, refusal = w.refuse(reason, reason.unusable())
+		refusal.Tried = caller.Key
+		return Caller{}, refusal
+	}
+	return caller, nil
 }

@@ -28,6 +28,10 @@ func (b *bearerWay) prove(_ *http.Request, credentials string) (Caller, *Refusal
 	return Caller{}, refuseBearer(WrongCredential, "the token is neither a caller's nor one that was issued here")
 }
 
+func (b *bearerWay) refuse(reason Reason, detail string) (Caller, *Refusal) {
+	return Caller{}, refuseBearer(reason, detail)
+}
+
 // staticTokens are the tokens of the configuration, by their hash.
 type staticTokens map[hash]staticToken
 

@@ -24,6 +24,7 @@ type Caller struct {
 	Key string
 
 	anonymous bool
+	key       *key // that it was proved by; nil for an anonymous caller
 }
 
 // Anonymous returns the Caller of a request that needs no key. No name and no key of a configured

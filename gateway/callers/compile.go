@@ -124,49 +124,54 @@ func (c *compiler) addCallers(list []Entry) {
 			c.refuse(at, "the caller has no key: expected key_pairs, tokens or service_accounts")
 		}
 		c.signs = c.signs || len(entry.KeyPairs)+len(entry.ServiceAccounts) > 0
+		o := c.addOwner(at, entry)
 		for j, pair := range entry.KeyPairs {
-			c.addKeyPair(entry.Name, fmt.Sprintf("%s.key_pairs[%d]", at, j), pair)
+			c.addKeyPair(o, fmt.Sprintf("%s.key_pairs[%d]", at, j), pair)
 		}
 		for j, token := range entry.Tokens {
-			c.addToken(entry.Name, fmt.Sprintf("%s.tokens[%d].sha256", at, j), token)
+			c.addToken(o, fmt.Sprintf("%s.tokens[%d]", at, j), token)
 		}
 		for j, account := range entry.ServiceAccounts {
-			c.addServiceAccount(entry.Name, fmt.Sprintf("%s.service_accounts[%d]", at, j), account)
+			c.addServiceAccount(o, fmt.Sprintf("%s.service_accounts[%d]", at, j), account)
 		}
 	}
 }
 
-func (c *compiler) addKeyPair(name, at string, pair KeyPair) {
+func (c *compiler) addKeyPair(o *owner, at string, pair KeyPair) {
 	id, ok := identifier(c.pairs, pair.PublicKey, at+".public_key", c.refuse)
 	ha1, err := readHA1(pair, c.settings.Realm, c.settings.DigestAlgorithm)
 	if err != nil {
 		c.refuse(at+".ha1_file", "%w", err)
 	}
+	k := c.addKey(o, at, Digest, pair.PublicKey, pair.Validity)
 	if ok && err == nil {
-		c.pairs[id] = keyPair{Caller{Name: name, Form: Digest, Key: pair.PublicKey}, id, ha1}
+		c.pairs[id] = keyPair{k.caller(), id, ha1}
 	}
 }
 
-func (c *compiler) addToken(name, at string, token Token) {
+func (c *compiler) addToken(o *owner, at string, token Token) {
 	hash, err := parseHash(token.SHA256)
 	if _, known := c.tokens[hash]; known && err == nil {
 		err = errors.New("another token has the same hash")
 	}
 	if err != nil {
-		c.refuse(at, "%w", err)
-		return
+		c.refuse(at+".sha256", "%w", err)
 	}
-	c.tokens[hash] = staticToken{Caller{Name: name, Form: StaticToken, Key: hex.EncodeToString(hash[:4])}, hash}
+	k := c.addKey(o, at, StaticToken, hex.EncodeToString(hash[:4]), token.Validity)
+	if err == nil {
+		c.tokens[hash] = staticToken{k.caller(), hash}
+	}
 }
 
-func (c *compiler) addServiceAccount(name, at string, account ServiceAccount) {
+func (c *compiler) addServiceAccount(o *owner, at string, account ServiceAccount) {
 	id, ok := identifier(c.accounts, account.ClientID, at+".client_id", c.refuse)
 	hash, err := parseHash(account.SecretSHA256)
 	if err != nil {
 		c.refuse(at+".secret_sha256", "%w", err)
 	}
+	k := c.addKey(o, at, AccessToken, account.ClientID, account.Validity)
 	if ok && err == nil {
-		c.accounts[id] = serviceAccount{Caller{Name: name, Form: AccessToken, Key: account.ClientID}, id, hash}
+		c.accounts[id] = serviceAccount{k.caller(), id, hash}
 	}
 }
 

@@ -54,12 +54,27 @@ type Entry struct {
 	// Name is the caller's name in policies and logs: up to 64 letters, digits, dots, hyphens and
 	// underscores.
 	Name string `yaml:"name"`
+	// Disabled refuses all keys of the caller, and keeps the entry in the configuration.
+	Disabled bool `yaml:"disabled,omitempty"`
+	// SourceNetworks are the networks that the caller may call from, such as 10.1.0.0/16, 10.1.2.3/32
+	// or 2001:db8::/48. They are compared with the address of the connection's other end, whatever the
+	// header says. Without a list the caller may call from anywhere; an empty list is refused.
+	SourceNetworks []string `yaml:"source_networks,omitempty"`
 	// KeyPairs are for Digest and Basic.
 	KeyPairs []KeyPair `yaml:"key_pairs,omitempty"`
 	// Tokens are static bearer tokens.
 	Tokens []Token `yaml:"tokens,omitempty"`
 	// ServiceAccounts are for the token endpoint.
 	ServiceAccounts []ServiceAccount `yaml:"service_accounts,omitempty"`
+}
+
+// Validity says when a key may be used. Every kind of key has it. The zero value is always.
+type Validity struct {
+	// NotAfter is when the key ends, as in RFC 3339, such as 2027-01-31T18:00:00Z. A time that has
+	// passed is accepted: the key is refused. So are the tokens that a service account got before.
+	NotAfter string `yaml:"not_after,omitempty"`
+	// Disabled refuses the key, and keeps it in the configuration.
+	Disabled bool `yaml:"disabled,omitempty"`
 }
 
 // KeyPair is the part of a key pair that the gateway keeps. See [NewKeyPair].
@@ -70,12 +85,16 @@ type KeyPair struct {
 	// required. Key and realm must be those of the configuration. Lines such as MD5:HASH, which do
 	// not name them, are accepted and not compared. The content is a secret.
 	HA1File string `yaml:"ha1_file"`
+
+	Validity `yaml:",inline"`
 }
 
 // Token is the part of a static bearer token that the gateway keeps. See [NewToken].
 type Token struct {
 	// SHA256 is the hash of the token, in hexadecimal digits.
 	SHA256 string `yaml:"sha256"`
+
+	Validity `yaml:",inline"`
 }
 
 // ServiceAccount is the part of a service account that the gateway keeps. See [NewServiceAccount].
@@ -83,6 +102,8 @@ type ServiceAccount struct {
 	ClientID string `yaml:"client_id"`
 	// SecretSHA256 is the hash of the client secret, in hexadecimal digits.
 	SecretSHA256 string `yaml:"secret_sha256"`
+
+	Validity `yaml:",inline"`
 }
 
 // fill sets what is zero to its default.

@@ -11,9 +11,9 @@ import (
 
 // digestWay is HTTP Digest (RFC 7616) with a key pair.
 type digestWay struct {
-	directory  *Directory
-	nonces     *nonces
-	challenger *challenger
+	*challenger
+	directory *Directory
+	nonces    *nonces
 }
 
 func (d *digestWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
@@ -32,11 +32,11 @@ func (d *digestWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 	switch {
 	case errors.As(err, &refused) && refused.Reason == digestauth.Malformed:
 		// Its text quotes names of parameters, where a secret may stand by mistake.
-		return d.challenger.refuse(Malformed, "the Authorization field is not a Digest credential with qop=auth")
+		return d.refuse(Malformed, "the Authorization field is not a Digest credential with qop=auth")
 	case errors.As(err, &refused):
-		return d.challenger.refuseID(refused.Username, reasonOf(refused), strings.TrimPrefix(refused.Error(), "digestauth: "))
+		return d.refuseID(refused.Username, reasonOf(refused), strings.TrimPrefix(refused.Error(), "digestauth: "))
 	case err != nil:
-		return d.challenger.refuse(Malformed, "the Digest credential can't be verified")
+		return d.refuse(Malformed, "the Digest credential can't be verified")
 	}
 	return p.caller, nil
 }

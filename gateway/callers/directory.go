@@ -11,6 +11,8 @@ import (
 // change. See [Compile].
 type Directory struct {
 	settings Settings // with their defaults
+	owners   []*owner // in the order of the list
+	all      []*key   // of all owners
 	pairs    map[hash]keyPair
 	tokens   map[hash]staticToken
 	accounts map[hash]serviceAccount

@@ -7,8 +7,8 @@ import (
 )
 
 // Memory is what outlives a configuration: which counts of nonces were used, which tokens were
-// revoked, how many attempts were made, and a signing key that was made up. One Memory serves all
-// configurations of a process, and may be used from several goroutines.
+// revoked, how many attempts were made, when each key was last used, and a signing key that was made
+// up. One Memory serves all configurations of a process, and may be used from several goroutines.
 type Memory struct {
 	counts   counts
 	revoked  revoked
@@ -17,7 +17,8 @@ type Memory struct {
 	madeUp   signingKey
 
 	mu     sync.Mutex
-	limits limits // of the configuration in force; zero before the first
+	limits limits              // of the configuration in force; zero before the first
+	uses   map[KeyName]*keyUse // of its keys
 }
 
 // NewMemory returns an empty Memory. It makes up the signing key that serves where there is no
@@ -39,6 +40,7 @@ func (m *Memory) Keep(a *Authenticator) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.limits = a.limits
+	m.keepUses(a)
 }
 
 // limitsFor returns the limits for the callers of a directory.

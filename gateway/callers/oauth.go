@@ -27,7 +27,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 	if form.Get("grant_type") != "client_credentials" {
 		return caller, oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "The grant type is not client_credentials.", InvalidRequest)
 	}
-	token, err := a.tokens.issue(caller.Key)
+	token, lifetime, err := a.tokens.issue(caller)
 	if err != nil {
 		return caller, oauthError(w, http.StatusInternalServerError, "server_error", "Unexpected error.", Unavailable)
 	}
@@ -35,7 +35,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 		TokenType   string `json:"token_type"`
-	}{token, int(a.tokens.lifetime / time.Second), "Bearer"})
+	}{token, int(lifetime / time.Second), "Bearer"})
 	return caller, nil
 }
 
@@ -110,7 +110,9 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 	account, known := a.directory.accounts[id]
 	right := equal(account.secret, hashOf(secret))
 	if right && known && equal(account.id, id) && reason == WrongCredential {
-		return account, nil
+		if reason = a.use(account.caller.key, r); reason == "" {
+			return account, nil
+		}
 	}
 	var refusal *Refusal
 	if wait := a.limits.refused.take(clientID, a.now()); wait > 0 {

@@ -26,6 +26,13 @@ const (
 	TokenExpired Reason = "token_expired"
 	// TokenRevoked: an access token of ours that was revoked here.
 	TokenRevoked Reason = "token_revoked"
+	// KeyExpired: the secret is right, and the key's not_after has passed.
+	KeyExpired Reason = "key_expired"
+	// KeyDisabled: the secret is right, and the key or its caller is disabled.
+	KeyDisabled Reason = "key_disabled"
+	// SourceNetwork: the secret is right, and the connection comes from none of the caller's
+	// source_networks.
+	SourceNetwork Reason = "source_network"
 	// TooMany: more requests to the token endpoint than a minute allows.
 	TooMany Reason = "too_many"
 	// InvalidRequest: the token endpoint's form is wrong.
@@ -43,7 +50,8 @@ type Refusal struct {
 	Reason    Reason
 	// Tried is the public key or client id that was shown, right or wrong: one of a caller, or a text
 	// in the form of one (see [secret.ShowID]). It is "other" for any other text, which may be a
-	// secret, and empty where none was shown, or only a token that was not issued here.
+	// secret, and empty where none was shown, or only a token that nobody has. Where the secret is right
+	// and the key is refused nevertheless, it is the Key of the Caller.
 	Tried string
 
 	detail string

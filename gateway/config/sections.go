@@ -180,6 +180,20 @@ func (b *builder) callers(c Callers) {
 	// Without a file, a key is made up on loopback, where only one process signs nonces and
 	// tokens.
 	b.parts.Callers = callers.Compile(known, here, func(path, format string, args ...any) { b.refuse("callers."+path, format, args...) })
+	if b.parts.Callers != nil {
+		b.warnOfEnded(b.parts.Callers.List(), time.Now())
+	}
+}
+
+// warnOfEnded warns of keys whose not_after has passed.
+func (b *builder) warnOfEnded(list []callers.Listed, now time.Time) {
+	for _, caller := range list {
+		for _, key := range caller.Keys {
+			if key.Expired(now) {
+				b.warn("callers."+key.Path+".not_after", "has passed: the key of %s is refused", caller.Name)
+			}
+		}
+	}
 }
 
 // bounds refuses numbers and times that are out of range. The upper bounds are far beyond any use,
