@@ -35,6 +35,8 @@ var suite = map[string]func(*testing.T, *journal){
 	"a call whose context has ended":                       testEndedContext,
 	"texts as they are":                                    testTexts,
 	"revoked tokens":                                       testRevocations,
+	"uses of keys":                                         testKeyUses,
+	"a schema without uses of keys":                        testSchemaWithoutKeyUses,
 	"two processes that open a journal for the first time": testOpenedTogether,
 }
 

@@ -152,7 +152,7 @@ func testEarlierSchema(t *testing.T, j *journal) {
 	s := j.open(t)
 	r := begin(t, s, record("a"))
 	s.Close()
-	j.change(t, `DROP TABLE atlas_gateway_revocations`, `DROP INDEX atlas_gateway_creates_shape`, `ALTER TABLE atlas_gateway_creates DROP COLUMN atlas_at`,
+	j.change(t, `DROP TABLE atlas_gateway_key_uses`, `DROP TABLE atlas_gateway_revocations`, `DROP INDEX atlas_gateway_creates_shape`, `ALTER TABLE atlas_gateway_creates DROP COLUMN atlas_at`,
 		`DELETE FROM atlas_gateway_schema WHERE version > 1`)
 	s = j.open(t)
 	r.State, r.AtlasSent = store.Sent, time.Time{}

@@ -64,6 +64,15 @@ var schema = []string{
 	);
 	CREATE INDEX atlas_gateway_revocations_revoked ON atlas_gateway_revocations (revoked_at);
 	CREATE INDEX atlas_gateway_revocations_expiry ON atlas_gateway_revocations (expires_at);`,
+	`CREATE TABLE atlas_gateway_key_uses (
+		caller   TEXT NOT NULL,
+		form     TEXT NOT NULL,
+		key      TEXT NOT NULL,
+		since_at BIGINT NOT NULL,
+		used_at  BIGINT NOT NULL,
+		noted_at BIGINT NOT NULL,
+		PRIMARY KEY (caller, form, key)
+	);`,
 }
 
 // migrate brings the schema to the newest version, in one transaction.

@@ -1,6 +1,6 @@
 // Package store keeps the journal of creates: one record for each create that may have been
 // carried out, committed to stable storage before the create leaves for Atlas. Beside it, it keeps
-// which access tokens of callers were revoked.
+// which access tokens of callers were revoked, and when each of the callers' keys was last used.
 //
 // There is one SQL schema and one implementation, over two drivers: an embedded SQLite file for one
 // gateway ([OpenFile]), and PostgreSQL for several that share the journal ([OpenPostgres]). Package
