@@ -89,6 +89,24 @@ func Decode(name string, data []byte, into any) (*Document, error) {
 	return doc, nil
 }
 
+// Texts is a list of texts that a file may also write as one text.
+type Texts []string
+
+// UnmarshalYAML reads either form.
+func (t *Texts) UnmarshalYAML(unmarshal func(any) error) error {
+	var list []string
+	if unmarshal(&list) == nil {
+		*t = list
+		return nil
+	}
+	var one string
+	if err := unmarshal(&one); err != nil {
+		return err
+	}
+	*t = Texts{one}
+	return nil
+}
+
 // decode returns a panic of the library as an error. The library is known to panic.
 func decode(data []byte, into any) (err error) {
 	defer func() {
@@ -141,6 +159,9 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 	}
 	if text, ok := node.(*ast.StringNode); ok {
 		d.hide(path, text.Value)
+	}
+	if _, list := node.(*ast.SequenceNode); t == reflect.TypeFor[Texts]() && !list {
+		t = t.Elem()
 	}
 	if problem := expects(node, t); problem != "" {
 		return []error{d.Errorf(path, "%s", problem)}

@@ -22,6 +22,8 @@ type config struct {
 	Server server            `yaml:"server"`
 	Peers  []server          `yaml:"peers"`
 	Labels map[string]string `yaml:"labels"`
+
+	Claims map[string]strictyaml.Texts `yaml:"claims"`
 }
 
 func TestDecode(t *testing.T) {
@@ -37,6 +39,7 @@ peers:
     size: 3
   - {listen: "b:2"}
 labels: {any: thing, id: 640000000000000000000000, count: 12, on: true}
+claims: {sub: "a:*", /b/c: [d, 12], id: 640000000000000000000000, on: true}
 `), &got)
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +48,7 @@ labels: {any: thing, id: 640000000000000000000000, count: 12, on: true}
 		Server: server{Listen: "127.0.0.1:0", Timeout: 90 * time.Second},
 		Peers:  []server{{Listen: "a:1", Size: 3}, {Listen: "b:2"}},
 		Labels: map[string]string{"any": "thing", "id": "640000000000000000000000", "count": "12", "on": "true"},
+		Claims: map[string]strictyaml.Texts{"sub": {"a:*"}, "/b/c": {"d", "12"}, "id": {"640000000000000000000000"}, "on": {"true"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -76,6 +80,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"an unknown key with nothing near", "server:\n  zebra: a", "f.yaml:2: server.zebra: unknown key"},
 		{"an unknown key at the top", "servers: {}", "f.yaml:1: servers: unknown key; did you mean server?"},
 		{"an unknown key in a list", "peers:\n- listen: a\n- sise: 3", "f.yaml:3: peers[1].sise: unknown key; did you mean size?"},
+		{"a number that is read as another text", "claims: {a: 0x10}", "f.yaml:1: claims.a: expected a text; put it in quotes"},
+		{"keys in the place of texts", "claims: {a: {b: c}}", "f.yaml:1: claims.a: expected a text"},
+		{"a list in the place of a text", "claims: {a: [[b]]}", "f.yaml:1: claims.a[0]: expected a text"},
 		{"two unknown keys", "foo: 1\nserver:\n  Listen: a", "f.yaml:1: foo: unknown key\nf.yaml:3: server.Listen: unknown key; did you mean listen?"},
 		{"a beginning of keys", "server:\n  time: 1s", "f.yaml:2: server.time: unknown key; did you mean time_zone?"},
 		{"a repeated key", "server:\n  size: 1\n  size: 2", "f.yaml:3: the key size is there twice; the first is in line 2"},
