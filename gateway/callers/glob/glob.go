@@ -56,5 +56,8 @@ func (p Pattern) Match(text string) bool {
 	return utf8.ValidString(text) && p.match.MatchString(text)
 }
 
+// Any reports whether the pattern consists of stars only, so that it keeps nearly nobody out.
+func (p Pattern) Any() bool { return strings.Trim(p.text, "*") == "" }
+
 // String returns the pattern as it was written.
 func (p Pattern) String() string { return p.text }
