@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/gateway/http1"
 	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/serviceaccount"
 )
@@ -101,9 +102,10 @@ func (c *credential) failed(ctx context.Context, err error, status int, outcome 
 		token   *serviceaccount.TokenError
 		handed  *handedError
 		network *net.OpError
+		unsent  *http1.UnsentError
 	)
-	if errors.As(err, &network) && network.Op == "dial" {
-		e.Outcome = NotSent // whatever ended the making of a connection
+	if errors.As(err, &network) && network.Op == "dial" || errors.As(err, &unsent) {
+		e.Outcome = NotSent // whatever ended the wait for a connection, or the making of one
 	}
 	switch {
 	case errors.As(err, &key), errors.As(err, &account), errors.As(err, &request):

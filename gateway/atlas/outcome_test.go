@@ -271,6 +271,37 @@ func TestTimeout(t *testing.T) {
 	checkError(t, &atlas.Error{Kind: atlas.TimedOut, Outcome: atlas.Unknown}, fail(t, t.Context(), u, read(t)))
 }
 
+// A change whose time is over while it waits for one of the connections was not sent, although it
+// was handed over.
+func TestTimeoutBeforeAConnection(t *testing.T) {
+	signed := make(chan struct{})
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
+		if r.URL.Path == "/api/oauth/token" {
+			return gatewaytest.JSON(200, `{"access_token":"c4na7y-token","expires_in":3600,"token_type":"Bearer"}`)
+		}
+		close(signed)
+		<-t.Context().Done()
+		return ""
+	}))
+	c := configure(upstream.URL, account(sim.ClientID, sim.ClientSecret))
+	c.MaxConnections = 1
+	u := start(t, c)
+	go u.Send(t.Context(), read(t)) // has the connection
+	<-signed
+	for _, change := range []*atlas.Request{create(t, nil), request(t, "deleteExportBucket")} {
+		handed := false
+		change.Handed = func() error { handed = true; return nil }
+		change.Deadline = time.Now().Add(50 * time.Millisecond)
+		checkError(t, &atlas.Error{Kind: atlas.TimedOut, Outcome: atlas.NotSent}, fail(t, t.Context(), u, change))
+		if !handed {
+			t.Error("Handed was not called")
+		}
+	}
+	if n := upstream.Total.Load(); n != 2 { // for a token, and the read
+		t.Errorf("the upstream got %d requests", n)
+	}
+}
+
 // A response that takes too long after its header tells its status.
 func TestTimeoutWithinTheResponse(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, func(conn net.Conn, _ *http.Request) bool {

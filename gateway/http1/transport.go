@@ -109,9 +109,10 @@ func NewTransport(c Config) (*Transport, error) {
 // used before ends without a byte of a response. A httptrace.ClientTrace hears of each connection
 // by GotConn.
 //
-// An error is an *[outbound.OriginError]; or the context's, when it has ended; or a *net.OpError
-// with the Op "dial", when no connection could be made, which wraps a *[ProxyError] if the proxy
-// made none; or one of the connection.
+// An error is an *[outbound.OriginError]; or the context's, when it has ended, in an *[UnsentError]
+// if the request had no connection until then; or a *net.OpError with the Op "dial", when no
+// connection could be made, which wraps a *[ProxyError] if the proxy made none; or one of the
+// connection.
 func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err error) {
 	defer outbound.CloseBody(req)
 	if err := t.origin.Check(req); err != nil {
@@ -124,7 +125,7 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		select {
 		case t.places <- struct{}{}:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, &UnsentError{ctx.Err()}
 		}
 	}
 	defer func() {
@@ -145,7 +146,7 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		}
 		if err := ended(ctx); err != nil {
 			t.keep(c)
-			return nil, err
+			return nil, &UnsentError{err}
 		}
 		if trace != nil && trace.GotConn != nil {
 			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.used})
@@ -161,6 +162,12 @@ func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err e
 		return nil, err
 	}
 }
+
+// UnsentError is the error of a request whose context ended before a byte of the request was sent.
+type UnsentError struct{ error }
+
+// Unwrap returns the context's error.
+func (e *UnsentError) Unwrap() error { return e.error }
 
 // ended returns why a context has ended. Its deadline counts by the clock: in a process that was
 // stopped for a while, the timer that ends the context may not have run yet.
