@@ -159,6 +159,14 @@ func defaultBase() *http.Transport {
 // of it was sent. A client gets it if it follows a redirect to another origin.
 type OriginError = outbound.OriginError
 
+// ErrDisconnected says that the server or the network ended the connection each time when it got the
+// request, without a response. Base sent the request once more each time, on another connection, and
+// the server took that for a replay.
+var ErrDisconnected = errors.New("digestauth: the connection ended without a response to the request, again and again")
+
+// maxDisconnects is how often that may happen to one request.
+const maxDisconnects = 2
+
 // ErrBodyTooLarge says that the content of a request without GetBody exceeds [Config.MaxBody].
 // Nothing was sent.
 var ErrBodyTooLarge = outbound.ErrBodyTooLarge
@@ -189,8 +197,8 @@ func (e *ProbeError) Error() string {
 // apart.
 //
 // The errors of this package are *[OriginError], *[CredentialError], *[ProbeError],
-// [ErrBodyTooLarge], and wrapped errors of the context, of the request's Body and of
-// Config.Credential. All others are Base's. req is not changed, except that its Body is read and
+// [ErrBodyTooLarge], [ErrDisconnected], and wrapped errors of the context, of the request's Body and
+// of Config.Credential. All others are Base's. req is not changed, except that its Body is read and
 // closed. The Request of the response is req, which holds no credential.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTripThrough(t.base, req)
@@ -212,24 +220,13 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	if err != nil {
 		return nil, err
 	}
-	for retries := 0; ; {
+	for retries, disconnects := 0, 0; ; {
 		authorized := turn.nonce != nil
-		out, err := signed(req, content, turn)
+		resp, twice, err := t.send(base, req, content, turn)
 		if err != nil {
 			t.pool.abandoned(turn, nil)
 			return nil, err
 		}
-		var connections *atomic.Int32
-		if turn.fresh && content.Open == nil {
-			out, connections = countConnections(out)
-		}
-		resp, err := base.RoundTrip(out)
-		if err != nil {
-			t.pool.abandoned(turn, nil)
-			return nil, err
-		}
-		resp.Request = req
-
 		switch {
 		case authorized && (resp.StatusCode != http.StatusUnauthorized || t.vouched(resp)):
 			t.pool.accepted(turn, nextNonce(turn.nonce, resp.Header))
@@ -253,11 +250,15 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 			return resp, nil
 		}
 		outbound.Discard(resp)
+		if twice {
+			if disconnects++; disconnects == maxDisconnects {
+				t.pool.abandoned(turn, n)
+				return nil, ErrDisconnected
+			}
+			turn.fresh = false // the server refused the count, and not the nonce
+		}
 		if authorized {
 			retries++
-			if connections != nil && connections.Load() > 1 {
-				turn.fresh = false // net/http sent the same count twice, which the server refused
-			}
 			turn, err = t.pool.refused(req.Context(), turn, n)
 		} else {
 			turn, err = t.pool.challenged(req.Context(), turn, n)
@@ -266,6 +267,24 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 			return nil, err
 		}
 	}
+}
+
+// send sends a request once, signed with its turn. It reports whether base sent the same count of a
+// fresh nonce twice.
+func (t *Transport) send(base http.RoundTripper, req *http.Request, content outbound.Content, turn turn) (resp *http.Response, twice bool, err error) {
+	out, err := signed(req, content, turn)
+	if err != nil {
+		return nil, false, err
+	}
+	var connections *atomic.Int32
+	if turn.fresh && content.Open == nil {
+		out, connections = countConnections(out)
+	}
+	if resp, err = base.RoundTrip(out); err != nil {
+		return nil, false, err
+	}
+	resp.Request = req
+	return resp, connections != nil && connections.Load() > 1, nil
 }
 
 // vouched reports whether Config.Authenticated says that a 401 answers an authenticated request.

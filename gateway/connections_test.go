@@ -43,6 +43,35 @@ func TestUpstreamConnectionsAreReused(t *testing.T) {
 	}
 }
 
+// An upstream that resets the connection of each signed request is one that can't be reached. A
+// server that takes no count of a nonce twice answers the second sending of a read with 401: the
+// credential is not to blame.
+func TestUpstreamResetsConnections(t *testing.T) {
+	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultReset}}})
+	g := gatewaytest.StartFor(t, atlas.URL(), "budget: {attempts: 1}")
+	for range 3 {
+		for method, outcome := range map[string]string{"GET": "", "POST": "unknown"} {
+			header, content := readHeader, ""
+			if method == "POST" {
+				header, content = createHeader, export
+			}
+			got := g.Send(t, method, v2Exports, header, content)
+			if got.Status != 502 || got.Header.Get("Gateway-Error") != "upstream_unreachable" || got.Header.Get("Gateway-Outcome") != outcome {
+				t.Errorf("%s: %d %v %s", method, got.Status, got.Header, got.Body)
+			}
+		}
+	}
+	if n := atlas.Counts().ByStatus[0]; n > 12 {
+		t.Errorf("%d connections were reset for 6 requests", n)
+	}
+	if err := atlas.SetFaults(nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.Send(t, "GET", v2Exports, readHeader, ""); got.Status != 200 {
+		t.Errorf("afterwards: %d %s", got.Status, got.Body)
+	}
+}
+
 // An upstream whose certificate is not good for its name gets neither a request nor a credential.
 func TestUpstreamCertificates(t *testing.T) {
 	ours, others := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
