@@ -22,6 +22,10 @@ const (
 
 	// least is the smallest share of its reserve that a class is paced by.
 	least = 0.05
+
+	// share is the turns of which a class that waits gets one at least, whatever more urgent classes
+	// ask for. That turn has the reserve of a change: another reserve would keep it from coming.
+	share = 10
 )
 
 // reserves are the shares of a full bucket below which a class is paced.
@@ -50,6 +54,7 @@ type bucket struct {
 	paused   time.Time // until when Atlas takes none
 
 	queues [classes]queue
+	passed [classes]int // turns that more urgent classes have had since the last one of this class, which waits
 	timer  *time.Timer
 
 	outage
@@ -124,7 +129,11 @@ func (b *Budget) ready(s *bucket, c Class, now time.Time) (at time.Time, why rea
 	case s.underWay >= crowding[c]*(max(0, s.config.Connections-b.underWay)+1):
 		return time.Time{}, crowded
 	}
-	reserve := max(1, s.limit*reserves[c])
+	reserve := s.limit * reserves[c]
+	if s.due(c) {
+		reserve = s.limit * reserves[Write]
+	}
+	reserve = max(1, reserve)
 	left := s.level - safety*float64(s.underWay)
 	if left >= reserve {
 		return time.Time{}, none
@@ -137,8 +146,19 @@ func (b *Budget) ready(s *bucket, c Class, now time.Time) (at time.Time, why rea
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// take gives a request its turn.
-func (b *Budget) take(s *bucket, now time.Time) turn {
+// due reports whether a class has its turn before more urgent ones.
+func (s *bucket) due(c Class) bool {
+	return s.queues[c].waiting > 0 && s.passed[c] >= share-1
+}
+
+// take gives a request of a class its turn.
+func (b *Budget) take(s *bucket, c Class, now time.Time) turn {
+	s.passed[c] = 0
+	for behind := c + 1; behind < classes; behind++ {
+		if s.queues[behind].waiting > 0 {
+			s.passed[behind]++
+		}
+	}
 	if s.underWay == 0 {
 		s.quiet = now
 	}

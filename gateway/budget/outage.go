@@ -91,7 +91,7 @@ func (b *Budget) probe(s *bucket, q *request, now time.Time) (turn, error) {
 	}
 	s.next = now.Add(jitter(probeEvery))
 	s.fill(now)
-	t := b.take(s, now)
+	t := b.take(s, q.class, now)
 	t.until = q.deadline
 	if until := now.Add(probeTime); q.class != Write && until.Before(t.until) {
 		t.until = until

@@ -92,12 +92,14 @@ func (q *queue) before(caller string) (n int) {
 	return n
 }
 
-// ahead returns how many requests of a bucket come before the next one of a caller.
-func (s *bucket) ahead(q *request) (n int) {
+// ahead returns how many requests of a bucket come before the next one of a caller, at most.
+func (s *bucket) ahead(q *request) int {
+	own := s.queues[q.class].before(q.caller)
+	n := own
 	for c := range q.class {
 		n += s.queues[c].waiting
 	}
-	return n + s.queues[q.class].before(q.caller)
+	return min(n, share*(own+1))
 }
 
 // enter waits until it is a request's turn. The error says that it will not come.
@@ -109,9 +111,9 @@ func (w *Way) enter(ctx context.Context, q *request) (turn, error) {
 		defer b.mu.Unlock()
 		return b.probe(s, q, now)
 	}
-	if s.queues[q.class].waiting == 0 && (q.class == Write || s.ahead(q) == 0) {
+	if s.ahead(q) == 0 && !s.due(Read) && !s.due(Poll) {
 		if _, why := b.ready(s, q.class, now); why == none {
-			t := b.take(s, now)
+			t := b.take(s, q.class, now)
 			b.mu.Unlock()
 			return q.bounded(t, now, &w.config), nil
 		}
@@ -192,22 +194,44 @@ func (b *Budget) estimate(s *bucket, q *request, now time.Time) (time.Duration, 
 // serve gives the requests that wait for a bucket their turns, as far as it can, and has itself
 // called again when more is possible.
 func (b *Budget) serve(s *bucket, now time.Time) {
-	for c := range classes {
-		for q := &s.queues[c]; q.waiting > 0; {
-			at, why := b.ready(s, c, now)
-			if why == none {
-				q.pop().granted <- b.take(s, now)
-				continue
-			}
-			if why == crowded {
-				b.crowded[s] = true
-			}
-			if !at.IsZero() {
-				b.serveAt(s, at.Sub(now))
-			}
-			return
+	for b.serveNext(s, now) {
+	}
+}
+
+// serveNext gives one request its turn, if it can.
+func (b *Budget) serveNext(s *bucket, now time.Time) bool {
+	for _, c := range s.order() {
+		at, why := b.ready(s, c, now)
+		if why == none {
+			s.queues[c].pop().granted <- b.take(s, c, now)
+			return true
+		}
+		if why == crowded {
+			b.crowded[s] = true
+		}
+		if !at.IsZero() {
+			b.serveAt(s, at.Sub(now))
+		}
+		if !s.due(c) {
+			return false // nor can a less urgent one be sent
 		}
 	}
+	return false
+}
+
+// order returns the classes that wait, in the order of their turns.
+func (s *bucket) order() (order []Class) {
+	for c := classes - 1; c >= 0; c-- {
+		if s.due(c) {
+			order = append(order, c)
+		}
+	}
+	for c := range classes {
+		if s.queues[c].waiting > 0 && !s.due(c) {
+			order = append(order, c)
+		}
+	}
+	return order
 }
 
 // serveAt has serve called after some time: at least a millisecond, since a rounded time would be
