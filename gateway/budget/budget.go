@@ -7,7 +7,8 @@
 // left, so that several gateways share what Atlas adds without talking to each other: the lower the
 // number, the slower each of them. Changes have the smallest reserve, polls of jobs the largest. So
 // a create finds requests left that reads have not taken, also those of other gateways. Within one
-// gateway, changes go before reads and reads before polls, and the callers of one class in turn.
+// gateway, changes go before reads and reads before polls, but one turn in ten is of each class that
+// waits. The callers of one class take turns.
 //
 // A request waits for Config.Wait at most. One that would wait longer is refused at once, as is one
 // beyond the bound of those that wait: with an [Error], and nothing of it was sent.

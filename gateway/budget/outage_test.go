@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"atlas-export-gateway/gateway/atlas"
@@ -133,6 +134,32 @@ func TestOutage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Failures of requests that were sent before one that Atlas has answered are old news: they end
+// nothing.
+func TestOldFailures(t *testing.T) {
+	in(t, defaults, sim.Settings{}, func(w *world) {
+		begin := time.Now()
+		var working sync.WaitGroup
+		for second := range 59 {
+			if second < 8 { // each of these fails after a minute
+				w.failing(sim.GroupID, errHangs)
+				working.Go(func() { w.get("a", buckets) })
+				synctest.Wait()
+				w.failing("", nil)
+			}
+			w.must("a", buckets)
+			time.Sleep(begin.Add(time.Duration(second)*time.Second + 500*time.Millisecond).Sub(time.Now()))
+			w.must("a", buckets)
+			time.Sleep(begin.Add(time.Duration(second+1) * time.Second).Sub(time.Now()))
+		}
+		working.Wait()
+		if state := w.each[0].State(0); state.Out != 0 {
+			w.Errorf("%+v", state)
+		}
+		w.must("a", buckets)
+	})
 }
 
 // Requests that hang don't take all connections from those of other groups.

@@ -111,7 +111,7 @@ func (w *Way) enter(ctx context.Context, q *request) (turn, error) {
 		defer b.mu.Unlock()
 		return b.probe(s, q, now)
 	}
-	if s.ahead(q) == 0 && !s.due(Read) && !s.due(Poll) {
+	if s.ahead(q) == 0 {
 		if _, why := b.ready(s, q.class, now); why == none {
 			t := b.take(s, q.class, now)
 			b.mu.Unlock()

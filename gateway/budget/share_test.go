@@ -58,6 +58,27 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// A request that waits for the turn of its class is not refused since many more urgent ones wait.
+func TestShareIsExpected(t *testing.T) {
+	in(t, config(func(c *budget.Config) { c.Wait, c.Waiting = 30*time.Second, 100 }), small, func(w *world) {
+		w.drain()
+		var working sync.WaitGroup
+		for range 28 {
+			working.Go(func() { w.ways[0].Send(w.Context(), "urgent", w.request("DELETE", missing, "")) })
+			synctest.Wait()
+		}
+		for i := range 2 {
+			working.Go(func() { w.must(fmt.Sprint("read ", i), buckets) })
+			synctest.Wait()
+		}
+		poll := exports + "/" + sim.OrdersSnapshot // there is none, which Atlas says
+		if status, err := w.get("poll", poll); status != http.StatusNotFound {
+			w.Errorf("%d %v", status, err)
+		}
+		working.Wait()
+	})
+}
+
 // runs writes names that follow each other once, those of urgent requests with their number.
 func runs(names []string) string {
 	var list []string
