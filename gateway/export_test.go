@@ -4,3 +4,6 @@ import "time"
 
 // SetClock sets the clock that sunsets are compared with. Call it before Serve.
 func (g *Gateway) SetClock(now func() time.Time) { g.now = now }
+
+// LookEvery sets the time between two looks at the uses of callers' keys. Call it before Serve.
+func (g *Gateway) LookEvery(d time.Duration) { g.lookEvery = d }

@@ -31,7 +31,7 @@ import (
 type Gateway struct {
 	contract  *contract.Contract
 	log       *slog.Logger
-	now       func() time.Time // the clock that sunsets are compared with
+	now       func() time.Time // the clock that sunsets and the ends of callers' keys are compared with
 	metrics   *observe.Metrics
 	journal   *store.Store         // nil without one
 	creates   *idempotency.Creates // nil without a journal
@@ -40,11 +40,13 @@ type Gateway struct {
 	draining  atomic.Bool
 	working   sync.WaitGroup // one for each request
 	ids       requestIDs
+	lookEvery time.Duration // between two looks at the uses of callers' keys
 
 	lasting  *lasting
 	settings atomic.Pointer[settings] // in force; Reload replaces them
 	changing sync.Mutex               // held while settings are replaced
-	warned   map[looseFile]bool       // by the settings in force
+	warned   map[warned]bool          // by the settings in force
+	reloaded chan struct{}            // tells that the settings in force are others
 	ownURL   string                   // the listener's URL, once Serve knows it
 }
 
@@ -68,9 +70,12 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 		metrics:   metrics,
 		observers: []observe.Observer{metrics, observe.NewLog(log)},
 		ids:       newRequestIDs(),
+		lookEvery: lookEvery,
+		reloaded:  make(chan struct{}, 1),
 	}
 	g.lasting = newLasting(metrics, g.tellCredential)
 	metrics.WatchCredentials(g.credentials)
+	metrics.WatchKeys(g.watchedKeys)
 	metrics.WatchReads(g.lasting.reads.KeptBytes)
 	metrics.WatchBudget(g.budgetState)
 	first, err := g.build(parts)

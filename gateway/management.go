@@ -11,7 +11,8 @@ import (
 )
 
 // Management answers operators: /healthz while the process lives, /readyz while it wants
-// requests, /metrics for Prometheus, and /creates for creates that have a journal. It answers
+// requests, /metrics for Prometheus, /callers for callers and their keys, and /creates for creates that
+// have a journal. It answers
 // everything else with 403: a client of Atlas whose base URL names this listener would take a 404 for
 // the news that something was deleted.
 func (g *Gateway) Management() http.Handler {
@@ -25,6 +26,7 @@ func (g *Gateway) Management() http.Handler {
 		io.WriteString(w, "ready\n")
 	})
 	mux.Handle("GET /metrics", g.metrics.Handler())
+	g.manageCallers(mux)
 	g.manageCreates(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { writeError(w, r, classify(errOperatorsOnly)) })
 	return mux

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -78,6 +79,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		authenticator: callers.New(parts.Callers, g.lasting.memory, callers.Options{
 			// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },
+			Now:        func() time.Time { return g.now() },
 		}),
 	}
 	var err error
@@ -127,6 +129,10 @@ func (g *Gateway) putInForce(s *settings) {
 	g.lasting.pool.Keep(s.atlas)
 	g.lasting.reads.Limit(keptBytes(s.config))
 	g.lasting.meters.keep(s.perMinute)
+	select {
+	case g.reloaded <- struct{}{}:
+	default: // nobody has looked since the last time
+	}
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an
@@ -149,24 +155,24 @@ func (g *Gateway) Reload(parts *config.Parts) error {
 	return nil
 }
 
-// looseFile is a file that the log has warned of.
-type looseFile struct {
-	name string
+// warned is a warning that the log has: of a file and its mode, or in the words of the warning.
+type warned struct {
+	what string
 	mode fs.FileMode
 }
 
 // warn logs the warnings that the configuration in force did not have: a file is warned of once,
 // and again after its mode has changed. g.changing is held.
 func (g *Gateway) warn(parts *config.Parts) {
-	warned := map[looseFile]bool{}
+	all := map[warned]bool{}
 	for _, warning := range parts.Warnings {
-		file := looseFile{warning.File, warning.Mode}
-		warned[file] = true
-		if !g.warned[file] {
+		w := warned{cmp.Or(warning.File, warning.Error()), warning.Mode}
+		all[w] = true
+		if !g.warned[w] {
 			g.log.Warn("configuration", "warning", warning.Error())
 		}
 	}
-	g.warned = warned
+	g.warned = all
 }
 
 // renewCertificate puts a new certificate in force by itself, where a mistake elsewhere keeps the

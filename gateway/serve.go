@@ -23,6 +23,8 @@ import (
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
 	stop, err := g.followRevocations(ctx)
 	defer stop()
+	stopUses := g.followKeyUses(ctx)
+	defer stopUses()
 	if err = errors.Join(err, g.listensAt(callers.Addr())); err != nil {
 		return errors.Join(err, callers.Close(), management.Close())
 	}
