@@ -54,5 +54,6 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	if status == exitDenied {
 		fmt.Fprintf(stdout, "no grant of %s allows %s\n", *caller, request.Operation)
 	}
+	explainKeys(parts, *caller, stdout)
 	return status
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// keys makes keys. It prints secrets once and keeps none of them, except what Digest needs, which
+// keys makes keys, and lists those of a configuration. It prints secrets once and keeps none of them, except what Digest needs, which
 // goes into a file that must not exist yet.
-func keys(args []string, stdout, stderr io.Writer) int {
+func keys(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	if status, done := parse(flags, args, len(args), stdout, stderr); done {
 		return status
@@ -27,12 +27,14 @@ func keys(args []string, stdout, stderr io.Writer) int {
 	switch command := flags.Arg(0); command {
 	case "new":
 		return newKey(flags.Args()[1:], stdout, stderr)
+	case "list":
+		return listKeys(flags.Args()[1:], env, stdout, stderr)
 	case "signing-key":
 		return newSigningKey(flags.Args()[1:], stdout, stderr)
 	case "":
-		return misused(stderr, "expected keys new or keys signing-key FILE")
+		return misused(stderr, "expected keys new, keys list or keys signing-key FILE")
 	default:
-		return misused(stderr, fmt.Sprintf("unknown command %q of keys%s", command, nearest.Hint(command, []string{"new", "signing-key"})))
+		return misused(stderr, fmt.Sprintf("unknown command %q of keys%s", command, nearest.Hint(command, []string{"new", "list", "signing-key"})))
 	}
 }
 

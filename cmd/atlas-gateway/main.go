@@ -5,6 +5,7 @@
 //	atlas-gateway check [CONFIG]    say whether the configuration is good, and stop
 //	atlas-gateway check -online [CONFIG]    also try each credential for Atlas with one read
 //	atlas-gateway keys new ...      make a key for a caller, and the entry to paste
+//	atlas-gateway keys list [CONFIG]    list the keys of callers, and whether they are good
 //	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does
 //	atlas-gateway creates ...       show creates of a gateway that runs, or release the key of one
@@ -68,6 +69,7 @@ const (
 const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway check [-online] [CONFIG]
        atlas-gateway keys new -caller NAME [-kind pair|account|token] [-ha1-file FILE]
+       atlas-gateway keys list [CONFIG]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
        atlas-gateway creates list|show ID|settle ID|release ID [...]
@@ -118,7 +120,7 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	case "check":
 		return check(ctx, args, env, stdout, stderr)
 	case "keys":
-		return keys(args, stdout, stderr)
+		return keys(args, env, stdout, stderr)
 	case "creates":
 		return creates(ctx, args, stdout, stderr)
 	case "explain":

@@ -21,6 +21,8 @@ type Caller struct {
 	Entry callers.Entry
 	// YAML is the caller as an element of callers.list, with the grants.
 	YAML string
+
+	grants string
 }
 
 // Issue makes the keys of a caller, and a file for what Digest needs of the key pair. The grants
@@ -28,19 +30,40 @@ type Caller struct {
 func Issue(t testing.TB, name, grants string) *Caller {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".ha1")
-	c := &Caller{Name: name, Pair: callers.NewKeyPair(name, "", file), Account: callers.NewServiceAccount(name), Token: callers.NewToken(name)}
+	c := &Caller{Name: name, Pair: callers.NewKeyPair(name, "", file), Account: callers.NewServiceAccount(name), Token: callers.NewToken(name), grants: grants}
 	WriteFile(t, file, c.Pair.HA1File.Reveal())
 	KeepSecret(t, "the private key of "+name, c.Pair.Secret.Reveal())
 	KeepSecret(t, "the client secret of "+name, c.Account.Secret.Reveal())
 	KeepSecret(t, "the token of "+name, c.Token.Secret.Reveal())
 	c.Entry = c.Pair.Entry
 	c.Entry.ServiceAccounts, c.Entry.Tokens = c.Account.Entry.ServiceAccounts, c.Token.Entry.Tokens
+	c.write(t)
+	return c
+}
+
+// Change returns the caller with another entry in the configuration: the validity of each of its keys
+// is replaced, and then the entry is changed by a function.
+func (c *Caller) Change(t testing.TB, v callers.Validity, change func(*callers.Entry)) *Caller {
+	t.Helper()
+	changed := *c
+	pair, token, account := c.Entry.KeyPairs[0], c.Entry.Tokens[0], c.Entry.ServiceAccounts[0]
+	pair.Validity, token.Validity, account.Validity = v, v, v
+	changed.Entry.KeyPairs, changed.Entry.Tokens, changed.Entry.ServiceAccounts = []callers.KeyPair{pair}, []callers.Token{token}, []callers.ServiceAccount{account}
+	if change != nil {
+		change(&changed.Entry)
+	}
+	changed.write(t)
+	return &changed
+}
+
+// write writes the caller as an element of callers.list.
+func (c *Caller) write(t testing.TB) {
+	t.Helper()
 	text, err := yaml.Marshal([]callers.Entry{c.Entry})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.YAML = "  " + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n  ") + "\n    grants: " + grants + "\n"
-	return c
+	c.YAML = "  " + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n  ") + "\n    grants: " + c.grants + "\n"
 }
 
 // Bearer returns the Authorization field with the caller's token.

@@ -1,0 +1,369 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/sim"
+
+	icholy "github.com/icholy/digest"
+)
+
+// forms are the ways in which a keyHolder shows its keys. The one in the end is the token endpoint.
+var forms = []string{"digest", "basic", "static_token", "access_token", "client_secret"}
+
+// A keyHolder is a caller with an access token, on a connection of its own that stays open.
+type keyHolder struct {
+	*gatewaytest.Caller
+	process *process
+	url     string
+	client  http.Client
+	access  string
+	nc      int
+	nonce   *icholy.Challenge // one for all
+}
+
+// newKeyHolder returns a holder who calls a URL of the program from an address, or from any where it is
+// empty.
+func newKeyHolder(p *process, url string, c *gatewaytest.Caller, from string) *keyHolder {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	return &keyHolder{Caller: c, process: p, url: url, client: http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}, Timeout: 10 * time.Second}}
+}
+
+// ask sends a request, with fields that name another address.
+func (h *keyHolder) ask(t *testing.T, method, target, authorization, content string) gatewaytest.Response {
+	t.Helper()
+	r, err := http.NewRequest(method, h.url+target, strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/vnd.atlas.2025-03-12+json")
+	r.Header.Set("X-Forwarded-For", "127.0.0.1") // no such field says where a caller is
+	r.Header.Set("Forwarded", "for=127.0.0.1")
+	if content != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	answer, err := h.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gatewaytest.Response{Status: answer.StatusCode, Header: answer.Header, Body: string(body)}
+}
+
+// challenge gets the holder a nonce.
+func (h *keyHolder) challenge(t *testing.T) {
+	t.Helper()
+	var err error
+	if h.nonce, err = icholy.ParseChallenge(h.ask(t, "GET", buckets, "", "").Header.Get("WWW-Authenticate")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// prepare gets the holder a nonce and an access token.
+func (h *keyHolder) prepare(t *testing.T) {
+	t.Helper()
+	h.challenge(t)
+	if h.access = h.show(t, "client_secret", false).AccessToken(); h.access == "" {
+		t.Fatalf("%s gets no token", h.Name)
+	}
+}
+
+// show shows a key in one of the forms, or a wrong one.
+func (h *keyHolder) show(t *testing.T, form string, wrong bool) gatewaytest.Response {
+	t.Helper()
+	secret := func(right string) string {
+		if wrong {
+			return right[:len(right)-1] + "_"
+		}
+		return right
+	}
+	switch form {
+	case "digest":
+		h.nc++
+		credential, err := icholy.Digest(h.nonce, icholy.Options{Method: "GET", URI: buckets, Count: h.nc, Username: h.Pair.ID, Password: secret(h.Pair.Secret.Reveal())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.ask(t, "GET", buckets, credential.String(), "")
+	case "basic":
+		return h.ask(t, "GET", buckets, gatewaytest.Basic(h.Pair.ID, secret(h.Pair.Secret.Reveal())), "")
+	case "static_token":
+		return h.ask(t, "GET", buckets, "Bearer "+secret(h.Token.Secret.Reveal()), "")
+	case "access_token":
+		return h.ask(t, "GET", buckets, "Bearer "+secret(h.access), "")
+	}
+	return h.ask(t, "POST", "/api/oauth/token", gatewaytest.Basic(h.Account.ID, secret(h.Account.Secret.Reveal())), grant)
+}
+
+// key returns the key of a form as log and list name it.
+func (h *keyHolder) key(form string) string {
+	switch form {
+	case "digest", "basic":
+		return h.Pair.ID
+	case "static_token":
+		return h.Entry.Tokens[0].SHA256[:8]
+	}
+	return h.Account.ID
+}
+
+var freshNonce = regexp.MustCompile(`nonce="[^"]*"`)
+
+// shape is all that an answer tells, without what differs from answer to answer.
+func shape(r gatewaytest.Response) string {
+	h := r.Header.Clone()
+	h.Del("Date")
+	h.Del("Gateway-Request-Id")
+	return fmt.Sprint(r.Status, freshNonce.ReplaceAllString(fmt.Sprint(h), ""), r.Body)
+}
+
+// checkRefused shows a key in each form, and fails the test unless each is refused as a wrong one is,
+// for a reason that only the log and the metrics tell.
+func (h *keyHolder) checkRefused(t *testing.T, what, reason string) {
+	t.Helper()
+	for _, form := range forms {
+		if form == "access_token" && h.access == "" {
+			continue
+		}
+		wrong := h.show(t, form, true)
+		got := h.show(t, form, false)
+		if got.Status != 401 || shape(got) != shape(wrong) {
+			t.Errorf("%s, %s: answered\n%s\nand a wrong one\n%s", what, form, shape(got), shape(wrong))
+		}
+		var record struct{ Reason, Tried, Caller string }
+		gatewaytest.WaitFor(t, "the record", func() bool {
+			_, line, _ := strings.Cut(h.process.stderr.String(), `"id":"`+got.Header.Get("Gateway-Request-Id")+`",`)
+			line, _, whole := strings.Cut(line, "\n")
+			return whole && json.Unmarshal([]byte("{"+line), &record) == nil
+		})
+		if record.Reason != reason || record.Tried != h.key(form) || record.Caller != "" {
+			t.Errorf("%s, %s: the record is %+v, want %s of %s", what, form, record, reason, h.key(form))
+		}
+	}
+}
+
+// checkGood shows a key in each form, and fails the test unless each is accepted.
+func (h *keyHolder) checkGood(t *testing.T, what string) {
+	t.Helper()
+	for _, form := range forms {
+		if got := h.show(t, form, false); got.Status != 200 {
+			t.Errorf("%s, %s: %d %s", what, form, got.Status, got.Body)
+		}
+	}
+}
+
+// reload replaces the configuration of the program but for its first lines, and waits for it to be in
+// force.
+func (p *process) reload(t *testing.T, before, after string) {
+	t.Helper()
+	from := p.stderr.Len()
+	old := readFile(t, p.file)
+	if strings.Count(old, before) != 1 {
+		t.Fatalf("the configuration does not hold %q once", before)
+	}
+	gatewaytest.ReplaceFile(t, p.file, strings.Replace(old, before, after, 1))
+	p.command.Process.Signal(syscall.SIGHUP)
+	gatewaytest.WaitFor(t, "the reload", func() bool {
+		return strings.Contains(p.stderr.String()[from:], "the configuration was reloaded")
+	})
+}
+
+const (
+	allGrants = `[{operations: [manage], groups: ["*"]}]`
+	// attempts lets the token endpoint answer as often as a test asks.
+	attempts = "callers:\n  attempts: {per_client: 1000, overall: 1000}\n  list:\n"
+)
+
+// Keys that have ended or are disabled are refused from the moment on at which a reload says so: on
+// connections that are open, with nonces and tokens that were issued before. The caller learns nothing.
+func TestKeysThatAreOut(t *testing.T) {
+	t.Parallel()
+	atlas := sim.Start(t, sim.Config{})
+	end := func(d time.Duration) callers.Validity {
+		return callers.Validity{NotAfter: time.Now().Add(d).UTC().Format(time.RFC3339)}
+	}
+	tests := []struct {
+		name     string
+		validity callers.Validity
+		disabled bool // the whole caller
+		reason   string
+	}{
+		{"ended", end(-time.Second), false, "key_expired"},
+		{"ended-long-ago", callers.Validity{NotAfter: "1999-12-31T23:59:59-12:00"}, false, "key_expired"},
+		{"disabled", callers.Validity{Disabled: true}, false, "key_disabled"},
+		{"caller-disabled", callers.Validity{}, true, "key_disabled"},
+		{"disabled-and-ended", callers.Validity{Disabled: true, NotAfter: "1999-12-31T23:59:59Z"}, true, "key_disabled"},
+		{"ends-later", end(time.Hour), false, ""},
+		{"untouched", callers.Validity{}, false, ""},
+	}
+	before, after := attempts, attempts
+	var issued []*gatewaytest.Caller
+	for _, test := range tests {
+		c := gatewaytest.Issue(t, test.name, allGrants)
+		issued = append(issued, c)
+		before += c.YAML
+		after += c.Change(t, test.validity, func(e *callers.Entry) { e.Disabled = test.disabled }).YAML
+	}
+	p := serveFor(t, atlas.URL(), before)
+	holders := make([]*keyHolder, len(tests))
+	for i, test := range tests {
+		holders[i] = newKeyHolder(p, p.Listener, issued[i], "")
+		defer holders[i].client.CloseIdleConnections()
+		holders[i].prepare(t)
+		holders[i].checkGood(t, test.name)
+	}
+	p.reload(t, before, after)
+	sent := atlas.Counts()
+	for i, test := range tests {
+		if test.reason != "" {
+			holders[i].checkRefused(t, test.name, test.reason)
+		}
+	}
+	if n := atlas.Counts(); n.Requests != sent.Requests || n.Connections != sent.Connections {
+		t.Errorf("Atlas received %d requests for keys that are out", n.Requests-sent.Requests)
+	}
+	for i, test := range tests {
+		if test.reason == "" {
+			holders[i].checkGood(t, test.name)
+		}
+	}
+	_, metrics := get(t, p.Management+"/metrics")
+	for _, want := range []string{
+		`atlas_gateway_refusals_total{kind="unauthorized",operation="listExportBuckets",reason="key_expired"} 8`,
+		`atlas_gateway_refusals_total{kind="unauthorized",operation="listExportBuckets",reason="key_disabled"} 12`,
+		`atlas_gateway_refusals_total{kind="oauth",operation="none",reason="key_expired"} 2`,
+		`atlas_gateway_refusals_total{kind="oauth",operation="none",reason="key_disabled"} 3`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	if log := p.stderr.String(); strings.Count(log, ".not_after: has passed: the key of ended is refused") != 3 || strings.Contains(log, "the key of ends-later") {
+		t.Errorf("the log does not warn of three keys that have ended: %s", log)
+	}
+	p.reload(t, after, before)
+	for i, test := range tests {
+		holders[i].checkGood(t, test.name+", enabled again")
+	}
+	p.stop(t)
+}
+
+// A caller with source_networks is let in from these only, whatever fields say where it is: over IPv4
+// and IPv6, also where one socket takes both.
+func TestSourceNetworks(t *testing.T) {
+	t.Parallel()
+	atlas := sim.Start(t, sim.Config{})
+	tests := []struct{ name, networks, from string }{ // from which of the addresses
+		{"anywhere", "", "127.0.0.1 127.0.0.7 ::1"},
+		{"v4", "127.0.0.1/32", "127.0.0.1"},
+		{"v4-network", "127.0.0.4/30", "127.0.0.7"},
+		{"v4-in-v6", "::ffff:127.0.0.1/128", "127.0.0.1"},
+		{"all-of-v4", "0.0.0.0/0", "127.0.0.1 127.0.0.7"},
+		{"v6", "::1/128", "::1"},
+		{"all-of-v6", "::/0", "::1"},
+		{"two", "127.0.0.7/32 ::1/128", "127.0.0.7 ::1"},
+		{"elsewhere", "10.0.0.0/8 2001:db8::/32", ""},
+	}
+	list := strings.Replace(attempts, "callers:\n", "callers:\n  signing_key_file: "+gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "signing.key"), callers.NewSigningKey().Reveal())+"\n", 1)
+	var issued []*gatewaytest.Caller
+	for _, test := range tests {
+		c := gatewaytest.Issue(t, test.name, allGrants)
+		issued = append(issued, c.Change(t, callers.Validity{}, func(e *callers.Entry) { e.SourceNetworks = strings.Fields(test.networks) }))
+		list += issued[len(issued)-1].YAML
+	}
+	p := serveFor(t, atlas.URL(), list, "ATLAS_GATEWAY_LISTENER_ADDRESS=[::]:0", "ATLAS_GATEWAY_LISTENER_ALLOW_PLAIN_HTTP=true")
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(p.Listener, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]string{"127.0.0.1": "http://127.0.0.1:" + port, "127.0.0.7": "http://127.0.0.1:" + port, "::1": "http://[::1]:" + port}
+	for i, test := range tests {
+		access := ""
+		for _, from := range strings.Fields(test.from) {
+			h := newKeyHolder(p, at[from], issued[i], from)
+			h.prepare(t)
+			h.checkGood(t, test.name+" from "+from)
+			h.client.CloseIdleConnections()
+			access = h.access // which is shown from elsewhere too
+		}
+		for from, url := range at {
+			if strings.Contains(" "+test.from+" ", " "+from+" ") {
+				continue
+			}
+			h := newKeyHolder(p, url, issued[i], from)
+			h.challenge(t)
+			h.access = access
+			sent := atlas.Counts().Requests
+			h.checkRefused(t, test.name+" from "+from, "source_network")
+			h.client.CloseIdleConnections()
+			if n := atlas.Counts().Requests; n != sent {
+				t.Errorf("%s from %s: Atlas received %d requests", test.name, from, n-sent)
+			}
+		}
+	}
+	p.stop(t)
+}
+
+// When a key was last used outlives the process, where a journal keeps it. The list names keys as the
+// log does, and no secret of theirs.
+func TestLastUseAfterARestart(t *testing.T) {
+	t.Parallel()
+	atlas := sim.Start(t, sim.Config{})
+	c := gatewaytest.Issue(t, "nightly", allGrants)
+	file := filepath.Join(t.TempDir(), "creates.db")
+	started := time.Now().Truncate(time.Second)
+	first := map[string]gateway.ListedKey{}
+	for run := range 2 {
+		p := serveFor(t, atlas.URL(), attempts+c.YAML+"creates: {file: "+file+"}\n")
+		h := newKeyHolder(p, p.Listener, c, "")
+		if run == 0 {
+			h.prepare(t)
+			h.show(t, "basic", false)
+			h.show(t, "static_token", true)
+		}
+		list := gateway.CallerList{}
+		gatewaytest.WaitFor(t, "the uses of before", func() bool {
+			_, body := get(t, p.Management+"/callers")
+			gatewaytest.FindSecrets(t, "the list", body)
+			if strings.Contains(body, c.Entry.Tokens[0].SHA256[:9]) || json.Unmarshal([]byte(body), &list) != nil {
+				t.Fatal(body)
+			}
+			return list.Callers[0].Keys[0].LastUsed != nil
+		})
+		if list.UsesKept != "journal" || len(list.Callers) != 1 || list.Callers[0].Name != "nightly" || len(list.Callers[0].Keys) != 3 {
+			t.Errorf("%+v", list)
+		}
+		for i, form := range []string{"digest", "static_token", "access_token"} {
+			key := list.Callers[0].Keys[i]
+			if run == 0 {
+				first[form] = key
+			}
+			if key.Form != form || key.Key != h.key(form) || (key.LastUsed == nil) != (form == "static_token") ||
+				key.LastUsed != nil && (key.LastUsed.Before(started) || !key.LastUsed.Equal(*first[form].LastUsed)) || !key.Since.Equal(first[form].Since) {
+				t.Errorf("run %d: %+v, at first %+v", run, key, first[form])
+			}
+		}
+		h.client.CloseIdleConnections()
+		p.stop(t)
+		time.Sleep(time.Until(started.Add(1100 * time.Millisecond))) // the next run is of another second
+	}
+}
