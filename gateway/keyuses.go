@@ -81,13 +81,15 @@ func (u *keyUses) exchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	used := map[callers.KeyName]time.Time{}
+	now, used := u.now(), map[callers.KeyName]time.Time{}
 	for _, k := range known {
 		name := callers.KeyName{Caller: k.Caller, Form: callers.Form(k.Form), Key: k.Key}
+		if k.Used.After(now.Add(time.Minute)) {
+			k.Used = time.Time{} // by a clock that was wrong
+		}
 		used[name] = k.Used
 		u.lasting.memory.Learn(name, k.Used, k.Since)
 	}
-	now := u.now()
 	all := now.Sub(u.noted).Abs() >= noteEvery
 	var fresh []store.KeyUse
 	for _, key := range u.keys() {

@@ -28,6 +28,7 @@ type fleet struct {
 	yaml     string
 	caller   *gatewaytest.Caller
 	replicas []*gatewaytest.Gateway
+	look     time.Duration // between two looks at the uses of keys; 0 is the default
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -47,7 +48,12 @@ func (f *fleet) add(open func(context.Context) (*store.Store, error)) *gatewayte
 			f.t.Fatal(err)
 		}
 		f.t.Cleanup(func() { journal.Close() })
-		c.Prepare = func(g *gateway.Gateway) { g.UseJournal(journal) }
+		c.Prepare = func(g *gateway.Gateway) {
+			g.UseJournal(journal)
+			if f.look > 0 {
+				g.LookEvery(f.look)
+			}
+		}
 	}
 	g := gatewaytest.StartConfig(f.t, c)
 	f.replicas = append(f.replicas, g)

@@ -20,9 +20,9 @@ type KeyUse struct {
 // keyUseKept is how long the use of a key is kept after all gateways have ceased to note the key.
 const keyUseKept = 30 * 24 * time.Hour
 
-// NoteKeyUses notes keys, each with its earliest Since and its latest Used that anybody has noted. No
-// time is noted that is ahead of the clock of the store. Keys that nobody has noted for 30 days are
-// removed.
+// NoteKeyUses notes keys, each with its earliest Since and its latest Used that anybody has noted. A
+// latest use that is ahead of the clock of the store gives way to the next that is noted: the clock of
+// a gateway was wrong. Keys that nobody has noted for 30 days are removed.
 func (s *Store) NoteKeyUses(ctx context.Context, uses []KeyUse) error {
 	// Two gateways that note the same keys in another order would wait for each other in PostgreSQL.
 	uses = slices.SortedFunc(slices.Values(uses), func(a, b KeyUse) int {
@@ -31,11 +31,10 @@ func (s *Store) NoteKeyUses(ctx context.Context, uses []KeyUse) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
 		for _, u := range uses {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO atlas_gateway_key_uses AS known (caller, form, key, since_at, used_at, noted_at)
-				SELECT $1, $2, $3, CASE WHEN $4 < clock.at THEN $4 ELSE clock.at END, CASE WHEN $5 < clock.at THEN $5 ELSE clock.at END, clock.at
-				FROM (SELECT `+s.dialect.now+` AS at) AS clock WHERE true
+				VALUES ($1, $2, $3, $4, $5, `+s.dialect.now+`)
 				ON CONFLICT (caller, form, key) DO UPDATE SET
 				since_at = CASE WHEN known.since_at < excluded.since_at THEN known.since_at ELSE excluded.since_at END,
-				used_at = CASE WHEN known.used_at > excluded.used_at THEN known.used_at ELSE excluded.used_at END,
+				used_at = CASE WHEN known.used_at > excluded.used_at AND known.used_at <= excluded.noted_at THEN known.used_at ELSE excluded.used_at END,
 				noted_at = excluded.noted_at`,
 				u.Caller, u.Form, u.Key, u.Since.UnixMilli(), milliseconds(u.Used)); err != nil {
 				return err

@@ -84,9 +84,17 @@ type keyUse struct {
 	since atomic.Int64 // from when on uses are known, in seconds since 1970
 }
 
-// note notes a use. Most requests of a busy key find the second noted, and write nothing.
+// note notes a use. Most requests of a busy key find the second noted, and write nothing. Where the
+// clock was set back, an earlier time takes the place of a later one.
 func (u *keyUse) note(now time.Time) {
-	for at := now.Unix(); ; {
+	if at := now.Unix(); u.at.Load() != at {
+		u.at.Store(at)
+	}
+}
+
+// learn notes a use elsewhere, or before.
+func (u *keyUse) learn(last time.Time) {
+	for at := last.Unix(); ; {
 		was := u.at.Load()
 		if was >= at || u.at.CompareAndSwap(was, at) {
 			return
@@ -111,7 +119,7 @@ func (m *Memory) Learn(key KeyName, last, since time.Time) {
 		return
 	}
 	if !last.IsZero() {
-		u.note(last)
+		u.learn(last)
 	}
 	if at := since.Unix(); at < u.since.Load() {
 		u.since.Store(at)
