@@ -50,7 +50,7 @@ func (g *Gateway) credentials() []observe.Credential {
 // returns Atlas's answers in the order of the configuration, within about ten seconds. It changes
 // nothing at Atlas and needs no Gateway. The error is that of a configuration that can't be used.
 func TryCredentials(ctx context.Context, parts *config.Parts) ([]atlas.Answer, error) {
-	pool := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
+	pool := atlas.NewPool(func(string, int, time.Duration) {}, func(atlas.CredentialState) {})
 	upstream, err := pool.Upstream(parts.Atlas)
 	if err != nil {
 		return nil, err

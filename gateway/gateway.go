@@ -78,6 +78,7 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 	metrics.WatchKeys(g.watchedKeys)
 	metrics.WatchReads(g.lasting.reads.KeptBytes)
 	metrics.WatchBudget(g.budgetState)
+	metrics.Watch(g.state)
 	first, err := g.build(parts)
 	if err != nil {
 		return nil, err

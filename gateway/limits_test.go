@@ -83,11 +83,11 @@ func TestBudgetSpent(t *testing.T) {
 		t.Errorf("%v; Atlas answered %v", got.Header, atlas.Counts().ByStatus)
 	}
 	for _, want := range []string{
-		`atlas_gateway_budget_remaining{endpoints="backup",group="` + group + `"} 0`,
+		`atlas_gateway_budget_remaining_requests{endpoints="backup",group="` + group + `"} 0`,
 		`atlas_gateway_budget_pause_seconds{endpoints="backup",group="` + group + `"} 0`,
-		`atlas_gateway_budget_waiting{class="poll"} 0`,
-		"atlas_gateway_budget_paused 0",
-		"atlas_gateway_upstream_out 0",
+		`atlas_gateway_budget_waiting_requests{class="poll"} 0`,
+		"atlas_gateway_budget_paused_buckets 0",
+		"atlas_gateway_upstream_out_buckets 0",
 		"atlas_gateway_upstream_repeats_total 0",
 		`atlas_gateway_budget_wait_seconds_count{class="read"} `,
 	} {

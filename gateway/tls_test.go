@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -58,6 +59,10 @@ func TestListenerTLS(t *testing.T) {
 	}
 	if !get().Equal(first.Leaf) {
 		t.Error("another certificate than the first")
+	}
+	expiration := fmt.Sprint("\natlas_gateway_certificate_expiration_timestamp_seconds{certificate=\"listener\"} ", float64(first.Leaf.NotAfter.Unix()), "\n")
+	if !strings.Contains(g.Metrics(t), expiration) {
+		t.Errorf("the metrics lack %s", expiration)
 	}
 	offset := g.Log.Len()
 	write(certFile, second.CertPEM)

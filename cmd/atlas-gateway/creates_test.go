@@ -90,7 +90,7 @@ func (j *journaled) sends(t *testing.T, purpose string) (answer func() gatewayte
 	go func() { answered <- j.post(t, exports, body, nil) }()
 	gatewaytest.WaitFor(t, "the create", func() bool {
 		_, metrics := get(t, j.Management+"/metrics")
-		return strings.Contains(metrics, `atlas_gateway_creates_open{state="sent"} 1`)
+		return strings.Contains(metrics, `atlas_gateway_open_creates{state="sent"} 1`)
 	})
 	return func() gatewaytest.Response { return <-answered }
 }
@@ -109,7 +109,7 @@ func (j *journaled) recovers(t *testing.T, purpose string, ids map[string]string
 	}
 	gatewaytest.WaitFor(t, "the reconciliation", func() bool {
 		_, metrics := get(t, j.Management+"/metrics")
-		return strings.Contains(metrics, `atlas_gateway_creates_open{state="sent"} 0`) && strings.Contains(metrics, `atlas_gateway_creates_open{state="unknown"} 0`)
+		return strings.Contains(metrics, `atlas_gateway_open_creates{state="sent"} 0`) && strings.Contains(metrics, `atlas_gateway_open_creates{state="unknown"} 0`)
 	})
 	if jobs := j.atlas.Jobs(); len(jobs) != len(ids)+1 {
 		t.Errorf("Atlas made %d jobs, want %d", len(jobs), len(ids)+1)
@@ -145,7 +145,7 @@ func TestKilledBehindACreate(t *testing.T) {
 	go http.DefaultClient.Do(request)
 	gatewaytest.WaitFor(t, "the create", func() bool {
 		_, metrics := get(t, j.Management+"/metrics")
-		return strings.Contains(metrics, `atlas_gateway_creates_open{state="sent"} 1`)
+		return strings.Contains(metrics, `atlas_gateway_open_creates{state="sent"} 1`)
 	})
 	time.Sleep(200 * time.Millisecond) // between the record and the network
 	j.kill(t)

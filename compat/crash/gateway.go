@@ -194,7 +194,7 @@ func (g *gateway) stop() error {
 }
 
 // openCreates matches the metric that counts the creates whose outcome is open, once for each state.
-var openCreates = regexp.MustCompile(`(?m)^atlas_gateway_creates_open\{.*\} ([0-9]+)$`)
+var openCreates = regexp.MustCompile(`(?m)^atlas_gateway_open_creates\{.*\} ([0-9]+)$`)
 
 // settled waits until no create is open any more in the journal.
 func (g *gateway) settled(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/internal/outbound"
 )
@@ -31,7 +32,7 @@ func TestConnectionsRefuseLinkLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way, err := NewPool(func(int) {}, func(CredentialState) {}).connect(Config{Origin: address, MaxConnections: 1}, origin)
+	way, err := NewPool(func(string, int, time.Duration) {}, func(CredentialState) {}).connect(Config{Origin: address, MaxConnections: 1}, origin)
 	if err != nil {
 		t.Fatal(err)
 	}

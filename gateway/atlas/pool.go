@@ -81,7 +81,7 @@ func (c *Credential) pair() pair { return pair{c.Account, c.ID, c.Secret} }
 // Pool owns what outlives a configuration: connections to Atlas, and credentials with their
 // signers, nonces and tokens. It may be used from several goroutines.
 type Pool struct {
-	count func(status int)
+	count func(method string, status int, d time.Duration)
 	tell  func(CredentialState)
 
 	mu      sync.Mutex
@@ -89,9 +89,10 @@ type Pool struct {
 }
 
 // NewPool returns an empty Pool. It has count called after every request to Atlas, challenges and
-// retries included, with the status that was answered, or 0 where there was no answer. It has tell
-// called when another pair of a credential signs, and each time that a pair was found to wait.
-func NewPool(count func(status int), tell func(CredentialState)) *Pool {
+// retries included, with the request's method, the status that was answered, or 0 where there was no
+// answer, and how long the header of the answer took. It has tell called when another pair of a
+// credential signs, and each time that a pair was found to wait.
+func NewPool(count func(method string, status int, d time.Duration), tell func(CredentialState)) *Pool {
 	return &Pool{count: count, tell: tell}
 }
 
@@ -246,17 +247,19 @@ func (c *Config) sameConnections(other *Config) bool {
 // header, and notes Atlas's time.
 type transport struct {
 	connections *http1.Transport
-	count       func(status int)
+	count       func(method string, status int, d time.Duration)
 	clock       clock
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	began := time.Now()
 	response, err := outbound.NameCode(t.connections.RoundTrip(r))
+	took := time.Since(began)
 	if err != nil {
-		t.count(0)
+		t.count(r.Method, 0, took)
 		return nil, err
 	}
-	t.count(response.StatusCode)
+	t.count(r.Method, response.StatusCode, took)
 	t.clock.read(response.Header)
 	return response, nil
 }

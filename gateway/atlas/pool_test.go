@@ -174,7 +174,7 @@ func within[T any](t *testing.T, from <-chan T, what string) {
 // CloseIdleConnections closes the connections in force that no request uses.
 func TestCloseIdleConnections(t *testing.T) {
 	ended := make(chan struct{}, 8)
-	p := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
+	p := atlas.NewPool(func(string, int, time.Duration) {}, func(atlas.CredentialState) {})
 	p.CloseIdleConnections() // of nothing
 	u := use(t, p, configure(tell(t, answering(t, gatewaytest.JSON(http.StatusOK, list)).URL, ended)))
 	must(t, u, read(t))

@@ -27,7 +27,7 @@ type rotating struct {
 
 func rotate(t *testing.T) *rotating {
 	r := &rotating{T: t, states: make(chan atlas.CredentialState, 100)}
-	r.pool = atlas.NewPool(func(int) {}, func(s atlas.CredentialState) { r.states <- s })
+	r.pool = atlas.NewPool(func(string, int, time.Duration) {}, func(s atlas.CredentialState) { r.states <- s })
 	t.Cleanup(r.pool.CloseIdleConnections)
 	return r
 }

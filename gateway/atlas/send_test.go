@@ -23,7 +23,7 @@ func TestSend(t *testing.T) {
 	server := sim.Start(t, sim.Config{})
 	var mu sync.Mutex
 	var statuses []int
-	pool := atlas.NewPool(func(status int) {
+	pool := atlas.NewPool(func(_ string, status int, _ time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
 		statuses = append(statuses, status)
@@ -69,7 +69,7 @@ func TestSend(t *testing.T) {
 // A request without an answer is counted as 0.
 func TestSendCountsErrors(t *testing.T) {
 	counted := make(chan int, 9)
-	pool := atlas.NewPool(func(status int) { counted <- status }, func(atlas.CredentialState) {})
+	pool := atlas.NewPool(func(_ string, status int, _ time.Duration) { counted <- status }, func(atlas.CredentialState) {})
 	t.Cleanup(pool.CloseIdleConnections)
 	fail(t, t.Context(), use(t, pool, configure("http://"+gatewaytest.Refused(t))), read(t))
 	if len(counted) != 1 || <-counted != 0 {

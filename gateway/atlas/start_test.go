@@ -96,7 +96,7 @@ func configure(origin string, credentials ...atlas.Credential) atlas.Config {
 
 // newPool returns a Pool whose connections end with the test.
 func newPool(t testing.TB) *atlas.Pool {
-	p := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
+	p := atlas.NewPool(func(string, int, time.Duration) {}, func(atlas.CredentialState) {})
 	t.Cleanup(p.CloseIdleConnections)
 	return p
 }

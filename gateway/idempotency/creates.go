@@ -153,8 +153,9 @@ type Request struct {
 // Answer is what a caller gets.
 type Answer struct {
 	*atlas.Response
-	// Replayed says that the answer was not made by sending this request.
-	Replayed bool
+	// Replayed says that the answer was not made by sending this request. Joined says besides that it
+	// was made by sending another one, which was under way.
+	Replayed, Joined bool
 }
 
 // Do carries a create out, or finds what an earlier request with the same key created. The context
@@ -168,6 +169,8 @@ func (c *Creates) Do(ctx context.Context, r *Request) (*Answer, error) {
 		c.observer.Create(string(failed.Kind))
 	case err != nil:
 		c.observer.Create("failed")
+	case answer.Joined:
+		c.observer.Create("joined")
 	case answer.Replayed:
 		c.observer.Create("replayed")
 	default:
@@ -214,9 +217,13 @@ func (c *Creates) conclude(ctx context.Context, q *request, f *flight, started b
 	case end.err != nil:
 		return nil, false, end.err
 	case end.response != nil && (started || f.form == q.form):
-		return &Answer{Response: end.response, Replayed: !started}, false, nil
+		return &Answer{Response: end.response, Replayed: !started, Joined: !started}, false, nil
 	case end.record != nil:
-		return c.replay(ctx, q, end.record)
+		answer, again, err := c.replay(ctx, q, end.record)
+		if answer != nil {
+			answer.Joined = end.response != nil
+		}
+		return answer, again, err
 	default: // a refusal in the form of another request
 		return nil, true, nil
 	}

@@ -62,7 +62,7 @@ func newBench(t *testing.T, config idempotency.Config) *bench {
 		b.config.Quota = config.Quota
 	}
 	half := secret.New(sim.PrivateKey)
-	pool := atlas.NewPool(func(int) {}, func(atlas.CredentialState) {})
+	pool := atlas.NewPool(func(string, int, time.Duration) {}, func(atlas.CredentialState) {})
 	t.Cleanup(pool.CloseIdleConnections)
 	var err error
 	b.upstream, err = pool.Upstream(atlas.Config{
@@ -90,7 +90,7 @@ func (b *bench) start() {
 		b.Fatal(err)
 	}
 	b.results = make(map[string]*atomic.Int64)
-	for _, result := range []string{"sent", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"} {
+	for _, result := range []string{"sent", "joined", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"} {
 		b.results[result] = new(atomic.Int64)
 	}
 	rules, err := contract.Load()

@@ -67,13 +67,13 @@ func (m *Metrics) WatchBudget(state func() Budget) {
 type budgetCollector func() Budget
 
 var (
-	budgetWaiting = prometheus.NewDesc("atlas_gateway_budget_waiting",
+	budgetWaiting = prometheus.NewDesc("atlas_gateway_budget_waiting_requests",
 		"Requests that wait for their turn at Atlas's rate limit, by class.", []string{"class"}, nil)
-	budgetPaused = prometheus.NewDesc("atlas_gateway_budget_paused",
+	budgetPaused = prometheus.NewDesc("atlas_gateway_budget_paused_buckets",
 		"How many of Atlas's buckets, each of a group and a set of endpoints, take no requests, since Atlas answered 429.", nil, nil)
-	budgetOut = prometheus.NewDesc("atlas_gateway_upstream_out",
+	budgetOut = prometheus.NewDesc("atlas_gateway_upstream_out_buckets",
 		"For how many of Atlas's buckets Atlas has failed for so long that requests are refused at once.", nil, nil)
-	budgetLeft = prometheus.NewDesc("atlas_gateway_budget_remaining",
+	budgetLeft = prometheus.NewDesc("atlas_gateway_budget_remaining_requests",
 		"Requests that Atlas still takes at once, by group and endpoints, as far as is known: of the 20 buckets with the least left.", []string{"group", "endpoints"}, nil)
 	budgetPause = prometheus.NewDesc("atlas_gateway_budget_pause_seconds",
 		"For how long Atlas takes no requests, by group and endpoints, of the same buckets.", []string{"group", "endpoints"}, nil)

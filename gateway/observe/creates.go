@@ -15,15 +15,15 @@ type createMetrics struct {
 	commits prometheus.Histogram
 }
 
-// createResults are what a create of a caller may end in: sent, replayed, failed, and the kinds of
+// createResults are what a create of a caller may end in: sent, joined, replayed, failed, and the kinds of
 // idempotency.Error.
-var createResults = []string{"sent", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"}
+var createResults = []string{"sent", "joined", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"}
 
 func newCreateMetrics() createMetrics {
 	m := createMetrics{
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_creates_total",
-			Help: "Creates of callers, by what the caller got: sent (Atlas's answer to this request), replayed (what an earlier request created), failed (an error on the way to Atlas), open (the outcome is unknown), nothing_happened (sent, and not carried out), or why it was not sent.",
+			Help: "Creates of callers, by what the caller got: sent (Atlas's answer to this request), joined (Atlas's answer to another request, which was under way), replayed (what an earlier request created), failed (an error on the way to Atlas), open (the outcome is unknown), nothing_happened (sent, and not carried out), or why it was not sent.",
 		}, []string{"result"}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "atlas_gateway_journal_commit_duration_seconds",
@@ -55,7 +55,7 @@ type openCreates struct {
 }
 
 var (
-	openDescription   = prometheus.NewDesc("atlas_gateway_creates_open", "Creates without an answer, by state: sent, or unknown where the gateway looks for what became of them.", []string{"state"}, nil)
+	openDescription   = prometheus.NewDesc("atlas_gateway_open_creates", "Creates without an answer, by state: sent, or unknown where the gateway looks for what became of them.", []string{"state"}, nil)
 	oldestDescription = prometheus.NewDesc("atlas_gateway_creates_oldest_unknown_seconds", "How long ago the oldest create of unknown outcome was sent; 0 where there is none.", nil, nil)
 	journalUp         = prometheus.NewDesc("atlas_gateway_journal_up", "1 where the journal of creates can be read, else 0.", nil, nil)
 )

@@ -21,9 +21,10 @@ type Metrics struct {
 	refusals           *prometheus.CounterVec
 	notServed          *notServed
 	durations          *prometheus.HistogramVec
-	upstream           *prometheus.CounterVec
+	upstream           upstreamMetrics
 	responseViolations *prometheus.CounterVec
 	reloaded           prometheus.Gauge
+	reloadTime         prometheus.Gauge
 	retries            prometheus.Counter
 	authenticated      prometheus.Gauge // connections
 	others             prometheus.Gauge // connections
@@ -59,16 +60,13 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 			Help: "Requests that the gateway itself refused, by operation, by the kind in the field Gateway-Error, and by the reason: why a caller was not let in (no_credential: so begins whoever uses Digest), or which part of its grants was missing.",
 		}, []string{"operation", "kind", "reason"}),
 		notServed: newNotServed(),
+		upstream:  newUpstreamMetrics(),
 		reads:     newReadMetrics(),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "atlas_gateway_request_duration_seconds",
 			Help:    "Time from a request's header to the end of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"operation"}),
-		upstream: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "atlas_gateway_upstream_requests_total",
-			Help: "Requests sent to Atlas, challenges and retries included, by the status answered (a class such as 5xx for a status that HTTP does not have, other beyond the classes, error where none was answered).",
-		}, []string{"status"}),
 		responseViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_response_violations_total",
 			Help: "Places in responses of Atlas that break the contract, by operation and as a JSON pointer, with * for any index (empty for the whole).",
@@ -78,6 +76,10 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 			Help: "1 where the configuration in force is the newest, 0 since one was refused.",
 		}),
 	}
+	m.reloadTime = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "atlas_gateway_last_reload_success_timestamp_seconds",
+		Help: "When the configuration in force was read.",
+	})
 	m.retries = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "atlas_gateway_reload_retries_total",
 		Help: "How often a configuration was tried again, since a file of it could not be read.",
@@ -91,9 +93,9 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		Name: "atlas_gateway_connection_evictions_total",
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
-	m.reloaded.Set(1)
-	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream, m.responseViolations, m.reloaded, m.retries, connections, m.evictions,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.Reloaded(true)
+	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.reloaded, m.reloadTime, m.retries, connections, m.evictions,
+		newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
 		m.durations.WithLabelValues(operation)
@@ -108,9 +110,6 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 				m.refusals.WithLabelValues(operation, alert.Kind, alert.Reason)
 			}
 		}
-	}
-	for _, status := range []string{"200", "401", "429", "500", "503", failed} {
-		m.upstream.WithLabelValues(status)
 	}
 	return m
 }
@@ -138,16 +137,6 @@ func (m *Metrics) Observe(_ context.Context, r *Record) {
 	}
 }
 
-// Upstream counts a request that left the gateway, by the status that was answered, or 0 where
-// there was no answer.
-func (m *Metrics) Upstream(status int) {
-	if status == 0 {
-		m.upstream.WithLabelValues(failed).Inc()
-		return
-	}
-	m.upstream.WithLabelValues(statusLabel(status)).Inc()
-}
-
 // statusLabel returns the label of a status: the status itself where it is registered for HTTP or
 // is the gateway's own 499, and otherwise its class, such as 5xx. An upstream can answer with any
 // number of three digits; each label takes memory for as long as the program runs.
@@ -170,6 +159,7 @@ func (m *Metrics) ResponseViolation(operation, pointer string) {
 func (m *Metrics) Reloaded(successful bool) {
 	if successful {
 		m.reloaded.Set(1)
+		m.reloadTime.SetToCurrentTime()
 	} else {
 		m.reloaded.Set(0)
 	}
