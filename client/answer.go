@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"atlas-export-gateway/bearertoken"
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gen"
 	"atlas-export-gateway/internal/outbound"
@@ -76,6 +77,7 @@ func unanswered(operation string, err error) *Error {
 		origin      *outbound.OriginError
 		key         *digestauth.CredentialError
 		account     *serviceaccount.CredentialError
+		source      *bearertoken.SourceError
 		probe       *digestauth.ProbeError
 		token       *serviceaccount.TokenError
 		certificate *tls.CertificateVerificationError
@@ -83,7 +85,7 @@ func unanswered(operation string, err error) *Error {
 	switch {
 	case errors.As(err, &refused):
 		e.Err = refused.error
-	case errors.As(err, &key):
+	case errors.As(err, &key), errors.As(err, &source):
 		e.Status = http.StatusUnauthorized
 	case errors.As(err, &account):
 		e.Status, e.Detail, e.RetryAfter = http.StatusUnauthorized, account.Description, account.RetryAfter

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"atlas-export-gateway/internal/outbound"
@@ -140,7 +141,7 @@ func (c *caller) try(parent context.Context, o operation, send func(context.Cont
 	case status >= 300 && status <= 399:
 		err = errRedirect
 	case err == nil:
-		err = e.parse(c.redact(body))
+		err = e.parse(c.redact(response, body))
 	}
 	if !forbidden(e.Code) { // else the 401 is about what a good credential may do
 		if status401 := c.explain(response); status401 != nil {
@@ -174,9 +175,15 @@ func contextError(ctx context.Context) error {
 }
 
 // redact takes the secret out of an answer that repeats what was sent.
-func (c *caller) redact(body []byte) []byte {
-	if c.secret.IsZero() {
-		return body
+func (c *caller) redact(response *http.Response, body []byte) []byte {
+	secrets := []string{c.secret.Reveal()}
+	if response.Request != nil { // as it was sent, if its token came from a source
+		secrets = append(secrets, strings.TrimPrefix(response.Request.Header.Get("Authorization"), "Bearer "))
 	}
-	return bytes.ReplaceAll(body, []byte(c.secret.Reveal()), []byte("REDACTED"))
+	for _, secret := range secrets {
+		if secret != "" {
+			body = bytes.ReplaceAll(body, []byte(secret), []byte("REDACTED"))
+		}
+	}
+	return body
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"atlas-export-gateway/bearertoken"
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/gen"
 	"atlas-export-gateway/internal/outbound"
@@ -54,8 +55,8 @@ func (c *caller) useTransport(transport http.RoundTripper, rootCAs *x509.CertPoo
 
 // useCredential sets what signs requests.
 func (c *caller) useCredential(credential Credential) error {
-	switch credential.kind {
-	case apiKey:
+	switch {
+	case credential.kind == apiKey:
 		t, err := digestauth.NewTransport(digestauth.Config{
 			Origin: c.origin.String(),
 			Base:   c.base,
@@ -68,7 +69,7 @@ func (c *caller) useCredential(credential Credential) error {
 			return err
 		}
 		c.sign, c.explain = t.RoundTripThrough, t.Explain
-	case serviceAccount:
+	case credential.kind == serviceAccount:
 		t, err := serviceaccount.NewTransport(serviceaccount.Config{
 			Origin: c.origin.String(),
 			Base:   c.base,
@@ -81,12 +82,18 @@ func (c *caller) useCredential(credential Credential) error {
 			return err
 		}
 		c.sign, c.explain = t.RoundTripThrough, t.Explain
+	case credential.source != nil:
+		t, err := bearertoken.NewTransport(bearertoken.Config{Origin: c.origin.String(), Source: credential.source, Base: c.base, Authenticated: notForToken})
+		if err != nil {
+			return err
+		}
+		c.sign, c.explain = t.RoundTripThrough, noExplanation
 	default:
 		t := &fixedCredential{origin: c.origin}
 		if credential.kind == bearerToken {
 			t.authorization = []string{"Bearer " + credential.secret.Reveal()}
 		}
-		c.sign, c.explain = t.roundTripThrough, func(*http.Response) error { return nil }
+		c.sign, c.explain = t.roundTripThrough, noExplanation
 	}
 	return nil
 }
@@ -95,6 +102,15 @@ func (c *caller) useCredential(credential Credential) error {
 func authenticated(response *http.Response) bool {
 	return outbound.Authenticated(response) || forbidden(response.Header.Get("X-Error-Code"))
 }
+
+// notForToken reports whether a 401 says nothing against a bearer token, or is no proof that a create
+// was not carried out.
+func notForToken(response *http.Response) bool {
+	outcome := Outcome(response.Header.Get("Gateway-Outcome"))
+	return authenticated(response) || outcome != "" && outcome != OutcomeNotSent
+}
+
+func noExplanation(*http.Response) error { return nil }
 
 // fixedCredential sends requests without a credential, or with a token that is sent as it is.
 type fixedCredential struct {

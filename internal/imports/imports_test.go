@@ -32,9 +32,11 @@ var never = []struct {
 		"each says one thing, and the gateway brings them together"},
 	{[]string{"cmd/...", "client", "sim", "gateway/...", "internal/outbound"}, []string{"internal/gatewaytest"},
 		"only tests start gateways with it"},
-	{[]string{"serviceaccount"}, []string{"digestauth"},
-		"the two signing transports do not need each other"},
-	{[]string{"secret", "internal/outbound", "internal/objectid"}, []string{"client", "contract", "digestauth", "serviceaccount", "gateway/..."},
+	{[]string{"serviceaccount", "bearertoken"}, []string{"digestauth"},
+		"the signing transports do not need each other"},
+	{[]string{"bearertoken"}, []string{"serviceaccount"},
+		"the signing transports do not need each other"},
+	{[]string{"secret", "internal/outbound", "internal/objectid"}, []string{"bearertoken", "client", "contract", "digestauth", "serviceaccount", "gateway/..."},
 		"what others share is below them"},
 }
 
@@ -45,7 +47,7 @@ var only = []struct {
 	why     string
 }{
 	{"client", []string{
-		"client", "digestauth", "gen", "internal/hosts", "internal/objectid", "internal/outbound", "internal/printable", "secret", "serviceaccount",
+		"bearertoken", "client", "digestauth", "gen", "internal/hosts", "internal/objectid", "internal/outbound", "internal/printable", "internal/smallfile", "secret", "serviceaccount",
 		"github.com/icholy/digest/...", "github.com/oapi-codegen/runtime/...", "github.com/apapsch/go-jsonmerge/...", "github.com/google/uuid",
 	}, "a program that imports the client links nothing that reads the contract"},
 	{"secret", []string{"secret"}, "it is below everything"},
