@@ -274,12 +274,12 @@ func TestTimeout(t *testing.T) {
 // A change whose time is over while it waits for one of the connections was not sent, although it
 // was handed over.
 func TestTimeoutBeforeAConnection(t *testing.T) {
-	signed := make(chan struct{})
+	signed := make(chan struct{}, 2) // the read is sent again at the end of the test
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
 		if r.URL.Path == "/api/oauth/token" {
 			return gatewaytest.JSON(200, `{"access_token":"c4na7y-token","expires_in":3600,"token_type":"Bearer"}`)
 		}
-		close(signed)
+		signed <- struct{}{}
 		<-t.Context().Done()
 		return ""
 	}))

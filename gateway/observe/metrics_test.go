@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -113,9 +114,9 @@ func TestMetrics(t *testing.T) {
 			`request_duration_seconds_sum{operation=""}`:   "0",
 		}},
 		{"several Records", func(m *observe.Metrics) {
-			m.Observe(t.Context(), &ok)
-			m.Observe(t.Context(), &ok)
-			m.Observe(t.Context(), &denied)
+			for _, record := range []*observe.Record{&ok, &ok, &denied} {
+				m.Observe(t.Context(), record)
+			}
 		}, map[string]string{
 			`requests_total{operation="listBackupExports",status="200"}`:                       "2",
 			`requests_total{operation="listBackupExports",status="403"}`:                       "1",
@@ -153,18 +154,20 @@ func TestMetrics(t *testing.T) {
 		{"retries, before and after a reload", func(m *observe.Metrics) { m.Retried(); m.Reloaded(true); m.Retried() }, map[string]string{"reload_retries_total": "2"}},
 		{"a reload after that", func(m *observe.Metrics) { m.Reloaded(false); m.Reloaded(true) }, nil},
 	} {
-		m := observe.NewMetrics([]string{"createBackupExport", "listBackupExports"},
-			observe.Alert{Kind: "internal", Matched: true, Unmatched: true}, observe.Alert{Kind: "overloaded", Matched: true},
-			observe.Alert{Kind: "unauthorized", Reason: "a_wrong_key", Unmatched: true})
+		m := newMetrics()
 		test.do(m)
 		want := untouched()
-		for name, value := range test.want {
-			want[name] = value
-		}
+		maps.Copy(want, test.want)
 		if diff := cmp.Diff(want, series(t, m)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
+}
+
+func newMetrics() *observe.Metrics {
+	return observe.NewMetrics([]string{"createBackupExport", "listBackupExports"},
+		observe.Alert{Kind: "internal", Matched: true, Unmatched: true}, observe.Alert{Kind: "overloaded", Matched: true},
+		observe.Alert{Kind: "unauthorized", Reason: "a_wrong_key", Unmatched: true})
 }
 
 // The buckets of the durations are in seconds.
