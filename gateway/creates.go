@@ -24,10 +24,11 @@ func (g *Gateway) UseJournal(journal *store.Store) {
 }
 
 // Close ends the search for creates whose outcome is unknown, and waits until those that were sent have
-// been answered, or until the context ends. Creates that come later are refused. Serve does the same at
-// its end; a program that runs the Gateway as an http.Handler calls Close when its server has ended.
+// been answered, or until the context ends. Creates that come later are refused. It also ends the
+// fetching of issuers' keys; requests go on with those that are there. Serve does the same at its end; a program that runs the Gateway as an http.Handler calls Close when its server has ended.
 func (g *Gateway) Close(ctx context.Context) error {
 	defer g.lasting.pool.CloseIdleConnections()
+	g.lasting.memory.Close()
 	if g.creates == nil {
 		return nil
 	}

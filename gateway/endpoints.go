@@ -10,9 +10,9 @@ import (
 
 // ownEndpoint returns what serves the gateway's own two paths, where service accounts of the
 // gateway exchange their secret for a token. It returns nil for any other target, also for one of
-// these with a query, and where the configuration lists no callers.
+// these with a query, and where no caller is a service account.
 func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
-	if !x.settings.listed {
+	if !x.settings.accounts {
 		return nil
 	}
 	switch x.target {

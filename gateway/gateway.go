@@ -74,6 +74,8 @@ func New(parts *config.Parts, log *slog.Logger) (*Gateway, error) {
 		reloaded:  make(chan struct{}, 1),
 	}
 	g.lasting = newLasting(metrics, g.tellCredential)
+	g.lasting.memory.TellIssuers(g.tellIssuer)
+	metrics.WatchIssuers(g.issuers)
 	metrics.WatchCredentials(g.credentials)
 	metrics.WatchKeys(g.watchedKeys)
 	metrics.WatchReads(g.lasting.reads.KeptBytes)

@@ -26,7 +26,7 @@ import (
 
 // lasting is what outlives a configuration. The Gateway owns it, and all settings use it.
 type lasting struct {
-	memory    *callers.Memory // which nonces and tokens were used
+	memory    *callers.Memory // which nonces and tokens were used, and the keys of issuers
 	pool      *atlas.Pool     // connections to Atlas, and signers
 	reads     reads.Reads     // reads under way, and answers that are kept
 	budget    *budget.Budget  // what Atlas's rate limit leaves
@@ -54,7 +54,8 @@ type settings struct {
 	certificate *tls.Certificate
 
 	anonymous     bool // callers without a key are let in
-	listed        bool // there are callers with keys
+	listed        bool // there are callers who show who they are
+	accounts      bool // some of them are service accounts, who get tokens here
 	authenticator *callers.Authenticator
 	policies      map[string]*policy.Policy // by caller
 	perMinute     map[string]int            // requests_per_minute by caller, of those that have it
@@ -74,6 +75,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		certificate: parts.Certificate,
 		anonymous:   c.Callers.Anonymous,
 		listed:      len(c.Callers.List) > 0,
+		accounts:    parts.Callers.HasServiceAccounts(),
 		policies:    parts.Policies,
 		perMinute:   perMinute(c.Callers.List),
 		authenticator: callers.New(parts.Callers, g.lasting.memory, callers.Options{

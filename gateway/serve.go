@@ -26,7 +26,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	stopUses := g.followKeyUses(ctx)
 	defer stopUses()
 	if err = errors.Join(err, g.listensAt(callers.Addr())); err != nil {
-		return errors.Join(err, callers.Close(), management.Close())
+		return errors.Join(err, callers.Close(), management.Close(), g.Close(ctx))
 	}
 	defer g.lasting.pool.CloseIdleConnections()
 	config := g.settings.Load().parts.Config

@@ -1,6 +1,7 @@
 package callers
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"time"
@@ -47,8 +48,8 @@ func (t *accessTokens) issue(account Caller) (string, time.Duration, error) {
 	return signed, expiry.Sub(now), err
 }
 
-func (t *accessTokens) identify(token string) (Caller, *Refusal, bool) {
-	claims, refusal, ours := t.verify(token)
+func (t *accessTokens) identify(_ context.Context, token bearerToken) (Caller, *Refusal, bool) {
+	claims, refusal, ours := t.verify(token.text)
 	if !ours {
 		return Caller{}, nil, false
 	}

@@ -30,6 +30,7 @@ type Authenticator struct {
 	limits     limits
 	challenger *challenger
 	tokens     *accessTokens
+	jwts       *jwts
 	schemes    []scheme
 	allowBasic func(*http.Request) bool
 	now        func() time.Time
@@ -69,10 +70,11 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	n := &nonces{keys: keys, lifetime: d.settings.NonceLifetime, counts: &m.counts, timeline: &m.timeline, now: a.now}
 	a.challenger = &challenger{directory: d, realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
 	a.tokens = newAccessTokens(d, keys, m, a.now)
+	a.jwts = newJWTs(d, m.keySets, a.now)
 	a.schemes = []scheme{
 		{"Digest", &digestWay{a.challenger, d, n}},
 		{"Basic", &basicWay{a.challenger, d, a.allowBasic}},
-		{"Bearer", &bearerWay{[]tokenKind{staticTokens(d.tokens), a.tokens}}},
+		{"Bearer", &bearerWay{[]tokenKind{staticTokens(d.tokens), a.jwts, a.tokens}}},
 	}
 	return a
 }

@@ -1,6 +1,7 @@
 package callers
 
 import (
+	"context"
 	"net/http"
 	"strings"
 )
@@ -12,20 +13,27 @@ type bearerWay struct{ kinds []tokenKind }
 type tokenKind interface {
 	// identify returns whose token it is, or why the token is refused. It returns false when the
 	// token is not of this kind.
-	identify(token string) (Caller, *Refusal, bool)
+	identify(ctx context.Context, token bearerToken) (Caller, *Refusal, bool)
 }
 
-func (b *bearerWay) prove(_ *http.Request, credentials string) (Caller, *Refusal) {
+// A bearerToken is a token with its hash, which several kinds look it up by.
+type bearerToken struct {
+	text string
+	hash hash
+}
+
+func (b *bearerWay) prove(r *http.Request, credentials string) (Caller, *Refusal) {
 	token := strings.Trim(credentials, " ")
 	if !isToken68(token) {
 		return Caller{}, refuseBearer(Malformed, "the Authorization field is not one Bearer token")
 	}
+	shown := bearerToken{token, hashOf(token)}
 	for _, kind := range b.kinds {
-		if caller, refusal, ok := kind.identify(token); ok {
+		if caller, refusal, ok := kind.identify(r.Context(), shown); ok {
 			return caller, refusal
 		}
 	}
-	return Caller{}, refuseBearer(WrongCredential, "the token is neither a caller's nor one that was issued here")
+	return Caller{}, refuseBearer(WrongCredential, "the token is neither a caller's nor of an issuer, nor one that was issued here")
 }
 
 func (b *bearerWay) refuse(reason Reason, detail string) (Caller, *Refusal) {
@@ -35,10 +43,9 @@ func (b *bearerWay) refuse(reason Reason, detail string) (Caller, *Refusal) {
 // staticTokens are the tokens of the configuration, by their hash.
 type staticTokens map[hash]staticToken
 
-func (s staticTokens) identify(token string) (Caller, *Refusal, bool) {
-	h := hashOf(token)
-	known, ok := s[h]
-	return known.caller, nil, ok && equal(known.token, h)
+func (s staticTokens) identify(_ context.Context, token bearerToken) (Caller, *Refusal, bool) {
+	known, ok := s[token.hash]
+	return known.caller, nil, ok && equal(known.token, token.hash)
 }
 
 // isToken68 reports whether s has the form of a bearer token (RFC 6750, section 2.1).

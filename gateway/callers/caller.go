@@ -10,6 +10,7 @@ const (
 	StaticToken   Form = "static_token"
 	AccessToken   Form = "access_token"  // of a service account
 	ClientSecret  Form = "client_secret" // of a service account, at the token endpoint
+	JWT           Form = "jwt"           // of an issuer of the configuration
 	AnonymousForm Form = "anonymous"     // not at all: see [Anonymous]
 )
 
@@ -19,8 +20,9 @@ type Caller struct {
 	Name string
 	// Form is how the caller proved who it is.
 	Form Form
-	// Key is the key that the caller used: the public key, the client id, or the first eight digits
-	// of a static token's hash. Empty for an anonymous caller.
+	// Key is the key that the caller used: the public key, the client id, the first eight digits of a
+	// static token's hash, or the name of an issuer, a colon and the sub of its token, as it may be
+	// printed, of some 130 bytes at most. Empty for an anonymous caller.
 	Key string
 
 	anonymous bool

@@ -29,6 +29,7 @@ func Compile(c Config, keyMadeUp bool, refuse func(path, format string, args ...
 		pairs:    map[hash]keyPair{},
 		tokens:   map[hash]staticToken{},
 		accounts: map[hash]serviceAccount{},
+		known:    map[string][]identity{},
 	}
 	refused := false
 	b := compiler{Directory: d, refuse: func(path, format string, args ...any) {
@@ -36,6 +37,7 @@ func Compile(c Config, keyMadeUp bool, refuse func(path, format string, args ...
 		refuse(path, format, args...)
 	}}
 	b.checkSettings()
+	b.addIssuers(c.Issuers)
 	b.addCallers(c.List)
 	b.addSigningKeys(keyMadeUp)
 	if refused {
@@ -79,6 +81,8 @@ type compiler struct {
 	*Directory
 	refuse func(path, format string, args ...any)
 	signs  bool // a key was added that needs a signing key
+
+	issuerNames []string
 }
 
 func (c *compiler) checkSettings() {
@@ -120,8 +124,8 @@ func (c *compiler) addCallers(list []Entry) {
 			c.refuse(at+".name", "%w", err)
 		}
 		names[entry.Name] = true
-		if len(entry.KeyPairs)+len(entry.Tokens)+len(entry.ServiceAccounts) == 0 {
-			c.refuse(at, "the caller has no key: expected key_pairs, tokens or service_accounts")
+		if len(entry.KeyPairs)+len(entry.Tokens)+len(entry.ServiceAccounts)+len(entry.Identities) == 0 {
+			c.refuse(at, "the caller has no key: expected key_pairs, tokens, service_accounts or identities")
 		}
 		c.signs = c.signs || len(entry.KeyPairs)+len(entry.ServiceAccounts) > 0
 		o := c.addOwner(at, entry)
@@ -133,6 +137,9 @@ func (c *compiler) addCallers(list []Entry) {
 		}
 		for j, account := range entry.ServiceAccounts {
 			c.addServiceAccount(o, fmt.Sprintf("%s.service_accounts[%d]", at, j), account)
+		}
+		for j, identity := range entry.Identities {
+			c.addIdentity(o, fmt.Sprintf("%s.identities[%d]", at, j), identity)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"atlas-export-gateway/digestauth"
+	"atlas-export-gateway/gateway/callers/issuers"
+	"atlas-export-gateway/internal/strictyaml"
 )
 
 // DefaultRealm is the realm of Atlas's own challenges.
@@ -13,6 +15,8 @@ const DefaultRealm = "MMS Public API"
 // Config says who may call and how the callers prove who they are.
 type Config struct {
 	Settings `yaml:",inline"`
+	// Issuers are those whose tokens prove who calls.
+	Issuers []issuers.Config `yaml:"issuers"`
 	// List has an entry for each caller.
 	List []Entry `yaml:"list"`
 }
@@ -48,8 +52,8 @@ type Attempts struct {
 	Overall int `yaml:"overall"`
 }
 
-// Entry is one caller: a name and at least one key. To rotate a key, add the new one and remove
-// the old one later.
+// Entry is one caller: a name, and at least one key or identity. To rotate a key, add the new one
+// and remove the old one later.
 type Entry struct {
 	// Name is the caller's name in policies and logs: up to 64 letters, digits, dots, hyphens and
 	// underscores.
@@ -66,6 +70,23 @@ type Entry struct {
 	Tokens []Token `yaml:"tokens,omitempty"`
 	// ServiceAccounts are for the token endpoint.
 	ServiceAccounts []ServiceAccount `yaml:"service_accounts,omitempty"`
+	// Identities are what tokens of issuers say of the caller.
+	Identities []Identity `yaml:"identities,omitempty"`
+}
+
+// Identity is what a token says of a caller. The first identity that matches, in the order of the
+// list, tells whose the token is.
+type Identity struct {
+	// Issuer is the name of one of the issuers.
+	Issuer string `yaml:"issuer"`
+	// Claims are what claims of the token must be, all of them. A name that begins with "/" is a JSON
+	// pointer (RFC 6901) to a claim within others. A value is a text or a list, of which one must
+	// match. In it * stands for any characters except "/", and ** for any characters. A claim that is
+	// a list matches if one of its values does. Booleans and numbers are compared as the token writes
+	// them: true, 42. At least one value must not consist of stars only.
+	Claims map[string]strictyaml.Texts `yaml:"claims"`
+
+	Validity `yaml:",inline"`
 }
 
 // Validity says when a key may be used. Every kind of key has it. The zero value is always.

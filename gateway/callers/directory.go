@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 
+	"atlas-export-gateway/gateway/callers/issuers"
 	"atlas-export-gateway/secret"
 )
 
@@ -16,8 +17,10 @@ type Directory struct {
 	pairs    map[hash]keyPair
 	tokens   map[hash]staticToken
 	accounts map[hash]serviceAccount
-	keys     []signingKey // of the signing_key_file: the first signs; empty without a file
-	nobody   keyPair      // takes the place of a pair that does not exist
+	issuers  *issuers.Set
+	known    map[string][]identity // by the name of their issuer, in the order of the list
+	keys     []signingKey          // of the signing_key_file: the first signs; empty without a file
+	nobody   keyPair               // takes the place of a pair that does not exist
 }
 
 type keyPair struct {
@@ -36,6 +39,9 @@ type serviceAccount struct {
 	id     hash // of the client id
 	secret hash
 }
+
+// HasServiceAccounts reports whether there are service accounts, for whom the token endpoint is.
+func (d *Directory) HasServiceAccounts() bool { return len(d.accounts) > 0 }
 
 // pair returns the key pair of a public key. For a key that nobody has, it returns a pair that no
 // private key fits, so that the work that follows is the same.

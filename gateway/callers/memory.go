@@ -4,17 +4,21 @@ import (
 	"crypto/rand"
 	"sync"
 	"time"
+
+	"atlas-export-gateway/gateway/callers/issuers"
 )
 
 // Memory is what outlives a configuration: which counts of nonces were used, which tokens were
-// revoked, how many attempts were made, when each key was last used, and a signing key that was made
-// up. One Memory serves all configurations of a process, and may be used from several goroutines.
+// revoked, how many attempts were made, when each key was last used, the keys of issuers, and a
+// signing key that was made up. One Memory serves all configurations of a process, and may be used
+// from several goroutines.
 type Memory struct {
 	counts   counts
 	revoked  revoked
 	shared   Revocations // nil where revocations are only this process's
 	timeline timeline
 	madeUp   signingKey
+	keySets  *issuers.KeySets
 
 	mu     sync.Mutex
 	limits limits              // of the configuration in force; zero before the first
@@ -30,13 +34,26 @@ func NewMemory() *Memory {
 		counts:  counts{max: maxNonces, pairs: map[hash]*used{}},
 		revoked: revoked{max: maxRevoked},
 		madeUp:  newSigningKey(key),
+		keySets: issuers.NewKeySets(),
 	}
 }
 
+// TellIssuers has m call tell when the keys of an issuer can't be fetched, and when they can again.
+// It is called before the first Keep.
+func (m *Memory) TellIssuers(tell func(issuers.State)) { m.keySets.Tell = tell }
+
+// Close ends what m does by itself: it fetches no keys of issuers any more. Authenticators may go on
+// with those that m has.
+func (m *Memory) Close() { m.keySets.Close() }
+
+// Issuers returns what m has of the keys of issuers, in the order of the configuration in force.
+func (m *Memory) Issuers() []issuers.State { return m.keySets.States() }
+
 // Keep tells m that a's configuration is in force: m forgets what concerns callers that a does not
-// have. Requests that an earlier Authenticator is still answering may go on meanwhile.
+// have, and fetches the keys of a's issuers. Requests that an earlier Authenticator is still answering may go on meanwhile.
 func (m *Memory) Keep(a *Authenticator) {
 	m.counts.keep(a.directory.pairs)
+	m.keySets.Keep(a.jwts.verifier)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.limits = a.limits

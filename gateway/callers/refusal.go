@@ -1,5 +1,7 @@
 package callers
 
+import "atlas-export-gateway/gateway/callers/issuers"
+
 // A Reason is why a request was not let in, as one word for logs and metrics.
 type Reason string
 
@@ -22,7 +24,7 @@ const (
 	NonceExpired Reason = "nonce_expired"
 	// Replayed: a count of a nonce that was used before, or that is too far behind to tell.
 	Replayed Reason = "replayed"
-	// TokenExpired: an access token of ours beyond its lifetime.
+	// TokenExpired: an access token of ours beyond its lifetime, or a token of an issuer beyond its exp.
 	TokenExpired Reason = "token_expired"
 	// TokenRevoked: an access token of ours that was revoked here.
 	TokenRevoked Reason = "token_revoked"
@@ -33,6 +35,29 @@ const (
 	// SourceNetwork: the secret is right, and the connection comes from none of the caller's
 	// source_networks.
 	SourceNetwork Reason = "source_network"
+	// TokenNotYetValid: a token of an issuer whose nbf or iat is in the future.
+	TokenNotYetValid = Reason(issuers.NotYetValid)
+	// WrongIssuer: a token with an iss that no issuer of the configuration has.
+	WrongIssuer = Reason(issuers.WrongIssuer)
+	// WrongAudience: a token of an issuer that is for others.
+	WrongAudience = Reason(issuers.WrongAudience)
+	// WrongAlgorithm: a token signed by an algorithm that is not the issuer's, such as none or HS256.
+	WrongAlgorithm = Reason(issuers.WrongAlgorithm)
+	// WrongType and WrongParty: a token whose typ or azp is not one of the issuer's.
+	WrongType  = Reason(issuers.WrongType)
+	WrongParty = Reason(issuers.WrongParty)
+	// WrongLifetime: a token of an issuer without exp, or one that is good for too long.
+	WrongLifetime = Reason(issuers.WrongLifetime)
+	// WrongKey: a token that names a key of its issuer's that is weak or for another use.
+	WrongKey = Reason(issuers.WrongKey)
+	// WrongSignature: a token that the key that it names has not signed.
+	WrongSignature = Reason(issuers.WrongSignature)
+	// UnknownKey: a token that names a key that its issuer does not have.
+	UnknownKey = Reason(issuers.UnknownKey)
+	// IssuerUnavailable: a token of an issuer whose keys could not be fetched.
+	IssuerUnavailable = Reason(issuers.Unavailable)
+	// NoCaller: a token of an issuer that is good, and that no caller's claims match.
+	NoCaller Reason = "no_caller"
 	// TooMany: more requests to the token endpoint than a minute allows.
 	TooMany Reason = "too_many"
 	// InvalidRequest: the token endpoint's form is wrong.
@@ -50,8 +75,9 @@ type Refusal struct {
 	Reason    Reason
 	// Tried is the public key or client id that was shown, right or wrong: one of a caller, or a text
 	// in the form of one (see [secret.ShowID]). It is "other" for any other text, which may be a
-	// secret, and empty where none was shown, or only a token that nobody has. Where the secret is right
-	// and the key is refused nevertheless, it is the Key of the Caller.
+	// secret, and empty where none was shown, or only a token that nobody knows. Of a token of an
+	// issuer it is the issuer's name. Where the secret is right or the token is good, and it is refused
+	// nevertheless, it is the Key of the Caller.
 	Tried string
 
 	detail string

@@ -119,6 +119,9 @@ func (c *Config) files() (files []string) {
 	for _, source := range c.Upstream.Credentials {
 		named = append(named, source.PublicKeyFile, source.PrivateKeyFile, source.ClientIDFile, source.ClientSecretFile)
 	}
+	for _, issuer := range c.Callers.Issuers {
+		named = append(named, issuer.JWKSFile, issuer.CAFile)
+	}
 	for _, caller := range c.Callers.List {
 		for _, pair := range caller.KeyPairs {
 			named = append(named, pair.HA1File)

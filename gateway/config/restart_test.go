@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"atlas-export-gateway/gateway/callers/issuers"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/internal/gatewaytest"
 )
@@ -46,6 +47,8 @@ func TestCheckFixed(t *testing.T) {
 			setting.Set(reflect.ValueOf([]string{"changed"}))
 		case []config.CredentialSource:
 			setting.Set(reflect.ValueOf([]config.CredentialSource{{}}))
+		case []issuers.Config:
+			setting.Set(reflect.ValueOf([]issuers.Config{{}}))
 		case []config.Caller:
 			setting.Set(reflect.ValueOf([]config.Caller{{}}))
 		default:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/callers/issuers"
 	"atlas-export-gateway/gateway/policy"
 )
 
@@ -114,7 +115,10 @@ type Callers struct {
 	AllowAnonymousOffLoopback bool `yaml:"allow_anonymous_off_loopback"`
 
 	callers.Settings `yaml:",inline"`
-	// List has an entry for each caller that has keys of the gateway.
+	// Issuers are those whose tokens prove who calls, besides the gateway's own keys: Kubernetes, CI
+	// systems, OpenID providers.
+	Issuers []issuers.Config `yaml:"issuers"`
+	// List has an entry for each caller that has keys of the gateway, or an identity at an issuer.
 	List []Caller `yaml:"list"`
 }
 

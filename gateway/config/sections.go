@@ -166,7 +166,7 @@ func (b *builder) callers(c Callers) {
 	}
 	b.warnOfMode("callers.signing_key_file", c.SigningKeyFile)
 	b.parts.Policies = map[string]*policy.Policy{}
-	known := callers.Config{Settings: c.Settings}
+	known := callers.Config{Settings: c.Settings, Issuers: c.Issuers}
 	for i, caller := range c.List {
 		known.List = append(known.List, caller.Entry)
 		if n := caller.RequestsPerMinute; n < 0 || n > 1_000_000 {
