@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 
 	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/callers/issuers"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/internal/nearest"
@@ -38,4 +41,28 @@ func Explain(parts *config.Parts, caller string, request policy.Request) ([]poli
 	}
 	request.Settle()
 	return p.Explain(request), nil
+}
+
+// ExplainToken says which caller of a configuration a bearer token is, and for whom it is none, which
+// check or which claims keep it out. The caller is empty where the token is nobody's. It fetches the
+// keys of issuers. The lines do not hold the token, and hold of its claims only those that the
+// configuration names.
+func ExplainToken(ctx context.Context, parts *config.Parts, token string) (caller string, lines []string) {
+	memory := callers.NewMemory()
+	failed := make(chan string, len(parts.Config.Callers.Issuers))
+	memory.TellIssuers(func(s issuers.State) {
+		select {
+		case failed <- fmt.Sprintf("the keys of %s can't be fetched: %v", s.Issuer, s.Err):
+		default:
+		}
+	})
+	authenticator := callers.New(parts.Callers, memory, callers.Options{})
+	memory.Keep(authenticator)
+	caller, lines = authenticator.ExplainToken(ctx, token)
+	memory.Close()
+	close(failed)
+	for line := range failed {
+		lines = append(lines, line)
+	}
+	return caller, lines
 }

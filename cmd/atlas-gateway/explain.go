@@ -1,22 +1,29 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/callers/issuers"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/internal/printable"
+	"atlas-export-gateway/internal/smallfile"
 )
 
-// explain says for each grant of a caller whether it allows a request, or why not.
+// explain says for each grant of a caller whether it allows a request, or why not. It also says which
+// caller a token is.
 func explain(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("explain", flag.ContinueOnError)
-	caller := flags.String("caller", "", "the `name` of the caller; required")
+	caller := flags.String("caller", "", "the `name` of the caller; required, except with -token-file")
+	tokenFile := flags.String("token-file", "", "a `file` with a caller's token; explain says whose it is, or what keeps it out, and fetches the keys of issuers for that")
 	var request policy.Request
-	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required")
+	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required, except with -token-file")
 	flags.StringVar(&request.Group, "group", "", "the `id` of the group (project); required, except with listGroups")
 	flags.StringVar(&request.Cluster, "cluster", "", "the `name` of the cluster")
 	flags.StringVar(&request.ExportBucket, "export-bucket", "", "the `id` of the export bucket")
@@ -28,7 +35,9 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	switch {
-	case *caller == "" || request.Operation == "" || request.Group == "" && !request.EveryGroup():
+	case *tokenFile != "" && (*caller != "" || request.Operation != "" && request.Group == "" && !request.EveryGroup()):
+		return misused(stderr, "explain: -token-file tells the caller; -group goes with -operation")
+	case *tokenFile == "" && (*caller == "" || request.Operation == "" || request.Group == "" && !request.EveryGroup()):
 		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
 	case flags.NArg() == 0: // the environment can't list callers
 		return misused(stderr, "explain: CONFIG is missing; it goes after the flags")
@@ -38,6 +47,12 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	parts, err := config.Load(flags.Arg(0), env)
 	if err != nil {
 		return refused(stderr, err)
+	}
+	if *tokenFile != "" {
+		status := exitOK
+		if *caller, status = explainToken(parts, *tokenFile, stdout, stderr); status != exitOK || request.Operation == "" {
+			return status
+		}
 	}
 	explanations, err := gateway.Explain(parts, *caller, request)
 	if err != nil {
@@ -56,4 +71,24 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	}
 	explainKeys(parts, *caller, stdout)
 	return status
+}
+
+// explainToken says which caller the token in a file is, or what keeps it out. It does not print the
+// token.
+func explainToken(parts *config.Parts, file string, stdout, stderr io.Writer) (caller string, status int) {
+	content, err := smallfile.Read(file, 2*issuers.MaxToken)
+	if err != nil {
+		fmt.Fprintln(stderr, "atlas-gateway: explain: -token-file:", smallfile.WithoutName(err))
+		return "", exitUsage
+	}
+	caller, lines := gateway.ExplainToken(context.Background(), parts, strings.TrimSpace(string(content)))
+	for _, line := range lines {
+		fmt.Fprintln(stdout, printable.Escape(line))
+	}
+	if caller == "" {
+		fmt.Fprintln(stdout, "the token is no caller's")
+		return "", exitDenied
+	}
+	fmt.Fprintf(stdout, "the caller is %s\n", caller)
+	return caller, exitOK
 }

@@ -7,7 +7,8 @@
 //	atlas-gateway keys new ...      make a key for a caller, and the entry to paste
 //	atlas-gateway keys list [CONFIG]    list the keys of callers, and whether they are good
 //	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
-//	atlas-gateway explain ...       say which grant allows a caller something, or why none does
+//	atlas-gateway explain ...       say which grant allows a caller something, or why none does, and
+//	                                which caller a token is
 //	atlas-gateway creates ...       show creates of a gateway that runs, or release the key of one
 //	atlas-gateway version           print the version
 //	atlas-gateway help              print a summary of this
@@ -29,7 +30,7 @@
 //
 // Exit status: 0 after a clean end, 1 when serving failed or a key could not be kept or shown,
 // 2 for a wrong command line, 3 for a configuration that was refused, 4 for a request that
-// explain finds no grant for, 5 for a credential that check -online did not find accepted.
+// explain finds no grant for or a token that is no caller's, 5 for a credential that check -online did not find accepted.
 package main
 
 import (
@@ -72,6 +73,7 @@ const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway keys list [CONFIG]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
+       atlas-gateway explain -token-file FILE [-operation ID -group ID ...] CONFIG
        atlas-gateway creates list|show ID|settle ID|release ID [...]
        atlas-gateway version
        atlas-gateway help
@@ -88,7 +90,7 @@ exit status:
   1  serving failed, or a key could not be kept or shown
   2  the command line is wrong
   3  the configuration was refused
-  4  explain found no grant that allows the request
+  4  explain found no grant that allows the request, or no caller whose token it is
   5  check -online: Atlas refuses a credential, or gave no answer that tells
 
 flags:
