@@ -68,6 +68,7 @@ func (k *KeySets) Keep(v *Verifier) {
 		if before[i.source] != set && k.ctx.Err() == nil {
 			var ctx context.Context
 			ctx, set.stop = context.WithCancel(k.ctx)
+			set.begin() // whoever comes from now on waits for the first fetch
 			k.wg.Go(func() { set.run(ctx, k.Tell) })
 		}
 		delete(before, i.source)
@@ -148,7 +149,8 @@ func (s *keySet) current(keep time.Duration) *keys {
 }
 
 // missed notes that a token names a key that the set does not have. It returns what is closed when
-// the fetch has ended that may bring the key, and nil where the interval allows none.
+// the fetch has ended that may bring the key, and nil where the interval allows none. Where there are
+// no keys at all, they are being asked for already.
 func (s *keySet) missed(interval time.Duration) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +158,7 @@ func (s *keySet) missed(interval time.Duration) <-chan struct{} {
 		return s.round
 	}
 	now := time.Now()
-	if s.ended || !s.asked.IsZero() && now.Sub(s.asked) < interval {
+	if s.ended || s.keys.Load() == nil || !s.asked.IsZero() && now.Sub(s.asked) < interval {
 		return nil
 	}
 	s.asked = now

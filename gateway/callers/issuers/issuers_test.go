@@ -1,0 +1,475 @@
+package issuers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway/callers/issuers"
+	"atlas-export-gateway/internal/issuertest"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// config is the configuration of an issuer whose discovery document says where its keys are.
+func config(i *issuertest.Issuer) issuers.Config {
+	return issuers.Config{Name: "ci", Issuer: i.URL, Audiences: []string{"other", issuertest.Audience}, Algorithms: []string{"RS256"}}
+}
+
+// start returns a Verifier whose configuration is in force.
+func start(t testing.TB, c issuers.Config) *issuers.Verifier {
+	t.Helper()
+	return keep(t, newKeySets(t), c)
+}
+
+func newKeySets(t testing.TB) *issuers.KeySets {
+	t.Helper()
+	k := issuers.NewKeySets()
+	t.Cleanup(k.Close)
+	return k
+}
+
+func keep(t testing.TB, k *issuers.KeySets, c issuers.Config) *issuers.Verifier {
+	t.Helper()
+	v := k.Verifier(compile(t, c), nil)
+	k.Keep(v)
+	return v
+}
+
+func compile(t testing.TB, list ...issuers.Config) *issuers.Set {
+	t.Helper()
+	s := issuers.Compile(list, nil, func(path, format string, args ...any) {
+		t.Errorf("%s: %v", path, fmt.Errorf(format, args...))
+	})
+	if s == nil {
+		t.FailNow()
+	}
+	return s
+}
+
+// reason verifies a token and returns why it is refused, and "" for a good one.
+func reason(t testing.TB, v *issuers.Verifier, token string) issuers.Reason {
+	t.Helper()
+	_, err := v.Verify(context.Background(), token)
+	refused, ok := errors.AsType[*issuers.Error](err)
+	switch {
+	case err == nil:
+		return ""
+	case !ok:
+		t.Fatalf("%T: %v", err, err)
+	case strings.Contains(refused.Error(), "c4na7y"):
+		t.Errorf("the error holds something of the token: %v", refused)
+	}
+	return refused.Reason
+}
+
+// Every check of a token, each with a token that only this check refuses.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	i := issuertest.Start(t)
+	first, now := i.Key(), time.Now().Unix()
+	weak := weakKey(t)
+	for _, algorithm := range []string{"PS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"} {
+		i.Publish(append([]issuertest.Key{first, weak}, issuertest.NewKey(t, algorithm, algorithm))...)
+	}
+	all := map[string]issuertest.Key{}
+	published := []issuertest.Key{first, weak}
+	for _, algorithm := range []string{"PS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"} {
+		all[algorithm] = issuertest.NewKey(t, algorithm, algorithm)
+		published = append(published, all[algorithm])
+	}
+	i.Publish(published...)
+	c := config(i)
+	c.Algorithms = []string{"RS256", "RS512", "PS384", "ES256", "ES384", "ES512", "EdDSA"}
+	c.Types, c.AuthorizedParties = []string{"JWT", "at+jwt"}, []string{"runner"}
+	c.MaxLifetime = 2 * time.Hour
+	v := start(t, c)
+	claims := func(changes map[string]any) map[string]any {
+		if _, ok := changes["azp"]; !ok {
+			changes["azp"] = "runner"
+		}
+		return i.Claims("c4na7y", changes)
+	}
+	none := map[string]any{}
+	with := func(changes map[string]any) string { return first.Sign(t, nil, claims(changes)) }
+	header := func(changes map[string]any) string { return first.Sign(t, changes, claims(none)) }
+	parts := strings.Split(with(none), ".")
+	for _, test := range []struct {
+		name, token string
+		want        issuers.Reason
+	}{
+		{"good", with(none), ""},
+		{"several audiences", with(map[string]any{"aud": []string{"a", issuertest.Audience}}), ""},
+		{"type in another case", header(map[string]any{"typ": "AT+JWT"}), ""},
+		{"no iat, no nbf, fractions", with(map[string]any{"iat": nil, "nbf": nil, "exp": float64(now) + 60.5}), ""},
+		{"within the leeway", with(map[string]any{"iat": now - 900, "nbf": now + 20, "exp": now - 20}), ""},
+		{"keys in the header are not read", header(map[string]any{"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/", "x5c": []string{"a"}, "jwk": map[string]any{"kty": "oct", "k": "AA"}}), ""},
+
+		{"expired", with(map[string]any{"iat": now - 900, "nbf": now - 900, "exp": now - 60}), issuers.Expired},
+		{"not yet valid", with(map[string]any{"nbf": now + 60}), issuers.NotYetValid},
+		{"issued in the future", with(map[string]any{"iat": now + 60}), issuers.NotYetValid},
+		{"no exp", with(map[string]any{"exp": nil}), issuers.WrongLifetime},
+		{"good for too long", with(map[string]any{"exp": now + 7210}), issuers.WrongLifetime},
+		{"no iat, good for too long", with(map[string]any{"iat": nil, "exp": now + 7300}), issuers.WrongLifetime},
+		{"times that are none", with(map[string]any{"exp": "soon"}), issuers.Malformed},
+		{"a time that no clock has", with(map[string]any{"exp": 1e300}), issuers.Malformed},
+		{"a negative time", with(map[string]any{"nbf": -1}), issuers.Malformed},
+		{"another issuer", with(map[string]any{"iss": i.URL + "/"}), issuers.WrongIssuer},
+		{"no issuer", with(map[string]any{"iss": nil}), issuers.WrongIssuer},
+		{"a list of issuers", with(map[string]any{"iss": []string{i.URL}}), issuers.WrongIssuer},
+		{"another audience", with(map[string]any{"aud": issuertest.Audience + "/"}), issuers.WrongAudience},
+		{"no audience", with(map[string]any{"aud": nil}), issuers.WrongAudience},
+		{"an audience within another", with(map[string]any{"aud": []any{[]string{issuertest.Audience}}}), issuers.WrongAudience},
+		{"another type", header(map[string]any{"typ": "dpop+jwt"}), issuers.WrongType},
+		{"no type", header(map[string]any{"typ": nil}), issuers.WrongType},
+		{"another party", with(map[string]any{"azp": "c4na7y"}), issuers.WrongParty},
+		{"no party", with(map[string]any{"azp": nil}), issuers.WrongParty},
+
+		{"none", parts[0] + "." + parts[1] + ".", issuers.WrongSignature},
+		{"alg none", encode(`{"alg":"none","typ":"JWT","kid":"first"}`) + "." + parts[1] + ".", issuers.WrongAlgorithm},
+		{"alg None", encode(`{"alg":"None","typ":"JWT","kid":"first"}`) + "." + parts[1] + ".", issuers.WrongAlgorithm},
+		{"no alg", encode(`{"typ":"JWT","kid":"first"}`) + "." + parts[1] + "." + parts[2], issuers.WrongAlgorithm},
+		{"HS256 with the public key", hmacToken(t, first, claims(none)), issuers.WrongAlgorithm},
+		{"an algorithm that is not configured", issuertest.Key{ID: "first", Algorithm: "RS384", Private: first.Private}.Sign(t, nil, claims(none)), issuers.WrongAlgorithm},
+		{"an algorithm of another kind than the key", issuertest.Key{ID: "first", Algorithm: "ES256", Private: all["ES256"].Private}.Sign(t, nil, claims(none)), issuers.WrongKey},
+		{"an algorithm that the key is not for", issuertest.Key{ID: "first", Algorithm: "RS512", Private: first.Private}.Sign(t, nil, claims(none)), issuers.WrongKey},
+		{"a curve of another algorithm", all["ES256"].Sign(t, map[string]any{"alg": "ES384"}, claims(none)), issuers.WrongKey},
+		{"a weak key", weak.Sign(t, nil, claims(none)), issuers.WrongKey},
+		{"another key's signature", issuertest.NewKey(t, "first", "RS256").Sign(t, map[string]any{"kid": "RS512", "alg": "RS256"}, claims(none)), issuers.WrongKey},
+		{"signed by nobody", parts[0] + "." + parts[1] + "." + encode("c4na7y"), issuers.WrongSignature},
+		{"other claims", parts[0] + "." + encode(marshal(t, claims(map[string]any{"x": 1}))) + "." + parts[2], issuers.WrongSignature},
+		{"an unknown key", first.Sign(t, map[string]any{"kid": "c4na7y"}, claims(none)), issuers.UnknownKey},
+		{"no key named, and several fit", first.Sign(t, map[string]any{"kid": nil}, claims(none)), ""},
+		{"a key that is no text", header(map[string]any{"kid": 1}), issuers.Malformed},
+
+		{"crit", header(map[string]any{"crit": []string{"exp"}}), issuers.Malformed},
+		{"crit that is empty", header(map[string]any{"crit": []string{}}), issuers.Malformed},
+		{"b64", header(map[string]any{"crit": []string{"b64"}, "b64": false}), issuers.Malformed},
+		{"a member twice in the header", first.SignRaw(t, `{"alg":"none","alg":"RS256","kid":"first","typ":"JWT"}`, marshal(t, claims(none))), issuers.Malformed},
+		{"a member twice in the claims", first.SignRaw(t, `{"alg":"RS256","kid":"first","typ":"JWT"}`, `{"sub":"c4na7y",`+marshal(t, claims(none))[1:]), issuers.Malformed},
+		{"a member twice within a claim", first.SignRaw(t, `{"alg":"RS256","kid":"first","typ":"JWT"}`, `{"k":{"a":1,"a":2},`+marshal(t, claims(none))[1:]), issuers.Malformed},
+		{"something behind the claims", first.SignRaw(t, `{"alg":"RS256","kid":"first","typ":"JWT"}`, marshal(t, claims(none))+"{}"), issuers.Malformed},
+		{"claims that are a list", first.SignRaw(t, `{"alg":"RS256","kid":"first","typ":"JWT"}`, `[]`), issuers.Malformed},
+		{"bad UTF-8", first.SignRaw(t, `{"alg":"RS256","kid":"first","typ":"JWT"}`, "{\"a\":\"\xff\","+marshal(t, claims(none))[1:]), issuers.Malformed},
+		{"padding", parts[0] + "." + parts[1] + "=." + parts[2], issuers.Malformed},
+		{"bits that are not used", parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-1] + string(parts[2][len(parts[2])-1]+1), issuers.Malformed},
+		{"two parts", parts[0] + "." + parts[1], issuers.Malformed},
+		{"five parts", strings.Join(append(parts, "a", "b"), "."), issuers.Malformed},
+		{"the JSON form", `{"payload":"` + parts[1] + `"}`, issuers.Malformed},
+		{"large", with(map[string]any{"pad": strings.Repeat("a", 9000)}), ""},
+		{"too large", with(map[string]any{"pad": strings.Repeat("a", 12<<10)}), issuers.Malformed},
+		{"empty", "", issuers.Malformed},
+	} {
+		if got := reason(t, v, test.token); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+	for algorithm, key := range all {
+		if got := reason(t, v, key.Sign(t, nil, claims(none))); got != "" {
+			t.Errorf("%s: %s", algorithm, got)
+		}
+	}
+	if n := i.Fetches(); n > 2 { // the first, and one for the unknown key
+		t.Errorf("the keys were fetched %d times", n)
+	}
+}
+
+// A file has the keys of an issuer that is never asked.
+func TestKeysInAFile(t *testing.T) {
+	t.Parallel()
+	key := issuertest.NewKey(t, "a", "ES256")
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, []byte(issuertest.JWKS(key)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v := start(t, issuers.Config{Name: "cluster", Issuer: "https://kubernetes.default.svc", Audiences: []string{"gateway"}, Algorithms: []string{"ES256"}, JWKSFile: file})
+	now := time.Now().Unix()
+	claims := map[string]any{"iss": "https://kubernetes.default.svc", "aud": []string{"gateway"}, "exp": now + 600}
+	for want, token := range map[issuers.Reason]string{
+		"":                 key.Sign(t, map[string]any{"kid": nil}, claims),
+		issuers.UnknownKey: key.Sign(t, map[string]any{"kid": "b"}, claims),
+	} {
+		if got := reason(t, v, token); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// Keys come from a URL without discovery, through a proxy, or over TLS with a certificate authority
+// of the issuer's own.
+func TestWhereKeysAre(t *testing.T) {
+	t.Parallel()
+	plain, encrypted := issuertest.Start(t), issuertest.StartTLS(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte(encrypted.CA), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proxied := 0
+	proxy := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		proxied++
+		r.RequestURI = ""
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			w.WriteHeader(502)
+			return
+		}
+		defer response.Body.Close()
+		response.Write(hijack(w))
+	})
+	url, trusting, through, untrusting := config(plain), config(encrypted), config(plain), config(encrypted)
+	url.JWKSURL = plain.URL + "/keys"
+	trusting.CAFile = ca
+	// Go sends nothing for loopback to a proxy of the environment, and everything to this one.
+	through.ProxyURL = proxy
+	for name, test := range map[string]struct {
+		c    issuers.Config
+		i    *issuertest.Issuer
+		want issuers.Reason
+	}{
+		"url": {url, plain, ""}, "CA": {trusting, encrypted, ""}, "proxy": {through, plain, ""}, "no CA": {untrusting, encrypted, issuers.Unavailable},
+	} {
+		if got := reason(t, start(t, test.c), test.i.Token(t, "a", nil)); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+	if proxied == 0 {
+		t.Error("nothing went through the proxy")
+	}
+}
+
+// What an issuer answers may be anything. It costs little, leads nowhere else, and a set with a key
+// that nobody knows has its other keys.
+func TestAnswersOfIssuers(t *testing.T) {
+	t.Parallel()
+	elsewhere := issuertest.Start(t)
+	discovery := func(document string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
+				fmt.Fprint(w, document)
+				return
+			}
+			fmt.Fprint(w, issuertest.JWKS(issuertest.NewKey(t, "first", "RS256")))
+		}
+	}
+	for name, test := range map[string]struct {
+		answer func(i *issuertest.Issuer) http.HandlerFunc
+		cause  string // "" where the keys are good
+	}{
+		"a redirect": {func(*issuertest.Issuer) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+r.URL.Path, 302) }
+		}, "the server answers 302"},
+		"an error": {func(*issuertest.Issuer) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }
+		}, "the server answers 500"},
+		"another issuer": {func(*issuertest.Issuer) http.HandlerFunc {
+			return discovery(`{"issuer":"` + elsewhere.URL + `","jwks_uri":"` + elsewhere.URL + `/keys"}`)
+		}, "the document is of another issuer"},
+		"keys without TLS": {func(i *issuertest.Issuer) http.HandlerFunc {
+			return discovery(`{"issuer":"` + i.URL + `","jwks_uri":"http://keys.example.com/"}`)
+		}, "its jwks_uri begins with http://"},
+		"keys in a cloud's metadata": {func(i *issuertest.Issuer) http.HandlerFunc {
+			return discovery(`{"issuer":"` + i.URL + `","jwks_uri":"https://169.254.169.254/"}`)
+		}, "its jwks_uri has a link-local address"},
+		"keys in a file": {func(i *issuertest.Issuer) http.HandlerFunc {
+			return discovery(`{"issuer":"` + i.URL + `","jwks_uri":"file:///etc/passwd"}`)
+		}, "its jwks_uri is not a URL"},
+		"an issuer twice": {func(i *issuertest.Issuer) http.HandlerFunc {
+			return discovery(`{"issuer":"` + elsewhere.URL + `","issuer":"` + i.URL + `","jwks_uri":"` + i.URL + `/keys"}`)
+		}, "the document is not strict JSON"},
+		"no JSON": {func(i *issuertest.Issuer) http.HandlerFunc { return discovery(`<html>`) }, "the document is not strict JSON"},
+		"no end":  {func(*issuertest.Issuer) http.HandlerFunc { return endless }, "the answer has more than 262144 bytes"},
+		"no set":  {func(i *issuertest.Issuer) http.HandlerFunc { return jwks(i, `{}`) }, "the keys are not a JWK Set"},
+		"many keys": {func(i *issuertest.Issuer) http.HandlerFunc {
+			return jwks(i, `{"keys":[`+strings.Repeat(`{},`, 100)+`{}]}`)
+		}, "the set has more than 100 keys"},
+		"keys that nobody knows": {func(i *issuertest.Issuer) http.HandlerFunc {
+			set := issuertest.JWKS(i.Key())
+			return jwks(i, strings.Replace(set, "[", `[{"kty":"OKP","crv":"Ed448","x":"AA","kid":"first"},{"kty":"oct","k":"AAAA","kid":"first"},{"kid":7},"a",`, 1))
+		}, ""},
+	} {
+		i := issuertest.Start(t)
+		i.Answer(test.answer(i))
+		k := newKeySets(t)
+		told := make(chan error, 1)
+		k.Tell = func(s issuers.State) { told <- s.Err }
+		got := reason(t, keep(t, k, config(i)), i.Token(t, "a", nil))
+		if test.cause == "" {
+			if got != "" {
+				t.Errorf("%s: %s", name, got)
+			}
+			continue
+		}
+		if err := <-told; got != issuers.Unavailable || !strings.Contains(err.Error(), test.cause) {
+			t.Errorf("%s: %q, %v, want %s", name, got, err, test.cause)
+		}
+	}
+	if n := elsewhere.Fetches(); n > 0 {
+		t.Errorf("the keys of another issuer were fetched %d times", n)
+	}
+}
+
+// Tokens with unknown keys cause one fetch in an interval, all together, and stand in nobody's way.
+func TestUnknownKeys(t *testing.T) {
+	t.Parallel()
+	i := issuertest.Start(t)
+	v := start(t, config(i))
+	known := i.Token(t, "a", nil)
+	if got := reason(t, v, known); got != "" {
+		t.Fatal(got)
+	}
+	// The issuer does not answer until known tokens were verified while others wait for it.
+	arrived, proceed := make(chan bool, 10), make(chan bool)
+	answer := jwks(i, issuertest.JWKS(i.Key()))
+	i.Answer(func(w http.ResponseWriter, r *http.Request) {
+		arrived <- true
+		<-proceed
+		answer(w, r)
+	})
+	var wait sync.WaitGroup
+	for n := range 100 {
+		token := i.Key().Sign(t, map[string]any{"kid": fmt.Sprint(n)}, i.Claims("a", nil))
+		wait.Go(func() {
+			for range 100 {
+				if got := reason(t, v, token); got != issuers.UnknownKey {
+					t.Errorf("an unknown key: %q", got)
+				}
+			}
+		})
+	}
+	<-arrived
+	for range 100 {
+		if got := reason(t, v, known); got != "" {
+			t.Fatal(got)
+		}
+	}
+	close(proceed)
+	wait.Wait()
+	if n := i.Fetches(); n != 2 {
+		t.Errorf("10,000 tokens with unknown keys had the keys fetched %d times", n-1)
+	}
+}
+
+// Keys are rotated: a token with a new key has it fetched, and one with an old key is refused.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	i := issuertest.Start(t)
+	v := start(t, config(i))
+	old := i.Token(t, "a", nil)
+	before, err := v.Verify(context.Background(), old)
+	if err != nil || !before.Holds() {
+		t.Fatal(err)
+	}
+	i.Publish(issuertest.NewKey(t, "second", "RS256"))
+	if got := reason(t, v, i.Token(t, "a", nil)); got != "" {
+		t.Errorf("with the new key: %s", got)
+	}
+	if got := reason(t, v, old); got != issuers.UnknownKey || before.Holds() {
+		t.Errorf("with the old key: %q", got)
+	}
+}
+
+// An issuer that is out at the start is asked again by itself, and keys that it had are kept for a
+// time.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	i := issuertest.Start(t)
+	i.Down()
+	c := config(i)
+	c.Refresh, c.Keep = time.Second, time.Second
+	k := newKeySets(t)
+	told := make(chan issuers.State, 10)
+	k.Tell = func(s issuers.State) { told <- s }
+	v := keep(t, k, c)
+	token := i.Token(t, "a", nil)
+	if s := <-told; s.Issuer != "ci" || s.Age >= 0 || s.Err == nil {
+		t.Errorf("at the start: %+v", s)
+	}
+	if got := reason(t, v, token); got != issuers.Unavailable {
+		t.Errorf("at the start: %q", got)
+	}
+	i.Answer(nil)
+	if s := <-told; s.Err != nil {
+		t.Errorf("afterwards: %+v", s)
+	}
+	good, err := v.Verify(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Down()
+	if s := <-told; s.Err == nil || s.Age < 0 {
+		t.Errorf("out again: %+v", s)
+	}
+	for deadline := time.Now().Add(10 * time.Second); good.Holds(); {
+		if time.Now().After(deadline) {
+			t.Fatal("keys are kept for ever")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := reason(t, v, token); got != issuers.Unavailable {
+		t.Errorf("after the time that keys are kept: %q", got)
+	}
+}
+
+// A configuration that comes into force keeps the keys of the issuers that it has, and ends the
+// fetching of others.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	i, other := issuertest.Start(t), issuertest.Start(t)
+	k := newKeySets(t)
+	if got := reason(t, keep(t, k, config(i)), i.Token(t, "a", nil)); got != "" {
+		t.Fatal(got)
+	}
+	i.Down()
+	c := config(i)
+	c.Audiences = []string{"another"}
+	changed := keep(t, k, c)
+	if got := reason(t, changed, i.Token(t, "a", nil)); got != issuers.WrongAudience {
+		t.Errorf("another audience: %q", got)
+	}
+	if got := reason(t, changed, i.Token(t, "a", map[string]any{"aud": "another"})); got != "" {
+		t.Errorf("keys were not kept: %s", got)
+	}
+	replaced := keep(t, k, config(other))
+	if got := reason(t, replaced, i.Token(t, "a", nil)); got != issuers.WrongIssuer {
+		t.Errorf("an issuer that was dropped: %q", got)
+	}
+	if got := reason(t, replaced, other.Token(t, "a", nil)); got != "" {
+		t.Errorf("the issuer that took its place: %s", got)
+	}
+	if states := k.States(); len(states) != 1 || states[0].Age < 0 {
+		t.Errorf("%+v", states)
+	}
+}
+
+// A token waits for a slow issuer for a few seconds, or until its request has ended.
+func TestSlowIssuer(t *testing.T) {
+	t.Parallel()
+	i := issuertest.Start(t)
+	proceed := make(chan bool)
+	i.Answer(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
+		}
+	})
+	v := start(t, config(i))
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := v.Verify(ctx, i.Token(t, "a", nil)); err == nil || ctx.Err() == nil {
+		t.Error(err)
+	}
+	began := time.Now()
+	if got := reason(t, v, i.Token(t, "a", nil)); got != issuers.Unavailable || time.Since(began) < time.Second {
+		t.Errorf("%q after %s", got, time.Since(began))
+	}
+	close(proceed)
+}
