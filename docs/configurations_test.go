@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/internal/issuertest"
 	"atlas-export-gateway/internal/pages"
 )
 
@@ -44,10 +45,21 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#networks-of-callers yaml 1": func(page string) string {
 		return upstream + page + "      " + tokens + "\n"
 	},
+	"docs/operate.md#issuers-of-tokens yaml 1": func(page string) string {
+		return upstream + page + "  list:\n    - {name: nightly, identities: [{issuer: ci, claims: {sub: a}}]}\n"
+	},
+	"docs/callers.md#tokens-of-issuers yaml 1": withUpstream,
+	"docs/callers.md#kubernetes yaml 1":        withUpstream,
+	"docs/callers.md#github-actions yaml 1":    withUpstream,
+	"docs/callers.md#gitlab yaml 1":            withUpstream,
+	"docs/callers.md#microsoft-entra yaml 1":   withUpstream,
+	"docs/callers.md#okta yaml 1":              withUpstream,
 	"docs/callers.md#grants yaml 1": func(page string) string {
 		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
 	},
 }
+
+func withUpstream(page string) string { return upstream + page }
 
 const (
 	upstream = "upstream:\n  credentials: [{public_key_file: /run/secrets/atlas-public-key, private_key_file: /run/secrets/atlas-private-key}]\n"
@@ -81,6 +93,7 @@ func TestConfigurations(t *testing.T) {
 	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret", "journal-url", "proxy-user", "proxy-password"} {
 		write(name, []byte("c4na7y"))
 	}
+	write("cluster-keys.json", []byte(issuertest.JWKS(issuertest.NewKey(t, "a", "RS256"))))
 	run(t, folder, program, "keys", "signing-key", "signing.key")
 	here := strings.NewReplacer("/run/secrets", folder, "/etc/atlas-gateway", folder)
 	for selector, complete := range configurations {
