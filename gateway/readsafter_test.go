@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/internal/gatewaytest"
@@ -30,22 +31,29 @@ var changesOfGroup = map[string]struct {
 	"a create that Atlas does not answer": {"POST", v2Exports, export, gatewaytest.JSON(503, `{}`), false},
 }
 
+// startReads starts a gateway that keeps answers about jobs, with a journal or without.
+func startReads(t *testing.T, upstream string, journaled bool) *gatewaytest.Gateway {
+	t.Helper()
+	config := gatewaytest.Config{YAML: gatewaytest.YAML(upstream, fresh+"timeouts: {shutdown: 1s}")}
+	if journaled {
+		journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { journal.Close() })
+		config.Prepare = func(g *gateway.Gateway) { g.UseJournal(journal) }
+	}
+	return gatewaytest.StartConfig(t, config)
+}
+
 // Who has made a change reads nothing from before it: neither what was kept nor the answer to a
 // read that was under way. Nor does anybody who reads once the change has left.
 func TestReadAfterChange(t *testing.T) {
 	for name, change := range changesOfGroup {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a read that is not sent is waited for
 			upstream, requests := askedUpstream(t)
-			config := gatewaytest.Config{YAML: gatewaytest.YAML(upstream.URL, fresh+"timeouts: {shutdown: 1s}")}
-			if change.journal {
-				journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { journal.Close() })
-				config.Prepare = func(g *gateway.Gateway) { g.UseJournal(journal) }
-			}
-			g := gatewaytest.StartConfig(t, config)
+			g := startReads(t, upstream.URL, change.journal)
 			answer := func(want, text string) {
 				t.Helper()
 				r := next(t, requests)
@@ -57,7 +65,7 @@ func TestReadAfterChange(t *testing.T) {
 			kept := send(t, g, "GET", v2Job+"?pretty=true", "")
 			answer("GET", gatewaytest.JSON(200, job))
 			next(t, kept)
-			targets := []string{v2Job, v2Job + "?pretty=true", v2Exports}
+			targets := []string{v2Job + "?pretty=true", v2Job, v2Exports} // the first was kept
 			var before []asked
 			var old []<-chan gatewaytest.Response
 			for _, target := range []string{v2Job, v2Exports} {
@@ -66,6 +74,18 @@ func TestReadAfterChange(t *testing.T) {
 			}
 			changed := send(t, g, change.method, change.target, change.body)
 			left := next(t, requests)
+			failed := func(round int, target, how string) { // and all that is under way ends
+				t.Errorf("round %d: %s %s", round, target, how)
+				if round == 0 {
+					left.answer <- change.answer
+					next(t, changed)
+				}
+				for i, r := range before {
+					r.answer <- gatewaytest.JSON(200, job)
+					next(t, old[i])
+				}
+				t.FailNow()
+			}
 			for round := range 2 {
 				if round == 1 {
 					left.answer <- change.answer
@@ -73,7 +93,14 @@ func TestReadAfterChange(t *testing.T) {
 				}
 				for _, target := range targets {
 					got := send(t, g, "GET", target, "")
-					answer("GET", gatewaytest.JSON(200, fmt.Sprintf(`{"id":"`+jobID+`","state":"Queued","round":%d}`, round)))
+					select {
+					case early := <-got:
+						failed(round, target, "was answered without Atlas: "+early.Body)
+					case r := <-requests:
+						r.answer <- gatewaytest.JSON(200, fmt.Sprintf(`{"id":"`+jobID+`","state":"Queued","round":%d}`, round))
+					case <-time.After(5 * time.Second):
+						failed(round, target, "waits for an answer from before")
+					}
 					if got := next(t, got); got.Status != 200 || !strings.Contains(got.Body, fmt.Sprintf(`"round":%d`, round)) {
 						t.Errorf("round %d: %s: %+v", round, target, got)
 					}
