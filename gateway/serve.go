@@ -23,8 +23,8 @@ import (
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
 	stop, err := g.followRevocations(ctx)
 	defer stop()
-	stopUses := g.followKeyUses(ctx)
-	defer stopUses()
+	stopLooking := g.followKeyUses(ctx)
+	defer stopLooking()
 	if err = errors.Join(err, g.listensAt(callers.Addr())); err != nil {
 		return errors.Join(err, callers.Close(), management.Close(), g.Close(ctx))
 	}

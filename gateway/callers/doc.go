@@ -34,8 +34,15 @@
 // made. A restart forgets them. With N replicas, a captured Digest request can be replayed N-1 times
 // within the nonce's lifetime, once at each of the others, and once more after each restart. TLS
 // keeps requests from being captured. If that is not acceptable, send each caller's requests to one
-// replica, or shorten the lifetime. To lock out a service account at once and everywhere, remove it
-// from the configuration.
+// replica, or shorten the lifetime. To lock out a service account at once and everywhere, disable it in
+// the configuration, or remove it.
+//
+// # When a key may be used
+//
+// Each way to prove who calls ends with a key of the list, and each leads to one check of that key: its
+// end, whether it or its caller is disabled, and the network of the connection. Tokens are checked with
+// the key of their service account, whenever they were issued. The check notes when the key was last
+// used, which costs no lock; [Authenticator.List] tells it, and [Memory.Learn] adds what others know.
 //
 // # Clocks
 //
@@ -52,5 +59,7 @@
 //   - Digest for another realm, request target or algorithm; a nonce that was not signed here,
 //     that expired, or whose count was used before or is far behind;
 //   - Basic, also at the token endpoint, over a connection that others can listen to;
-//   - tokens that are unknown, expired, revoked, or not signed here.
+//   - tokens that are unknown, expired, revoked, or not signed here;
+//   - any of these with the right secret, in the same words as with a wrong one, where the key has ended
+//     or is disabled, or where the caller is disabled or calls from none of its networks.
 package callers
