@@ -14,6 +14,7 @@
 //	token    the gateway: it authenticates the caller by a static token, checks its grants,
 //	         validates, signs, writes its log to a file and counts
 //	digest   the same gateway with a caller that authenticates by Digest
+//	jwt      the same with a caller whose token an issuer has signed
 //	journal  as token, in a second gateway, which keeps the journal of creates in a file
 //
 // No two creates are the same, so that each is recorded and sent.

@@ -49,8 +49,8 @@ func runBench(t *testing.T, args ...string) string {
 }
 
 const (
-	header = "| request | connections | plain | pooled | chain | token | digest | journal |\n|---|---|---|---|---|---|---|---|\n"
-	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
+	header = "| request | connections | plain | pooled | chain | token | digest | jwt | journal |\n|---|---|---|---|---|---|---|---|---|\n"
+	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
 )
 
 // TestRun measures everything, each a little. Every response through every proxy has the right
@@ -76,11 +76,11 @@ func TestBefore(t *testing.T) {
 	const compared = " N µs | N µs | N (N to N) |\n"
 	want := header + "| GET | 2 |" + row + "| shared | 2 |" + row + "| watched | 2 |" + row + "| POST | 2 |" + row + "| rejected | 2 |" + row +
 		"\n| request | connections | caller | before | after | after / before |\n|---|---|---|---|---|---|\n" +
-		"| GET | 2 | token |" + compared + "| GET | 2 | digest |" + compared +
-		"| shared | 2 | token |" + compared + "| shared | 2 | digest |" + compared +
-		"| watched | 2 | token |" + compared + "| watched | 2 | digest |" + compared +
-		"| POST | 2 | token |" + compared + "| POST | 2 | digest |" + compared +
-		"| rejected | 2 | token |" + compared + "| rejected | 2 | digest |" + compared +
+		"| GET | 2 | token |" + compared + "| GET | 2 | digest |" + compared + "| GET | 2 | jwt |" + compared +
+		"| shared | 2 | token |" + compared + "| shared | 2 | digest |" + compared + "| shared | 2 | jwt |" + compared +
+		"| watched | 2 | token |" + compared + "| watched | 2 | digest |" + compared + "| watched | 2 | jwt |" + compared +
+		"| POST | 2 | token |" + compared + "| POST | 2 | digest |" + compared + "| POST | 2 | jwt |" + compared +
+		"| rejected | 2 | token |" + compared + "| rejected | 2 | digest |" + compared + "| rejected | 2 | jwt |" + compared +
 		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB, journal N MiB.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -85,6 +85,7 @@ func (p *parts) start(o options, stderr io.Writer) error {
 	for _, caller := range []proxyUnderTest{
 		{name: "token", authorization: "Bearer " + c.token.Secret.Reveal()},
 		{name: "digest", digest: &icholy.Options{Username: c.pair.ID, Password: c.pair.Secret.Reveal()}},
+		{name: "jwt", authorization: "Bearer " + c.jwt},
 	} {
 		caller.validates = true
 		if before != nil {
@@ -173,13 +174,18 @@ func (c configuration) withJournal(name string) (file string, err error) {
 type configuration struct {
 	file        string
 	token, pair callers.Issued
+	jwt         string
 }
 
 // configure writes a configuration with a caller and a credential for the upstream. The caller
-// has a token and a key pair, and may do little more than what is measured.
+// has a token, a key pair and an identity at an issuer, and may do little more than what is measured.
 func configure(dir, upstream string) (c configuration, err error) {
 	file := func(name string) string { return filepath.Join(dir, name) }
-	c = configuration{file("gateway.yaml"), callers.NewToken("nightly"), callers.NewKeyPair("nightly", realm, file("ha1"))}
+	c = configuration{file("gateway.yaml"), callers.NewToken("nightly"), callers.NewKeyPair("nightly", realm, file("ha1")), ""}
+	var keys string
+	if c.jwt, keys, err = newJWT(); err != nil {
+		return c, err
+	}
 	content := fmt.Sprintf(`
 listener: {address: "127.0.0.1:0"}
 management: {address: "127.0.0.1:0"}
@@ -191,8 +197,10 @@ upstream:
       public_key_file: %s
       private_key_file: %s
 callers:
+  issuers: [{name: ci, issuer: %s, audiences: [%s], algorithms: [RS256], jwks_file: %s}]
   list:
     - name: nightly
+      identities: [{issuer: ci, claims: {repository_id: "74", ref: refs/heads/main}}]
       tokens: [{sha256: %s}]
       key_pairs: [{public_key: %s, ha1_file: %s}]
       grants:
@@ -201,10 +209,11 @@ callers:
           clusters: ["order*"]
           export_buckets: [%s]
 timeouts: {drain: 1ms}
-`+withoutJournal, upstream, realm, group, file("public"), file("private"), c.token.Entry.Tokens[0].SHA256, c.pair.ID, file("ha1"), group, bucket)
+`+withoutJournal, upstream, realm, group, file("public"), file("private"), ciIssuer, audience, file("keys"), c.token.Entry.Tokens[0].SHA256, c.pair.ID, file("ha1"), group, bucket)
 	for name, content := range map[string]string{
 		"gateway.yaml": content,
 		"ha1":          c.pair.HA1File.Reveal(),
+		"keys":         keys,
 		"public":       publicKey,
 		"private":      privateKey,
 	} {

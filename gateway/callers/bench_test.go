@@ -4,13 +4,18 @@ import (
 	"testing"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/issuertest"
 	"atlas-export-gateway/secret"
 )
 
 // The cost of one request, for each way to prove who calls.
 func BenchmarkAuthenticate(b *testing.B) {
 	k, config := issue(b)
-	a := build(b, config, callers.Options{})
+	i, m := issuertest.Start(b), callers.NewMemory()
+	b.Cleanup(m.Close)
+	identified := withIssuer(i)
+	config.Issuers, config.List = identified.Issuers, append(config.List, identified.List...)
+	a := reload(b, m, config, callers.Options{})
 	access := accessToken(b, serve(b, a), k.account)
 	once := func(f string) func(n int) []string {
 		return func(n int) []string {
@@ -38,6 +43,16 @@ func BenchmarkAuthenticate(b *testing.B) {
 		{"basic, wrong", once(basic(k.pair.ID, secret.New("wrong"))), true},
 		{"token", once("Bearer " + k.token.Secret.Reveal()), false},
 		{"access token", once("Bearer " + access), false},
+		{"jwt", once("Bearer " + i.Token(b, "job", nil)), false},
+		{"jwt, new each time", func(n int) []string {
+			fields := make([]string, n)
+			for at := range fields {
+				fields[at] = "Bearer " + i.Token(b, "job", map[string]any{"jti": at})
+			}
+			return fields
+		}, false},
+		{"jwt, of no caller", once("Bearer " + i.Token(b, "other", nil)), true},
+		{"jwt, unknown key", once("Bearer " + i.Key().Sign(b, map[string]any{"kid": "other"}, i.Claims("job", nil))), true},
 		{"unknown token", once("Bearer " + access + "A"), true},
 		{"unknown scheme", once("Negotiate abc"), true},
 	} {
