@@ -64,7 +64,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	}
 	failed := make(chan error, 2)
 	callers = connections.Listener(callerListener{callers, unusedBytes(config.Limits)})
-	serve := public.Serve
+	serve, framed := public.Serve, leaveHTTP2(public)
 	if config.Listener.TLSCertFile != "" {
 		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
 		serve = func(l net.Listener) error { return public.ServeTLS(l, "", "") } // with HTTP/2
@@ -78,21 +78,30 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		return errors.Join(err, public.Close(), operators.Close(), g.Close(ctx))
 	case <-ctx.Done():
 	}
-	return errors.Join(g.drain(ctx, callers, connections, public), operators.Close())
+	return errors.Join(g.drain(ctx, callers, connections, public, framed), operators.Close())
+}
+
+// leaveHTTP2 has a server leave HTTP/2 to another one, which has no connections of its own. The
+// Shutdown of the other one tells callers over HTTP/2 to send nothing more (GOAWAY), and does nothing
+// else. That of the first also closes connections that are idle, before their callers can hear of it.
+func leaveHTTP2(server *http.Server) (framed *http.Server) {
+	framed = &http.Server{IdleTimeout: server.IdleTimeout}
+	framed.ServeTLS(nil, "", "") // sets HTTP/2 up, and fails for want of a certificate
+	server.TLSNextProto = framed.TLSNextProto
+	return framed
 }
 
 // drain ends the server of callers.
-func (g *Gateway) drain(ctx context.Context, callers net.Listener, connections *inbound.Table, public *http.Server) error {
+func (g *Gateway) drain(ctx context.Context, callers net.Listener, connections *inbound.Table, public, framed *http.Server) error {
 	t := g.settings.Load().parts.Config.Timeouts
 	g.log.Info("draining", "seconds", t.Drain.Seconds())
 	g.draining.Store(true) // each response asks its caller to close
-	asked := time.Now()
 	time.Sleep(t.Drain)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Shutdown)
 	defer cancel()
 	creates := make(chan error, 1)
 	go func() { creates <- g.Close(limit) }()
-	err := errors.Join(callers.Close(), connections.End(limit, asked))
+	err := errors.Join(callers.Close(), framed.Shutdown(limit), connections.End(limit))
 	if err == nil {
 		err = public.Shutdown(limit)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
+
+	"golang.org/x/net/http2"
 )
 
 // After the drain nothing is accepted any more, and what was accepted before is answered: requests
@@ -66,6 +68,65 @@ func TestStopAnswersWhatWasAccepted(t *testing.T) {
 		if response := answer(h); response != nil && !response.Close {
 			t.Error("not asked to close the connection")
 		}
+	}
+	g.Wait(t)
+}
+
+// Callers over HTTP/2 are told to send nothing more before their connections end, idle ones too. A
+// request that is under way is answered.
+func TestStopTellsCallersOverHTTP2(t *testing.T) {
+	upstream, arrived, proceed := holdingUpstream(t)
+	nightly := gatewaytest.Issue(t, "nightly", everything)
+	g, roots := startTLS(t, upstream.URL, "", nightly)
+	fields := []string{"accept", latest, "authorization", nightly.Bearer()}
+	dial := func(path string) (c *gatewaytest.HTTP2, stream uint32) {
+		c = gatewaytest.DialHTTP2(t, g.Address, roots, 1<<16)
+		return c, c.Send(t, "GET", path, "", fields...)
+	}
+	// told reads frames until GOAWAY, and returns the last stream that it names.
+	told := func(c *gatewaytest.HTTP2) uint32 {
+		t.Helper()
+		for {
+			frame, err := c.Framer.ReadFrame()
+			if err != nil {
+				t.Fatalf("the connection ended without a word: %v", err)
+			}
+			if away, ok := frame.(*http2.GoAwayFrame); ok && away.ErrCode == http2.ErrCodeNo {
+				return away.LastStreamID
+			}
+		}
+	}
+	idle, refused := dial("/")
+	if status := idle.Status(t, refused); status != "403" {
+		t.Fatal(status)
+	}
+	silent := gatewaytest.DialHTTP2(t, g.Address, roots, 1<<16)
+	if err := silent.Framer.WritePing(false, [8]byte{}); err != nil {
+		t.Fatal(err)
+	}
+	for acknowledged := false; !acknowledged; {
+		frame, err := silent.Framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ping, ok := frame.(*http2.PingFrame)
+		acknowledged = ok && ping.IsAck()
+	}
+	busy, stream := dial(v2Exports + "/" + jobID)
+	<-arrived
+	g.Stop()
+	if last := told(idle); last != refused {
+		t.Errorf("GOAWAY names stream %d", last)
+	}
+	if last := told(silent); last != 0 {
+		t.Errorf("GOAWAY names stream %d", last)
+	}
+	if last := told(busy); last != stream {
+		t.Errorf("GOAWAY names stream %d", last)
+	}
+	close(proceed)
+	if status := busy.Status(t, stream); status != "200" {
+		t.Errorf("the request under way: %s", status)
 	}
 	g.Wait(t)
 }

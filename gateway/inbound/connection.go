@@ -147,17 +147,28 @@ func (c *connection) explain(operation string, err error) error {
 	return err
 }
 
+// The callers of connections over HTTP/2 have time to read that these end. Behind an answer net/http
+// ends them a second later, and so End does it only after two.
+const (
+	toReadGoAway = 500 * time.Millisecond
+	toReadAnswer = 2 * time.Second
+)
+
 // endRest has the server read the end of a connection that is idle. What has arrived before that is
-// still read and answered.
-func (c *connection) endRest(asked time.Time) {
+// still read and answered. told is when the callers over HTTP/2 were told.
+func (c *connection) endRest(told time.Time) {
 	rested := c.rested.Load()
 	if rested == 0 {
 		return
 	}
-	// After an answer over HTTP/2 that asks the caller to close, net/http ends the connection a second
-	// later, so that the caller can read the answer.
-	if at := time.Unix(0, rested); c.framed.Load() && at.After(asked) && time.Since(at) < 2*time.Second {
-		return
+	if c.framed.Load() {
+		since, patience := time.Unix(0, rested), toReadAnswer
+		if since.Before(told) {
+			since, patience = told, toReadGoAway
+		}
+		if time.Since(since) < patience {
+			return
+		}
 	}
 	if half, ok := c.Conn.(interface{ CloseRead() error }); !ok || half.CloseRead() != nil {
 		c.Conn.Close()

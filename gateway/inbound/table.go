@@ -261,20 +261,21 @@ func (t *Table) ConnState(conn net.Conn, now http.ConnState) {
 }
 
 // End ends the connections on which no request is under way, and waits until the others have ended
-// by themselves, or ctx has. It is for a server that has closed its listener, and since asked has
-// told each caller by its answer to close the connection. http.Server.Shutdown would drop requests
-// that have arrived and that it has not read yet, and so End comes before it.
+// by themselves, or ctx has. It is for a server that has closed its listener, and has told each
+// caller over HTTP/2 that its connection ends. http.Server.Shutdown would drop requests that have
+// arrived and that it has not read yet, and so End comes before it.
 //
 // A request that arrives while its connection is being ended is lost, as HTTP/1.1 has it (RFC 9112,
 // section 9.5): only its caller can tell whether to send it again. It was not read.
-func (t *Table) End(ctx context.Context, asked time.Time) error {
+func (t *Table) End(ctx context.Context) error {
+	told := time.Now()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for {
 		t.mu.Lock()
 		left := len(t.open)
 		for c := range t.open {
-			c.endRest(asked)
+			c.endRest(told)
 		}
 		t.mu.Unlock()
 		if left == 0 {
