@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -79,5 +80,65 @@ func TestSnapshotsWatch(t *testing.T) {
 				t.Errorf("%s, %s: %d %s", caller.Name, cluster, second.Status, second.Body)
 			}
 		}
+	}
+}
+
+// conclusionsOf are answers of Atlas's, or their lack, and what callers get of them: the status, the
+// errorCode, the kind of the gateway's own errors, and the outcome of a change.
+var conclusionsOf = map[string]struct {
+	answer              string
+	status              int
+	code, kind, outcome string
+}{
+	"a conflict":         {gatewaytest.LastJSON(409, `{"error":409,"errorCode":"EXPORT_ALREADY_IN_PROGRESS","reason":"Conflict","detail":"No.","parameters":[]}`), 409, "EXPORT_ALREADY_IN_PROGRESS", "", "answered"},
+	"a version is gone":  {gatewaytest.LastJSON(410, `{"error":410,"errorCode":"VERSION_GONE","reason":"Gone","detail":"No.","parameters":[]}`), 410, "VERSION_GONE", "", "answered"},
+	"a rate limit":       {gatewaytest.LastJSON(429, `{"error":429,"errorCode":"RATE_LIMITED","reason":"Too Many Requests","detail":"No.","parameters":[]}`, "Retry-After: 7"), 429, "RATE_LIMITED", "", "answered"},
+	"a failure":          {gatewaytest.LastJSON(500, `{"error":500,"errorCode":"UNEXPECTED_ERROR","reason":"Internal Server Error","detail":"No.","parameters":[]}`), 500, "UNEXPECTED_ERROR", "", "answered"},
+	"an outage":          {gatewaytest.LastJSON(503, `{"error":503,"errorCode":"SERVICE_UNAVAILABLE","reason":"Service Unavailable","detail":"No.","parameters":[]}`), 503, "SERVICE_UNAVAILABLE", "", "answered"},
+	"a page of a proxy":  {"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n404", 502, "UNEXPECTED_ERROR", "upstream_response", "unknown"},
+	"a refused key":      {gatewaytest.LastJSON(401, `{"error":401,"errorCode":"NOT_IN_GROUP"}`, "WWW-Authenticate: "+gatewaytest.Challenge), 502, "UNEXPECTED_ERROR", "upstream_credential", "not_sent"},
+	"a reset":            {"", 502, "UNEXPECTED_ERROR", "upstream_unreachable", "unknown"},
+	"no answer for long": {"wait", 504, "UNEXPECTED_ERROR", "upstream_timeout", "unknown"},
+}
+
+// Whatever Atlas answers, and if it answers nothing, reads and changes end in an error that the SDK
+// reads, with its status and errorCode. None can be taken for the news that a thing is not there, and
+// none for success. Of a change, the answer says what became of it.
+func TestConclusions(t *testing.T) {
+	for name, test := range conclusionsOf {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for method, request := range map[string]struct{ target, content string }{
+				"GET": {v2Buckets + "/" + bucketID, ""}, "POST": {v2Exports, export},
+				"PATCH": {v2Schedule, `{"autoExportEnabled":false}`}, "DELETE": {v2Buckets + "/" + bucketID, ""},
+			} {
+				upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string {
+					if test.answer == "wait" {
+						<-t.Context().Done()
+					}
+					return test.answer
+				}))
+				settings := "budget: {attempts: 1}\n"
+				if test.answer == "wait" {
+					settings += "timeouts: {upstream: 500ms}\n"
+				}
+				g := gatewaytest.StartFor(t, upstream.URL, settings)
+				header, outcome := createHeader, test.outcome
+				if request.content == "" {
+					header = readHeader
+				}
+				if method == "GET" {
+					outcome = ""
+				}
+				got := g.Send(t, method, request.target, header, request.content)
+				code, text := apiErrorOf(t, got)
+				if got.Status != test.status || code != test.code || got.Header.Get("Gateway-Error") != test.kind || got.Header.Get("Gateway-Outcome") != outcome {
+					t.Errorf("%s: %d %v %s", method, got.Status, got.Header, got.Body)
+				}
+				if strings.Contains(text, "404") || strings.HasSuffix(code, "_NOT_FOUND") {
+					t.Errorf("%s: %s", method, text)
+				}
+			}
+		})
 	}
 }
