@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"iter"
 	"maps"
 	"regexp"
@@ -29,7 +30,8 @@ func (a *app) complete(list func(context.Context, *session) ([]string, error), n
 		ctx, cancel := context.WithTimeout(c.Context(), completionTime)
 		defer cancel()
 		quiet := *a
-		quiet.stdin = strings.NewReader("")
+		quiet.stdin, quiet.stderr = strings.NewReader(""), io.Discard
+		c.SetContext(ctx)
 		s, err := quiet.connect(c, needs...)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError

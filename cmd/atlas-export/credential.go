@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"atlas-export-gateway/bearertoken"
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/internal/outbound"
 	"atlas-export-gateway/internal/smallfile"
@@ -17,7 +18,7 @@ import (
 type credential struct {
 	kind   *credentialKind // nil if it does not come from the settings
 	id     value           // public key or client id
-	secret value           // the file that holds the secret; empty if the user must be asked for it
+	secret value           // where the secret is; empty if the user must be asked for it
 
 	ofAtlas client.Credential // from the variables of Atlas's tools, or from a profile of the Atlas CLI
 	from    string            // which of them, for ofAtlas
@@ -30,12 +31,16 @@ type credentialKind struct {
 	id, secretFile string // keys of settings; id is empty for a token
 	secret         string // name of the secret in messages
 	make           func(id, secret string) client.Credential
+
+	source func(*app, *resolved, value) *bearertoken.Source // in the place of make
+	status int                                              // exit status if the source gives no token
 }
 
 var credentialKinds = []*credentialKind{
-	{"public_key", "private_key_file", "private key", client.APIKey},
-	{"client_id", "client_secret_file", "client secret", client.ServiceAccount},
-	{"", "token_file", "token", func(_, token string) client.Credential { return client.BearerToken(token) }},
+	{id: "public_key", secretFile: "private_key_file", secret: "private key", make: client.APIKey},
+	{id: "client_id", secretFile: "client_secret_file", secret: "client secret", make: client.ServiceAccount},
+	{secretFile: "token_file", source: tokenFile, status: exitInvalid},
+	{secretFile: "credential_process", source: credentialProcess, status: exitUnauthorized},
 }
 
 // credential finds the credential. It reads no file yet.
@@ -143,6 +148,12 @@ func (a *app) load(ctx context.Context, r *resolved, c credential) (client.Crede
 	switch {
 	case c.kind == nil:
 		return c.ofAtlas, nil
+	case c.kind.source != nil:
+		source := c.kind.source(a, r, c.secret)
+		if _, err := source.Token(ctx); err != nil && ctx.Err() == nil {
+			return client.Credential{}, &failure{c.kind.status, fmt.Errorf("%s from %s: %w", c.kind.secretFile, c.secret.From, err), ""}
+		}
+		return client.TokenFrom(source), ctx.Err()
 	case c.secret.Text == "":
 		secret, err := a.askSecret(ctx, c.kind.secret+" of "+c.id.Text)
 		if errors.Is(err, errNoTerminal) {

@@ -46,7 +46,8 @@ var settings = []setting{
 	{key: "private_key_file", usage: "`file` that holds its private key"},
 	{key: "client_id", usage: "client `id` of a service account"},
 	{key: "client_secret_file", usage: "`file` that holds its client secret"},
-	{key: "token_file", usage: "`file` that holds a token to send as it is"},
+	{key: "token_file", usage: "`file` that holds a token to send as it is, and is read again while the program runs"},
+	{key: "credential_process", usage: "`command`, run without a shell, that prints a token to send as it is", check: checkCommand},
 }
 
 // settingOf returns the setting with a key. It panics if there is none.
@@ -169,6 +170,16 @@ own tools:
   MONGODB_ATLAS_PUBLIC_KEY and MONGODB_ATLAS_PRIVATE_KEY
   MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET
   MONGODB_ATLAS_ACCESS_TOKEN
+
+A token_file is read again every few seconds, and when the token is refused: projected tokens of
+Kubernetes are replaced there. credential_process is a program with its arguments, which may stand
+in quotes; no shell reads them, and others can read them in the list of processes. The program
+prints one JSON object, of at most 64 KiB, within a minute:
+
+  {"Version": 1, "Token": "eyJ...", "Expiration": "2026-01-02T15:04:05Z"}
+
+It runs again shortly before the expiration, which may be left out, and when the token is refused.
+It has no standard input. What it writes to standard error is shown.
 
 The names of the Atlas CLI with MCLI_ instead of MONGODB_ATLAS_, which are its older ones, work too.
 
