@@ -21,12 +21,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
+	"atlas-export-gateway/bearertoken"
 	"atlas-export-gateway/client"
 )
 
-var _ = []any{errors.New, fmt.Println, time.Now, client.New}
+var _ = []any{errors.New, fmt.Println, os.Stderr, time.Now, bearertoken.File, client.New}
 `
 	snippets := pages.Blocks(t, "..", "docs/client.md go")
 	if len(snippets) < 8 {
