@@ -5,13 +5,15 @@ type Form string
 
 // The forms.
 const (
-	Digest        Form = "digest"
-	Basic         Form = "basic"
-	StaticToken   Form = "static_token"
-	AccessToken   Form = "access_token"  // of a service account
-	ClientSecret  Form = "client_secret" // of a service account, at the token endpoint
-	JWT           Form = "jwt"           // of an issuer of the configuration
-	AnonymousForm Form = "anonymous"     // not at all: see [Anonymous]
+	Digest       Form = "digest"
+	Basic        Form = "basic"
+	StaticToken  Form = "static_token"
+	AccessToken  Form = "access_token"  // of a service account
+	ClientSecret Form = "client_secret" // of a service account, at the token endpoint
+	// ClientAssertion is a token of an issuer that proves a service account at the token endpoint.
+	ClientAssertion Form = "client_assertion"
+	JWT             Form = "jwt"       // of an issuer of the configuration
+	AnonymousForm   Form = "anonymous" // not at all: see [Anonymous]
 )
 
 // A Caller is who sent a request. It holds no secret.

@@ -82,7 +82,7 @@ type compiler struct {
 	refuse func(path, format string, args ...any)
 	signs  bool // a key was added that needs a signing key
 
-	issuerNames []string
+	issuerNames, issuerIDs []string // by their place in the list
 }
 
 func (c *compiler) checkSettings() {
@@ -136,7 +136,7 @@ func (c *compiler) addCallers(list []Entry) {
 			c.addToken(o, fmt.Sprintf("%s.tokens[%d]", at, j), token)
 		}
 		for j, account := range entry.ServiceAccounts {
-			c.addServiceAccount(o, fmt.Sprintf("%s.service_accounts[%d]", at, j), account)
+			c.addServiceAccount(o, fmt.Sprintf("%s.service_accounts[%d]", at, j), account, len(entry.Identities) > 0)
 		}
 		for j, identity := range entry.Identities {
 			c.addIdentity(o, fmt.Sprintf("%s.identities[%d]", at, j), identity)
@@ -170,15 +170,29 @@ func (c *compiler) addToken(o *owner, at string, token Token) {
 	}
 }
 
-func (c *compiler) addServiceAccount(o *owner, at string, account ServiceAccount) {
+// addServiceAccount adds a service account. If its caller has identities, it needs no secret.
+func (c *compiler) addServiceAccount(o *owner, at string, account ServiceAccount, hasIdentities bool) {
 	id, ok := identifier(c.accounts, account.ClientID, at+".client_id", c.refuse)
-	hash, err := parseHash(account.SecretSHA256)
+	a := serviceAccount{id: id, byJWT: account.SecretSHA256 == "" && hasIdentities}
+	var err error
+	switch {
+	case a.byJWT:
+	case account.SecretSHA256 == "":
+		err = errors.New("is required, unless the caller has identities: then a token that proves one is the secret")
+	default:
+		a.secret, err = parseHash(account.SecretSHA256)
+	}
 	if err != nil {
 		c.refuse(at+".secret_sha256", "%w", err)
+		ok = false
 	}
-	k := c.addKey(o, at, AccessToken, account.ClientID, account.Validity)
-	if ok && err == nil {
-		c.accounts[id] = serviceAccount{k.caller(), id, hash}
+	a.caller = c.addKey(o, at, AccessToken, account.ClientID, account.Validity).caller()
+	if ok {
+		c.accounts[id] = a
+	}
+	if ok && a.byJWT {
+		o.accounts = append(o.accounts, a)
+		c.exchanges = true
 	}
 }
 

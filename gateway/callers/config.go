@@ -121,8 +121,11 @@ type Token struct {
 // ServiceAccount is the part of a service account that the gateway keeps. See [NewServiceAccount].
 type ServiceAccount struct {
 	ClientID string `yaml:"client_id"`
-	// SecretSHA256 is the hash of the client secret, in hexadecimal digits.
-	SecretSHA256 string `yaml:"secret_sha256"`
+	// SecretSHA256 is the hash of the client secret, in hexadecimal digits. It may be left out where
+	// the caller has identities: then the secret is a token of an issuer that proves this caller, as
+	// client_assertion (RFC 7523, section 2.2) or in the place of the client secret. Such a token may
+	// be used again until its exp.
+	SecretSHA256 string `yaml:"secret_sha256,omitempty"`
 
 	Validity `yaml:",inline"`
 }

@@ -17,10 +17,12 @@ type Directory struct {
 	pairs    map[hash]keyPair
 	tokens   map[hash]staticToken
 	accounts map[hash]serviceAccount
-	issuers  *issuers.Set
-	known    map[string][]identity // by the name of their issuer, in the order of the list
-	keys     []signingKey          // of the signing_key_file: the first signs; empty without a file
-	nobody   keyPair               // takes the place of a pair that does not exist
+	// exchanges says that there is a service account that a token of an issuer proves.
+	exchanges bool
+	issuers   *issuers.Set
+	known     map[string][]identity // by the name of their issuer, in the order of the list
+	keys      []signingKey          // of the signing_key_file: the first signs; empty without a file
+	nobody    keyPair               // takes the place of a pair that does not exist
 }
 
 type keyPair struct {
@@ -38,6 +40,8 @@ type serviceAccount struct {
 	caller Caller
 	id     hash // of the client id
 	secret hash
+	// byJWT says that no secret proves the account, but a token that proves its owner.
+	byJWT bool
 }
 
 // HasServiceAccounts reports whether there are service accounts, for whom the token endpoint is.

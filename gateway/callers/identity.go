@@ -1,6 +1,7 @@
 package callers
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 type identity struct {
 	key    *key
 	claims []boundClaim
+	// print stands in access tokens for the issuer and the claims. It is not secret.
+	print string
 }
 
 // boundClaim is a claim that a token must have, and what it may be.
@@ -31,9 +34,9 @@ func (c *compiler) addIssuers(list []issuers.Config) {
 	c.issuers = issuers.Compile(list, []string{issuer}, func(path, format string, args ...any) {
 		c.refuse("issuers"+path, format, args...)
 	})
-	c.issuerNames = make([]string, len(list))
+	c.issuerNames, c.issuerIDs = make([]string, len(list)), make([]string, len(list))
 	for i := range list {
-		c.issuerNames[i] = list[i].Name
+		c.issuerNames[i], c.issuerIDs[i] = list[i].Name, list[i].Issuer
 	}
 }
 
@@ -57,7 +60,23 @@ func (c *compiler) addIdentity(o *owner, at string, i Identity) {
 	if !restricts {
 		c.refuse(at+".claims", "would let everyone of the issuer in: expected a claim, such as sub, whose values do not consist of stars only")
 	}
+	compiled.print = c.printOf(i)
 	c.known[i.Issuer] = append(c.known[i.Issuer], compiled)
+	o.identities = append(o.identities, compiled)
+}
+
+// printOf returns a hash of an identity's claims and of its issuer's iss.
+func (c *compiler) printOf(i Identity) string {
+	var iss string
+	if n := slices.Index(c.issuerNames, i.Issuer); n >= 0 {
+		iss = c.issuerIDs[n]
+	}
+	content, err := json.Marshal([]any{iss, i.Claims}) // in the order of their names
+	if err != nil {
+		panic(err) // texts always encode
+	}
+	h := hashOf(string(content))
+	return base64.RawURLEncoding.EncodeToString(h[:16])
 }
 
 func compileClaim(name string, values []string) (boundClaim, error) {

@@ -40,24 +40,33 @@ func (j *jwts) identify(ctx context.Context, token bearerToken) (Caller, *Refusa
 
 // prove returns whose a token of an issuer is.
 func (j *jwts) prove(ctx context.Context, token bearerToken) (Caller, *Refusal) {
-	good, err := j.verifier.Verify(ctx, token.text)
+	known, good, refusal := j.match(ctx, token.text)
+	if refusal != nil {
+		return Caller{}, refusal
+	}
+	caller := known.key.caller()
+	caller.Key = keyOf(good)
+	j.verified.add(token.hash, caller, good.Validity)
+	return caller, nil
+}
+
+// match verifies a token, and returns the first identity that it has.
+func (j *jwts) match(ctx context.Context, token string) (*identity, *issuers.Token, *Refusal) {
+	good, err := j.verifier.Verify(ctx, token)
 	if refused, ok := errors.AsType[*issuers.Error](err); ok {
 		refusal := refuseBearer(Reason(refused.Reason), refused.Error())
 		refusal.Tried = refused.Issuer
-		return Caller{}, refusal
+		return nil, nil, refusal
 	}
-	key := keyOf(good)
-	for _, known := range j.directory.known[good.Issuer] {
-		if known.mismatch(good.Claims) == nil {
-			caller := known.key.caller()
-			caller.Key = key
-			j.verified.add(token.hash, caller, good.Validity)
-			return caller, nil
+	list := j.directory.known[good.Issuer]
+	for n := range list {
+		if list[n].mismatch(good.Claims) == nil {
+			return &list[n], good, nil
 		}
 	}
 	refusal := refuseBearer(NoCaller, "the token is good, and its claims are those of no caller")
-	refusal.Tried = key
-	return Caller{}, refusal
+	refusal.Tried = keyOf(good)
+	return nil, nil, refusal
 }
 
 // maxSubject bounds what a Key has of a sub, in bytes.

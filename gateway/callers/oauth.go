@@ -1,6 +1,7 @@
 package callers
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,24 +11,28 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"atlas-export-gateway/gateway/callers/issuers"
 )
 
-// maxForm bounds the forms of the token and revoke endpoints, in bytes. A token has about 300.
-const maxForm = 8 << 10
+// maxForm bounds the forms of the token and revoke endpoints, in bytes. One may hold an assertion
+// and an access token, which has about 300.
+const maxForm = issuers.MaxToken + 4<<10
 
-// ServeToken answers POST /api/oauth/token: a service account that authenticates by Basic gets an
-// access token (RFC 6749, section 4.4). It answers refused requests too; the error is a *[Refusal]
-// for the log. If the client secret was right, the Caller is the service account's, also with an
-// error.
+// ServeToken answers POST /api/oauth/token: a service account gets an access token (RFC 6749, section
+// 4.4). It authenticates by Basic, with its secret or a token of an issuer, or by such a token as
+// client_assertion (RFC 7523, section 2.2). ServeToken answers refused requests too; the error is a
+// *[Refusal] for the log. If the client secret was right, the Caller is the service account's, also
+// with an error.
 func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	caller, form, err := a.readRequest(w, r, a.limits.issuing)
+	caller, by, form, err := a.readRequest(w, r, a.limits.issuing)
 	if err != nil {
 		return caller, err
 	}
 	if form.Get("grant_type") != "client_credentials" {
 		return caller, oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "The grant type is not client_credentials.", InvalidRequest)
 	}
-	token, lifetime, err := a.tokens.issue(caller)
+	token, lifetime, err := a.tokens.issue(caller, by)
 	if err != nil {
 		return caller, oauthError(w, http.StatusInternalServerError, "server_error", "Unexpected error.", Unavailable)
 	}
@@ -44,7 +49,7 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 // the same revocations. The service account authenticates, and the results are,
 // as in [Authenticator.ServeToken]. The answer is 200 also if there is no such token.
 func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	caller, form, err := a.readRequest(w, r, a.limits.revoking)
+	caller, _, form, err := a.readRequest(w, r, a.limits.revoking)
 	if err != nil {
 		return caller, err
 	}
@@ -67,29 +72,46 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	return caller, nil
 }
 
-// readRequest returns the service account that sent r, and the form. If it returns an error, it
-// has answered.
-func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limit granted) (Caller, url.Values, error) {
-	account, err := a.client(w, r)
-	if err != nil {
-		return Caller{}, nil, err
-	}
-	caller := account.caller
-	caller.Form = ClientSecret
-	if wait := limit.take(account.id, a.now()); wait > 0 {
-		return caller, nil, tooMany(w, wait)
-	}
-	form, err := readForm(w, r)
-	return caller, form, err
-}
-
-// client returns the service account that sent r, and reads only the header. If it returns an
+// readRequest returns the service account that sent r, what proved it, and the form. If it returns an
 // error, it has answered.
-func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceAccount, error) {
+func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limit granted) (Caller, proof, url.Values, error) {
+	fail := func(err error) (Caller, proof, url.Values, error) { return Caller{}, proof{}, nil, err }
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return serviceAccount{}, oauthError(w, http.StatusMethodNotAllowed, "invalid_request", "The method is not POST.", InvalidRequest)
+		return fail(oauthError(w, http.StatusMethodNotAllowed, "invalid_request", "The method is not POST.", InvalidRequest))
 	}
+	shown, reason := a.clientOf(r)
+	var form url.Values
+	if reason == NoCredential && a.directory.exchanges && isForm(r) {
+		var err error
+		if form, err = readForm(w, r); err != nil {
+			return fail(err)
+		}
+		shown, reason = a.assertionOf(form, r)
+	}
+	account, by, refusal := a.client(r, shown, reason)
+	if refusal != nil {
+		return fail(a.answerRefused(w, shown.id, refusal))
+	}
+	caller := account.caller
+	caller.Form = by.form
+	if wait := limit.take(account.id, a.now()); wait > 0 {
+		return caller, by, nil, tooMany(w, wait)
+	}
+	if form != nil {
+		return caller, by, form, nil
+	}
+	form, err := readForm(w, r)
+	if err == nil && (form.Has("client_assertion") || form.Has("client_assertion_type")) {
+		// RFC 6749, section 2.3.
+		err = oauthError(w, http.StatusBadRequest, "invalid_request", "There are two credentials.", InvalidRequest)
+	}
+	return caller, by, form, err
+}
+
+// clientOf returns what the header shows of a service account. The reason is WrongCredential as long
+// as it is not known to be good, or says why it can't be.
+func (a *Authenticator) clientOf(r *http.Request) (clientCredential, Reason) {
 	reason := WrongCredential
 	clientID, secret, ok := r.BasicAuth()
 	switch fields := len(r.Header["Authorization"]); {
@@ -106,24 +128,46 @@ func (a *Authenticator) client(w http.ResponseWriter, r *http.Request) (serviceA
 			*s = decoded
 		}
 	}
-	id := hashOf(clientID)
+	return clientCredential{id: clientID, secret: secret}, reason
+}
+
+// client returns the service account that a request shows the credential of, and what proved it. The
+// reason is that of clientOf or assertionOf.
+func (a *Authenticator) client(r *http.Request, shown clientCredential, reason Reason) (serviceAccount, proof, *Refusal) {
+	id := hashOf(shown.id)
 	account, known := a.directory.accounts[id]
-	right := equal(account.secret, hashOf(secret))
+	right := equal(account.secret, hashOf(shown.secret)) && !account.byJWT && !shown.isAssertion
 	if right && known && equal(account.id, id) && reason == WrongCredential {
 		if reason = a.use(account.caller.key, r); reason == "" {
-			return account, nil
+			return account, proof{form: ClientSecret}, nil
 		}
 	}
-	var refusal *Refusal
+	if _, isJWS := issuers.IsJWS(shown.secret); a.directory.exchanges && reason == WrongCredential && (isJWS || shown.isAssertion) {
+		return a.clientByJWT(r, shown)
+	}
+	return serviceAccount{}, proof{}, &Refusal{Reason: reason}
+}
+
+// answerRefused answers a request whose credential is refused, in the same way whatever the reason.
+func (a *Authenticator) answerRefused(w http.ResponseWriter, clientID string, refusal *Refusal) *Refusal {
+	why := refusal
 	if wait := a.limits.refused.take(clientID, a.now()); wait > 0 {
 		refusal = tooMany(w, wait)
 	} else {
 		// RFC 6749, section 5.2.
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+a.directory.settings.Realm+`"`)
-		refusal = oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", reason)
+		refusal = oauthError(w, http.StatusUnauthorized, "invalid_client", "Invalid credentials provided.", why.Reason)
 	}
-	refusal.Tried = a.directory.shown(clientID)
-	return serviceAccount{}, refusal
+	if why.detail != "" {
+		refusal.detail += " (" + why.detail + ")"
+	}
+	refusal.Tried = cmp.Or(why.Tried, a.directory.shown(clientID))
+	return refusal
+}
+
+func isForm(r *http.Request) bool {
+	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
 }
 
 // readForm reads the content, a form without repeated parameters. If it returns an error, it has
@@ -132,8 +176,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	refuse := func(status int, description string) (url.Values, error) {
 		return nil, oauthError(w, status, "invalid_request", description, InvalidRequest)
 	}
-	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded") {
+	if !isForm(r) {
 		return refuse(http.StatusBadRequest, "The content is not a form.")
 	}
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))

@@ -14,6 +14,9 @@ type owner struct {
 	disabled bool
 	networks []netip.Prefix // empty where the caller may call from anywhere
 	keys     []*key
+
+	identities []identity
+	accounts   []serviceAccount // whose secret is a token of an identity
 }
 
 // key is a key of the list, of any kind. It holds no secret.
@@ -33,13 +36,22 @@ func (k *key) caller() Caller { return Caller{Name: k.owner.name, Form: k.form, 
 // unusable returns why a key may not be used that was shown with the right secret, or "". Every way
 // to prove who calls comes to it through [Authenticator.use].
 func (k *key) unusable(now time.Time, r *http.Request) Reason {
+	if reason := k.out(now); reason != "" {
+		return reason
+	}
+	if !k.owner.callsFrom(r.RemoteAddr) {
+		return SourceNetwork
+	}
+	return ""
+}
+
+// out returns why a key may be used by nobody, or "".
+func (k *key) out(now time.Time) Reason {
 	switch {
 	case k.disabled || k.owner.disabled:
 		return KeyDisabled
 	case ended(k.notAfter, now):
 		return KeyExpired
-	case !k.owner.callsFrom(r.RemoteAddr):
-		return SourceNetwork
 	}
 	return ""
 }
