@@ -10,7 +10,7 @@
 //	{"api":"http://127.0.0.1:41234","control":"http://127.0.0.1:41235","pid":4711}
 //
 // It stops at SIGINT and SIGTERM, and finishes the requests that it is answering. The exit
-// status is 0 after that or after -h, 1 if it can't listen or, at the end, can't write the
+// status is 0 after that, -h or -version, 1 if it can't listen or, at the end, can't write the
 // state file, and 2 if the command line or a file that it names is wrong.
 package main
 
@@ -29,6 +29,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"atlas-export-gateway/internal/build"
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/strictjson"
 	"atlas-export-gateway/sim"
@@ -48,8 +49,8 @@ const (
 )
 
 const exitStatusHelp = `
-The exit status is 0 after SIGINT, SIGTERM or -h, 1 if it can't listen or, at the end, can't
-write the state file, and 2 if the command line or a file that it names is wrong.`
+The exit status is 0 after SIGINT, SIGTERM, -h or -version, 1 if it can't listen or, at the end,
+can't write the state file, and 2 if the command line or a file that it names is wrong.`
 
 // ready is the line with the addresses of the listeners.
 type ready struct {
@@ -62,6 +63,9 @@ func run(ctx context.Context, args, _ []string, _ io.Reader, stdout, stderr io.W
 	cfg, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		return statusOK
+	case errors.Is(err, errVersion):
+		fmt.Fprintln(stdout, "atlas-sim", build.Version())
 		return statusOK
 	case err != nil:
 		fmt.Fprintln(stderr, "atlas-sim:", err)
@@ -87,6 +91,9 @@ func run(ctx context.Context, args, _ []string, _ io.Reader, stdout, stderr io.W
 	return statusOK
 }
 
+// errVersion is parse's error where the command line asks for the version.
+var errVersion = errors.New("the version is asked for")
+
 // parse reads the command line and the files that it names.
 func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	var cfg sim.Config
@@ -105,6 +112,7 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	faults := flags.String("faults", "", "JSON `file` in the form of PUT /faults on the control listener")
 	certificate := flags.String("tls-cert", "", "PEM `file` of the certificate that the API is served with")
 	key := flags.String("tls-key", "", "PEM `file` of the certificate's key")
+	version := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(stderr, "atlas-sim runs a simulated MongoDB Atlas.")
@@ -117,6 +125,9 @@ func parse(args []string, stderr io.Writer) (sim.Config, error) {
 	}
 	if flags.NArg() > 0 {
 		return cfg, fmt.Errorf("%q is not a flag; -h lists them", flags.Arg(0))
+	}
+	if *version {
+		return cfg, errVersion
 	}
 	switch { // sim.Config would take 0 for its default
 	case !(cfg.Speed > 0) || math.IsInf(cfg.Speed, 1):

@@ -21,6 +21,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func TestVersion(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"-version"}, nil, strings.NewReader(""), &stdout, &stderr)
+	if program, version, _ := strings.Cut(stdout.String(), " "); status != statusOK || program != "atlas-sim" || strings.TrimSpace(version) == "" || stderr.Len() > 0 {
+		t.Errorf("status %d, %q, %s", status, &stdout, &stderr)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
