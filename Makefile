@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz image release rehearse clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,11 +47,13 @@ gofmt: ## fail if gofmt would change a file
 vet: ## run go vet
 	go vet ./...
 	cd compat && go vet ./...
+	cd tools && go vet ./...
 	cd docs/example && go vet ./...
 
 staticcheck: ## run staticcheck, at the version in tools/go.mod
 	$(STATICCHECK) ./...
 	cd compat && go tool -modfile=../tools/go.mod staticcheck ./...
+	cd tools && go tool staticcheck ./...
 
 generated: generate ## fail if gen/ or contract/ differs from what the contract generates (git add it first)
 	@git --no-pager diff --text --stat --exit-code -- gen contract
@@ -122,5 +124,16 @@ fuzz: ## run each fuzz target for FUZZTIME= (30s), FUZZJOBS= (2) of them at a ti
 		if [ $$status = 0 ]; then out=$$(printf "%s\n" "$$out" | grep "^fuzz: elapsed: " | tail -n 1); fi; \
 		printf "%s %s\n%s\n" "$$1" "$$2" "$$out"; exit $$status' fuzz
 
-clean: ## remove bin/ and the npm packages
-	rm -rf bin compat/clients/npm/node_modules
+# The version is by default the tag of the commit, or else the commit.
+image: ## build the images of gateway and command line as OCI layouts into dist/image/, without a daemon; VERSION=
+	@go -C tools run ./release $(if $(VERSION),-version $(VERSION)) -targets '$(RELEASE_TARGETS)' image
+
+release: ## build a release into dist/; VERSION=v1.2.3 is a tag of this commit and has a section in CHANGELOG.md; RELEASE_TARGETS="linux/amd64 darwin/arm64"
+	@go -C tools run ./release -version '$(VERSION)' -targets '$(RELEASE_TARGETS)' all
+
+# Only root can try the images and packages: they get a root file system of their own.
+rehearse: ## build a release of a tag in a clone, and try what is in it; RELEASE_TARGETS=
+	cd tools && go test -count=1 -timeout 30m ./release
+
+clean: ## remove bin/, dist/ and the npm packages
+	rm -rf bin dist compat/clients/npm/node_modules

@@ -49,7 +49,7 @@ func copied(t *testing.T, from, to string) {
 	for _, entry := range entries {
 		name := entry.Name()
 		switch {
-		case name == ".git" || name == "bin" || name == "node_modules" || name == "testdata":
+		case name == ".git" || name == "bin" || name == "dist" || name == "node_modules" || name == "testdata":
 		case entry.IsDir():
 			copied(t, filepath.Join(from, name), filepath.Join(to, name))
 		case entry.Type().IsRegular():
