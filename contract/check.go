@@ -28,7 +28,7 @@ func (m *Match) Check(v *Version, header http.Header, body []byte, maxValues int
 	case len(body) > 0:
 		found.add("", "VALIDATION_ERROR", "must be empty: %s takes none", m.Operation.ID)
 	}
-	return value, found.err()
+	return value, found.err(value)
 }
 
 // checkRepeated refuses a member of the body that has the name of a path parameter and another value:
@@ -54,7 +54,7 @@ func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 		var err *syntaxError
 		if value, err = decode(body, maxResponseValues); err != nil {
 			found.add("", "INVALID_JSON", "is not JSON that can be checked")
-			return found.err()
+			return found.err(nil)
 		}
 	}
 	if envelope, ok := value.(map[string]any); ok && enveloped {
@@ -79,7 +79,7 @@ func (v *Version) CheckResponse(status int, body []byte, enveloped bool) error {
 	case len(body) > 0 && !enveloped:
 		found.add("", "VALIDATION_ERROR", "has content; the status promises none")
 	}
-	return found.err()
+	return found.err(nil)
 }
 
 func checkJSON(found *violations, schema *openapi3.Schema, body []byte, maxValues int) any {
@@ -125,7 +125,7 @@ func visit(found *violations, schema *openapi3.Schema, value any, path ...string
 		found.schema(path, schema.VisitJSON(value, openapi3.MultiErrors(), openapi3.DisableSchemaErrorDetails()))
 	}
 	if found.total == before {
-		found.add(pointer(path), "VALIDATION_ERROR", "does not match the contract")
+		found.breaks(pointer(path), "VALIDATION_ERROR", "does not match the contract")
 	}
 }
 
@@ -181,7 +181,7 @@ func visitMembers(found *violations, schema *openapi3.Schema, object map[string]
 	}
 	for _, name := range schema.Required {
 		if _, ok := object[name]; !ok && !found.countOnly() {
-			found.add(pointer(append(path, name)), "MISSING_ATTRIBUTE", "is required")
+			found.breaks(pointer(append(path, name)), "MISSING_ATTRIBUTE", "is required")
 		}
 	}
 }

@@ -146,12 +146,20 @@ func (m *Match) checkParameters(violations *violations, header http.Header) {
 			violations.add("query", "INVALID_QUERY_PARAMETER", "holds a pair without a name")
 		case p == nil:
 			if !violations.countOnly() {
-				violations.add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
+				add := violations.add
+				if plainName(name) && plainValue(value) && !folds(name, m.Operation.query) && !violations.names(name) {
+					add = violations.breaks
+				}
+				add(shorten(name), "INVALID_QUERY_PARAMETER", "%s", m.Operation.unknownParameter(name))
 			}
 		case slices.Contains(seen[:n], name):
 			violations.add(name, "INVALID_QUERY_PARAMETER", "is given more than once")
 		case !p.allows(value):
-			violations.add(name, "INVALID_QUERY_PARAMETER", "is %s; expected %s", quote(value), p.expected)
+			add := violations.add
+			if plainValue(value) {
+				add = violations.breaks
+			}
+			add(name, "INVALID_QUERY_PARAMETER", "is %s; expected %s", quote(value), p.expected)
 		}
 		if p != nil && !slices.Contains(seen[:n], name) {
 			seen[n] = name

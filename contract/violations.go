@@ -34,6 +34,12 @@ type ValidationError struct {
 	Violations []Violation
 	// Total counts all of them.
 	Total int
+	// OnlySchemas says that all of them are named, and that nothing but schemas of the contract is
+	// broken: a parameter or a member is unknown, missing or has another value. There is only one way
+	// to read such a request. It is false where something is repeated or has a name that folds onto a
+	// known one, where a name or an escape is unusual, and where there is no JSON value that can be
+	// checked; also for what the contract leaves out on purpose, and for path and header.
+	OnlySchemas bool
 }
 
 // Error says how many violations there are. It does not name their places, since the name of an
@@ -46,6 +52,7 @@ func (e *ValidationError) Error() string {
 type violations struct {
 	list    []Violation
 	total   int
+	schemas int  // of total: added by breaks
 	bounded bool // visit stops at MaxViolations
 }
 
@@ -56,11 +63,24 @@ func (v *violations) add(field, code, format string, args ...any) {
 	}
 }
 
-func (v *violations) err() error {
+// breaks is add for what breaks nothing but a schema: see ValidationError.OnlySchemas.
+func (v *violations) breaks(field, code, format string, args ...any) {
+	v.add(field, code, format, args...)
+	v.schemas++
+}
+
+// err returns the error for the violations in a request or response whose content has a value.
+func (v *violations) err(value any) error {
 	if v.total == 0 {
 		return nil
 	}
-	return &ValidationError{Violations: v.list, Total: v.total}
+	only := v.schemas == v.total && v.total <= MaxViolations && plainNames(value)
+	return &ValidationError{Violations: v.list, Total: v.total, OnlySchemas: only}
+}
+
+// names reports whether there is a violation at a place already.
+func (v *violations) names(field string) bool {
+	return slices.ContainsFunc(v.list, func(known Violation) bool { return known.Field == field })
 }
 
 // countOnly counts a violation if it would not be named, and reports whether it did. Callers use
@@ -94,7 +114,11 @@ func (v *violations) unknownMember(schema *openapi3.Schema, path []string) {
 		v.add(pointer(path), "VALIDATION_ERROR", "%s", reason)
 		return
 	}
-	v.add(pointer(path), "INVALID_ATTRIBUTE", "is not a known member%s", hint)
+	add := v.breaks
+	if schema.Extensions["x-other-members"] != nil || folds(path[len(path)-1], schema.Properties) {
+		add = v.add
+	}
+	add(pointer(path), "INVALID_ATTRIBUTE", "is not a known member%s", hint)
 }
 
 // keyword appends a violation of one keyword of a schema. visitMembers appends those about the
@@ -106,24 +130,24 @@ func (v *violations) keyword(at string, e *openapi3.SchemaError) {
 		allowed := strings.Join(slices.Sorted(maps.Keys(d.Mapping)), ", ")
 		at += pointer([]string{d.PropertyName})
 		if e.Value == nil {
-			v.add(at, "MISSING_ATTRIBUTE", "is required; expected one of %s", allowed)
+			v.breaks(at, "MISSING_ATTRIBUTE", "is required; expected one of %s", allowed)
 		} else {
-			v.add(at, "INVALID_ENUM_VALUE", "is %s; expected one of %s", show(e.Value), allowed)
+			v.breaks(at, "INVALID_ENUM_VALUE", "is %s; expected one of %s", show(e.Value), allowed)
 		}
 	case "enum":
 		values := make([]string, len(e.Schema.Enum))
 		for i, value := range e.Schema.Enum {
 			values[i] = fmt.Sprint(value)
 		}
-		v.add(at, "INVALID_ENUM_VALUE", "is %s; expected %s", show(e.Value), strings.Join(values, ", "))
+		v.breaks(at, "INVALID_ENUM_VALUE", "is %s; expected %s", show(e.Value), strings.Join(values, ", "))
 	case "minProperties":
-		v.add(at, "MISSING_ATTRIBUTE", "is empty; expected %s", expectation(e.Schema))
+		v.breaks(at, "MISSING_ATTRIBUTE", "is empty; expected %s", expectation(e.Schema))
 	case "oneOf":
-		v.add(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected an object", show(e.Value))
+		v.breaks(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected an object", show(e.Value))
 	case "type", "nullable":
-		v.add(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
+		v.breaks(at, "INVALID_JSON_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
 	default:
-		v.add(at, "INVALID_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
+		v.breaks(at, "INVALID_ATTRIBUTE", "is %s; expected %s", show(e.Value), expectation(e.Schema))
 	}
 }
 

@@ -67,6 +67,7 @@ func (g *Gateway) createOnce(x *exchange) error {
 		Version: x.version,
 		Body:    x.body,
 		Content: x.content,
+		Outside: x.contentReported(),
 	})
 	if err == nil {
 		x.outcome = atlas.Answered

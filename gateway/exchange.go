@@ -29,21 +29,22 @@ type exchange struct {
 
 	target string // the request target, without the path of listener.public_url
 
-	ticket      ticket            // the places that the request holds
-	match       contract.Match    // by match
-	unserved    *unservedError    // by match: the contract has no such operation
-	path        string            // by match or ownEndpoint: for the record, without an operation
-	caller      callers.Caller    // by authenticate
-	version     *contract.Version // by resolveVersion
-	body        []byte            // by read
-	content     any               // by validate: the body's value
-	valid       bool              // by validate: the parameters may be logged
-	response    *atlas.Response   // by obtain
-	contentType string            // by check: as the response is relayed
-	upstream    observe.Upstream  // by obtain
-	age         string            // by obtain: Age, of an answer that was not made for it
-	change      bool              // by newExchange: answers tell the outcome
-	outcome     atlas.Outcome     // of a change, so far
+	ticket      ticket                    // the places that the request holds
+	match       contract.Match            // by match
+	unserved    *unservedError            // by match: the contract has no such operation
+	path        string                    // by match or ownEndpoint: for the record, without an operation
+	caller      callers.Caller            // by authenticate
+	version     *contract.Version         // by resolveVersion
+	body        []byte                    // by read
+	content     any                       // by validate: the body's value
+	valid       bool                      // by validate: the parameters may be logged
+	reported    *contract.ValidationError // by validate: what breaks the contract in a request that goes on
+	response    *atlas.Response           // by obtain
+	contentType string                    // by check: as the response is relayed
+	upstream    observe.Upstream          // by obtain
+	age         string                    // by obtain: Age, of an answer that was not made for it
+	change      bool                      // by newExchange: answers tell the outcome
+	outcome     atlas.Outcome             // of a change, so far
 
 	status  int      // answered, by relay or ServeHTTP
 	refusal *refusal // why the gateway refused
@@ -132,6 +133,9 @@ func (g *Gateway) conclude(x *exchange) {
 	if x.valid {
 		record.Group = x.match.Parameter("groupId")
 		record.Cluster = x.match.Parameter("clusterName")
+	}
+	if x.reported != nil {
+		record.Reported = g.contract.Places(x.reported)
 	}
 	if x.refusal != nil {
 		record.Refusal = x.refusal.forRecord()

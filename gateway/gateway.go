@@ -181,9 +181,13 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 	return err
 }
 
-// validate checks parameters and body; the error names every violation.
+// validate checks parameters and body; the error names every violation. Where requests.check says so
+// for the caller, a request that breaks only schemas is reported and goes on.
 func (g *Gateway) validate(x *exchange) error {
 	content, err := x.match.Check(x.version, x.in.Header, x.body, x.settings.config.Limits.RequestValues)
+	if broken, ok := err.(*contract.ValidationError); ok && x.mayReport(broken) {
+		x.reported, err = broken, nil
+	}
 	x.content, x.valid = content, err == nil
 	return err
 }

@@ -59,6 +59,7 @@ type settings struct {
 	authenticator *callers.Authenticator
 	policies      map[string]*policy.Policy // by caller
 	perMinute     map[string]int            // requests_per_minute by caller, of those that have it
+	reportOnly    map[string]bool           // by caller: requests_check is report; "" for anonymous callers
 	atlas         *atlas.Upstream
 	way           *budget.Way // to atlas
 }
@@ -78,6 +79,7 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		accounts:    parts.Callers.HasServiceAccounts(),
 		policies:    parts.Policies,
 		perMinute:   perMinute(c.Callers.List),
+		reportOnly:  reportOnly(&c.Callers, c.Requests.Check),
 		authenticator: callers.New(parts.Callers, g.lasting.memory, callers.Options{
 			// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },

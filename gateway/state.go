@@ -16,6 +16,7 @@ func (g *Gateway) state() observe.State {
 		Buffered:    int(g.lasting.admission.buffered.taken.Load()),
 		InFlight:    s.config.Limits.InFlight,
 		Connections: s.config.Limits.Connections,
+		ReportOnly:  len(s.reportOnly),
 	}
 	if s.certificate != nil {
 		state.Certificates = append(state.Certificates, observe.Certificate{Name: "listener", Expires: expires(s.certificate)})

@@ -97,6 +97,7 @@ func (b *builder) build() {
 	b.callers(c.Callers)
 	b.bounds(c)
 	b.creates(c.Creates)
+	b.requests(c)
 	b.oneOf(c.Responses.Check, "responses.check", "off", "report", "enforce")
 	b.oneOf(c.Reads.Share, "reads.share", "on", Off)
 	b.oneOf(c.Log.Level, "log.level", "debug", "info", "warn", "error")

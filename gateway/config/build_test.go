@@ -110,18 +110,19 @@ func TestBuildRefuses(t *testing.T) {
 		Upstream:  config.Upstream{Credentials: []config.CredentialSource{{PublicKeyFile: "testdata/key", PrivateKeyFile: "testdata/none"}}},
 		Callers:   config.Callers{Settings: callers.Settings{DigestAlgorithm: "SHA-1"}, Anonymous: true},
 		Limits:    config.Limits{InFlight: -1},
+		Requests:  config.Requests{Check: "off"},
 		Responses: config.Responses{Check: "loose"},
 	})
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	lines := strings.Split(err.Error(), "\n")
-	for i, want := range []string{"callers.digest_algorithm: ", "limits.in_flight: is -1", `responses.check: is "loose"`, "upstream.credentials[0].private_key_file: the file can't be read"} {
+	for i, want := range []string{"callers.digest_algorithm: ", "limits.in_flight: is -1", `requests.check: is "off"; expected one of enforce, report`, `responses.check: is "loose"`, "upstream.credentials[0].private_key_file: the file can't be read"} {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d does not begin with %s: %v", i, want, err)
 		}
 	}
-	if len(lines) != 4 {
+	if len(lines) != 5 {
 		t.Errorf("%d lines: %v", len(lines), err)
 	}
 	if _, err := config.Build(config.Config{}); err == nil || !strings.Contains(err.Error(), "callers: is required") || !strings.Contains(err.Error(), "upstream.credentials: is required") {

@@ -27,6 +27,7 @@ func (c *Config) fill() {
 	c.Timeouts.Idle = cmp.Or(c.Timeouts.Idle, 120*time.Second)
 	c.Timeouts.Drain = cmp.Or(c.Timeouts.Drain, 3*time.Second)
 	c.Timeouts.Shutdown = cmp.Or(c.Timeouts.Shutdown, 75*time.Second)
+	c.Requests.Check = cmp.Or(c.Requests.Check, "enforce")
 	c.Responses.Check = cmp.Or(c.Responses.Check, "report")
 	c.Responses.Sample = cmp.Or(c.Responses.Sample, 100)
 	c.Creates.Journal = cmp.Or(c.Creates.Journal, "file")

@@ -24,6 +24,7 @@ type Config struct {
 	Callers    Callers    `yaml:"callers"`
 	Limits     Limits     `yaml:"limits"`
 	Timeouts   Timeouts   `yaml:"timeouts"`
+	Requests   Requests   `yaml:"requests"`
 	Responses  Responses  `yaml:"responses"`
 	Creates    Creates    `yaml:"creates"`
 	Reads      Reads      `yaml:"reads"`
@@ -130,6 +131,8 @@ type Caller struct {
 	// RequestsPerMinute bounds the caller's requests that its grants allow, from 1 to 1,000,000: so
 	// many at once, refilled evenly. Default no bound.
 	RequestsPerMinute int `yaml:"requests_per_minute"`
+	// RequestsCheck is Requests.Check for this caller. Default what Requests.Check says.
+	RequestsCheck string `yaml:"requests_check"`
 }
 
 // Limits bound what requests may cost. Each is at least 1, and at most 1,000,000 unless it says
@@ -170,6 +173,17 @@ type Timeouts struct {
 	// Shutdown is for the requests under way to end after Drain. Default 75s.
 	Shutdown time.Duration `yaml:"shutdown"`
 }
+
+// Requests say how strictly callers' requests are held to the contract.
+type Requests struct {
+	// Check is enforce, which refuses every request that breaks the contract; or report, for callers
+	// that are moved behind the gateway: requests that break nothing but schemas of the contract are
+	// forwarded, counted and logged. Default enforce.
+	Check string `yaml:"check"`
+}
+
+// Report is the value of Requests.Check that forwards what breaks only schemas.
+const Report = "report"
 
 // Responses say how strictly Atlas's responses are held to the contract.
 type Responses struct {

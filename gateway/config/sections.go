@@ -196,6 +196,22 @@ func (b *builder) warnOfEnded(list []callers.Listed, now time.Time) {
 	}
 }
 
+// requests checks how strictly requests are held to the contract, and warns where they are not.
+func (b *builder) requests(c *Config) {
+	const reported = "is report: requests that break nothing but schemas of the contract are forwarded, counted and logged"
+	b.oneOf(c.Requests.Check, "requests.check", "enforce", Report)
+	if c.Requests.Check == Report {
+		b.warn("requests.check", reported)
+	}
+	for i, caller := range c.Callers.List {
+		path := fmt.Sprintf("callers.list[%d].requests_check", i)
+		b.oneOf(cmp.Or(caller.RequestsCheck, "enforce"), path, "enforce", Report)
+		if caller.RequestsCheck == Report {
+			b.warn(path, reported)
+		}
+	}
+}
+
 // bounds refuses numbers and times that are out of range. The upper bounds are far beyond any use,
 // and far below what overflows.
 func (b *builder) bounds(c *Config) {

@@ -13,7 +13,7 @@ import (
 )
 
 // A warning names each setting whose file holds a secret and may be read by every user, and a
-// public URL that a client takes for an error. There is no warning about files without a secret,
+// public URL that a client takes for an error, and where requests are only reported. There is no warning about files without a secret,
 // about variables, and about files that not every user may read.
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
@@ -47,7 +47,8 @@ func TestWarnings(t *testing.T) {
 			{ClientIDFile: open, ClientSecretFile: link},
 			{ClientIDFile: open, ClientSecretFile: filepath.Join(dir, "none")},
 		}},
-		Callers: config.Callers{Settings: callers.Settings{SigningKeyFile: loose}, List: []config.Caller{caller(ours), caller(ours, open)}},
+		Callers:  config.Callers{Settings: callers.Settings{SigningKeyFile: loose}, List: []config.Caller{caller(ours), caller(ours, open), {RequestsCheck: "enforce"}, {RequestsCheck: "report"}}},
+		Requests: config.Requests{Check: "report"},
 	}
 	const says = ": every user may read the file, which holds a secret: its mode is "
 	want := []string{
@@ -57,6 +58,8 @@ func TestWarnings(t *testing.T) {
 		"upstream.credentials[3].client_secret_file" + says + "0644",
 		"callers.signing_key_file" + says + "0604",
 		"callers.list[1].key_pairs[1].ha1_file" + says + "0644",
+		"requests.check: is report: requests that break nothing but schemas of the contract are forwarded, counted and logged",
+		"callers.list[3].requests_check: is report: requests that break nothing but schemas of the contract are forwarded, counted and logged",
 	}
 	var got []string
 	for _, warning := range config.WarningsOf(settings) {

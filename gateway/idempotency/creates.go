@@ -148,6 +148,9 @@ type Request struct {
 	// Body is the content as it is sent, and Content its value.
 	Body    []byte
 	Content any
+	// Outside says that the content has something that the contract does not allow. Then all of it
+	// identifies the create, except what Atlas ignores.
+	Outside bool
 }
 
 // Answer is what a caller gets.

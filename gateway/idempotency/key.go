@@ -47,7 +47,11 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 		return q, nil
 	}
 	q.shape = q.kind.shape(content)
-	q.digest = digest("request", q.kind.name, group, cluster, q.kind.canonical(content))
+	identity := q.kind.canonical(content)
+	if r.Outside {
+		identity = canonical(content) // what the kind leaves out may matter
+	}
+	q.digest = digest("request", q.kind.name, group, cluster, identity)
 	given, err := keyOf(r.Key)
 	switch {
 	case err != nil:
@@ -58,13 +62,22 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 		return nil, &Error{Kind: KeyMissing, Outcome: atlas.NotSent}
 	case config.Keys == Derived:
 		q.key = derivedKey(q.kind.name, group, cluster, q.shape)
+		if r.Outside {
+			q.key = derivedKey(q.kind.name, group, cluster, q.digest)
+		}
 	}
 	return q, nil
 }
 
-// derivedKey returns the key of a create that bears none.
-func derivedKey(kind, group, cluster, shape string) string {
-	return digest("derived", kind, group, cluster, shape)
+// derivedKey returns the key of a create that bears none. What identifies it is the digest of what a
+// list shows of it, or that of its request if its content is outside the contract.
+func derivedKey(kind, group, cluster, identity string) string {
+	return digest("derived", kind, group, cluster, identity)
+}
+
+// derived reports whether the key of a record was derived from the request.
+func derived(r *store.Record) bool {
+	return r.Key == derivedKey(r.Kind, r.Group, r.Cluster, r.Match) || r.Key == derivedKey(r.Kind, r.Group, r.Cluster, r.Request)
 }
 
 // differs reports whether the record of a request's own key is that of another request.

@@ -90,6 +90,10 @@ var snapshots = &kind{
 	ended:     func(item map[string]any) bool { return text(item, "status") == "failed" },
 }
 
+// Members are the members of contents that the kinds read: a create whose lists can't be compared
+// with them could not be found again.
+var Members = []string{"snapshotId", "exportBucketId", "customData", "cloudProvider", "bucketName", "serviceUrl", "iamRoleId", "roleId", "description", "snapshotType"}
+
 // kinds are the kinds by the operations that create them.
 var kinds = map[string]*kind{
 	"createBackupExport":   exports,

@@ -122,7 +122,7 @@ func (c *Creates) resolve(config Config, f *flight, r *store.Record, response *a
 // answered notes the answer to a create.
 func (c *Creates) answered(config Config, r *store.Record, id string, answer store.Answer) error {
 	keep := config.Retention
-	if !byName[r.Kind].kept && r.Key == derivedKey(r.Kind, r.Group, r.Cluster, r.Match) {
+	if !byName[r.Kind].kept && derived(r) {
 		keep = time.Minute // for those who wait, also at other gateways
 	}
 	ctx, cancel := c.call()

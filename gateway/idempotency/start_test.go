@@ -61,25 +61,31 @@ func newBench(t *testing.T, config idempotency.Config) *bench {
 	if config.Quota != 0 {
 		b.config.Quota = config.Quota
 	}
+	b.upstream = b.upstreamAt(b.sim.URL())
+	b.way = direct{b.upstream}
+	b.start()
+	b.bucket = b.id(b.must("nightly", v2+bucketsOf, `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"`+sim.AWSRole+`"}`))
+	return b
+}
+
+// upstreamAt returns the way to an Atlas that has the simulation's API key.
+func (b *bench) upstreamAt(origin string) *atlas.Upstream {
+	b.Helper()
 	half := secret.New(sim.PrivateKey)
 	pool := atlas.NewPool(func(string, int, time.Duration) {}, func(atlas.CredentialState) {})
-	t.Cleanup(pool.CloseIdleConnections)
-	var err error
-	b.upstream, err = pool.Upstream(atlas.Config{
-		Origin: b.sim.URL(), MaxConnections: 64, MaxResponse: 1 << 20, Timeout: b.config.Timeout,
+	b.Cleanup(pool.CloseIdleConnections)
+	upstream, err := pool.Upstream(atlas.Config{
+		Origin: origin, MaxConnections: 64, MaxResponse: 1 << 20, Timeout: b.config.Timeout,
 		Credentials: []atlas.Credential{{
 			Name: "upstream.credentials[0]", Groups: []string{"*"}, Place: "files", ID: sim.PublicKey, Secret: half,
 			Read: func() (string, secret.Secret, error) { return sim.PublicKey, half, nil },
 		}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
-	pool.Keep(b.upstream)
-	b.way = direct{b.upstream}
-	b.start()
-	b.bucket = b.id(b.must("nightly", v2+bucketsOf, `{"cloudProvider":"AWS","bucketName":"acme-exports","iamRoleId":"`+sim.AWSRole+`"}`))
-	return b
+	pool.Keep(upstream)
+	return upstream
 }
 
 // start opens the journal, as a process does at its start.

@@ -12,12 +12,14 @@ type Log struct{ log *slog.Logger }
 // NewLog returns the Observer that writes to a log.
 func NewLog(log *slog.Logger) Log { return Log{log} }
 
-// Observe writes one record: at info, at warn where the version is past its sunset, and at error
+// Observe writes one record: at info, at warn where the version is past its sunset or the
+// request breaks the contract and went on, and at error
 // where the gateway or Atlas failed.
 func (l Log) Observe(ctx context.Context, r *Record) {
 	level := slog.LevelInfo
-	if !r.Sunset.IsZero() {
-		// Atlas may remove such a version any day. Until then it is forwarded.
+	if !r.Sunset.IsZero() || len(r.Reported) > 0 {
+		// Atlas may remove such a version any day. Until then it is forwarded. What breaks the contract
+		// is forwarded as long as requests.check is report.
 		level = slog.LevelWarn
 	}
 	if r.Refusal.Kind != "" && r.Status >= 500 {
@@ -28,7 +30,7 @@ func (l Log) Observe(ctx context.Context, r *Record) {
 	}
 	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
 	record := slog.NewRecord(r.End, level, "request", 0)
-	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 23))...)
+	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 24))...)
 	l.log.Handler().Handle(ctx, record)
 }
 
@@ -62,6 +64,9 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 	}
 	text("group", r.Group)
 	text("cluster", r.Cluster)
+	if len(r.Reported) > 0 {
+		to = append(to, slog.Any("reported", r.Reported))
+	}
 	if r.Upstream.Duration != 0 {
 		to = append(to,
 			slog.Int("upstream_status", r.Upstream.Status),

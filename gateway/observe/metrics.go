@@ -23,6 +23,7 @@ type Metrics struct {
 	durations          *prometheus.HistogramVec
 	upstream           upstreamMetrics
 	responseViolations *prometheus.CounterVec
+	requestViolations  *prometheus.CounterVec
 	reloaded           prometheus.Gauge
 	reloadTime         prometheus.Gauge
 	retries            prometheus.Counter
@@ -71,6 +72,10 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 			Name: "atlas_gateway_response_violations_total",
 			Help: "Places in responses of Atlas that break the contract, by operation and as a JSON pointer, with * for any index (empty for the whole).",
 		}, []string{"operation", "pointer"}),
+		requestViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atlas_gateway_request_violations_total",
+			Help: "Places in requests of callers that break the contract, in requests that were forwarded in spite of that (requests.check is report), by operation and as the name of a parameter or a JSON pointer, with * for any index and for names that the contract does not have.",
+		}, []string{"operation", "pointer"}),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "atlas_gateway_last_reload_successful",
 			Help: "1 where the configuration in force is the newest, 0 since one was refused.",
@@ -94,7 +99,7 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
 	m.Reloaded(true)
-	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.reloaded, m.reloadTime, m.retries, connections, m.evictions,
+	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations, m.reloaded, m.reloadTime, m.retries, connections, m.evictions,
 		newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
@@ -128,6 +133,9 @@ func (m *Metrics) Observe(_ context.Context, r *Record) {
 	m.durations.WithLabelValues(r.Operation).Observe(r.Duration.Seconds())
 	if r.Read != "" {
 		m.reads.WithLabelValues(r.Read).Inc()
+	}
+	for _, place := range r.Reported {
+		m.requestViolations.WithLabelValues(r.Operation, place).Inc()
 	}
 	if r.Refusal.Kind != "" {
 		m.refusals.WithLabelValues(r.Operation, r.Refusal.Kind, cmp.Or(r.Refusal.Reason, r.Refusal.Missing)).Inc()

@@ -47,6 +47,10 @@ type Record struct {
 	// of the request is not valid or not served.
 	Group, Cluster string
 
+	// Reported are the places where the request breaks the contract, in words of the contract, if it
+	// went on in spite of that.
+	Reported []string
+
 	// Upstream is what was sent to Atlas.
 	Upstream Upstream
 	// Refusal says why the gateway refused; its zero value means that it did not.

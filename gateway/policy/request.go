@@ -47,6 +47,9 @@ func (r *Request) value(p part) string {
 	}
 }
 
+// Members are the members of bodies that FromBody reads.
+var Members = []string{"exportBucketId", "cloudProvider", "bucketName", "serviceUrl", "autoExportEnabled", "export"}
+
 // FromBody copies what grants restrict from the decoded body of a request: for createBackupExport
 // the exportBucketId; for createExportBucket the cloudProvider, the bucketName and the serviceUrl,
 // followed by [Request.Settle]; for updateBackupSchedule the exportBucketId of export, or that
