@@ -115,7 +115,7 @@ func (v *violations) unknownMember(schema *openapi3.Schema, path []string) {
 		return
 	}
 	add := v.breaks
-	if schema.Extensions["x-other-members"] != nil || folds(path[len(path)-1], schema.Properties) {
+	if folds(path[len(path)-1], schema.Properties) {
 		add = v.add
 	}
 	add(pointer(path), "INVALID_ATTRIBUTE", "is not a known member%s", hint)

@@ -21,13 +21,16 @@ type forbidden struct {
 	status      int
 }
 
+// forbiddenRow are the requests of a row of docs/threats.md.
+type forbiddenRow struct {
+	row   string
+	cases []forbidden
+}
+
 // What the contract forbids is refused, by the gateway in Atlas's form or by net/http. Atlas does
 // not even see a connection.
 func TestForbidden(t *testing.T) {
-	rows := []struct {
-		row   string // of docs/threats.md
-		cases []forbidden
-	}{
+	rows := []forbiddenRow{
 		{"1", percentEscapes()},
 		{"2", dotSegments()},
 		{"3", strangeCharacters()},
@@ -50,24 +53,7 @@ func TestForbidden(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.row, func(t *testing.T) {
 			for _, test := range row.cases {
-				got := p.send(t, test.bytes)
-				if len(got) != 1 || got[0].Status != test.status {
-					t.Errorf("%s: %.500v, want %d", test.name, got, test.status)
-					continue
-				}
-				var e struct{ Error int }
-				if json.Unmarshal([]byte(got[0].Body), &e); got[0].Header.Get("Gateway-Error") != "" && e.Error != test.status {
-					t.Errorf("%s: not an error of Atlas's form: %s", test.name, got[0].Body)
-				}
-				if location, ok := got[0].Header["Location"]; ok {
-					t.Errorf("%s: redirected to %s", test.name, location)
-				}
-				if allow := got[0].Header.Get("Allow"); (test.status == 405) != (allow != "") {
-					t.Errorf("%s: Allow: %s", test.name, allow)
-				}
-				if n := atlas.Counts(); n.Connections > 0 {
-					t.Fatalf("%s: Atlas was reached: %+v", test.name, n)
-				}
+				p.refuses(t, atlas, test)
 			}
 		})
 	}
@@ -75,6 +61,31 @@ func TestForbidden(t *testing.T) {
 		t.Errorf("what is allowed: %v", got)
 	}
 	p.stop(t)
+	t.Run("80", func(t *testing.T) { forbiddenInReportMode(t, rows) })
+}
+
+// refuses fails the test unless a request is refused with its status, and before Atlas sees a
+// connection.
+func (p *process) refuses(t *testing.T, atlas *sim.Server, test forbidden) {
+	t.Helper()
+	got := p.send(t, test.bytes)
+	if len(got) != 1 || got[0].Status != test.status {
+		t.Errorf("%s: %.500v, want %d", test.name, got, test.status)
+		return
+	}
+	var e struct{ Error int }
+	if json.Unmarshal([]byte(got[0].Body), &e); got[0].Header.Get("Gateway-Error") != "" && e.Error != test.status {
+		t.Errorf("%s: not an error of Atlas's form: %s", test.name, got[0].Body)
+	}
+	if location, ok := got[0].Header["Location"]; ok {
+		t.Errorf("%s: redirected to %s", test.name, location)
+	}
+	if allow := got[0].Header.Get("Allow"); (test.status == 405) != (allow != "") {
+		t.Errorf("%s: Allow: %s", test.name, allow)
+	}
+	if n := atlas.Counts(); n.Connections > 0 {
+		t.Fatalf("%s: Atlas was reached: %+v", test.name, n)
+	}
 }
 
 // atPath is a request without content for the path of the jobs, changed in one place.

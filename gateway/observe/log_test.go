@@ -26,7 +26,8 @@ var full = observe.Record{
 func TestLog(t *testing.T) {
 	const least = `"id":"","remote":"","method":"","operation":"","status":0,"duration_microseconds":0`
 	ok := observe.Record{End: end, Status: 200}
-	late, failed, refused, unanswered, relayed := ok, ok, ok, ok, ok
+	late, failed, refused, unanswered, relayed, reported := ok, ok, ok, ok, ok, ok
+	reported.Reported = []string{"/*", "pageNum"}
 	late.Sunset = full.Sunset
 	failed.Status, failed.Refusal = 500, observe.Refusal{Kind: "internal"}
 	refused.Status, refused.Refusal, refused.Sunset = 403, observe.Refusal{Kind: "forbidden"}, full.Sunset
@@ -46,6 +47,7 @@ func TestLog(t *testing.T) {
 			`"upstream_status":503,"upstream_duration_microseconds":900,"error":"upstream_response","violations":3,"places":["/snapshotId","body"],"reason":"a_reason","missing":"a_list","cause":"status 503, Content-Type \"text/html\""`},
 		{"empty", observe.Record{End: end}, "INFO", least},
 		{"a version past its sunset", late, "WARN", status(200) + `,"sunset":"2027-07-01"`},
+		{"a request that went on", reported, "WARN", status(200) + `,"reported":["/*","pageNum"]`},
 		{"an error of the gateway's", failed, "ERROR", status(500) + `,"error":"internal"`},
 		{"a refusal with a version past its sunset", refused, "WARN", status(403) + `,"sunset":"2027-07-01","error":"forbidden"`},
 		{"no answer of Atlas's", unanswered, "INFO", status(200) + `,"upstream_status":0,"upstream_duration_microseconds":1000`},

@@ -19,11 +19,11 @@ type Metrics struct {
 	registry           *prometheus.Registry
 	requests           *prometheus.CounterVec
 	refusals           *prometheus.CounterVec
-	notServed          *notServed
+	notServed          *pairs
 	durations          *prometheus.HistogramVec
 	upstream           upstreamMetrics
 	responseViolations *prometheus.CounterVec
-	requestViolations  *prometheus.CounterVec
+	requestViolations  *pairs
 	reloaded           prometheus.Gauge
 	reloadTime         prometheus.Gauge
 	retries            prometheus.Counter
@@ -60,9 +60,10 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 			Name: "atlas_gateway_refusals_total",
 			Help: "Requests that the gateway itself refused, by operation, by the kind in the field Gateway-Error, and by the reason: why a caller was not let in (no_credential: so begins whoever uses Digest), or which part of its grants was missing.",
 		}, []string{"operation", "kind", "reason"}),
-		notServed: newNotServed(),
-		upstream:  newUpstreamMetrics(),
-		reads:     newReadMetrics(),
+		notServed:         newNotServed(),
+		requestViolations: newRequestViolations(),
+		upstream:          newUpstreamMetrics(),
+		reads:             newReadMetrics(),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "atlas_gateway_request_duration_seconds",
 			Help:    "Time from a request's header to the end of its response.",
@@ -71,10 +72,6 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		responseViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atlas_gateway_response_violations_total",
 			Help: "Places in responses of Atlas that break the contract, by operation and as a JSON pointer, with * for any index (empty for the whole).",
-		}, []string{"operation", "pointer"}),
-		requestViolations: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "atlas_gateway_request_violations_total",
-			Help: "Places in requests of callers that break the contract, in requests that were forwarded in spite of that (requests.check is report), by operation and as the name of a parameter or a JSON pointer, with * for any index and for names that the contract does not have.",
 		}, []string{"operation", "pointer"}),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "atlas_gateway_last_reload_successful",
@@ -99,7 +96,7 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
 	m.Reloaded(true)
-	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations, m.reloaded, m.reloadTime, m.retries, connections, m.evictions,
+	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations.counted, m.reloaded, m.reloadTime, m.retries, connections, m.evictions,
 		newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
@@ -135,7 +132,7 @@ func (m *Metrics) Observe(_ context.Context, r *Record) {
 		m.reads.WithLabelValues(r.Read).Inc()
 	}
 	for _, place := range r.Reported {
-		m.requestViolations.WithLabelValues(r.Operation, place).Inc()
+		m.requestViolations.count(r.Operation, place)
 	}
 	if r.Refusal.Kind != "" {
 		m.refusals.WithLabelValues(r.Operation, r.Refusal.Kind, cmp.Or(r.Refusal.Reason, r.Refusal.Missing)).Inc()

@@ -76,3 +76,15 @@ func TestState(t *testing.T) {
 		}
 	}
 }
+
+// However many places callers break the contract in, their series are bounded.
+func TestViolationsAreBounded(t *testing.T) {
+	m := observe.NewMetrics(nil)
+	for i := range 1500 {
+		m.Observe(t.Context(), &observe.Record{Operation: "listBackupExports", Reported: []string{"/" + strconv.Itoa(i)}})
+	}
+	page := scrape(t, m)
+	if n := strings.Count(page, "\natlas_gateway_request_violations_total{"); n != 1001 || !strings.Contains(page, `{operation="other",pointer="other"} 500`) {
+		t.Errorf("there are %d series", n)
+	}
+}
