@@ -38,9 +38,11 @@ type Gateway struct {
 	observers []observe.Observer
 	sampled   atomic.Uint64 // responses that check has seen: it checks one in responses.sample
 	draining  atomic.Bool
-	working   sync.WaitGroup // one for each request
-	ids       requestIDs
-	lookEvery time.Duration // between two looks at the uses of callers' keys
+
+	reloadRefused atomic.Bool    // the newest configuration
+	working       sync.WaitGroup // one for each request
+	ids           requestIDs
+	lookEvery     time.Duration // between two looks at the uses of callers' keys
 
 	lasting  *lasting
 	settings atomic.Pointer[settings] // in force; Reload replaces them

@@ -250,6 +250,7 @@ func (g *Gateway) load(source *config.Source) error {
 		err = g.Reload(parts)
 	}
 	g.metrics.Reloaded(err == nil)
+	g.reloadRefused.Store(err != nil)
 	if err != nil {
 		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
 		g.renewCertificate()

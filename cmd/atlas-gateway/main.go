@@ -10,6 +10,7 @@
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does, and
 //	                                which caller a token is
 //	atlas-gateway creates ...       show creates of a gateway that runs, or release the key of one
+//	atlas-gateway health [URL|CONFIG]    ask a gateway that runs whether it is ready
 //	atlas-gateway version           print the version
 //	atlas-gateway help              print a summary of this
 //
@@ -28,9 +29,14 @@
 // second one ends it at once. At SIGHUP, and when the configuration or a file that it names
 // changes, it reads all of them again; what is wrong is logged, and the old ones stay.
 //
-// Exit status: 0 after a clean end, 1 when serving failed or a key could not be kept or shown,
-// 2 for a wrong command line, 3 for a configuration that was refused, 4 for a request that
-// explain finds no grant for or a token that is no caller's, 5 for a credential that check -online did not find accepted.
+// health asks the management listener, whose address is that of CONFIG or of the environment, or
+// else the default, for /readyz?verbose, or asks for a URL. It prints the answer, and waits 5 seconds
+// for it.
+//
+// Exit status: 0 after a clean end, 1 when serving failed, a key could not be kept or shown, or
+// health found no gateway that is ready, 2 for a wrong command line, 3 for a configuration that was
+// refused, 4 for a request that explain finds no grant for or a token that is no caller's, 5 for a
+// credential that check -online did not find accepted.
 package main
 
 import (
@@ -75,6 +81,7 @@ const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
        atlas-gateway explain -token-file FILE [-operation ID -group ID ...] CONFIG
        atlas-gateway creates list|show ID|settle ID|release ID [...]
+       atlas-gateway health [URL|CONFIG]
        atlas-gateway version
        atlas-gateway help
 `
@@ -83,11 +90,13 @@ const help = usage + `
 serve runs the gateway until SIGTERM or SIGINT; check says whether a configuration is
 good, and with -online whether Atlas accepts the credentials that it names.
 CONFIG is a YAML file; ATLAS_GATEWAY_<SECTION>_<KEY> in the environment overrides it.
+health prints the checks of a gateway that runs, for a HEALTHCHECK: URL is its management
+listener; CONFIG, or the environment, has the listener's address.
 keys new -h and explain -h list their flags.
 
 exit status:
   0  a clean end
-  1  serving failed, or a key could not be kept or shown
+  1  serving failed, a key could not be kept or shown, or health found no gateway that is ready
   2  the command line is wrong
   3  the configuration was refused
   4  explain found no grant that allows the request, or no caller whose token it is
@@ -127,10 +136,12 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 		return creates(ctx, args, stdout, stderr)
 	case "explain":
 		return explain(args, env, stdout, stderr)
+	case "health":
+		return health(ctx, args, env, stdout, stderr)
 	case "version":
 		return printVersion(args, stdout, stderr)
 	default:
-		return misused(stderr, fmt.Sprintf("unknown command %q%s", command, nearest.Hint(command, []string{"serve", "check", "keys", "creates", "explain", "version", "help"})))
+		return misused(stderr, fmt.Sprintf("unknown command %q%s", command, nearest.Hint(command, []string{"serve", "check", "keys", "creates", "explain", "health", "version", "help"})))
 	}
 }
 

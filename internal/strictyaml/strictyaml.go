@@ -107,6 +107,30 @@ func (t *Texts) UnmarshalYAML(unmarshal func(any) error) error {
 	return nil
 }
 
+// Text returns the text at a path such as "listener.address" in the one YAML document in data, and ""
+// if it has none there. It does not look at the rest of the document, in which keys may be unknown.
+func Text(name string, data []byte, path string) (text string, err error) {
+	data = WithoutMark(data)
+	if err := checkBounds(name, data); err != nil {
+		return "", err
+	}
+	defer func() {
+		if p := recover(); p != nil { // as in decode
+			err = fmt.Errorf("%s: the document can't be decoded: %v", name, p)
+		}
+	}()
+	at, err := yaml.PathString("$." + path)
+	if err != nil {
+		return "", err
+	}
+	err = at.Read(bytes.NewReader(data), &text)
+	switch {
+	case err == nil, yaml.IsNotFoundNodeError(err), errors.Is(err, io.EOF):
+		return text, nil
+	}
+	return "", located(name, err)
+}
+
 // decode returns a panic of the library as an error. The library is known to panic.
 func decode(data []byte, into any) (err error) {
 	defer func() {
