@@ -72,6 +72,7 @@ func TestCredentials(t *testing.T) {
 // process returns a command that runs the program as a process of its own, without a terminal.
 func process(t *testing.T, env []string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
+	gatewaytest.NeedProcess(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -168,6 +168,7 @@ func TestNoFlagSplits(t *testing.T) {
 
 // The commands of the page for callers do what they are there for.
 func TestPage(t *testing.T) {
+	gatewaytest.NeedProcess(t)
 	script := strings.Join(pages.Blocks(t, "../..", "docs/callers.md#use-the-command-line sh"), "")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/page",

@@ -29,6 +29,7 @@ import (
 //	lose COUNT
 //	        loses the answers to the next COUNT creates on their way from the gateway
 func TestKeyScripts(t *testing.T) {
+	gatewaytest.NeedProcess(t)
 	commands := map[string]func(*testscript.TestScript, bool, []string){
 		"gateway": func(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Value("world").(*world).keep(ts.Value("test").(testing.TB), ts, args[0])

@@ -126,6 +126,7 @@ func (w *world) must(t testing.TB, args ...string) string {
 //	        is exits on a terminal of 80 columns; the file screen has what the terminal shows in
 //	        the end, and frames has each state of the line that is redrawn
 func TestScripts(t *testing.T) {
+	gatewaytest.NeedProcess(t)
 	for name, start := range map[string]func(testing.TB, sim.Config) *world{"atlas": direct, "gateway": throughGateway} {
 		t.Run(name, func(t *testing.T) {
 			testscript.Run(t, testscript.Params{

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
+
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/term"
@@ -87,6 +89,7 @@ func (s *terminalSession) run(t testing.TB, env []string, now func() time.Time, 
 // start starts the program as a process of its own, which the terminal controls.
 func (s *terminalSession) start(t testing.TB, env []string, args ...string) {
 	t.Helper()
+	gatewaytest.NeedProcess(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -161,6 +161,7 @@ func TestKilledBehindACreate(t *testing.T) {
 // Keys of callers: another caller's is unrelated, another request with the same is refused, and the
 // same at the same time is joined.
 func TestIdempotencyKeys(t *testing.T) {
+	gatewaytest.Concurrent(t)
 	t.Parallel()
 	nightly, weekly := gatewaytest.Issue(t, "nightly", `[{operations: [manage], groups: ["*"]}]`), gatewaytest.Issue(t, "weekly", `[{operations: [manage], groups: ["*"]}]`)
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, ParallelExports: true}})

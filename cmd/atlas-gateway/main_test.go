@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/internal/gatewaytest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -23,6 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	gatewaytest.NeedProcess(t)
 	example, err := filepath.Abs("atlas-gateway.yaml")
 	if err != nil {
 		t.Fatal(err)

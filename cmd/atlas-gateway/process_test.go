@@ -47,6 +47,7 @@ func serveProcess(t *testing.T, config string, environ ...string) *process {
 // newProcess is serveProcess without the start.
 func newProcess(t *testing.T, config string, environ ...string) *process {
 	t.Helper()
+	gatewaytest.NeedProcess(t)
 	if !strings.Contains(config, "callers:") {
 		config += "callers: {anonymous: true}\n"
 	}
@@ -82,7 +83,11 @@ func (p *process) start(t *testing.T, start func() error) {
 		t.Fatal(err)
 	}
 	watchdog := time.AfterFunc(cmp.Or(p.patience, 2*time.Minute), func() { p.command.Process.Kill() })
-	t.Cleanup(func() { watchdog.Stop(); p.command.Process.Kill() })
+	t.Cleanup(func() {
+		watchdog.Stop()
+		p.command.Process.Kill()
+		gatewaytest.FindRaces(t, p.stderr.String())
+	})
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {
 		t.Fatalf("no ready line: %v\n%s", err, &p.stderr)
@@ -111,6 +116,7 @@ func (p *process) stop(t *testing.T) {
 // its environment. It returns the exit status and everything that was printed.
 func runProgram(t *testing.T, arguments []string, environ ...string) (status int, output string) {
 	t.Helper()
+	gatewaytest.NeedProcess(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // serve ends even if it starts
 	defer cancel()
 	command := exec.CommandContext(ctx, os.Args[0], arguments...)

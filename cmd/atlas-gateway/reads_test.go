@@ -12,6 +12,7 @@ import (
 // Rows 35 and 53: what one caller's read has fetched goes to no caller who may not read it,
 // however the reads are mixed, and to none who reads after a change.
 func TestSharedReads(t *testing.T) {
+	gatewaytest.Concurrent(t)
 	t.Parallel()
 	manager, narrow := gatewaytest.Issue(t, "manager", `[{operations: [manage], groups: ["*"]}]`), gatewaytest.Issue(t, "narrow", `[{operations: [read], groups: ["*"], clusters: [events]}]`)
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, ParallelExports: true}})

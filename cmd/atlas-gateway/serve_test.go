@@ -22,6 +22,7 @@ import (
 // The program serves a request, drains at SIGTERM and exits with 0. Its key is in none of its
 // output.
 func TestServe(t *testing.T) {
+	gatewaytest.Concurrent(t)
 	const private = "c4na7y-5d0c7a61-private"
 	seed := sim.DefaultSeed()
 	for i := range seed.Keys {
@@ -53,6 +54,7 @@ upstream:
 // At SIGHUP the program reads its configuration again. A bad configuration does not end the
 // program.
 func TestServeReloads(t *testing.T) {
+	gatewaytest.Concurrent(t)
 	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})
 	p := serveProcess(t, `

@@ -17,12 +17,14 @@ import (
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
 // Row 43: nobody reads standard error, its reader goes away, or its disk is full. 64 callers are
 // answered as before, each create is carried out once, and SIGTERM ends the program in time.
 func TestUnreadLog(t *testing.T) {
+	gatewaytest.Concurrent(t)
 	t.Parallel()
 	for _, test := range []struct {
 		name string
