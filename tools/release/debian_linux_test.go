@@ -233,4 +233,3 @@ func (m machine) serves(t *testing.T, uid int) (pid string) {
 	}
 	return pid
 }
-
