@@ -1,6 +1,10 @@
 package callers
 
-import "time"
+import (
+	"time"
+
+	"atlas-export-gateway/gateway/callers/issuers"
+)
 
 // Remembered returns how many nonces and revoked tokens a knows.
 func (a *Authenticator) Remembered() (nonces, revoked int) {
@@ -10,6 +14,19 @@ func (a *Authenticator) Remembered() (nonces, revoked int) {
 // Bound bounds how many nonces and revoked tokens a remembers. Call it before a is used.
 func (a *Authenticator) Bound(nonces, revoked int) {
 	a.memory.counts.max, a.memory.revoked.max = nonces, revoked
+}
+
+// MaxVerified bounds the tokens of issuers that are remembered.
+const MaxVerified = maxVerified
+
+// Remember adds a token of an issuer to those that a remembers, and RememberedTokens returns how many
+// these are.
+func (a *Authenticator) Remember(token string) {
+	a.jwts.verified.add(hashOf(token), Caller{}, issuers.Validity{})
+}
+
+func (a *Authenticator) RememberedTokens() int {
+	return len(a.jwts.verified.new) + len(a.jwts.verified.old)
 }
 
 // MaxForm bounds the forms of the token endpoint.

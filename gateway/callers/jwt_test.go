@@ -1,7 +1,9 @@
 package callers_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/callers/issuers"
@@ -18,6 +20,45 @@ func withIssuer(i *issuertest.Issuer) callers.Config {
 			{Issuer: "ci", Claims: map[string]strictyaml.Texts{"sub": {"job"}}},
 		}}},
 	}
+}
+
+// A token that was verified is remembered until it expires, its key is taken back, or its keys can't
+// be had any more. What is remembered is bounded.
+func TestRemembered(t *testing.T) {
+	i, clock, m := issuertest.Start(t), newClock(), callers.NewMemory()
+	t.Cleanup(m.Close)
+	config := withIssuer(i)
+	config.Issuers[0].Refresh = time.Second
+	a := reload(t, m, config, callers.Options{Now: clock.now})
+	token := field{"Bearer " + i.Token(t, "job", nil)}
+	check := func(what string, want callers.Reason) {
+		t.Helper()
+		if got := reason(a, token); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	check("new", "")
+	check("again", "")
+	clock.pass(2 * time.Hour)
+	check("late", callers.TokenExpired)
+	clock.pass(-3 * time.Hour)
+	check("early", callers.TokenNotYetValid)
+	clock.pass(time.Hour)
+	check("in time", "")
+	for n := range callers.MaxVerified + 10 {
+		a.Remember(fmt.Sprint(n))
+	}
+	if n := a.RememberedTokens(); n > callers.MaxVerified {
+		t.Errorf("%d tokens are remembered", n)
+	}
+	check("forgotten", "")
+	i.Publish(issuertest.NewKey(t, "second", "RS256"))
+	for deadline := time.Now().Add(10 * time.Second); reason(a, token) == ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a key that was taken back is good for ever")
+		}
+	}
+	check("taken back", callers.UnknownKey)
 }
 
 func TestJWT(t *testing.T) {
