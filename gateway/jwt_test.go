@@ -275,9 +275,34 @@ func TestJWTReload(t *testing.T) {
 	if got := send(); got != 200 {
 		t.Errorf("with the first claim: %d", got)
 	}
+	rotated := issuertest.NewKey(t, "first", "RS256")
+	pod := as("Bearer " + rotated.Sign(t, nil, map[string]any{
+		"iss": "https://kubernetes.default.svc", "aud": issuertest.Audience, "exp": time.Now().Unix() + 600,
+		"kubernetes.io": map[string]any{"namespace": "backups", "serviceaccount": map[string]any{"name": "exporter"}},
+	}))
+	if got := g.Send(t, "GET", v2Buckets, pod, "").Status; got != 401 {
+		t.Errorf("with a key that is not in the file: %d", got)
+	}
+	offset := len(g.Log.String())
+	gatewaytest.WriteFile(t, keysFile(t, yaml), issuertest.JWKS(rotated))
+	g.AwaitReload(t, offset)
+	if got := g.Send(t, "GET", v2Buckets, pod, "").Status; got != 200 {
+		t.Errorf("with the key that is now in the file: %d", got)
+	}
 	if n := ci.Fetches(); n != 1 {
 		t.Errorf("reloads had the keys fetched %d times", n)
 	}
+}
+
+// keysFile returns the jwks_file of a configuration.
+func keysFile(t *testing.T, yaml string) string {
+	t.Helper()
+	_, behind, ok := strings.Cut(yaml, "jwks_file: ")
+	if !ok {
+		t.Fatal("there is no jwks_file")
+	}
+	file, _, _ := strings.Cut(behind, "}")
+	return file
 }
 
 func encodePart(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }

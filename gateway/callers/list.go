@@ -20,9 +20,9 @@ type KeyName struct {
 	// Caller is the name of the caller.
 	Caller string
 	// Form is [Digest] for a key pair, also where it is used by Basic, [StaticToken] for a token, and
-	// [AccessToken] for a service account.
+	// [AccessToken] for a service account, and [JWT] for the identities at an issuer.
 	Form Form
-	// Key is the Key of a [Caller].
+	// Key is the Key of a [Caller], and for identities the name of their issuer.
 	Key string
 }
 

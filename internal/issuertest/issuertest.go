@@ -132,6 +132,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serve(w, r)
 	case r.URL.Path == "/.well-known/openid-configuration":
 		json.NewEncoder(w).Encode(map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys"})
+	case r.URL.Path == "/keys" && !strings.Contains(r.Header.Get("Accept"), "application/jwk-set+json"):
+		w.WriteHeader(http.StatusNotAcceptable) // as Kubernetes does
 	case r.URL.Path == "/keys":
 		fmt.Fprint(w, JWKS(keys...))
 	default:

@@ -104,7 +104,8 @@ func (f *fetcher) get(ctx context.Context, place string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("the URL can't be used")
 	}
-	r.Header["Accept"] = []string{"application/json"}
+	// RFC 7517, section 8.5.2. Kubernetes answers 406 to whoever accepts only JSON.
+	r.Header["Accept"] = []string{"application/json, application/jwk-set+json"}
 	r.Header["User-Agent"] = []string{"atlas-export-gateway"}
 	response, err := f.client.Do(r)
 	if err != nil {

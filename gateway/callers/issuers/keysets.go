@@ -65,13 +65,18 @@ func (k *KeySets) Keep(v *Verifier) {
 		k.sets[i.source] = set
 		k.states = append(k.states, i)
 		set.every(i.Refresh)
-		if before[i.source] != set && k.ctx.Err() == nil {
-			var ctx context.Context
-			ctx, set.stop = context.WithCancel(k.ctx)
-			set.begin() // whoever comes from now on waits for the first fetch
-			k.wg.Go(func() { set.run(ctx, k.Tell) })
+		if before[i.source] == set {
+			delete(before, i.source)
+			continue
 		}
-		delete(before, i.source)
+		var ctx context.Context
+		ctx, set.stop = context.WithCancel(k.ctx)
+		if ctx.Err() != nil { // k is closed
+			set.end()
+			continue
+		}
+		set.begin() // whoever comes from now on waits for the first fetch
+		k.wg.Go(func() { set.run(ctx, k.Tell) })
 	}
 	for _, set := range before {
 		set.stop()
@@ -94,7 +99,9 @@ func (k *KeySets) States() []State {
 
 // Close ends all fetching, and waits until it has ended. Keys that were fetched stay.
 func (k *KeySets) Close() {
+	k.mu.Lock()
 	k.cancel()
+	k.mu.Unlock()
 	k.wg.Wait()
 }
 
