@@ -133,10 +133,6 @@ func (g *Gateway) putInForce(s *settings) {
 	g.lasting.pool.Keep(s.atlas)
 	g.lasting.reads.Limit(keptBytes(s.config))
 	g.lasting.meters.keep(s.perMinute)
-	select {
-	case g.reloaded <- struct{}{}:
-	default: // nobody has looked since the last time
-	}
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an
@@ -156,6 +152,10 @@ func (g *Gateway) Reload(parts *config.Parts) error {
 	}
 	g.warn(parts)
 	g.putInForce(after)
+	select {
+	case g.reloaded <- struct{}{}:
+	default: // nobody has looked since the last time
+	}
 	return nil
 }
 
