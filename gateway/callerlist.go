@@ -25,9 +25,12 @@ type ListedCaller struct {
 
 // ListedKey is a key of a caller.
 type ListedKey struct {
-	// Form and Key are as the log has them; Form is digest also for a key pair that is used by Basic.
+	// Form and Key are as the log has them. But Form is digest also for a key pair that is used by Basic,
+	// and the Key of an identity (jwt) has eight digits of a hash of its claims, not a subject.
 	Form string `json:"form"`
 	Key  string `json:"key"`
+	// Setting is the key's place in the configuration, such as callers.list[0].tokens[1].
+	Setting string `json:"setting"`
 	// NotAfter is when the key ends; null where it has no end.
 	NotAfter *time.Time `json:"notAfter"`
 	// Disabled says that the key itself is disabled.
@@ -61,7 +64,7 @@ func (g *Gateway) callerList() CallerList {
 			listed.SourceNetworks = append(listed.SourceNetworks, network.String())
 		}
 		for _, key := range caller.Keys {
-			listed.Keys = append(listed.Keys, ListedKey{string(key.Form), key.Key, known(key.NotAfter), key.Disabled, known(key.LastUsed), key.Since})
+			listed.Keys = append(listed.Keys, ListedKey{string(key.Form), key.Key, "callers." + key.Path, known(key.NotAfter), key.Disabled, known(key.LastUsed), key.Since})
 		}
 		list.Callers = append(list.Callers, listed)
 	}

@@ -17,13 +17,16 @@ import (
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/internal/issuertest"
+	"atlas-export-gateway/internal/strictyaml"
 	"atlas-export-gateway/sim"
 
 	icholy "github.com/icholy/digest"
 )
 
-// forms are the ways in which a keyHolder shows its keys. The one in the end is the token endpoint.
-var forms = []string{"digest", "basic", "static_token", "access_token", "client_secret"}
+// forms are the ways in which a keyHolder shows its keys: access_token and exchanged are tokens that
+// the gateway issued before, and those that begin with client show keys at the token endpoint.
+var forms = []string{"digest", "basic", "static_token", "access_token", "jwt", "exchanged", "client_secret", "client_jwt", "client_assertion"}
 
 // A keyHolder is a caller with an access token, on a connection of its own that stays open.
 type keyHolder struct {
@@ -31,14 +34,16 @@ type keyHolder struct {
 	process *process
 	client  http.Client
 	access  string
+	jwt     string // of the issuer ci
+	proved  string // an access token that jwt was exchanged for
 	nc      int
 	nonce   *icholy.Challenge // one for all
 }
 
 // newKeyHolder returns a holder who calls from an address, or from any where it is empty.
-func newKeyHolder(p *process, c *gatewaytest.Caller, from string) *keyHolder {
+func newKeyHolder(p *process, c *gatewaytest.Caller, jwt, from string) *keyHolder {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
-	return &keyHolder{Caller: c, process: p, client: http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}, Timeout: 10 * time.Second}}
+	return &keyHolder{Caller: c, jwt: jwt, process: p, client: http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}, Timeout: 10 * time.Second}}
 }
 
 // ask sends a request, with fields that name another address.
@@ -85,6 +90,9 @@ func (h *keyHolder) prepare(t *testing.T) {
 	if h.access = h.show(t, "client_secret", false).AccessToken(); h.access == "" {
 		t.Fatalf("%s gets no token", h.Name)
 	}
+	if h.proved = h.show(t, "client_jwt", false).AccessToken(); h.proved == "" {
+		t.Fatalf("%s gets no token by one of its issuer", h.Name)
+	}
 }
 
 // show shows a key in one of the forms, or a wrong one.
@@ -110,6 +118,15 @@ func (h *keyHolder) show(t *testing.T, form string, wrong bool) gatewaytest.Resp
 		return h.ask(t, "GET", buckets, "Bearer "+secret(h.Token.Secret.Reveal()), "")
 	case "access_token":
 		return h.ask(t, "GET", buckets, "Bearer "+secret(h.access), "")
+	case "jwt":
+		return h.ask(t, "GET", buckets, "Bearer "+secret(h.jwt), "")
+	case "exchanged":
+		return h.ask(t, "GET", buckets, "Bearer "+secret(h.proved), "")
+	case "client_jwt":
+		return h.ask(t, "POST", "/api/oauth/token", gatewaytest.Basic(exchanges(h.Name), secret(h.jwt)), grant)
+	case "client_assertion":
+		return h.ask(t, "POST", "/api/oauth/token", "", grant+"&client_id="+exchanges(h.Name)+"&client_assertion="+secret(h.jwt)+
+			"&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 	}
 	return h.ask(t, "POST", "/api/oauth/token", gatewaytest.Basic(h.Account.ID, secret(h.Account.Secret.Reveal())), grant)
 }
@@ -121,6 +138,10 @@ func (h *keyHolder) key(form string) string {
 		return h.Pair.ID
 	case "static_token":
 		return h.Entry.Tokens[0].SHA256[:8]
+	case "jwt":
+		return "ci:" + h.Name
+	case "exchanged", "client_jwt", "client_assertion":
+		return exchanges(h.Name)
 	}
 	return h.Account.ID
 }
@@ -140,7 +161,7 @@ func shape(r gatewaytest.Response) string {
 func (h *keyHolder) checkRefused(t *testing.T, what, reason string) {
 	t.Helper()
 	for _, form := range forms {
-		if form == "access_token" && h.access == "" {
+		if (form == "access_token" || form == "exchanged") && h.access == "" {
 			continue
 		}
 		wrong := h.show(t, form, true)
@@ -189,11 +210,24 @@ func (p *process) reload(t *testing.T, before, after string) {
 	})
 }
 
-const (
-	allGrants = `[{operations: [manage], groups: ["*"]}]`
-	// attempts lets the token endpoint answer as often as a test asks.
-	attempts = "callers:\n  attempts: {per_client: 1000, overall: 1000}\n  list:\n"
-)
+// allGrants allow everything.
+const allGrants = `[{operations: [manage], groups: ["*"]}]`
+
+// listOf begins a list of callers whose keys may be shown at the token endpoint as often as a test does,
+// with more settings of callers, and an issuer.
+func listOf(i *issuertest.Issuer, settings string) string {
+	return "callers:\n" + settings + "  attempts: {per_client: 1000, overall: 1000}\n  issuers: [{name: ci, issuer: '" + i.URL +
+		"', audiences: ['" + issuertest.Audience + "'], algorithms: [RS256]}]\n  list:\n"
+}
+
+// proves gives a caller, whose keys have a validity, an identity and a service account without a secret.
+func proves(e *callers.Entry, v callers.Validity) {
+	e.Identities = []callers.Identity{{Issuer: "ci", Claims: map[string]strictyaml.Texts{"sub": {e.Name}}, Validity: v}}
+	e.ServiceAccounts = append(e.ServiceAccounts, callers.ServiceAccount{ClientID: exchanges(e.Name), Validity: v})
+}
+
+// exchanges returns the client id of a caller's service account without a secret.
+func exchanges(caller string) string { return "agw_id_" + caller }
 
 // Keys that have ended or are disabled are refused from the moment on at which a reload says so: on
 // connections that are open, with nonces and tokens that were issued before. The caller learns nothing.
@@ -217,18 +251,23 @@ func TestKeysThatAreOut(t *testing.T) {
 		{"ends-later", end(time.Hour), false, ""},
 		{"untouched", callers.Validity{}, false, ""},
 	}
-	before, after := attempts, attempts
+	issuer := issuertest.Start(t)
+	before := listOf(issuer, "")
+	after := before
 	var issued []*gatewaytest.Caller
 	for _, test := range tests {
 		c := gatewaytest.Issue(t, test.name, allGrants)
 		issued = append(issued, c)
-		before += c.YAML
-		after += c.Change(t, test.validity, func(e *callers.Entry) { e.Disabled = test.disabled }).YAML
+		before += c.Change(t, callers.Validity{}, func(e *callers.Entry) { proves(e, callers.Validity{}) }).YAML
+		after += c.Change(t, test.validity, func(e *callers.Entry) {
+			e.Disabled = test.disabled
+			proves(e, test.validity)
+		}).YAML
 	}
 	p := serveFor(t, atlas.URL(), before)
 	holders := make([]*keyHolder, len(tests))
 	for i, test := range tests {
-		holders[i] = newKeyHolder(p, issued[i], "")
+		holders[i] = newKeyHolder(p, issued[i], issuer.Token(t, test.name, nil), "")
 		defer holders[i].client.CloseIdleConnections()
 		holders[i].prepare(t)
 		holders[i].checkGood(t, test.name)
@@ -247,17 +286,17 @@ func TestKeysThatAreOut(t *testing.T) {
 	}
 	_, metrics := get(t, p.Management+"/metrics")
 	for _, want := range []string{
-		`atlas_gateway_refusals_total{kind="unauthorized",operation="listExportBuckets",reason="key_expired"} 8`,
-		`atlas_gateway_refusals_total{kind="unauthorized",operation="listExportBuckets",reason="key_disabled"} 12`,
-		`atlas_gateway_refusals_total{kind="oauth",operation="none",reason="key_expired"} 2`,
-		`atlas_gateway_refusals_total{kind="oauth",operation="none",reason="key_disabled"} 3`,
+		`atlas_gateway_refusals_total{kind="unauthorized",operation="listExportBuckets",reason="key_expired"} 12`,
+		`atlas_gateway_refusals_total{kind="unauthorized",operation="listExportBuckets",reason="key_disabled"} 18`,
+		`atlas_gateway_refusals_total{kind="oauth",operation="none",reason="key_expired"} 6`,
+		`atlas_gateway_refusals_total{kind="oauth",operation="none",reason="key_disabled"} 9`,
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("the metrics lack %s", want)
 		}
 	}
-	if log := p.stderr.String(); strings.Count(log, ".not_after: has passed: the key of ended is refused") != 3 || strings.Contains(log, "the key of ends-later") {
-		t.Errorf("the log does not warn of three keys that have ended: %s", log)
+	if log := p.stderr.String(); strings.Count(log, ".not_after: has passed: the key of ended is refused") != 5 || strings.Contains(log, "the key of ends-later") {
+		t.Errorf("the log does not warn of each key that has ended: %s", log)
 	}
 	p.reload(t, after, before)
 	for i, test := range tests {
@@ -287,31 +326,35 @@ func TestSourceNetworks(t *testing.T) {
 		{"two", "127.0.0.7/32 ::1/128", "127.0.0.7 ::1"},
 		{"elsewhere", "10.0.0.0/8 2001:db8::/32", ""},
 	}
-	list := strings.Replace(attempts, "callers:\n", "callers:\n  signing_key_file: "+gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "signing.key"), callers.NewSigningKey().Reveal())+"\n", 1)
+	issuer := issuertest.Start(t)
+	list := listOf(issuer, "  signing_key_file: "+gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "signing.key"), callers.NewSigningKey().Reveal())+"\n")
 	var issued []*gatewaytest.Caller
 	for _, test := range tests {
 		c := gatewaytest.Issue(t, test.name, allGrants)
-		issued = append(issued, c.Change(t, callers.Validity{}, func(e *callers.Entry) { e.SourceNetworks = strings.Fields(test.networks) }))
+		issued = append(issued, c.Change(t, callers.Validity{}, func(e *callers.Entry) {
+			e.SourceNetworks = strings.Fields(test.networks)
+			proves(e, callers.Validity{})
+		}))
 		list += issued[len(issued)-1].YAML
 	}
 	v4, v6 := serveFor(t, atlas.URL(), list), serveFor(t, atlas.URL(), list, "ATLAS_GATEWAY_LISTENER_ADDRESS=[::1]:0")
 	at := map[string]*process{"127.0.0.1": v4, "127.0.0.7": v4, "::1": v6}
 	for i, test := range tests {
-		access := ""
+		access, proved, jwt := "", "", issuer.Token(t, test.name, nil)
 		for _, from := range strings.Fields(test.from) {
-			h := newKeyHolder(at[from], issued[i], from)
+			h := newKeyHolder(at[from], issued[i], jwt, from)
 			h.prepare(t)
 			h.checkGood(t, test.name+" from "+from)
 			h.client.CloseIdleConnections()
-			access = h.access // which is shown from elsewhere too
+			access, proved = h.access, h.proved // which are shown from elsewhere too
 		}
 		for from, p := range at {
 			if strings.Contains(" "+test.from+" ", " "+from+" ") {
 				continue
 			}
-			h := newKeyHolder(p, issued[i], from)
+			h := newKeyHolder(p, issued[i], jwt, from)
 			h.challenge(t)
-			h.access = access
+			h.access, h.proved = access, proved
 			sent := atlas.Counts().Requests
 			h.checkRefused(t, test.name+" from "+from, "source_network")
 			h.client.CloseIdleConnections()
@@ -329,13 +372,14 @@ func TestSourceNetworks(t *testing.T) {
 func TestLastUseAfterARestart(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
-	c := gatewaytest.Issue(t, "nightly", allGrants)
+	issuer := issuertest.Start(t)
+	c := gatewaytest.Issue(t, "nightly", allGrants).Change(t, callers.Validity{}, func(e *callers.Entry) { proves(e, callers.Validity{}) })
 	file := filepath.Join(t.TempDir(), "creates.db")
 	started := time.Now().Truncate(time.Second)
 	first := map[string]gateway.ListedKey{}
 	for run := range 2 {
-		p := serveFor(t, atlas.URL(), attempts+c.YAML+"creates: {file: "+file+"}\n")
-		h := newKeyHolder(p, c, "")
+		p := serveFor(t, atlas.URL(), listOf(issuer, "")+c.YAML+"creates: {file: "+file+"}\n")
+		h := newKeyHolder(p, c, issuer.Token(t, "nightly", nil), "")
 		if run == 0 {
 			h.prepare(t)
 			h.show(t, "static_token", true)
@@ -352,15 +396,15 @@ func TestLastUseAfterARestart(t *testing.T) {
 			keys := list.Callers[0].Keys // the token is the last of the keys that are learnt
 			return keys[0].LastUsed != nil && (run == 0 || keys[1].Since.Equal(first["static_token"].Since))
 		})
-		if list.UsesKept != "journal" || len(list.Callers) != 1 || list.Callers[0].Name != "nightly" || len(list.Callers[0].Keys) != 3 {
+		if list.UsesKept != "journal" || len(list.Callers) != 1 || list.Callers[0].Name != "nightly" || len(list.Callers[0].Keys) != 5 {
 			t.Errorf("%+v", list)
 		}
-		for i, form := range []string{"digest", "static_token", "access_token"} {
+		for i, form := range []string{"digest", "static_token", "access_token", "client_jwt", "jwt"} {
 			key := list.Callers[0].Keys[i]
 			if run == 0 {
 				first[form] = key
 			}
-			if key.Form != form || key.Key != h.key(form) || (key.LastUsed == nil) != (form == "static_token") ||
+			if !strings.HasPrefix(key.Key, strings.TrimSuffix(h.key(form), ":nightly")) || !strings.HasPrefix(key.Setting, "callers.list[0].") || (key.LastUsed == nil) != (form == "static_token") ||
 				key.LastUsed != nil && (key.LastUsed.Before(started) || !key.LastUsed.Equal(*first[form].LastUsed)) || !key.Since.Equal(first[form].Since) {
 				t.Errorf("run %d: %+v, at first %+v", run, key, first[form])
 			}

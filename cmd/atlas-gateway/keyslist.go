@@ -24,14 +24,14 @@ func listKeys(args, env []string, stdout, stderr io.Writer) int {
 	}
 	now := time.Now()
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CALLER\tFORM\tKEY\tNOT AFTER\tSTATE")
+	fmt.Fprintln(table, "CALLER\tFORM\tKEY\tNOT AFTER\tSTATE\tSETTING")
 	for _, caller := range parts.Callers.List() {
 		for _, key := range caller.Keys {
 			end := "-"
 			if !key.NotAfter.IsZero() {
 				end = key.NotAfter.UTC().Format(time.RFC3339)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", caller.Name, key.Form, key.Key, end, keyState(&caller, &key, now))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\tcallers.%s\n", caller.Name, key.Form, key.Key, end, keyState(&caller, &key, now), key.Path)
 		}
 	}
 	table.Flush()

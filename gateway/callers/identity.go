@@ -2,6 +2,7 @@ package callers
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,12 @@ func (c *compiler) addIdentity(o *owner, at string, i Identity) {
 	case !slices.Contains(c.issuerNames, i.Issuer):
 		c.refuse(at+".issuer", "is %q, which no issuer is called%s", i.Issuer, nearest.Hint(i.Issuer, c.issuerNames))
 	}
-	compiled := identity{key: c.addKey(o, at, JWT, i.Issuer, i.Validity)}
+	h := c.hashOfIdentity(i)
+	compiled := identity{
+		// Several identities of an issuer have keys of their own, whatever their order is.
+		key:   c.addKey(o, at, JWT, i.Issuer+"#"+hex.EncodeToString(h[:4]), i.Validity),
+		print: base64.RawURLEncoding.EncodeToString(h[:16]),
+	}
 	restricts := false
 	for _, claim := range slices.Sorted(maps.Keys(i.Claims)) {
 		bound, err := compileClaim(claim, i.Claims[claim])
@@ -60,13 +66,12 @@ func (c *compiler) addIdentity(o *owner, at string, i Identity) {
 	if !restricts {
 		c.refuse(at+".claims", "would let everyone of the issuer in: expected a claim, such as sub, whose values do not consist of stars only")
 	}
-	compiled.print = c.printOf(i)
 	c.known[i.Issuer] = append(c.known[i.Issuer], compiled)
 	o.identities = append(o.identities, compiled)
 }
 
-// printOf returns a hash of an identity's claims and of its issuer's iss.
-func (c *compiler) printOf(i Identity) string {
+// hashOfIdentity returns a hash of an identity's claims and of its issuer's iss.
+func (c *compiler) hashOfIdentity(i Identity) hash {
 	var iss string
 	if n := slices.Index(c.issuerNames, i.Issuer); n >= 0 {
 		iss = c.issuerIDs[n]
@@ -75,8 +80,7 @@ func (c *compiler) printOf(i Identity) string {
 	if err != nil {
 		panic(err) // texts always encode
 	}
-	h := hashOf(string(content))
-	return base64.RawURLEncoding.EncodeToString(h[:16])
+	return hashOf(string(content))
 }
 
 func compileClaim(name string, values []string) (boundClaim, error) {

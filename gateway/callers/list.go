@@ -19,10 +19,10 @@ type Listed struct {
 type KeyName struct {
 	// Caller is the name of the caller.
 	Caller string
-	// Form is [Digest] for a key pair, also where it is used by Basic, [StaticToken] for a token, and
-	// [AccessToken] for a service account, and [JWT] for the identities at an issuer.
+	// Form is [Digest] for a key pair, also where it is used by Basic, [StaticToken] for a token,
+	// [AccessToken] for a service account, and [JWT] for an identity.
 	Form Form
-	// Key is the Key of a [Caller], and for identities the name of their issuer.
+	// Key is the Key of a [Caller]; for an identity, its issuer and eight digits of a hash of its claims.
 	Key string
 }
 
