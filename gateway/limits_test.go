@@ -97,7 +97,8 @@ func TestBudgetSpent(t *testing.T) {
 	}
 }
 
-// hangingAtlas starts an Atlas that answers reads of one job only once it may proceed. It gives each request that has no credential a nonce of its own.
+// hangingAtlas starts an Atlas that answers reads of one job only once it may proceed. It gives each
+// request that has no credential a nonce of its own.
 func hangingAtlas(t *testing.T) (url string, proceed func()) {
 	t.Helper()
 	goes := make(chan struct{})

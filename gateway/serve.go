@@ -15,11 +15,11 @@ import (
 	"atlas-export-gateway/internal/build"
 )
 
-// Serve answers callers on one listener and operators on another until the context ends.
-// Then it drains: for timeouts.drain it reports itself not ready and asks callers to close
-// their connections, goes on serving, and after that answers what it has accepted within
-// timeouts.shutdown, whether it was read already or not. Both listeners are closed when it returns. The error is nil after a
-// shutdown in which every request ended.
+// Serve answers callers on one listener and operators on another until the context ends. Then it
+// drains: for timeouts.drain it reports itself not ready and asks callers to close their
+// connections, goes on serving, and after that answers what it has accepted within
+// timeouts.shutdown, whether it was read already or not. Both listeners are closed when it returns.
+// The error is nil after a shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
 	stop, err := g.followRevocations(ctx)
 	defer stop()

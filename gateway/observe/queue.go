@@ -17,8 +17,9 @@ const (
 )
 
 // A Queue is a slog.Handler whose records are written by a goroutine of the Queue's own. Whoever
-// logs never waits for the writer. A record that finds no room is dropped and counted. Records of creates that
-// were sent, and those of the gateway's own life (such as "draining"), are the last to find no room. Once the writer works again, one record says how many were dropped.
+// logs never waits for the writer. A record that finds no room is dropped and counted. Records of
+// creates that were sent, and those of the gateway's own life (such as "draining"), are the last to
+// find no room. Once the writer works again, one record says how many were dropped.
 //
 // A writer that fails is tried again, with a pause that grows to a second. A line that was cut by
 // the failure ends with a line break, and is then written again.
