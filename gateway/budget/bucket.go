@@ -17,6 +17,8 @@ const (
 	// fresh is how long an answer tells how many requests are left. Without one, blind reads of a
 	// bucket are under way at most: another gateway may have spent what was left, or Atlas hangs.
 	// Requests that hang also keep others from being signed: digestauth has 8 under way at first.
+	// Atlas may hang for what one caller reads, and so a caller who has none under way sends one more,
+	// as long as the others are of fewer callers than blind.
 	fresh = time.Second
 	blind = 4
 
@@ -47,11 +49,12 @@ type bucket struct {
 	at     time.Time // when level was so
 
 	underWay int
-	heard    time.Time // when Atlas last answered
-	quiet    time.Time // since when there is something under way, and no answer
-	told     uint64    // the sequence of the latest request whose answer told the level
-	paced    time.Time // when the last request was sent
-	paused   time.Time // until when Atlas takes none
+	callers  map[string]int // those of each caller that has some
+	heard    time.Time      // when Atlas last answered
+	quiet    time.Time      // since when there is something under way, and no answer
+	told     uint64         // the sequence of the latest request whose answer told the level
+	paced    time.Time      // when the last request was sent
+	paused   time.Time      // until when Atlas takes none
 
 	queues [classes]queue
 	passed [classes]int // turns that more urgent classes have had since the last one of this class, which waits
@@ -124,10 +127,10 @@ func (b *Budget) ready(s *bucket, c Class, now time.Time) (at time.Time, why rea
 		return s.paused, scarce
 	case s.level < 1:
 		return now.Add(seconds((1 - s.level) / s.refill)), scarce
-	case c != Write && s.underWay >= blind && now.Sub(s.heard) > fresh:
-		return s.quiet.Add(silence), unheard
 	case s.underWay >= crowding[c]*(max(0, s.config.Connections-b.underWay)+1):
 		return time.Time{}, crowded
+	case c != Write && s.underWay >= blind && now.Sub(s.heard) > fresh:
+		return s.quiet.Add(silence), unheard
 	}
 	reserve := s.limit * reserves[c]
 	if s.due(c) {
@@ -151,10 +154,15 @@ func (s *bucket) due(c Class) bool {
 	return s.queues[c].waiting > 0 && s.passed[c] >= share-1
 }
 
-// take gives a request of a class its turn.
-func (b *Budget) take(s *bucket, c Class, now time.Time) turn {
-	s.passed[c] = 0
-	for behind := c + 1; behind < classes; behind++ {
+// mayTry reports whether a caller may send a read although Atlas has not answered others for a while.
+func (s *bucket) mayTry(caller string) bool {
+	return s.callers[caller] == 0 && len(s.callers) < blind
+}
+
+// take gives a request its turn.
+func (b *Budget) take(s *bucket, q *request, now time.Time) turn {
+	s.passed[q.class] = 0
+	for behind := q.class + 1; behind < classes; behind++ {
 		if s.queues[behind].waiting > 0 {
 			s.passed[behind]++
 		}
@@ -164,18 +172,31 @@ func (b *Budget) take(s *bucket, c Class, now time.Time) turn {
 	}
 	s.level--
 	s.underWay++
+	if s.callers == nil {
+		s.callers = map[string]int{}
+	}
+	s.callers[q.caller]++
 	s.paced = now
 	b.underWay++
 	b.sequence++
-	return turn{bucket: s, sequence: b.sequence}
+	return turn{bucket: s, caller: q.caller, sequence: b.sequence}
+}
+
+// ended notes that a request is no longer under way.
+func (b *Budget) ended(t turn) {
+	s := t.bucket
+	s.underWay--
+	b.underWay--
+	if s.callers[t.caller]--; s.callers[t.caller] == 0 {
+		delete(s.callers, t.caller)
+	}
 }
 
 // giveBack takes back a turn that was not used.
 func (b *Budget) giveBack(t turn) {
 	s := t.bucket
 	s.level++
-	s.underWay--
-	b.underWay--
+	b.ended(t)
 	b.serve(s, time.Now())
 }
 
@@ -185,8 +206,7 @@ func (b *Budget) leave(t turn, n news) {
 	defer b.mu.Unlock()
 	s, now := t.bucket, time.Now()
 	s.fill(now)
-	s.underWay--
-	b.underWay--
+	b.ended(t)
 	if n.answered {
 		s.heard, s.quiet = now, now
 	}

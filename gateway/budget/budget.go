@@ -147,6 +147,7 @@ type request struct {
 // turn is the permission to send a request.
 type turn struct {
 	bucket   *bucket
+	caller   string
 	sequence uint64
 	until    time.Time // the request's deadline, if it is not atlas.Config.Timeout from now
 }

@@ -67,6 +67,7 @@ func (b *Budget) judge(t turn, n news, now time.Time) {
 func (b *Budget) lapsed(s *bucket, now time.Time) bool {
 	if !s.out && s.underWay >= blind && now.Sub(s.quiet) >= silence {
 		b.end(s, now)
+		s.next = now // the one that found it out finds out whether it is over
 	}
 	return s.out
 }
@@ -91,7 +92,7 @@ func (b *Budget) probe(s *bucket, q *request, now time.Time) (turn, error) {
 	}
 	s.next = now.Add(jitter(probeEvery))
 	s.fill(now)
-	t := b.take(s, q.class, now)
+	t := b.take(s, q, now)
 	t.until = q.deadline
 	if until := now.Add(probeTime); q.class != Write && until.Before(t.until) {
 		t.until = until

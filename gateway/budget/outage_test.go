@@ -2,6 +2,7 @@ package budget_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -159,6 +160,52 @@ func TestOldFailures(t *testing.T) {
 			w.Errorf("%+v", state)
 		}
 		w.must("a", buckets)
+	})
+}
+
+// Atlas may hang for what one caller reads. The other callers of the group are answered as before.
+func TestOneCallerHangs(t *testing.T) {
+	in(t, defaults, sim.Settings{}, func(w *world) {
+		w.must("b", buckets)
+		var working sync.WaitGroup
+		hang := func() {
+			w.failing(sim.GroupID, errHangs)
+			working.Go(func() { w.get("a", exports) })
+			synctest.Wait()
+			w.failing("", nil) // what is sent later is answered
+		}
+		for range 6 {
+			hang()
+		}
+		time.Sleep(15 * time.Second)
+		for range 20 {
+			began := time.Now()
+			w.must("b", buckets)
+			if took := time.Since(began); took > time.Second {
+				w.Errorf("another caller waited for %s", took)
+			}
+			hang()
+			time.Sleep(3 * time.Second)
+		}
+		working.Wait()
+	})
+}
+
+// Where Atlas hangs for all, there are not many who find that out.
+func TestManyCallersHang(t *testing.T) {
+	in(t, defaults, sim.Settings{}, func(w *world) {
+		w.must("a", buckets)
+		time.Sleep(2 * time.Second)
+		w.failing(sim.GroupID, errHangs)
+		var working sync.WaitGroup
+		for i := range 40 {
+			working.Go(func() { w.get(fmt.Sprint("caller-", i), buckets) })
+		}
+		time.Sleep(9 * time.Second)
+		if n := w.since(sim.GroupID, time.Time{}); n != 4 {
+			w.Errorf("%d requests hang", n)
+		}
+		working.Wait()
 	})
 }
 

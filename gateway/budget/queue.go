@@ -45,12 +45,20 @@ func (q *queue) push(w *waiter) {
 }
 
 // pop removes the request whose turn it is.
-func (q *queue) pop() *waiter {
-	l := q.order.Front().Value.(*line)
-	w := l.waiters[0]
-	q.order.MoveToBack(l.element)
-	q.remove(w)
-	return w
+func (q *queue) pop() *waiter { return q.popOf(func(string) bool { return true }) }
+
+// popOf removes the request whose turn it is among those of some callers. It returns nil if there is
+// none.
+func (q *queue) popOf(some func(caller string) bool) *waiter {
+	for e := q.order.Front(); e != nil; e = e.Next() {
+		if l := e.Value.(*line); some(l.caller) {
+			w := l.waiters[0]
+			q.order.MoveToBack(e)
+			q.remove(w)
+			return w
+		}
+	}
+	return nil
 }
 
 // remove removes a request, and reports whether it waited.
@@ -112,8 +120,8 @@ func (w *Way) enter(ctx context.Context, q *request) (turn, error) {
 		return b.probe(s, q, now)
 	}
 	if s.ahead(q) == 0 {
-		if _, why := b.ready(s, q.class, now); why == none {
-			t := b.take(s, q.class, now)
+		if _, why := b.ready(s, q.class, now); why == none || why == unheard && s.mayTry(q.caller) {
+			t := b.take(s, q, now)
 			b.mu.Unlock()
 			return q.bounded(t, now, &w.config), nil
 		}
@@ -202,8 +210,14 @@ func (b *Budget) serve(s *bucket, now time.Time) {
 func (b *Budget) serveNext(s *bucket, now time.Time) bool {
 	for _, c := range s.order() {
 		at, why := b.ready(s, c, now)
+		var next *waiter
 		if why == none {
-			s.queues[c].pop().granted <- b.take(s, c, now)
+			next = s.queues[c].pop()
+		} else if why == unheard {
+			next = s.queues[c].popOf(s.mayTry)
+		}
+		if next != nil {
+			next.granted <- b.take(s, next.request, now)
 			return true
 		}
 		if why == crowded {
@@ -212,7 +226,7 @@ func (b *Budget) serveNext(s *bucket, now time.Time) bool {
 		if !at.IsZero() {
 			b.serveAt(s, at.Sub(now))
 		}
-		if !s.due(c) {
+		if !s.due(c) && why != unheard {
 			return false // nor can a less urgent one be sent
 		}
 	}
