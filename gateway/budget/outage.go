@@ -36,6 +36,8 @@ type outage struct {
 	since    time.Time
 	out      bool
 	next     time.Time // when a request may find out whether Atlas is back
+	asker    string    // the caller of the last one that was to find out
+	others   bool      // other callers were refused since then: they are next
 	repeats  float64   // how many reads may be repeated
 }
 
@@ -86,11 +88,18 @@ func (b *Budget) end(s *bucket, now time.Time) {
 }
 
 // probe lets one request of a bucket that is out through from time to time, and refuses all others.
+// Atlas may fail only for what one caller asks. Therefore no caller has two of these turns, one after
+// the other, while other callers wait.
 func (b *Budget) probe(s *bucket, q *request, now time.Time) (turn, error) {
-	if now.Before(s.next) || now.Before(s.paused) {
-		return turn{}, &Error{Kind: Out, RetryAfter: max(s.next.Sub(now), s.paused.Sub(now))}
+	next := s.next
+	if s.others && q.caller == s.asker {
+		next = next.Add(probeEvery)
 	}
-	s.next = now.Add(jitter(probeEvery))
+	if now.Before(next) || now.Before(s.paused) {
+		s.others = s.others || q.caller != s.asker
+		return turn{}, &Error{Kind: Out, RetryAfter: max(next.Sub(now), s.paused.Sub(now))}
+	}
+	s.next, s.asker, s.others = now.Add(jitter(probeEvery)), q.caller, false
 	s.fill(now)
 	t := b.take(s, q, now)
 	t.until = q.deadline

@@ -191,6 +191,42 @@ func TestOneCallerHangs(t *testing.T) {
 	})
 }
 
+// Atlas may fail for what one caller reads, again and again. Another caller who comes rarely is
+// answered, at the second try at the latest.
+func TestOneCallerFails(t *testing.T) {
+	once := defaults
+	once.Attempts = 1
+	in(t, once, sim.Settings{}, func(w *world) {
+		over := make(chan struct{})
+		var working sync.WaitGroup
+		working.Go(func() {
+			for {
+				w.failing(sim.GroupID, errResets)
+				working.Go(func() { w.get("a", exports) })
+				time.Sleep(time.Millisecond)
+				w.failing("", nil) // what is sent later is answered
+				select {
+				case <-over:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		})
+		for range 10 {
+			time.Sleep(12*time.Second + 50*time.Millisecond)
+			if w.each[0].State(0).Out != 1 {
+				w.Error("Atlas has not failed for long")
+			}
+			if _, err := w.get("b", buckets); err != nil {
+				time.Sleep((w.check(err, budget.Out) + time.Second - 1).Truncate(time.Second)) // as Retry-After has it
+				w.must("b", buckets)
+			}
+		}
+		close(over)
+		working.Wait()
+	})
+}
+
 // Where Atlas hangs for all, there are not many who find that out, and one caller does not try again
 // and again.
 func TestManyCallersHang(t *testing.T) {
