@@ -51,12 +51,13 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#issuers-of-tokens yaml 1": func(page string) string {
 		return upstream + page + "  list:\n    - {name: nightly, identities: [{issuer: ci, claims: {sub: a}}]}\n"
 	},
-	"docs/callers.md#tokens-of-issuers yaml 1": withUpstream,
-	"docs/callers.md#kubernetes yaml 1":        withUpstream,
-	"docs/callers.md#github-actions yaml 1":    withUpstream,
-	"docs/callers.md#gitlab yaml 1":            withUpstream,
-	"docs/callers.md#microsoft-entra yaml 1":   withUpstream,
-	"docs/callers.md#okta yaml 1":              withUpstream,
+	"docs/callers.md#tokens-of-issuers yaml 1":                             withUpstream,
+	"docs/callers.md#kubernetes yaml 1":                                    withUpstream,
+	"docs/callers.md#github-actions yaml 1":                                withUpstream,
+	"docs/callers.md#gitlab yaml 1":                                        withUpstream,
+	"docs/callers.md#microsoft-entra yaml 1":                               withUpstream,
+	"docs/callers.md#okta yaml 1":                                          withUpstream,
+	"docs/callers.md#terraform-and-the-sdk-without-a-stored-secret yaml 1": withUpstream,
 	"docs/callers.md#grants yaml 1": func(page string) string {
 		return upstream + "callers:\n  list:\n    - name: nightly\n      " + tokens + "\n      " + strings.ReplaceAll(page, "\n", "\n      ")
 	},
