@@ -1,7 +1,8 @@
 // Package callers tells the gateway who sent a request. Each caller has a name and keys that
 // the gateway issued and that open nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and,
 // where nobody can listen, for Basic (RFC 7617); static bearer tokens (RFC 6750); and service
-// accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4).
+// accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4). The secret of
+// a service account may be a token of an issuer that proves its caller (RFC 7523).
 //
 // [Compile] turns a [Config] into a [Directory], and [New] makes an [Authenticator] of it. The
 // gateway asks the Authenticator about the header of every request before it reads any content. A
@@ -60,6 +61,8 @@
 //     that expired, or whose count was used before or is far behind;
 //   - Basic, also at the token endpoint, over a connection that others can listen to;
 //   - tokens that are unknown, expired, revoked, or not signed here;
+//   - two credentials at the token endpoint, and access tokens whose service account could no longer
+//     prove itself as it did when they were issued;
 //   - any of these with the right secret, in the same words as with a wrong one, where the key has ended
 //     or is disabled, or where the caller is disabled or calls from none of its networks.
 package callers
