@@ -193,6 +193,9 @@ func TestAssertionsEnd(t *testing.T) {
 		}
 		return got.AccessToken(), expiresIn
 	}
+	exchanged := func() int {
+		return g.Send(t, "POST", "/api/oauth/token", basicForm("agw_id_deploy", ci.Token(t, "repo:acme/infra:a", nil)), form()).Status
+	}
 	use := func(token string) int { return g.Send(t, "GET", v2Buckets, as("Bearer "+token), "").Status }
 
 	if _, in := exchange(nil); in != 1800 {
@@ -217,6 +220,9 @@ func TestAssertionsEnd(t *testing.T) {
 		if status := use(token); status != 401 {
 			t.Errorf("%s: %d", name, status)
 		}
+		if status := exchanged(); status != 401 && name != "the identity is another" {
+			t.Errorf("%s: a new token: %d", name, status)
+		}
 	}
 	for name, replace := range map[string][2]string{
 		"the account is disabled":  {"{client_id: agw_id_deploy}", "{client_id: agw_id_deploy, disabled: true}"},
@@ -227,6 +233,9 @@ func TestAssertionsEnd(t *testing.T) {
 		g.Rewrite(t, strings.Replace(yaml(deployIdentity), replace[0], replace[1], 1))
 		if status := use(token); status != 401 {
 			t.Errorf("%s: %d", name, status)
+		}
+		if status := exchanged(); status != 401 {
+			t.Errorf("%s: a new token: %d", name, status)
 		}
 	}
 	g.Rewrite(t, yaml(`identities: [{issuer: ci, claims: {sub: "repo:acme/infra:*"}, not_after: `+soon+`}]`))
