@@ -59,6 +59,7 @@ func named(r *http.Request) string {
 // answers for a group of others, for none and for what can't be read, the caller gets one refusal,
 // field for field. Only that Atlas can't answer now is not kept from it.
 func TestNamesOfOtherGroups(t *testing.T) {
+	t.Parallel() // it waits most of the time, for Retry-After
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(named))
 	some := gatewaytest.Issue(t, "some", `[{operations: [read], groups: ["`+group+`"], clusters: [orders]}, {operations: [listExportBuckets], groups: ["*"]}]`)
 	every := gatewaytest.Issue(t, "every", `[{operations: [getGroupByName], groups: ["*"]}]`)

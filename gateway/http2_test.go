@@ -152,6 +152,7 @@ func TestHTTP2PeerThatDoesNotRead(t *testing.T) {
 // A create whose caller has gone goes on, also while the gateway stops, so that its outcome is in
 // the log. Over HTTP/2 the caller's connection stays open meanwhile.
 func TestHTTP2CreateGoesOn(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	upstream, arrived, proceed := holdingUpstream(t)
 	g, roots := startTLS(t, upstream.URL, "")
 	ctx, leave := context.WithCancel(t.Context())

@@ -65,7 +65,11 @@ func TestHostileProfiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "config.yaml")
 			writeFile(t, file, test.text)
-			for _, args := range []string{"config show", "config list -o json", "__complete config use ", "buckets list", "config set output json", "config use default"} {
+			commands := []string{"config show", "config set output json", "config list -o json", "__complete config use ", "buckets list", "config use default"}
+			if test.refused == "" && name != "900 profiles" {
+				commands = commands[:2] // one that reads it and one that changes it
+			}
+			for _, args := range commands {
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
 				began := time.Now()

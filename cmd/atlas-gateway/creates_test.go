@@ -215,6 +215,7 @@ func TestIdempotencyKeys(t *testing.T) {
 // A caller that floods the gateway with keys has so many creates open and no more, takes no memory,
 // and leaves the others alone.
 func TestFloodOfKeys(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	measured(t)
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{RateLimit: sim.RateLimit{Off: true}, ParallelExports: true, CountsOnly: true}})
 	flood, honest := gatewaytest.Issue(t, "flood", `[{operations: [manage], groups: ["*"]}]`), gatewaytest.Issue(t, "honest", `[{operations: [manage], groups: ["*"]}]`)

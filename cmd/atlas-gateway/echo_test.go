@@ -127,6 +127,7 @@ func (e *echoing) answer(r *http.Request) string {
 // signature, a token or a client secret. What stands in the JSON of Atlas's own answers is
 // relayed: such echoes are left out.
 func TestNoSecretShowsOfAnEcho(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	e := &echoing{names: slices.Sorted(maps.Keys(echoes("")))}
 	upstream := gatewaytest.Serve(t, func(conn net.Conn) {
 		if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {

@@ -49,9 +49,9 @@ func TestFloods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			atlas := sim.Start(t, sim.Config{})
-			settings, n := "", 4*atOnce
+			settings, n := "", 2*atOnce
 			if test.status == 401 {
-				n *= 10 // each with another key or nonce
+				n *= 5 // each with another key or nonce
 				settings = forToken(callers.NewToken("nightly").Secret.Reveal())
 			}
 			p := serveFor(t, atlas.URL(), settings)
