@@ -50,6 +50,9 @@ func load(c *http.Client, url string, goroutines, n int) (failed int64, example 
 // sets the number of calls, such as 200000; then 128 are made at a time.
 func TestModes(t *testing.T) {
 	goroutines, calls := 64, 1000
+	if testing.Short() { // too few to count requests per call
+		calls = 200
+	}
 	if n, err := strconv.Atoi(os.Getenv("DIGESTAUTH_CALLS")); err == nil {
 		goroutines, calls = 128, n
 	}
@@ -77,7 +80,7 @@ func TestModes(t *testing.T) {
 			if failed > 0 {
 				t.Errorf("%d of %d calls failed, one with: %s", failed, calls, example)
 			}
-			if warm := float64(requests-int64(goroutines)) / float64(calls); mode.most > 0 && warm > mode.most {
+			if warm := float64(requests-int64(goroutines)) / float64(calls); mode.most > 0 && warm > mode.most && !testing.Short() {
 				t.Errorf("%.4f upstream requests per call, want at most %.2f", warm, mode.most)
 			}
 		}

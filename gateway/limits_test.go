@@ -123,6 +123,7 @@ func hangingAtlas(t *testing.T) (url string, proceed func()) {
 // Requests that hang can't take all places: those of one caller, to one group, or of one operation
 // leave some to others.
 func TestPlacesAreShared(t *testing.T) {
+	t.Parallel() // its requests wait for 10 s, after which Atlas counts as out
 	const inFlight = 12
 	for name, test := range map[string]struct {
 		who, group func(n int) int // of the request n, which hangs
@@ -133,6 +134,7 @@ func TestPlacesAreShared(t *testing.T) {
 		"an operation": {func(n int) int { return n % 4 }, func(n int) int { return n % 4 }, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			upstream, proceed := hangingAtlas(t)
 			var list []*gatewaytest.Caller
 			for n := range 5 {

@@ -110,7 +110,8 @@ func (w *world) must(t testing.TB, args ...string) string {
 	return strings.TrimSuffix(r.Stdout, "\n")
 }
 
-// Each script runs against the simulated Atlas and against a gateway.
+// Each script runs against the simulated Atlas and against a gateway. Those in testdata/local, which
+// are about the command line and its configuration, run only against the simulated Atlas.
 //
 //	exits STATUS PROGRAM ARGUMENT...
 //	        runs a program that must end with the status
@@ -127,14 +128,21 @@ func (w *world) must(t testing.TB, args ...string) string {
 //	        the end, and frames has each state of the line that is redrawn
 func TestScripts(t *testing.T) {
 	gatewaytest.NeedProcess(t)
-	for name, start := range map[string]func(testing.TB, sim.Config) *world{"atlas": direct, "gateway": throughGateway} {
+	for name, way := range map[string]struct {
+		start   func(testing.TB, sim.Config) *world
+		scripts string
+	}{
+		"local":   {direct, "local"},
+		"atlas":   {direct, "script"},
+		"gateway": {throughGateway, "script"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			testscript.Run(t, testscript.Params{
-				Dir: "testdata/script",
+				Dir: filepath.Join("testdata", way.scripts),
 				Setup: func(env *testscript.Env) error {
 					// At this speed an export takes 0.6 s.
 					tb := env.T().(testing.TB)
-					w := start(tb, sim.Config{Speed: 1200})
+					w := way.start(tb, sim.Config{Speed: 1200})
 					env.Values["test"], env.Values["world"] = tb, w
 					env.Vars = append(env.Vars, w.environ(w.owner)...)
 					for name, value := range map[string]string{

@@ -175,6 +175,7 @@ func (j *journaled) breakDisk(t *testing.T, inject string) (recovered func()) {
 // A journal whose pages are overwritten while the gateway runs: each create is carried out once, or
 // refused before it is sent. The log and the next start say what to do.
 func TestDamagedJournal(t *testing.T) {
+	gatewaytest.NeedProcess(t)
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "creates.db")
@@ -249,6 +250,7 @@ func overwrite(t *testing.T, path string) {
 // what was sent before is reconciled by itself once the database is there again. OUTAGE sets for how
 // long it is away, such as 1m.
 func TestJournalDatabaseGoesAway(t *testing.T) {
+	gatewaytest.NeedProcess(t)
 	t.Parallel()
 	outage, err := time.ParseDuration(cmp.Or(os.Getenv("OUTAGE"), "1ms"))
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 // Row 43: nobody reads standard error, its reader goes away, or its disk is full. 64 callers are
 // answered as before, each create is carried out once, and SIGTERM ends the program in time.
 func TestUnreadLog(t *testing.T) {
-	gatewaytest.Concurrent(t)
+	gatewaytest.NeedProcess(t)
 	t.Parallel()
 	for _, test := range []struct {
 		name string
