@@ -1,7 +1,7 @@
-// Package callers tells the gateway who sent a request. Each caller has a name and keys that
-// the gateway issued and that open nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and,
-// where nobody can listen, for Basic (RFC 7617); static bearer tokens (RFC 6750); and service
-// accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4). The secret of
+// Package callers tells the gateway who sent a request. Each caller has a name, and identities at
+// issuers, whose tokens the package issuers verifies, or keys that the gateway issued and that open
+// nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and, where nobody can listen, for Basic
+// (RFC 7617); static bearer tokens (RFC 6750); and service accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4). The secret of
 // a service account may be a token of an issuer that proves its caller (RFC 7523).
 //
 // [Compile] turns a [Config] into a [Directory], and [New] makes an [Authenticator] of it. The
@@ -18,6 +18,9 @@
 //
 // Everything is looked up by its hash and compared in constant time. The work is the same
 // whether or not somebody has the key.
+//
+// Nothing is kept of what proves an identity except the issuer's public keys, and, for a bounded number
+// of tokens that were verified, the hash of each and whose it is.
 //
 // # Several processes
 //
@@ -60,7 +63,8 @@
 //   - Digest for another realm, request target or algorithm; a nonce that was not signed here,
 //     that expired, or whose count was used before or is far behind;
 //   - Basic, also at the token endpoint, over a connection that others can listen to;
-//   - tokens that are unknown, expired, revoked, or not signed here;
+//   - tokens that are unknown, expired, revoked, or signed neither here nor by an issuer of the
+//     configuration, and those of an issuer whose claims are no caller's;
 //   - two credentials at the token endpoint, and access tokens whose service account could no longer
 //     prove itself as it did when they were issued;
 //   - any of these with the right secret, in the same words as with a wrong one, where the key has ended
