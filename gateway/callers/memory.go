@@ -50,7 +50,8 @@ func (m *Memory) Close() { m.keySets.Close() }
 func (m *Memory) Issuers() []issuers.State { return m.keySets.States() }
 
 // Keep tells m that a's configuration is in force: m forgets what concerns callers that a does not
-// have, and fetches the keys of a's issuers. Requests that an earlier Authenticator is still answering may go on meanwhile.
+// have, and fetches the keys of a's issuers. Requests that an earlier Authenticator is still answering
+// may go on meanwhile.
 func (m *Memory) Keep(a *Authenticator) {
 	m.counts.keep(a.directory.pairs)
 	m.keySets.Keep(a.jwts.verifier)
