@@ -38,7 +38,7 @@ type Config struct {
 	// only for loopback.
 	JWKSURL string `yaml:"jwks_url"`
 	// CAFile is a PEM file of certificate authorities to trust instead of the system's when keys are
-	// fetched.
+	// fetched, also for an https proxy.
 	CAFile string `yaml:"ca_file"`
 	// ProxyURL is scheme, host and port of the HTTP proxy that keys are fetched through; http or
 	// https. No proxy of the environment is used. Default none.

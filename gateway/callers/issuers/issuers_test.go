@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -316,11 +317,16 @@ func TestKeep(t *testing.T) {
 	t.Parallel()
 	i, other := issuertest.Start(t), issuertest.Start(t)
 	k := newKeySets(t)
-	if got := reason(t, keep(t, k, config(i)), i.Token(t, "a", nil)); got != "" {
+	c := config(i)
+	c.Refresh = time.Second
+	if got := reason(t, keep(t, k, c), i.Token(t, "a", nil)); got != "" {
 		t.Fatal(got)
 	}
-	i.Down()
-	c := config(i)
+	var asked atomic.Int64
+	i.Answer(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(503)
+	})
 	c.Audiences = []string{"another"}
 	changed := keep(t, k, c)
 	if got := reason(t, changed, i.Token(t, "a", nil)); got != issuers.WrongAudience {
@@ -335,6 +341,11 @@ func TestKeep(t *testing.T) {
 	}
 	if got := reason(t, replaced, other.Token(t, "a", nil)); got != "" {
 		t.Errorf("the issuer that took its place: %s", got)
+	}
+	before := asked.Load()
+	time.Sleep(1200 * time.Millisecond) // longer than refresh
+	if asked.Load() != before {
+		t.Error("an issuer that was dropped is asked for keys")
 	}
 	if states := k.States(); len(states) != 1 || states[0].Age < 0 {
 		t.Errorf("%+v", states)
