@@ -1,8 +1,9 @@
 // Package callers tells the gateway who sent a request. Each caller has a name, and identities at
 // issuers, whose tokens the package issuers verifies, or keys that the gateway issued and that open
 // nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and, where nobody can listen, for Basic
-// (RFC 7617); static bearer tokens (RFC 6750); and service accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4). The secret of
-// a service account may be a token of an issuer that proves its caller (RFC 7523).
+// (RFC 7617); static bearer tokens (RFC 6750); and service accounts, which exchange id and secret for
+// a short-lived token (RFC 6749, section 4.4). The secret of a service account may be a token of an
+// issuer that proves its caller (RFC 7523).
 //
 // [Compile] turns a [Config] into a [Directory], and [New] makes an [Authenticator] of it. The
 // gateway asks the Authenticator about the header of every request before it reads any content. A
