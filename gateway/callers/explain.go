@@ -25,7 +25,7 @@ func (a *Authenticator) ExplainToken(ctx context.Context, token string) (caller 
 		}
 		return account.Name, []string{"it is an access token of the service account " + account.Key}
 	}
-	if len(a.directory.issuers.Names()) == 0 {
+	if a.directory.issuers.Empty() {
 		return "", []string{"it is not a caller's, and there are no callers.issuers"}
 	}
 	good, err := a.jwts.verifier.Verify(ctx, token)

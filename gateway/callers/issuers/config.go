@@ -84,14 +84,8 @@ type issuer struct {
 	keys   *keys  // of the file; nil where they are fetched
 }
 
-// Names returns the names of the issuers, in the order of the configuration.
-func (s *Set) Names() []string {
-	names := make([]string, len(s.list))
-	for i, issuer := range s.list {
-		names[i] = issuer.Name
-	}
-	return names
-}
+// Empty reports whether there are no issuers.
+func (s *Set) Empty() bool { return len(s.list) == 0 }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
