@@ -27,7 +27,8 @@ func scrapeAll(t *testing.T) string {
 	dir := t.TempDir()
 	certificate := gatewaytest.NewAuthority(t).Loopback(t)
 	crt, key := gatewaytest.WriteFile(t, filepath.Join(dir, "crt"), certificate.CertPEM), gatewaytest.WriteFile(t, filepath.Join(dir, "key"), certificate.KeyPEM)
-	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "creates: {journal: file, file: "+filepath.Join(dir, "creates.db")+"}\nrequests: {check: report}\ncallers: {anonymous: true, list: [{name: nobody, tokens: [{sha256: "+hash(token)+"}]}]}\n",
+	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "creates: {journal: file, file: "+filepath.Join(dir, "creates.db")+"}\nrequests: {check: report}\ncallers: {anonymous: true, list: [{name: nobody, tokens: [{sha256: "+hash(token)+", not_after: 2099-01-01T00:00:00Z}]}], "+
+		"issuers: [{name: ci, issuer: 'https://"+gatewaytest.Refused(t)+"', audiences: [gateway], algorithms: [RS256]}]}\n",
 		"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE="+crt, "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE="+key)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
 	for target, authorization := range map[string]string{exports + "?pageSize=1": "", "/api/atlas/v2/orgs": "", exports: "Bearer " + token} {
@@ -82,7 +83,7 @@ func seriesOf(page string) labelled {
 var ofPrometheus = []string{"job", "instance"}
 
 // checks fails the test unless the metrics, labels and values of an expression exist, and the labels
-// that a text shows.
+// that a text shows. The value .* is any.
 func (l labelled) checks(t *testing.T, where, expression, shows string) {
 	t.Helper()
 	known := slices.Clone(ofPrometheus)
@@ -108,7 +109,7 @@ func (l labelled) checks(t *testing.T, where, expression, shows string) {
 				values = strings.Split(pair[3], "|")
 			}
 			for _, value := range values {
-				if !labels[pair[1]][value] {
+				if labels[pair[1]] == nil || value != ".*" && !labels[pair[1]][value] {
 					t.Errorf("%s: no series %s has %s=%q", where, metric[1], pair[1], value)
 				}
 			}
@@ -180,7 +181,7 @@ func TestPrometheus(t *testing.T) {
 	}
 	inputs := regexp.MustCompile(`(?m)series: '(.+?)', values`).FindAllStringSubmatch(readFile(t, "../../deploy/prometheus/rules_test.yaml"), -1)
 	for _, input := range inputs {
-		names := regexp.MustCompile(`(version|go_version|pointer|le|status)="[^"]*",?`).ReplaceAllString(input[1], "")
+		names := regexp.MustCompile(`\b(version|go_version|pointer|le|status|caller|form|key)="[^"]*"`).ReplaceAllString(input[1], `$1=~".*"`)
 		series.checks(t, "rules_test.yaml", names, "")
 	}
 	expressions := "groups:\n- name: dashboard\n  rules:\n"
