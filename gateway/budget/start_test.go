@@ -43,7 +43,7 @@ type world struct {
 	repeated atomic.Int64
 
 	mu    sync.Mutex
-	fails func(group string) error // why a request gets no answer, or nil
+	fails func(*atlas.Request) error // why a request gets no answer, or nil
 	times []arrival
 }
 
@@ -137,7 +137,7 @@ func (u upstream) Send(ctx context.Context, r *atlas.Request) (*atlas.Response, 
 		deadline = r.Deadline
 	}
 	if fails != nil {
-		if err := fails(r.Group); err != nil {
+		if err := fails(r); err != nil {
 			time.Sleep(latency)
 			if err == errHangs {
 				time.Sleep(time.Until(deadline))
