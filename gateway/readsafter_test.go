@@ -98,7 +98,7 @@ func TestReadAfterChange(t *testing.T) {
 						failed(round, target, "was answered without Atlas: "+early.Body)
 					case r := <-requests:
 						r.answer <- gatewaytest.JSON(200, fmt.Sprintf(`{"id":"`+jobID+`","state":"Queued","round":%d}`, round))
-					case <-time.After(5 * time.Second):
+					case <-time.After(10 * time.Second):
 						failed(round, target, "waits for an answer from before")
 					}
 					if got := next(t, got); got.Status != 200 || !strings.Contains(got.Body, fmt.Sprintf(`"round":%d`, round)) {

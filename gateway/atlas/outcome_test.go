@@ -291,7 +291,7 @@ func TestTimeoutBeforeAConnection(t *testing.T) {
 	for _, change := range []*atlas.Request{create(t, nil), request(t, "deleteExportBucket")} {
 		handed := false
 		change.Handed = func() error { handed = true; return nil }
-		change.Deadline = time.Now().Add(50 * time.Millisecond)
+		change.Deadline = time.Now().Add(500 * time.Millisecond)
 		checkError(t, &atlas.Error{Kind: atlas.TimedOut, Outcome: atlas.NotSent}, fail(t, t.Context(), u, change))
 		if !handed {
 			t.Error("Handed was not called")
