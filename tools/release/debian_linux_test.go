@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,26 +187,26 @@ func TestDebian(t *testing.T) {
 	uid, _ := strconv.Atoi(fields[1])
 
 	configuration := m.run("cat /etc/atlas-gateway/atlas-gateway.yaml")
-	settings, address := filepath.Join(rehearsed, "packaged"), free(t)
+	settings, address, management := filepath.Join(rehearsed, "packaged"), free(t), free(t)
 	nightly := configure(t, gateway, settings, []byte(configuration))
 	for _, name := range []string{"atlas-gateway.yaml", "signing.key", "nightly.ha1", "tls.crt", "tls.key", "atlas-public-key", "atlas-private-key"} {
 		m.send(filepath.Join(settings, name), "/etc/atlas-gateway/"+name)
 	}
 	m.run("chmod 644 /etc/atlas-gateway/atlas-gateway.yaml; mkdir /etc/systemd/system/atlas-gateway.service.d; " +
 		"printf '[Service]\\nEnvironment=ATLAS_GATEWAY_UPSTREAM_BASE_URL=" + origin + "\\nEnvironment=ATLAS_GATEWAY_LISTENER_ADDRESS=" + address +
-		"\\nEnvironment=ATLAS_GATEWAY_MANAGEMENT_ADDRESS=" + free(t) + "\\nEnvironment=ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms\\n' >/etc/systemd/system/atlas-gateway.service.d/rehearsal.conf; " +
+		"\\nEnvironment=ATLAS_GATEWAY_MANAGEMENT_ADDRESS=" + management + "\\nEnvironment=ATLAS_GATEWAY_TIMEOUTS_DRAIN=1ms\\n' >/etc/systemd/system/atlas-gateway.service.d/rehearsal.conf; " +
 		"systemctl daemon-reload; systemctl enable --now atlas-gateway.service")
-	first := m.serves(t, uid)
+	first := m.serves(uid, management)
 	m.send(filepath.Join(settings, "tls.crt"), "/root/authority.crt")
 	m.run("umask 077; printf %s " + nightly.private + " >/root/private-key")
 	list := "atlas-export exports list --base-url https://" + address + " --ca-file /root/authority.crt --public-key " + nightly.public +
-		" --private-key-file /root/private-key --group " + nightly.group + " --cluster orders --quiet"
+		" --private-key-file /root/private-key --group " + nightly.group + " --cluster orders"
 	m.run(list)
 	m.run("test -s /var/lib/atlas-gateway/creates.db")
 
 	// An upgrade keeps the configuration and the journal, and what ran is the new version.
 	m.run("dpkg --install /root/next.deb")
-	if second := m.serves(t, uid); second == first {
+	if second := m.serves(uid, management); second == first {
 		t.Error("the upgrade has not restarted the service")
 	}
 	m.expect("atlas-gateway "+final+"\n", "atlas-gateway version")
@@ -222,14 +223,26 @@ func TestDebian(t *testing.T) {
 	m.run("for file in /usr/bin/atlas-gateway /usr/bin/atlas-export /var/lib/atlas-gateway /var/lib/private/atlas-gateway /usr/lib/systemd/system/atlas-gateway.service; do test ! -e $file; done; ! dpkg --status atlas-gateway")
 }
 
-// serves waits until the service runs as the package's user, confined, and returns its process.
-func (m machine) serves(t *testing.T, uid int) (pid string) {
-	t.Helper()
+// serves waits until the service is ready, as the package's user, and returns its process.
+func (m machine) serves(uid int, management string) (pid string) {
+	m.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		answer, err := http.Get("http://" + management + "/readyz")
+		if err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("the service is not ready: %v\n%s", err, m.run("journalctl --no-pager --lines=40"))
+		}
+	}
 	m.expect("active\n", "systemctl is-active atlas-gateway.service")
 	pid = strings.TrimSpace(m.run("systemctl show --property MainPID --value atlas-gateway.service"))
 	status := m.run("cat /proc/" + pid + "/status")
 	if line := fmt.Sprintf("Uid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", uid); !strings.Contains(status, line) {
-		t.Errorf("the service's status lacks %q:\n%s", line, status)
+		m.t.Errorf("the service's status lacks %q:\n%s", line, status)
 	}
 	return pid
 }
