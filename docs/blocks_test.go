@@ -23,6 +23,7 @@ var notRun = map[string]string{
 	"README.md#try-it sh 1": "it runs all tests, this one among them; .ci/run has both commands, and cmd/demo tests the demonstration",
 
 	"CONTRIBUTING.md#contributing sh 1":        "it runs all tests, this one among them; .ci/run has each target",
+	"CONTRIBUTING.md#release sh 1":             "it makes a tag; make rehearse does the same in a clone",
 	"CONTRIBUTING.md#change-the-contract sh 1": "it writes gen/; .ci/run does so (make generated), and fails where that changes a file",
 
 	"docs/callers.md#the-atlas-cli sh 1":        "the Atlas CLI comes as no module or package; gateway.TestConformance has what it sends",
@@ -35,6 +36,9 @@ var notRun = map[string]string{
 	"docs/client.md#add-it-to-your-module sh 1":   "go mod tidy fetches modules; docs/example is such a module, which client.TestOutsideModule builds",
 	"docs/client.md#from-curl-to-the-client sh 1": "a URL and a key to be filled in; client.TestGuideCurl sets the variables",
 
+	"docs/operate.md#install sh 1":                         "it needs a release; TestFiles in tools/release checks the sums",
+	"docs/operate.md#the-debian-packages sh 1":             "it needs root and a release; TestDebian in tools/release installs the packages",
+	"docs/operate.md#the-images sh 1":                      "it needs a registry; TestImages in tools/release checks what is copied",
 	"docs/operate.md#deploy sh 1":                          "it needs root; TestDeployment in cmd/atlas-gateway checks the files that it installs",
 	"docs/operate.md#deploy sh 2":                          "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the same configuration",
 	"docs/operate.md#deploy sh 3":                          "it needs root and Docker; TestImage checks what the build takes",

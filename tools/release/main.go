@@ -60,6 +60,8 @@ func run(ctx context.Context, args, env []string, _ io.Reader, stdout, stderr io
 	case err != nil:
 	case command == "image":
 		work = makeImages
+	case command == "all" && *version == "":
+		err = errors.New("all needs -version")
 	case command == "all":
 		work = makeRelease
 	default:

@@ -26,7 +26,7 @@ const (
 // rehearsalTime is that of the rehearsal's commits.
 var rehearsalTime = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-// notes is what the rehearsal's changelog says of its versions.
+// notes is what the rehearsal's changelog says first of its versions.
 const notes = "### Added\n\n- a rehearsal\n"
 
 // rehearsed is where the clones of the rehearsal are.

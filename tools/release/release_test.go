@@ -63,7 +63,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("dist/ has %v, SHA256SUMS\n%q, want\n%q", there, got, want)
 	}
 	changes, err := os.ReadFile(filepath.Join(dist, project+"_"+bare+"_changes.md"))
-	if string(changes) != notes || err != nil {
+	if !strings.HasPrefix(string(changes), notes) || err != nil {
 		t.Errorf("the changes are %q, %v", changes, err)
 	}
 }
@@ -229,7 +229,6 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ name, prepare, version, err string }{
-		{"no version", ``, "", `the version "`},
 		{"not semantic", ``, "v1", `the version "v1" is not one`},
 		{"no section", ``, "v9.9.9", `CHANGELOG.md has no section "## [9.9.9] - YYYY-MM-DD"`},
 		{"no tag", `git tag --delete ` + candidate, candidate, "there is no tag"},
@@ -249,7 +248,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: dist/ is there", test.name)
 		}
 	}
-	for _, args := range [][]string{{}, {"images"}, {"-targets", "linux", "image"}, {"-all"}} {
+	for _, args := range [][]string{{}, {"images"}, {"all"}, {"-targets", "linux", "image"}, {"-all"}} {
 		if status := run(t.Context(), args, os.Environ(), nil, io.Discard, io.Discard); status != exitUsage {
 			t.Errorf("%q: exit status %d", args, status)
 		}

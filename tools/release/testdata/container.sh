@@ -18,7 +18,7 @@ for each in $MOUNTS; do
 done
 mount -o remount,bind,ro,nosuid,nodev "$ROOT"
 
-set -- chroot --userspec="$USER" --groups= "$ROOT" "$@"
+set -- "$(command -v chroot)" --userspec="$USER" --groups= "$ROOT" "$@"
 for name in $(env | sed -n 's/^IN_\([A-Z_]*\)=.*/\1/p'); do
   eval "set -- \"$name=\$IN_$name\" \"\$@\""
 done
