@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/gateway/callers/issuers"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
@@ -164,7 +165,7 @@ func TestTokenRequestTooLarge(t *testing.T) {
 	g := gatewaytest.StartFor(t, atlas.URL(), "", nightly)
 	head := " HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + gatewaytest.Basic(nightly.Account.ID, nightly.Account.Secret.Reveal()) + "\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 	next := "GET " + v2Exports + " HTTP/1.1\r\nHost: localhost\r\nAccept: " + latest + "\r\nAuthorization: " + nightly.Bearer() + "\r\n\r\n"
-	const maxForm = 8 << 10
+	const maxForm = issuers.MaxToken + 4<<10
 	form := "grant_type=client_credentials&token=x"
 	large := form + strings.Repeat("&", maxForm+1-len(form))
 	for _, endpoint := range []string{"token", "revoke"} {
