@@ -48,12 +48,23 @@ func (s staticTokens) identify(_ context.Context, token bearerToken) (Caller, *R
 	return known.caller, nil, ok && equal(known.token, token.hash)
 }
 
-// isToken68 reports whether s has the form of a bearer token (RFC 6750, section 2.1).
+// token68 are the characters of a bearer token, without those at its end (RFC 6750, section 2.1).
+var token68 = func() (allowed [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		allowed[c] = true
+	}
+	return allowed
+}()
+
+// isToken68 reports whether s has the form of a bearer token.
 func isToken68(s string) bool {
 	body := strings.TrimRight(s, "=")
-	return body != "" && !strings.ContainsFunc(body, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~+/", r))
-	})
+	for i := range len(body) {
+		if !token68[body[i]] {
+			return false
+		}
+	}
+	return body != ""
 }
 
 // refuseBearer returns a refusal in the form of RFC 6750, section 3.1.
