@@ -69,12 +69,9 @@ func (a *Authenticator) clientByJWT(r *http.Request, shown clientCredential) (se
 	if end := known.key.notAfter; !end.IsZero() && end.Before(by.until) {
 		by.until = end
 	}
-	reason := known.key.unusable(now, r)
+	reason := a.use(known.key, r)
 	if reason == "" {
 		reason = a.use(account.caller.key, r)
-	}
-	if reason == "" {
-		reason = a.use(known.key, r)
 	}
 	if reason != "" {
 		return refuse(reason, reason.unusable())
