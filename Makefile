@@ -25,7 +25,7 @@ demo: build ## export a snapshot through the gateway, only on this machine; KEEP
 
 # Most tests wait most of the time. The package that takes longest begins first. make vet is a
 # target of its own.
-TESTS = -vet=off -p 4 ./cmd/atlas-gateway ./...
+TESTS = -vet=off -p 4 -parallel 4 ./cmd/atlas-gateway ./...
 
 # With CI set, the output is searched as well.
 test: ## run every test
@@ -70,7 +70,7 @@ contract: ## lint api/openapi.yaml
 # The race detector sees what a process does at the same time. The tests of the packages that are
 # left out here only read files, or run programs that they build without the detector. Of the
 # others, -short leaves out what starts processes, unless it is about what they do at the same
-# time (internal/gatewaytest/race.go).
+# time, and what is costly and sequential (internal/gatewaytest/race.go).
 RACELESS = /(api|docs|cmd/demo|internal/(build|imports|pages))$$
 
 race: ## run the tests with the race detector, which needs a C compiler

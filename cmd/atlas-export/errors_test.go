@@ -66,6 +66,7 @@ func isCreate(command []string) bool {
 // Each command has an exit status for each kind of error. It writes only to standard error; the
 // first line is the error.
 func TestErrors(t *testing.T) {
+	gatewaytest.Sequential(t)
 	refused := gatewaytest.Refused(t)
 	ways(t, sim.Config{}, func(t *testing.T, w *world) {
 		bucket, export := w.prepare(t)

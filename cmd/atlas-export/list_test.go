@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 )
 
@@ -65,6 +66,7 @@ func endlessPages(w http.ResponseWriter, _ *http.Request, number int) { writePag
 
 // A list without an end is cut, and the exit status and an error say so. What was written is whole.
 func TestEndlessLists(t *testing.T) {
+	gatewaytest.Sequential(t)
 	t.Parallel() // it is of a process of its own, or waits
 	s := servePages(t, endlessPages)
 	wholeJSON := func(t *testing.T, stdout string) {

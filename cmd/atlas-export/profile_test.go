@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"atlas-export-gateway/internal/gatewaytest"
 )
 
 // A profile file may begin with a byte order mark. A change of the file keeps its comments.
@@ -29,6 +31,7 @@ func TestProfilesBehindAByteOrderMark(t *testing.T) {
 // A profile file that is costly to parse is refused before it is parsed, by every command that reads
 // it, and also before it is changed. One within the bounds costs little.
 func TestHostileProfiles(t *testing.T) {
+	gatewaytest.Sequential(t)
 	numbered := func(n int, form string) string {
 		var b strings.Builder
 		for i := range n {
@@ -101,6 +104,7 @@ func TestHostileProfiles(t *testing.T) {
 
 // A file is not written if the program could not read it again, and stays as it is.
 func TestProfilesThatWouldBeTooLarge(t *testing.T) {
+	gatewaytest.Sequential(t)
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	var many strings.Builder
 	for i := range 1000 {

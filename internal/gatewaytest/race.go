@@ -24,6 +24,15 @@ func NeedProcess(t testing.TB) {
 // the same time, so that NeedProcess does not skip it.
 func Concurrent(t testing.TB) { concurrent.Store(root(t), true) }
 
+// Sequential says that a costly test does one thing after the other. With -short it is skipped, as
+// by NeedProcess.
+func Sequential(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it does nothing at the same time")
+	}
+}
+
 // root returns the name of the test that a subtest is a part of.
 func root(t testing.TB) string {
 	name, _, _ := strings.Cut(t.Name(), "/")
