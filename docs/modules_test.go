@@ -87,7 +87,7 @@ func TestWorkspace(t *testing.T) {
 		}
 	}
 	sh(t, folder, "docs/client.md#add-it-to-your-module sh 2")
-	run(t, filepath.Join(folder, "app"), "go", "vet", ".")
+	run(t, filepath.Join(folder, "app"), "go", "list", "-export", "-deps", ".") // which compiles, and does not link
 }
 
 // The command that renames the module leaves nothing of the old name that Go looks at, in any of
