@@ -362,10 +362,12 @@ func TestSlowIssuer(t *testing.T) {
 	t.Parallel()
 	i := issuertest.Start(t)
 	proceed := make(chan bool)
+	var ended atomic.Bool // the fetch, since it took too long
 	i.Answer(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-proceed:
 		case <-r.Context().Done():
+			ended.Store(true)
 		}
 	})
 	v := start(t, config(i))
@@ -375,8 +377,8 @@ func TestSlowIssuer(t *testing.T) {
 		t.Error(err)
 	}
 	began := time.Now()
-	if got := reason(t, v, i.Token(t, "a", nil)); got != issuers.Unavailable || time.Since(began) < time.Second {
-		t.Errorf("%q after %s", got, time.Since(began))
+	if got := reason(t, v, i.Token(t, "a", nil)); got != issuers.Unavailable || time.Since(began) < time.Second || ended.Load() {
+		t.Errorf("%q after %s, the fetch has ended: %t", got, time.Since(began), ended.Load())
 	}
 	close(proceed)
 }
