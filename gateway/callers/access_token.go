@@ -1,9 +1,9 @@
 package callers
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -15,12 +15,13 @@ const issuer = "atlas-export-gateway"
 // accessTokens issues and verifies the access tokens of service accounts. They are JWTs (RFC 7519)
 // that are signed here and not stored.
 type accessTokens struct {
-	directory *Directory
-	keys      []signingKey // the first signs
-	lifetime  time.Duration
-	memory    *Memory
-	now       func() time.Time
-	parser    *jwt.Parser
+	directory    *Directory
+	keys         []signingKey // the first signs
+	lifetime     time.Duration
+	memory       *Memory
+	certificates *clientCertificates
+	now          func() time.Time
+	parser       *jwt.Parser
 }
 
 // accessClaims are the claims of an access token.
@@ -29,17 +30,24 @@ type accessClaims struct {
 	// Identity is the print of the identity that the service account had proved; empty if it had
 	// proved itself by its secret.
 	Identity string `json:"identity,omitempty"`
+	// Confirmation is nil in a token that is bound to no certificate.
+	Confirmation *confirmation `json:"cnf,omitempty"`
 }
 
-func newAccessTokens(d *Directory, keys []signingKey, m *Memory, now func() time.Time) *accessTokens {
+// confirmation binds a token to a client certificate (RFC 8705, section 3.1).
+type confirmation struct {
+	Thumbprint string `json:"x5t#S256"`
+}
+
+func newAccessTokens(d *Directory, keys []signingKey, m *Memory, c *clientCertificates, now func() time.Time) *accessTokens {
 	// verify checks the claims, since there are two clocks.
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
-	return &accessTokens{d, keys, d.settings.TokenLifetime, m, now, parser}
+	return &accessTokens{d, keys, d.settings.TokenLifetime, m, c, now, parser}
 }
 
 // issue returns a new token for a service account, and its lifetime. The token ends with the account
-// and with what proved it.
-func (t *accessTokens) issue(account Caller, by proof) (string, time.Duration, error) {
+// and with what proved it. Unless it is nil, the token is bound to a certificate.
+func (t *accessTokens) issue(account Caller, by proof, bound *confirmation) (string, time.Duration, error) {
 	now := t.now()
 	key, expiry := &t.keys[0], now.Add(t.lifetime)
 	for _, end := range []time.Time{account.key.notAfter, by.until} {
@@ -53,26 +61,22 @@ func (t *accessTokens) issue(account Caller, by proof) (string, time.Duration, e
 		Subject:   account.Key,
 		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(expiry),
-	}, by.identity})
+	}, by.identity, bound})
 	token.Header["kid"] = key.id
 	signed, err := token.SignedString([]byte(key.token.Reveal()))
 	return signed, expiry.Sub(now), err
 }
 
-func (t *accessTokens) identify(_ context.Context, token bearerToken) (Caller, *Refusal, bool) {
-	claims, refusal, ours := t.verify(token.text)
+func (t *accessTokens) identify(r *http.Request, token bearerToken) (Caller, *Refusal, bool) {
+	account, bound, refusal, ours := t.whose(token)
 	if !ours {
 		return Caller{}, nil, false
 	}
-	account, ok := t.directory.account(claims.Subject)
-	if refusal == nil && !ok {
-		refusal = refuseBearer(WrongCredential, "the token is for a service account that is no longer configured")
-	}
 	if refusal == nil {
-		refusal = t.stillProved(account, claims.Identity)
+		refusal = t.checkBound(r, bound, account.bound)
 	}
 	if refusal != nil {
-		refusal.Tried = t.directory.shown(claims.Subject)
+		refusal.Tried = t.directory.shown(account.caller.Key)
 		return Caller{}, refusal, true
 	}
 	return account.caller, nil, true
@@ -94,6 +98,46 @@ func (t *accessTokens) stillProved(account serviceAccount, print string) *Refusa
 		return nil
 	}
 	return refuseBearer(WrongCredential, "the token was issued for a proof that is no longer configured")
+}
+
+// whose returns the service account that a token is for, and what the token is bound to, wherever
+// the token is shown. Where the account is no longer configured, it has only its client id.
+func (t *accessTokens) whose(token bearerToken) (account serviceAccount, bound *confirmation, refusal *Refusal, ours bool) {
+	claims, refusal, ours := t.verify(token.text)
+	if !ours {
+		return account, nil, nil, false
+	}
+	account, ok := t.directory.account(claims.Subject)
+	if !ok {
+		account.caller.Key = claims.Subject
+	}
+	if refusal == nil && !ok {
+		refusal = refuseBearer(WrongCredential, "the token is for a service account that is no longer configured")
+	}
+	if refusal == nil {
+		refusal = t.stillProved(account, claims.Identity)
+	}
+	return account, claims.Confirmation, refusal, true
+}
+
+// checkBound refuses a token that is bound to another certificate than that of the connection, or
+// to none although its service account wants it bound.
+func (t *accessTokens) checkBound(r *http.Request, bound *confirmation, wanted bool) *Refusal {
+	if bound == nil && !wanted {
+		return nil
+	}
+	v := t.certificates.of(r)
+	switch {
+	case bound == nil:
+		return refuseBearer(CertificateMismatch, "the access token is not bound to a client certificate")
+	case v == nil:
+		return refuseBearer(CertificateMismatch, "the access token is bound to a client certificate, and the connection has none")
+	case v.untrusted:
+		return refuseBearer(v.reason, v.detail)
+	case bound.Thumbprint != v.thumbprint:
+		return refuseBearer(CertificateMismatch, "the access token is bound to another client certificate")
+	}
+	return nil
 }
 
 // verify returns the claims of a token that was issued here, and a refusal if the token is no

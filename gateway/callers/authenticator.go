@@ -1,6 +1,7 @@
 package callers
 
 import (
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -12,6 +13,9 @@ type Options struct {
 	// AllowBasic reports whether a request came in such a way that nobody could read its secret.
 	// Nil means [Private].
 	AllowBasic func(*http.Request) bool
+	// ClientCAs are the authorities that client certificates come from. Nil means that no
+	// certificate counts.
+	ClientCAs *x509.CertPool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -32,9 +36,12 @@ type Authenticator struct {
 	tokens     *accessTokens
 	jwts       *jwts
 	schemes    []scheme
-	allowBasic func(*http.Request) bool
-	now        func() time.Time
-	uses       []*keyUse // by the key's number
+	// certificates serve byCertificate, and the tokens that are bound to one.
+	certificates  *clientCertificates
+	byCertificate way
+	allowBasic    func(*http.Request) bool
+	now           func() time.Time
+	uses          []*keyUse // by the key's number
 }
 
 // A scheme is a way to prove who calls by an Authorization field.
@@ -69,7 +76,9 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	}
 	n := &nonces{keys: keys, lifetime: d.settings.NonceLifetime, counts: &m.counts, timeline: &m.timeline, now: a.now}
 	a.challenger = &challenger{directory: d, realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
-	a.tokens = newAccessTokens(d, keys, m, a.now)
+	a.certificates = &clientCertificates{o.ClientCAs, d.certificates, a.now}
+	a.byCertificate = &certificateWay{a.challenger, a.certificates}
+	a.tokens = newAccessTokens(d, keys, m, a.certificates, a.now)
 	a.jwts = newJWTs(d, m.keySets, a.now)
 	a.schemes = []scheme{
 		{"Digest", &digestWay{a.challenger, d, n}},
@@ -89,12 +98,13 @@ func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
 	return caller, nil
 }
 
-// prove picks the way that the Authorization field names.
+// prove picks the way that the Authorization field names. A key that is shown must be right, also
+// on a connection whose certificate is a caller's.
 func (a *Authenticator) prove(r *http.Request) (Caller, *Refusal) {
 	fields := r.Header["Authorization"]
 	switch {
 	case len(fields) == 0:
-		return a.challenger.refuse(NoCredential, "there is no Authorization field")
+		return a.proveBy(a.byCertificate, r, "")
 	case len(fields) > 1:
 		return a.challenger.refuse(Malformed, "there is more than one Authorization field")
 	}

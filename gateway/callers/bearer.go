@@ -1,7 +1,6 @@
 package callers
 
 import (
-	"context"
 	"net/http"
 	"strings"
 )
@@ -11,9 +10,9 @@ type bearerWay struct{ kinds []tokenKind }
 
 // A tokenKind is one kind of bearer token.
 type tokenKind interface {
-	// identify returns whose token it is, or why the token is refused. It returns false when the
-	// token is not of this kind.
-	identify(ctx context.Context, token bearerToken) (Caller, *Refusal, bool)
+	// identify returns whose token it is, or why the token of a request is refused. It returns false
+	// when the token is not of this kind.
+	identify(r *http.Request, token bearerToken) (Caller, *Refusal, bool)
 }
 
 // A bearerToken is a token with its hash, which several kinds look it up by.
@@ -29,7 +28,7 @@ func (b *bearerWay) prove(r *http.Request, credentials string) (Caller, *Refusal
 	}
 	shown := bearerToken{token, hashOf(token)}
 	for _, kind := range b.kinds {
-		if caller, refusal, ok := kind.identify(r.Context(), shown); ok {
+		if caller, refusal, ok := kind.identify(r, shown); ok {
 			return caller, refusal
 		}
 	}
@@ -43,7 +42,7 @@ func (b *bearerWay) refuse(reason Reason, detail string) (Caller, *Refusal) {
 // staticTokens are the tokens of the configuration, by their hash.
 type staticTokens map[hash]staticToken
 
-func (s staticTokens) identify(_ context.Context, token bearerToken) (Caller, *Refusal, bool) {
+func (s staticTokens) identify(_ *http.Request, token bearerToken) (Caller, *Refusal, bool) {
 	known, ok := s[token.hash]
 	return known.caller, nil, ok && equal(known.token, token.hash)
 }

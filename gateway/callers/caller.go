@@ -12,8 +12,9 @@ const (
 	ClientSecret Form = "client_secret" // of a service account, at the token endpoint
 	// ClientAssertion is a token of an issuer that proves a service account at the token endpoint.
 	ClientAssertion Form = "client_assertion"
-	JWT             Form = "jwt"       // of an issuer of the configuration
-	AnonymousForm   Form = "anonymous" // not at all: see [Anonymous]
+	JWT             Form = "jwt"         // of an issuer of the configuration
+	Certificate     Form = "certificate" // of the connection, without an Authorization field
+	AnonymousForm   Form = "anonymous"   // not at all: see [Anonymous]
 )
 
 // A Caller is who sent a request. It holds no secret.
@@ -23,8 +24,9 @@ type Caller struct {
 	// Form is how the caller proved who it is.
 	Form Form
 	// Key is the key that the caller used: the public key, the client id, the first eight digits of a
-	// static token's hash, or the name of an issuer, a colon and the sub of its token, as it may be
-	// printed, of some 130 bytes at most. Empty for an anonymous caller.
+	// static token's hash, the name of an issuer, a colon and the sub of its token, as it may be
+	// printed, of some 130 bytes at most, or the first 100 bytes of the certificate's name, in
+	// printable ASCII. Empty for an anonymous caller.
 	Key string
 
 	anonymous bool

@@ -124,8 +124,8 @@ func (c *compiler) addCallers(list []Entry) {
 			c.refuse(at+".name", "%w", err)
 		}
 		names[entry.Name] = true
-		if len(entry.KeyPairs)+len(entry.Tokens)+len(entry.ServiceAccounts)+len(entry.Identities) == 0 {
-			c.refuse(at, "the caller has no key: expected key_pairs, tokens, service_accounts or identities")
+		if len(entry.KeyPairs)+len(entry.Tokens)+len(entry.ServiceAccounts)+len(entry.Identities)+len(entry.Certificates) == 0 {
+			c.refuse(at, "the caller has no key: expected key_pairs, tokens, service_accounts, identities or certificates")
 		}
 		c.signs = c.signs || len(entry.KeyPairs)+len(entry.ServiceAccounts) > 0
 		o := c.addOwner(at, entry)
@@ -140,6 +140,9 @@ func (c *compiler) addCallers(list []Entry) {
 		}
 		for j, identity := range entry.Identities {
 			c.addIdentity(o, fmt.Sprintf("%s.identities[%d]", at, j), identity)
+		}
+		for j, certificate := range entry.Certificates {
+			c.addCertificate(o, fmt.Sprintf("%s.certificates[%d]", at, j), certificate)
 		}
 	}
 }
@@ -173,7 +176,7 @@ func (c *compiler) addToken(o *owner, at string, token Token) {
 // addServiceAccount adds a service account. If its caller has identities, it needs no secret.
 func (c *compiler) addServiceAccount(o *owner, at string, account ServiceAccount, hasIdentities bool) {
 	id, ok := identifier(c.accounts, account.ClientID, at+".client_id", c.refuse)
-	a := serviceAccount{id: id, byJWT: account.SecretSHA256 == "" && hasIdentities}
+	a := serviceAccount{id: id, byJWT: account.SecretSHA256 == "" && hasIdentities, bound: account.BindCertificate}
 	var err error
 	switch {
 	case a.byJWT:

@@ -72,6 +72,10 @@ type Entry struct {
 	ServiceAccounts []ServiceAccount `yaml:"service_accounts,omitempty"`
 	// Identities are what tokens of issuers say of the caller.
 	Identities []Identity `yaml:"identities,omitempty"`
+	// Certificates are names in client certificates. A request without an Authorization field is of
+	// the first caller of the list that has a name of the certificate. The authorities are
+	// listener.client_ca_file.
+	Certificates []CertificateName `yaml:"certificates,omitempty"`
 }
 
 // Identity is what a token says of a caller. The first identity that matches, in the order of the
@@ -85,6 +89,20 @@ type Identity struct {
 	// a list matches if one of its values does. Booleans and numbers are compared as the token writes
 	// them: true, 42. At least one value must not consist of stars only.
 	Claims map[string]strictyaml.Texts `yaml:"claims"`
+
+	Validity `yaml:",inline"`
+}
+
+// CertificateName is a name in client certificates. Exactly one of its members is set.
+type CertificateName struct {
+	// URI is the URI in the subject alternative names, such as a SPIFFE id: scheme and host as they
+	// are, then a path in which * stands for any run without a slash, and ** for any run. A
+	// certificate with several URIs has none that counts.
+	URI string `yaml:"uri,omitempty"`
+	// DNS is a DNS name in the subject alternative names. *. at its beginning stands for one label.
+	DNS string `yaml:"dns,omitempty"`
+	// Subject is the whole subject as RFC 4514 writes it, such as CN=exporter,O=Acme.
+	Subject string `yaml:"subject,omitempty"`
 
 	Validity `yaml:",inline"`
 }
@@ -126,6 +144,10 @@ type ServiceAccount struct {
 	// client_assertion (RFC 7523, section 2.2) or in the place of the client secret. Such a token may
 	// be used again until its exp.
 	SecretSHA256 string `yaml:"secret_sha256,omitempty"`
+	// BindCertificate binds the access tokens of the service account to the client certificate of
+	// the connection on which they are issued (RFC 8705, section 3). It needs
+	// listener.client_ca_file.
+	BindCertificate bool `yaml:"bind_certificate,omitempty"`
 
 	Validity `yaml:",inline"`
 }

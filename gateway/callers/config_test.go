@@ -109,7 +109,7 @@ func TestCompileRefuses(t *testing.T) {
 		`list[3].name: expected up to 64 letters, digits, dots, hyphens and underscores, the first a letter or digit`,
 		`list[3].service_accounts[1].client_id: occurs twice`,
 		`list[3].service_accounts[1].secret_sha256: expected a SHA-256 hash, 64 hexadecimal digits`,
-		`list[4]: the caller has no key: expected key_pairs, tokens, service_accounts or identities`,
+		`list[4]: the caller has no key: expected key_pairs, tokens, service_accounts, identities or certificates`,
 		`list[5].key_pairs[0].ha1_file: the file's line 1 is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)`,
 		`list[5].key_pairs[1].ha1_file: the file has a second line for MD5`,
 		`list[5].key_pairs[2].ha1_file: the file's line 1 is not PUBLIC-KEY:REALM:HASH, with a hash of 32 hexadecimal digits (MD5) or 64 (SHA-256)`,

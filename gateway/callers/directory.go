@@ -21,8 +21,10 @@ type Directory struct {
 	exchanges bool
 	issuers   *issuers.Set
 	known     map[string][]identity // by the name of their issuer, in the order of the list
-	keys      []signingKey          // of the signing_key_file: the first signs; empty without a file
-	nobody    keyPair               // takes the place of a pair that does not exist
+	// certificates are names in client certificates, in the order in which they are tried.
+	certificates []certificateName
+	keys         []signingKey // of the signing_key_file: the first signs; empty without a file
+	nobody       keyPair      // takes the place of a pair that does not exist
 }
 
 type keyPair struct {
@@ -42,6 +44,7 @@ type serviceAccount struct {
 	secret hash
 	// byJWT says that no secret proves the account, but a token that proves its owner.
 	byJWT bool
+	bound bool // its tokens are bound to a certificate
 }
 
 // HasServiceAccounts reports whether there are service accounts, for whom the token endpoint is.

@@ -16,14 +16,18 @@ import (
 // caller is empty where the token is nobody's.
 func (a *Authenticator) ExplainToken(ctx context.Context, token string) (caller string, lines []string) {
 	shown := bearerToken{token, hashOf(token)}
-	if static, _, ok := staticTokens(a.directory.tokens).identify(ctx, shown); ok {
+	if static, _, ok := staticTokens(a.directory.tokens).identify(nil, shown); ok {
 		return static.Name, []string{"it is the static token " + static.Key}
 	}
-	if account, refusal, ok := a.tokens.identify(ctx, shown); ok {
+	if account, bound, refusal, ok := a.tokens.whose(shown); ok {
 		if refusal != nil {
 			return "", []string{refusal.detail}
 		}
-		return account.Name, []string{"it is an access token of the service account " + account.Key}
+		lines = []string{"it is an access token of the service account " + account.caller.Key}
+		if bound != nil {
+			lines = append(lines, "it is good only with the client certificate that it was issued with")
+		}
+		return account.caller.Name, lines
 	}
 	if a.directory.issuers.Empty() {
 		return "", []string{"it is not a caller's, and there are no callers.issuers"}

@@ -3,6 +3,7 @@ package callers
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ func newJWTs(d *Directory, k *issuers.KeySets, now func() time.Time) *jwts {
 
 // identify takes what has the form of a JWT, except for those that were issued here. Without issuers
 // it takes nothing.
-func (j *jwts) identify(ctx context.Context, token bearerToken) (Caller, *Refusal, bool) {
+func (j *jwts) identify(r *http.Request, token bearerToken) (Caller, *Refusal, bool) {
 	if j.directory.issuers.Empty() {
 		return Caller{}, nil, false
 	}
@@ -34,7 +35,7 @@ func (j *jwts) identify(ctx context.Context, token bearerToken) (Caller, *Refusa
 	if iss, ok := issuers.IsJWS(token.text); !ok || iss == issuer {
 		return Caller{}, nil, false
 	}
-	caller, refusal := j.prove(ctx, token)
+	caller, refusal := j.prove(r.Context(), token)
 	return caller, refusal, true
 }
 

@@ -20,7 +20,8 @@ type KeyName struct {
 	// Caller is the name of the caller.
 	Caller string
 	// Form is [Digest] for a key pair, also where it is used by Basic, [StaticToken] for a token,
-	// [AccessToken] for a service account, and [JWT] for an identity.
+	// [AccessToken] for a service account, [JWT] for an identity, and [Certificate] for a name in
+	// client certificates.
 	Form Form
 	// Key is the Key of a [Caller]; for an identity, its issuer and eight digits of a hash of its claims.
 	Key string

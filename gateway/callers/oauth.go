@@ -32,7 +32,11 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 	if form.Get("grant_type") != "client_credentials" {
 		return caller, oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "The grant type is not client_credentials.", InvalidRequest)
 	}
-	token, lifetime, err := a.tokens.issue(caller, by)
+	bound, refusal := a.bind(w, r, caller.Key)
+	if refusal != nil {
+		return caller, refusal
+	}
+	token, lifetime, err := a.tokens.issue(caller, by, bound)
 	if err != nil {
 		return caller, oauthError(w, http.StatusInternalServerError, "server_error", "Unexpected error.", Unavailable)
 	}
@@ -42,6 +46,23 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 		TokenType   string `json:"token_type"`
 	}{token, int(lifetime / time.Second), "Bearer"})
 	return caller, nil
+}
+
+// bind returns the client certificate that a new token of a service account is bound to, nil if the
+// account's tokens are not bound. If it returns a refusal, it has answered.
+func (a *Authenticator) bind(w http.ResponseWriter, r *http.Request, clientID string) (*confirmation, *Refusal) {
+	if account, _ := a.directory.account(clientID); !account.bound {
+		return nil, nil
+	}
+	v := a.certificates.of(r)
+	if v == nil || v.untrusted {
+		reason := CertificateRequired
+		if v != nil {
+			reason = v.reason
+		}
+		return nil, oauthError(w, http.StatusBadRequest, "invalid_request", "The tokens of this service account are bound to a client certificate, and the connection has none that is good.", reason)
+	}
+	return &confirmation{v.thumbprint}, nil
 }
 
 // ServeRevoke answers POST /api/oauth/revoke (RFC 7009): this process stops accepting an access

@@ -58,6 +58,20 @@ const (
 	IssuerUnavailable = Reason(issuers.Unavailable)
 	// NoCaller: a token of an issuer that is good, and that no caller's claims match.
 	NoCaller Reason = "no_caller"
+	// CertificateUnknown: a client certificate that is trusted, and no caller's.
+	CertificateUnknown Reason = "certificate_unknown"
+	// CertificateMalformed: the same, and the certificate has several URIs, or a broken SPIFFE id.
+	CertificateMalformed Reason = "certificate_malformed"
+	// CertificateExpired: a client certificate that has expired since the handshake.
+	CertificateExpired Reason = "certificate_expired"
+	// CertificateUntrusted: a client certificate whose authority was removed since the handshake.
+	CertificateUntrusted Reason = "certificate_untrusted"
+	// CertificateRequired: a token is asked for that would be bound to a client certificate, and the
+	// connection has none.
+	CertificateRequired Reason = "certificate_required"
+	// CertificateMismatch: an access token of ours that is bound to another client certificate than
+	// that of the connection, or that is not bound and would have to be.
+	CertificateMismatch Reason = "certificate_mismatch"
 	// TooMany: more requests to the token endpoint than a minute allows.
 	TooMany Reason = "too_many"
 	// InvalidRequest: the token endpoint's form is wrong.
@@ -76,8 +90,9 @@ type Refusal struct {
 	// Tried is the public key or client id that was shown, right or wrong: one of a caller, or a text
 	// in the form of one (see [secret.ShowID]). It is "other" for any other text, which may be a
 	// secret, and empty where none was shown, or only a token that nobody knows. Of a token of an
-	// issuer it is the issuer's name. Where the secret is right or the token is good, and it is refused
-	// nevertheless, it is the Key of the Caller.
+	// issuer it is the issuer's name, and of a client certificate that is nobody's a name in it, cut as
+	// in [Caller]. Where the secret is right or the token is good, and it is refused nevertheless, it is
+	// the Key of the Caller.
 	Tried string
 
 	detail string

@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -30,7 +32,7 @@ type Authority struct {
 // NewAuthority makes an authority with a new key.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	own := issue(t, nil, nil, time.Hour)
+	own := issue(t, nil, nil, time.Hour, nil)
 	a := &Authority{PEM: own.CertPEM, Pool: x509.NewCertPool(), certificate: own.Leaf, key: own.PrivateKey.(*ecdsa.PrivateKey)}
 	a.Pool.AddCert(own.Leaf)
 	return a
@@ -47,7 +49,55 @@ type Certificate struct {
 // passed.
 func (a *Authority) Issue(t testing.TB, valid time.Duration, addresses ...net.IP) *Certificate {
 	t.Helper()
-	return issue(t, a.certificate, a.key, valid, addresses...)
+	return issue(t, a.certificate, a.key, valid, func(c *x509.Certificate) { c.IPAddresses = addresses })
+}
+
+// Client makes a certificate for a client, valid for an hour. Unless it is nil, change changes what
+// the certificate says before it is signed: names, times, usages.
+func (a *Authority) Client(t testing.TB, change func(*x509.Certificate)) *Certificate {
+	t.Helper()
+	return issue(t, a.certificate, a.key, time.Hour, func(c *x509.Certificate) {
+		c.Subject.CommonName = "client"
+		c.KeyUsage, c.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// Workload makes a certificate for a client with a URI, such as a SPIFFE id.
+func (a *Authority) Workload(t testing.TB, uri string) *Certificate {
+	t.Helper()
+	return a.Client(t, func(c *x509.Certificate) { c.URIs = []*url.URL{parseURL(t, uri)} })
+}
+
+// Below makes an authority whose certificate is of a.
+func (a *Authority) Below(t testing.TB) *Authority {
+	t.Helper()
+	own := issue(t, a.certificate, a.key, time.Hour, func(c *x509.Certificate) {
+		c.IsCA = true
+		c.Subject.CommonName = "gateway test authority below"
+	})
+	below := &Authority{PEM: own.CertPEM, Pool: x509.NewCertPool(), certificate: own.Leaf, key: own.PrivateKey.(*ecdsa.PrivateKey)}
+	below.Pool.AddCert(own.Leaf)
+	return below
+}
+
+// With returns the certificate together with that of an authority between it and a trusted one.
+func (c *Certificate) With(a *Authority) *Certificate {
+	with := *c
+	with.Certificate.Certificate = append(slices.Clone(c.Certificate.Certificate), a.certificate.Raw)
+	with.CertPEM += a.PEM
+	return &with
+}
+
+func parseURL(t testing.TB, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // Loopback makes a certificate for 127.0.0.1.
@@ -78,8 +128,9 @@ func (c *Certificate) Environ(t testing.TB) []string {
 	return []string{"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE=" + certFile, "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE=" + keyFile}
 }
 
-// issue makes a certificate. Without an issuer it makes an authority's own.
-func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, valid time.Duration, addresses ...net.IP) *Certificate {
+// issue makes a certificate. Without an issuer it makes an authority's own. Unless it is nil, change
+// changes the certificate before it is signed.
+func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, valid time.Duration, change func(*x509.Certificate)) *Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -93,11 +144,13 @@ func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, 
 		IsCA:                  issuer == nil,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		IPAddresses:           addresses,
 	}
 	if issuer == nil {
 		template.Subject.CommonName += " authority" // OpenSSL takes equal names for a self-signed certificate
 		issuer, issuerKey = template, key
+	}
+	if change != nil {
+		change(template)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
 	if err != nil {

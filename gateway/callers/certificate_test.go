@@ -1,0 +1,163 @@
+package callers_test
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// named returns a change of a certificate: its URIs and its DNS names, between spaces.
+func named(t *testing.T, uris, dns string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		for _, text := range strings.Fields(uris) {
+			u, err := url.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.URIs = append(c.URIs, u)
+		}
+		c.DNSNames = strings.Fields(dns)
+	}
+}
+
+// Which caller a certificate is: the first of the list that has a name of it.
+func TestCertificateNames(t *testing.T) {
+	t.Parallel()
+	authority, other := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
+	d := compile(t, callers.Config{List: []callers.Entry{
+		{Name: "exact", Certificates: []callers.CertificateName{{URI: "spiffe://prod/ns/backups/sa/exporter"}, {DNS: "exporter.example.com"}}},
+		{Name: "wide", Certificates: []callers.CertificateName{{URI: "spiffe://prod/ns/*/sa/*"}, {DNS: "*.jobs.example.com"}, {URI: "https://ci.example.com/**"}}},
+		{Name: "anonymous", Certificates: []callers.CertificateName{{Subject: `CN=a\,b,OU=x+OU=y,O=Acme,DC=corp,DC=example`}, {Subject: "CN=root"}}},
+	}})
+	dn := func(c *x509.Certificate) {
+		at := func(oid asn1.ObjectIdentifier, value string) pkix.AttributeTypeAndValue {
+			return pkix.AttributeTypeAndValue{Type: oid, Value: value}
+		}
+		dc, ou := asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}, asn1.ObjectIdentifier{2, 5, 4, 11}
+		raw, err := asn1.Marshal(pkix.RDNSequence{
+			{at(dc, "example")}, {at(dc, "corp")}, {at(asn1.ObjectIdentifier{2, 5, 4, 10}, "Acme")}, {at(ou, "x"), at(ou, "y")}, {at(asn1.ObjectIdentifier{2, 5, 4, 3}, "a,b")},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.RawSubject = raw
+	}
+	for name, test := range map[string]struct {
+		change func(*x509.Certificate)
+		want   string // name and key, or the reason
+	}{
+		"exact":                      {named(t, "spiffe://prod/ns/backups/sa/exporter", ""), "exact spiffe://prod/ns/backups/sa/exporter"},
+		"a glob":                     {named(t, "spiffe://prod/ns/other/sa/x", ""), "wide spiffe://prod/ns/other/sa/x"},
+		"a glob and a slash":         {named(t, "spiffe://prod/ns/other/more/sa/x", ""), "certificate_unknown"},
+		"another trust domain":       {named(t, "spiffe://prod.evil/ns/backups/sa/exporter", ""), "certificate_unknown"},
+		"two stars":                  {named(t, "https://ci.example.com/a/b", ""), "wide https://ci.example.com/a/b"},
+		"a port":                     {named(t, "https://ci.example.com:444/a/b", ""), "certificate_unknown"},
+		"two URIs":                   {named(t, "spiffe://prod/ns/backups/sa/exporter https://x.example", ""), "certificate_malformed"},
+		"two URIs, and a DNS name":   {named(t, "spiffe://prod/ns/a/sa/b spiffe://prod/ns/a/sa/c", "exporter.example.com"), "exact exporter.example.com"},
+		"dots in a SPIFFE id":        {named(t, "spiffe://prod/ns/a/sa/..", ""), "certificate_malformed"},
+		"an empty segment":           {named(t, "spiffe://prod/ns//sa/x", ""), "certificate_malformed"},
+		"an escape":                  {named(t, "spiffe://prod/ns/a%2Fb/sa/x", ""), "certificate_malformed"},
+		"a query":                    {named(t, "spiffe://prod/ns/a/sa/x?y", ""), "certificate_malformed"},
+		"a SPIFFE id without a path": {named(t, "spiffe://prod", ""), "certificate_malformed"},
+		"a SPIFFE id of one who may sign": {func(c *x509.Certificate) {
+			named(t, "spiffe://prod/ns/a/sa/x", "")(c)
+			c.KeyUsage |= x509.KeyUsageCertSign
+		}, "certificate_malformed"},
+		"a DNS name in capitals":         {named(t, "", "EXPORTER.example.COM"), "exact exporter.example.com"},
+		"the second of the DNS names":    {named(t, "", "x.example.com a.jobs.example.com"), "wide a.jobs.example.com"},
+		"two labels for a star":          {named(t, "", "a.b.jobs.example.com jobs.example.com .jobs.example.com"), "certificate_unknown"},
+		"a certificate for many hosts":   {named(t, "", "*.jobs.example.com *.example.com"), "certificate_unknown"},
+		"a subject":                      {dn, `anonymous CN=a\,b,OU=x+OU=y,O=Acme,DC=corp,DC=example`},
+		"a subject with more":            {func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "root", Organization: []string{"x"}} }, "certificate_unknown"},
+		"a subject like others, in one":  {func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "root,O=x"} }, "certificate_unknown"},
+		"the common name is no DNS name": {func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "exporter.example.com"} }, "certificate_unknown"},
+		"expired": {func(c *x509.Certificate) {
+			named(t, "", "exporter.example.com")(c)
+			c.NotAfter = time.Now().Add(-time.Second)
+		}, "certificate_expired"},
+		"not valid yet": {func(c *x509.Certificate) {
+			named(t, "", "exporter.example.com")(c)
+			c.NotBefore = time.Now().Add(time.Minute)
+		}, "certificate_expired"},
+		"for servers only": {func(c *x509.Certificate) {
+			named(t, "", "exporter.example.com")(c)
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}, "certificate_untrusted"},
+		"a long name, with what is hidden": {func(c *x509.Certificate) {
+			c.Subject = pkix.Name{CommonName: "root"}
+			named(t, "https://ci.example.com/"+strings.Repeat("x", 200), "")(c)
+		}, "wide https://ci.example.com/" + strings.Repeat("x", 77)},
+	} {
+		certificate := authority.Client(t, test.change)
+		who, lines := d.ExplainCertificate([]*x509.Certificate{certificate.Leaf}, authority.Pool, time.Now())
+		got := who.Name + " " + who.Key
+		if who == (callers.Caller{}) {
+			_, got, _ = strings.Cut(lines[len(lines)-1], " (")
+			got = strings.TrimSuffix(got, ")")
+		} else if who.Form != callers.Certificate || who.IsAnonymous() || !strings.HasPrefix(lines[len(lines)-1], who.Name+"'s, by callers.list[") {
+			t.Errorf("%s: %+v, %s", name, who, lines)
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s; %s", name, got, test.want, lines)
+		}
+		if who, lines := d.ExplainCertificate([]*x509.Certificate{certificate.Leaf}, other.Pool, time.Now()); who.Name != "" || !strings.Contains(lines[len(lines)-1], "(certificate_") {
+			t.Errorf("%s, of an authority that is not trusted: %s", name, lines)
+		}
+	}
+	below := authority.Below(t)
+	leaf := below.Client(t, named(t, "", "exporter.example.com"))
+	if who, lines := d.ExplainCertificate([]*x509.Certificate{leaf.Leaf}, below.Pool, time.Now()); who.Name != "exact" {
+		t.Errorf("of an authority that is trusted, and not a root: %s", lines)
+	}
+	if _, lines := d.ExplainCertificate([]*x509.Certificate{leaf.Leaf}, nil, time.Now()); !slices.Equal(lines, []string{"dns      exporter.example.com", "subject  CN=client", "nobody's: listener.client_ca_file is not set"}) {
+		t.Errorf("%q", lines)
+	}
+}
+
+// Names that would never match, or match too much, are refused, each with its path.
+func TestCertificateNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	name := func(uri, dns, subject string) callers.CertificateName {
+		return callers.CertificateName{URI: uri, DNS: dns, Subject: subject}
+	}
+	c := callers.Config{List: []callers.Entry{
+		{Name: "a", Certificates: []callers.CertificateName{
+			name("", "", ""), name("spiffe://prod/x", "x.example", ""), name("spiffe://*/x", "", ""), name("*", "", ""), name("spiffe://prod", "", ""),
+			name("spiffe://Prod/x", "", ""), name("spiffe://prod/x/", "", ""), name("spiffe://prod/***", "", ""), name("https://user@host/*", "", ""),
+			name("", "a.*.example", ""), name("", "*", ""), name("", "a b", ""), name("", "x.example.", ""),
+			name("", "", "CN=a, O=b"), name("", "", "exporter"), name("", "", strings.Repeat("CN=a", 300)),
+			name("", "twice.example", ""), name("https://good.example/*", "", ""), name("", "", `CN=a\, b`),
+		}},
+		{Name: "b", Certificates: []callers.CertificateName{name("", "twice.example", "")}},
+	}}
+	const (
+		one    = "expected exactly one of uri, dns and subject"
+		uri    = "expected scheme://host/path, with stars only in the path"
+		spiffe = "expected spiffe://trust-domain/path, the trust domain in lower case, without empty segments and a slash at the end"
+		dns    = "expected a DNS name; a star may stand for its first label"
+	)
+	want := []string{
+		"[0]: " + one, "[1]: " + one, "[2].uri: " + uri, "[3].uri: " + uri, "[4].uri: " + spiffe, "[5].uri: " + spiffe, "[6].uri: " + spiffe,
+		"[7].uri: has three stars in a row; expected * or **", "[8].uri: " + uri, "[9].dns: " + dns, "[10].dns: " + dns, "[11].dns: " + dns, "[12].dns: " + dns,
+		"[13].subject: has a space after a comma; RFC 4514 writes none, as in CN=exporter,O=Acme",
+		"[14].subject: expected a subject as RFC 4514 writes it, such as CN=exporter,O=Acme", "[15].subject: is too long",
+	}
+	for i := range want {
+		want[i] = "list[0].certificates" + want[i]
+	}
+	want = append(want, "list[1].certificates[0]: another certificate has the same name; the first one is the caller")
+	slices.Sort(want)
+	if diff := cmp.Diff(want, reports(t, c, true)); diff != "" {
+		t.Error(diff)
+	}
+}
