@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -24,6 +25,8 @@ type Parts struct {
 	PublicURL string
 	// Certificate is the listener's; nil where the listener speaks plain HTTP.
 	Certificate *tls.Certificate
+	// ClientCAs are the authorities that client certificates come from; nil where none counts.
+	ClientCAs *x509.CertPool
 	// Callers know the callers of the list by their keys, and Policies say what they may do, by the
 	// caller's name.
 	Callers  *callers.Directory

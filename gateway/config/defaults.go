@@ -9,9 +9,18 @@ import (
 // DefaultManagementAddress is the default of management.address.
 const DefaultManagementAddress = "127.0.0.1:27090"
 
+// The values of listener.client_certificates.
+const (
+	Optional = "optional"
+	Required = "required"
+)
+
 // fill puts the defaults where nothing is set.
 func (c *Config) fill() {
 	c.Listener.Address = cmp.Or(c.Listener.Address, "127.0.0.1:8080")
+	if c.Listener.ClientCAFile != "" {
+		c.Listener.ClientCertificates = cmp.Or(c.Listener.ClientCertificates, Optional)
+	}
 	c.Management.Address = cmp.Or(c.Management.Address, DefaultManagementAddress)
 	c.Upstream.BaseURL = cmp.Or(c.Upstream.BaseURL, "https://cloud.mongodb.com")
 	c.Upstream.MaxConnections = cmp.Or(c.Upstream.MaxConnections, 256)

@@ -47,6 +47,13 @@ type Listener struct {
 	// are read again when they change. Without them the listener speaks plain HTTP.
 	TLSCertFile string `yaml:"tls_cert_file"`
 	TLSKeyFile  string `yaml:"tls_key_file"`
+	// ClientCAFile is a PEM file of the authorities that client certificates come from. It is read
+	// again when it changes. It needs TLSCertFile. Without it, no certificate of a client counts.
+	ClientCAFile string `yaml:"client_ca_file"`
+	// ClientCertificates is optional, which verifies a certificate if a client shows one, or
+	// required, which ends the handshake of a client that shows none. It needs ClientCAFile.
+	// Default optional.
+	ClientCertificates string `yaml:"client_certificates"`
 	// AllowPlainHTTP lets the listener speak plain HTTP off loopback, where whoever is on the
 	// way reads every request. It is for a listener behind a proxy that ends TLS.
 	AllowPlainHTTP bool `yaml:"allow_plain_http"`

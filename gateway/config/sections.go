@@ -2,8 +2,6 @@ package config
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +18,6 @@ import (
 	"atlas-export-gateway/internal/hosts"
 	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/outbound"
-	"atlas-export-gateway/internal/smallfile"
 )
 
 func (b *builder) listener(l Listener) {
@@ -41,18 +38,7 @@ func (b *builder) listener(l Listener) {
 		// The provider looks for these digits in the text of an error, which begins with the URL.
 		b.warn("listener.public_url", "holds 404, so that Terraform's provider takes every error for the news that an export bucket or job was deleted; choose another name or port")
 	}
-	if l.TLSCertFile == "" && l.TLSKeyFile == "" {
-		if good && !hosts.LoopbackAddress(l.Address) && !l.AllowPlainHTTP {
-			b.refuse("listener.address", "is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS")
-		}
-		return
-	}
-	certificate, err := keyPair(l.TLSCertFile, l.TLSKeyFile)
-	if err != nil {
-		b.refuse("listener.tls_cert_file", "with tls_key_file: %w", smallfile.WithoutName(err))
-	}
-	b.parts.Certificate = &certificate
-	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
+	b.listenerTLS(l, good)
 }
 
 // hostName is what the host of a Host field looks like.
@@ -76,26 +62,6 @@ func parsePublicURL(text string) (string, error) {
 		err = errors.New("has a path with an empty segment, or with other characters than letters, digits, '-', '.', '_' and '~'")
 	}
 	return origin.String() + path, err
-}
-
-// ReadCertificate reads the files of the listener's certificate again, which the configuration
-// has.
-func (p *Parts) ReadCertificate() (*tls.Certificate, error) {
-	certificate, err := keyPair(p.Config.Listener.TLSCertFile, p.Config.Listener.TLSKeyFile)
-	return &certificate, err
-}
-
-// keyPair is tls.LoadX509KeyPair, bounded.
-func keyPair(cert, key string) (tls.Certificate, error) {
-	chain, err := smallfile.Read(cert, maxFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	private, err := smallfile.Read(key, maxFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.X509KeyPair(chain, private)
 }
 
 func (b *builder) management(m Management) {
@@ -136,22 +102,6 @@ func (b *builder) upstream(u Upstream) {
 	}
 }
 
-// certificates reads the certificate authorities of a file; nil stands for the system's.
-func certificates(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := smallfile.Read(file, maxFile)
-	if err != nil {
-		return nil, smallfile.WithoutName(err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("the file holds no PEM certificate")
-	}
-	return pool, nil
-}
-
 func (b *builder) callers(c Callers) {
 	// What is no address is refused by itself, and says nothing about who may call.
 	address := b.parts.Config.Listener.Address
@@ -172,6 +122,7 @@ func (b *builder) callers(c Callers) {
 		if n := caller.RequestsPerMinute; n < 0 || n > 1_000_000 {
 			b.refuse(fmt.Sprintf("callers.list[%d].requests_per_minute", i), "is %d; expected 1 to 1000000", n)
 		}
+		b.needsClientCAs(fmt.Sprintf("callers.list[%d]", i), caller.Entry)
 		for j, pair := range caller.KeyPairs {
 			b.warnOfMode(fmt.Sprintf("callers.list[%d].key_pairs[%d].ha1_file", i, j), pair.HA1File)
 		}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/hosts"
+	"atlas-export-gateway/internal/smallfile"
+)
+
+// listenerTLS reads the files of the listener's TLS. The address is good if it is one.
+func (b *builder) listenerTLS(l Listener, good bool) {
+	b.clientCertificates(l)
+	if l.TLSCertFile == "" && l.TLSKeyFile == "" {
+		if good && !hosts.LoopbackAddress(l.Address) && !l.AllowPlainHTTP {
+			b.refuse("listener.address", "is not a loopback address: set tls_cert_file and tls_key_file, or allow_plain_http if a proxy before the gateway ends TLS")
+		}
+		if l.ClientCAFile != "" {
+			b.refuse("listener.client_ca_file", "needs tls_cert_file and tls_key_file: there are no client certificates without TLS, and none behind a proxy that ends it")
+		}
+		return
+	}
+	certificate, err := keyPair(l.TLSCertFile, l.TLSKeyFile)
+	if err != nil {
+		b.refuse("listener.tls_cert_file", "with tls_key_file: %w", smallfile.WithoutName(err))
+	}
+	b.parts.Certificate = &certificate
+	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
+}
+
+// clientCertificates reads the authorities of client certificates.
+func (b *builder) clientCertificates(l Listener) {
+	if l.ClientCAFile == "" {
+		if l.ClientCertificates != "" {
+			b.refuse("listener.client_certificates", "needs client_ca_file: the authorities that the certificates come from")
+		}
+		return
+	}
+	b.oneOf(l.ClientCertificates, "listener.client_certificates", Optional, Required)
+	authorities, err := certificates(l.ClientCAFile)
+	if err != nil {
+		b.refuse("listener.client_ca_file", "%w", err)
+	}
+	b.parts.ClientCAs = authorities
+}
+
+// needsClientCAs refuses what a caller can't have without client certificates.
+func (b *builder) needsClientCAs(at string, caller callers.Entry) {
+	if b.parts.Config.Listener.ClientCAFile != "" {
+		return
+	}
+	if len(caller.Certificates) > 0 {
+		b.refuse(at+".certificates", "needs listener.client_ca_file: the authorities that the certificates come from")
+	}
+	for i, account := range caller.ServiceAccounts {
+		if account.BindCertificate {
+			b.refuse(fmt.Sprintf("%s.service_accounts[%d].bind_certificate", at, i), "needs listener.client_ca_file: the authorities that the certificates come from")
+		}
+	}
+}
+
+// ReadCertificate reads the files of the listener's certificate again, which the configuration
+// has.
+func (p *Parts) ReadCertificate() (*tls.Certificate, error) {
+	certificate, err := keyPair(p.Config.Listener.TLSCertFile, p.Config.Listener.TLSKeyFile)
+	return &certificate, err
+}
+
+// ReadClientCAs reads the authorities of client certificates again, nil where there is no file.
+func (p *Parts) ReadClientCAs() (*x509.CertPool, error) {
+	return certificates(p.Config.Listener.ClientCAFile)
+}
+
+// keyPair is tls.LoadX509KeyPair, bounded.
+func keyPair(cert, key string) (tls.Certificate, error) {
+	chain, err := smallfile.Read(cert, maxFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	private, err := smallfile.Read(key, maxFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(chain, private)
+}
+
+// certificates reads the certificate authorities of a file; nil stands for the system's.
+func certificates(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := smallfile.Read(file, maxFile)
+	if err != nil {
+		return nil, smallfile.WithoutName(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("the file holds no PEM certificate")
+	}
+	return pool, nil
+}
