@@ -27,7 +27,8 @@ func (g *Gateway) authenticate(x *exchange) error {
 func identify(x *exchange) error {
 	s := x.settings
 	// Where there are no keys to check, the credential of an anonymous caller is not looked at.
-	if s.anonymous && (!s.listed || x.in.Header["Authorization"] == nil) {
+	// A certificate that is no caller's is not looked at either.
+	if s.anonymous && (!s.listed || x.in.Header["Authorization"] == nil) && !s.authenticator.ByCertificate(x.in) {
 		if err := refuseForeign(x.in, s.publicURL, s.hosts); err != nil {
 			return err
 		}
@@ -37,6 +38,10 @@ func identify(x *exchange) error {
 		}
 	}
 	caller, err := s.recognize(x.in)
+	if err == nil && caller.Form == callers.Certificate {
+		// A browser shows a certificate for the pages of other sites, too.
+		err = refusePage(x.in, s.publicURL)
+	}
 	if refused, ok := errors.AsType[*callers.Refusal](err); ok {
 		return &unauthenticated{refused, firstLeg(x.in)}
 	}
@@ -88,9 +93,14 @@ func refuseForeign(r *http.Request, public *url.URL, names []string) error {
 	if host := hostname(r.Host); r.Host != "" && !hosts.Loopback(host) && (host == "" || host != public.Hostname() && !named(names, host)) {
 		return foreignError("The Host is not one of this gateway's; use localhost, a loopback address, the host of listener.public_url, or one of listener.hosts.")
 	}
+	return refusePage(r, public)
+}
+
+// refusePage refuses what a browser sends for a page of another site, to a host that is known to be
+// the gateway's own.
+func refusePage(r *http.Request, public *url.URL) error {
 	if origin := r.Header.Get("Origin"); origin != "" {
 		from, err := url.Parse(origin)
-		// The Host was found to be the gateway's own.
 		if err != nil || !hosts.Loopback(from.Hostname()) && (from.Host == "" || from.Host != public.Host && from.Host != r.Host) {
 			return foreignError("The Origin is not this gateway's; pages of other sites may not use it.")
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/config"
 )
 
@@ -96,7 +97,7 @@ func withCallerConn(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		wrapped, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
-			return context.WithValue(ctx, callerConnKey{}, conn)
+			return context.WithValue(callers.WithConnection(ctx), callerConnKey{}, conn)
 		}
 		conn = wrapped.NetConn()
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -52,6 +53,8 @@ type settings struct {
 	publicURL   *url.URL       // public; without a host until it is known
 	hosts       []string       // names of the gateway, besides that of publicURL
 	certificate *tls.Certificate
+	authorities *x509.CertPool // of client certificates; nil where none counts
+	tls         *tls.Config    // of new handshakes; nil where the listener speaks plain HTTP
 
 	anonymous     bool // callers without a key are let in
 	listed        bool // there are callers who show who they are
@@ -68,24 +71,19 @@ type settings struct {
 func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 	c := &parts.Config
 	s := &settings{
-		parts:       parts,
-		config:      c,
-		origin:      parts.Atlas.Origin,
-		publicURL:   new(url.URL),
-		hosts:       c.Listener.Hosts,
-		certificate: parts.Certificate,
-		anonymous:   c.Callers.Anonymous,
-		listed:      len(c.Callers.List) > 0,
-		accounts:    parts.Callers.HasServiceAccounts(),
-		policies:    parts.Policies,
-		perMinute:   perMinute(c.Callers.List),
-		reportOnly:  reportOnly(&c.Callers, c.Requests.Check),
-		authenticator: callers.New(parts.Callers, g.lasting.memory, callers.Options{
-			// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
-			AllowBasic: func(r *http.Request) bool { return c.Listener.AllowPlainHTTP || callers.Private(r) },
-			Now:        func() time.Time { return g.now() },
-		}),
+		parts:      parts,
+		config:     c,
+		origin:     parts.Atlas.Origin,
+		publicURL:  new(url.URL),
+		hosts:      c.Listener.Hosts,
+		anonymous:  c.Callers.Anonymous,
+		listed:     len(c.Callers.List) > 0,
+		accounts:   parts.Callers.HasServiceAccounts(),
+		policies:   parts.Policies,
+		perMinute:  perMinute(c.Callers.List),
+		reportOnly: reportOnly(&c.Callers, c.Requests.Check),
 	}
+	g.secure(s, parts.Certificate, parts.ClientCAs)
 	var err error
 	if s.atlas, err = g.lasting.pool.Upstream(parts.Atlas); err != nil {
 		return nil, err
@@ -107,6 +105,21 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// secure sets what certificates say: the listener's own, and those of clients, whose authorities are
+// nil where none counts.
+func (g *Gateway) secure(s *settings, certificate *tls.Certificate, authorities *x509.CertPool) {
+	if s.certificate, s.authorities = certificate, authorities; certificate != nil {
+		s.tls = tlsConfig(certificate, authorities, s.config.Listener)
+	}
+	plain := s.config.Listener.AllowPlainHTTP
+	s.authenticator = callers.New(s.parts.Callers, g.lasting.memory, callers.Options{
+		// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
+		AllowBasic: func(r *http.Request) bool { return plain || callers.Private(r) },
+		ClientCAs:  authorities,
+		Now:        func() time.Time { return g.now() },
+	})
 }
 
 // publish sets the URL that callers use, which may not be known yet.
@@ -179,22 +192,38 @@ func (g *Gateway) warn(parts *config.Parts) {
 	g.warned = all
 }
 
-// renewCertificate puts a new certificate in force by itself, where a mistake elsewhere keeps the
-// configuration from being reloaded: otherwise the mistake would let the certificate expire.
-func (g *Gateway) renewCertificate() {
+// renewCertificates puts the listener's new certificate, and new authorities of client certificates,
+// in force by themselves, where a mistake elsewhere keeps the configuration from being reloaded:
+// otherwise the mistake would let the certificate expire, and an authority that was removed be
+// trusted.
+func (g *Gateway) renewCertificates() {
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	s := *g.settings.Load()
 	if s.certificate == nil {
 		return
 	}
+	// The refusal names an error of these files.
 	renewed, err := s.parts.ReadCertificate()
 	if err != nil || slices.EqualFunc(renewed.Certificate, s.certificate.Certificate, bytes.Equal) {
-		return // the refusal names an error of these files
+		renewed = s.certificate
 	}
-	s.certificate = renewed
+	authorities, err := s.parts.ReadClientCAs()
+	if err != nil || authorities.Equal(s.authorities) {
+		authorities = s.authorities
+	}
+	if renewed == s.certificate && authorities == s.authorities {
+		return
+	}
+	certificate, clientCAs := renewed != s.certificate, authorities != s.authorities
+	g.secure(&s, renewed, authorities)
 	g.settings.Store(&s)
-	g.log.Info("the listener's certificate was renewed, and nothing else")
+	if certificate {
+		g.log.Info("the listener's certificate was renewed, and nothing else")
+	}
+	if clientCAs {
+		g.log.Info("the authorities of client certificates were renewed, and nothing else")
+	}
 }
 
 // watchEvery is how often Watch looks at the files. minRetry and maxRetry are the first and the
@@ -253,7 +282,7 @@ func (g *Gateway) load(source *config.Source) error {
 	g.reloadRefused.Store(err != nil)
 	if err != nil {
 		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
-		g.renewCertificate()
+		g.renewCertificates()
 		return err
 	}
 	g.log.Info("the configuration was reloaded", "upstream", parts.Config.Upstream.BaseURL, "callers", len(parts.Config.Callers.List))

@@ -2,13 +2,10 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"atlas-export-gateway/gateway/inbound"
@@ -31,10 +28,11 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	defer g.lasting.pool.CloseIdleConnections()
 	config := g.settings.Load().parts.Config
 	t := config.Timeouts
-	evicted := &evictions{log: g.log, metrics: g.metrics}
+	evicted, refused := g.newEvictions(), g.newHandshakes()
 	defer evicted.flush()
+	defer refused.flush()
 	connections := inbound.NewTable(inbound.Config{Limit: config.Limits.Connections, Counted: g.metrics.Connections, Evicted: evicted.add})
-	serverLog := log.New(logWriter{g.log}, "", 0)
+	serverLog := log.New(logWriter{g.log, refused.add}, "", 0)
 	public := &http.Server{
 		Handler:           g,
 		ReadHeaderTimeout: t.Header,
@@ -66,7 +64,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	callers = connections.Listener(callerListener{callers, unusedBytes(config.Limits)})
 	serve, framed := public.Serve, leaveHTTP2(public)
 	if config.Listener.TLSCertFile != "" {
-		public.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
+		public.TLSConfig = g.serverTLS()
 		serve = func(l net.Listener) error { return public.ServeTLS(l, "", "") } // with HTTP/2
 	}
 	go func() { failed <- serve(callers) }()
@@ -130,11 +128,6 @@ func (g *Gateway) ended(ctx context.Context) error {
 	}
 }
 
-// certificate returns the listener's certificate, as the configuration in force has it.
-func (g *Gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return g.settings.Load().certificate, nil
-}
-
 // listensAt notes the address that callers reach the gateway at, which is the public URL where
 // none is configured.
 func (g *Gateway) listensAt(address net.Addr) error {
@@ -152,15 +145,4 @@ func (g *Gateway) listensAt(address net.Addr) error {
 	}
 	g.settings.Store(&s)
 	return nil
-}
-
-// logWriter turns the lines of net/http's own log, such as failed handshakes, into records. A
-// handshake that failed since the connection was evicted is in the record of evictions.
-type logWriter struct{ log *slog.Logger }
-
-func (w logWriter) Write(line []byte) (int, error) {
-	if message := strings.TrimSpace(string(line)); !strings.HasSuffix(message, inbound.ErrEvicted.Error()) {
-		w.log.Warn("http", "message", message)
-	}
-	return len(line), nil
 }

@@ -1,9 +1,13 @@
 package callers_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"testing"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/internal/issuertest"
 	"atlas-export-gateway/secret"
 )
@@ -63,6 +67,26 @@ func BenchmarkAuthenticate(b *testing.B) {
 			for i := range b.N {
 				r.Header["Authorization"] = fields[i : i+1]
 				if _, err := a.Authenticate(r); (err != nil) != bench.refused {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// The cost of a request on a connection with a certificate, which is verified once.
+func BenchmarkCertificate(b *testing.B) {
+	authority := gatewaytest.NewAuthority(b)
+	c := callers.Config{List: []callers.Entry{{Name: "a", Certificates: []callers.CertificateName{{URI: "spiffe://prod/**"}}}}}
+	a := build(b, c, callers.Options{ClientCAs: authority.Pool})
+	r := newRequest(nil)
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{authority.Workload(b, "spiffe://prod/a").Leaf}}
+	for name, ctx := range map[string]context.Context{"once": callers.WithConnection(b.Context()), "each time": b.Context()} {
+		b.Run(name, func(b *testing.B) {
+			r := r.WithContext(ctx)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := a.Authenticate(r); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,12 +1,19 @@
 package callers_test
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,5 +166,66 @@ func TestCertificateNamesAreRefused(t *testing.T) {
 	slices.Sort(want)
 	if diff := cmp.Diff(want, reports(t, c, true)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A certificate that expires while its connection is open is good no longer, nor is it once its
+// authority has expired; a clock that was set back makes neither good that was not valid then.
+func TestCertificateExpiresOnAnOpenConnection(t *testing.T) {
+	t.Parallel()
+	authority, clock := gatewaytest.NewAuthority(t), newClock()
+	expires := clock.now().Add(2 * time.Hour) // an hour after the authority
+	certificate := authority.Client(t, func(c *x509.Certificate) {
+		named(t, "", "a.example")(c)
+		c.NotAfter = expires
+	})
+	short := authority.Client(t, func(c *x509.Certificate) {
+		named(t, "", "a.example")(c)
+		c.NotAfter = clock.now().Add(time.Minute)
+	})
+	c := callers.Config{List: []callers.Entry{{Name: "a", Certificates: []callers.CertificateName{{DNS: "a.example"}}}}}
+	a := build(t, c, callers.Options{ClientCAs: authority.Pool, Now: clock.now})
+	server := httptest.NewUnstartedServer(handler(func() *callers.Authenticator { return a }))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	var opened atomic.Int64
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		opened.Add(1)
+		return callers.WithConnection(ctx)
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	connect := func(certificate *gatewaytest.Certificate) func(want string) {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.Certificates = []tls.Certificate{certificate.Certificate}
+		t.Cleanup(transport.CloseIdleConnections)
+		return func(want string) {
+			t.Helper()
+			response, err := (&http.Client{Transport: transport}).Get(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if text, err := io.ReadAll(response.Body); err != nil || string(text) != want {
+				t.Errorf("%s %v, want %s", text, err, want)
+			}
+		}
+	}
+	long, brief := connect(certificate), connect(short)
+	long("a certificate")
+	brief("a certificate")
+	clock.pass(59 * time.Second)
+	brief("a certificate")
+	clock.pass(2 * time.Second)
+	brief("certificate_expired")
+	long("a certificate")
+	clock.pass(time.Hour)
+	long("certificate_expired")
+	clock.pass(-time.Hour)
+	long("a certificate")
+	clock.pass(-3 * time.Hour)
+	long("certificate_expired")
+	brief("certificate_expired")
+	if n := opened.Load(); n != 2 {
+		t.Errorf("%d connections", n)
 	}
 }

@@ -30,6 +30,7 @@ type Metrics struct {
 	authenticated      prometheus.Gauge // connections
 	others             prometheus.Gauge // connections
 	evictions          prometheus.Counter
+	handshakes         *prometheus.CounterVec
 	creates            createMetrics
 	reads              *prometheus.CounterVec
 	budget             budgetMetrics
@@ -95,8 +96,12 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		Name: "atlas_gateway_connection_evictions_total",
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
+	m.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "atlas_gateway_handshakes_refused_total",
+		Help: "Handshakes of TLS that failed since the client certificate was refused, by the reason: certificate_untrusted, certificate_expired, or certificate_required (there was none).",
+	}, []string{"reason"})
 	m.Reloaded(true)
-	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations.counted, m.reloaded, m.reloadTime, m.retries, connections, m.evictions,
+	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations.counted, m.reloaded, m.reloadTime, m.retries, connections, m.evictions, m.handshakes,
 		newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
@@ -182,6 +187,9 @@ func (m *Metrics) Connections(authenticated, others int) {
 
 // ConnectionEvicted counts a connection that was closed to make room for another.
 func (m *Metrics) ConnectionEvicted() { m.evictions.Inc() }
+
+// HandshakeRefused counts a handshake that failed since the client certificate was refused.
+func (m *Metrics) HandshakeRefused(reason string) { m.handshakes.WithLabelValues(reason).Inc() }
 
 // Handler answers with all metrics in the form of Prometheus.
 func (m *Metrics) Handler() http.Handler {

@@ -170,3 +170,8 @@ func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, 
 		KeyPEM:      string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})),
 	}
 }
+
+// Own returns the authority's own certificate, which nobody else has signed.
+func (a *Authority) Own() *Certificate {
+	return &Certificate{Certificate: tls.Certificate{Certificate: [][]byte{a.certificate.Raw}, PrivateKey: a.key, Leaf: a.certificate}, CertPEM: a.PEM}
+}
