@@ -2,9 +2,13 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/callers"
@@ -65,4 +69,27 @@ func ExplainToken(ctx context.Context, parts *config.Parts, token string) (calle
 		lines = append(lines, line)
 	}
 	return caller, lines
+}
+
+// ExplainCertificate says which caller of a configuration a client certificate is, or why it is
+// none: line by line, the names of the certificate first. The text is PEM, with the certificate
+// first and then those of the authorities between it and a trusted one. The name is empty for a
+// certificate that is nobody's.
+func ExplainCertificate(parts *config.Parts, text []byte) (caller string, lines []string, err error) {
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue // such as a key
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return "", nil, err
+		}
+		chain = append(chain, certificate)
+	}
+	if len(chain) == 0 {
+		return "", nil, errors.New("the file holds no PEM certificate")
+	}
+	who, lines := parts.Callers.ExplainCertificate(chain, parts.ClientCAs, time.Now())
+	return who.Name, lines, nil
 }

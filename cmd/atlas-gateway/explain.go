@@ -17,13 +17,14 @@ import (
 )
 
 // explain says for each grant of a caller whether it allows a request, or why not. It also says which
-// caller a token is.
+// caller a token or a client certificate is.
 func explain(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("explain", flag.ContinueOnError)
-	caller := flags.String("caller", "", "the `name` of the caller; required, except with -token-file")
+	caller := flags.String("caller", "", "the `name` of the caller; required, except with -token-file or -certificate")
 	tokenFile := flags.String("token-file", "", "a `file` with a caller's token; explain says whose it is, or what keeps it out, and fetches the keys of issuers for that")
+	certificate := flags.String("certificate", "", "a `file` with a client certificate and, behind it, those of authorities between (PEM); explain says whose it is, or why it is no caller's")
 	var request policy.Request
-	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required, except with -token-file")
+	flags.StringVar(&request.Operation, "operation", "", "the `operationId`, such as createBackupExport; required, except with -token-file or -certificate")
 	flags.StringVar(&request.Group, "group", "", "the `id` of the group (project); required, except with listGroups")
 	flags.StringVar(&request.Cluster, "cluster", "", "the `name` of the cluster")
 	flags.StringVar(&request.ExportBucket, "export-bucket", "", "the `id` of the export bucket")
@@ -34,10 +35,11 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	if status, done := parse(flags, args, 1, stdout, stderr); done {
 		return status
 	}
+	shown := *tokenFile != "" || *certificate != ""
 	switch {
-	case *tokenFile != "" && (*caller != "" || request.Operation != "" && request.Group == "" && !request.EveryGroup()):
-		return misused(stderr, "explain: -token-file tells the caller; -group goes with -operation")
-	case *tokenFile == "" && (*caller == "" || request.Operation == "" || request.Group == "" && !request.EveryGroup()):
+	case *caller != "" && shown || *tokenFile != "" && *certificate != "" || shown && request.Operation != "" && request.Group == "" && !request.EveryGroup():
+		return misused(stderr, "explain: -token-file or -certificate tells the caller; -group goes with -operation")
+	case !shown && (*caller == "" || request.Operation == "" || request.Group == "" && !request.EveryGroup()):
 		return misused(stderr, "explain: -caller, -operation and -group are required, and one CONFIG after the flags")
 	case flags.NArg() == 0: // the environment can't list callers
 		return misused(stderr, "explain: CONFIG is missing; it goes after the flags")
@@ -48,9 +50,9 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return refused(stderr, err)
 	}
-	if *tokenFile != "" {
+	if shown {
 		status := exitOK
-		if *caller, status = explainToken(parts, *tokenFile, stdout, stderr); status != exitOK || request.Operation == "" {
+		if *caller, status = identify(parts, *tokenFile, *certificate, stdout, stderr); status != exitOK || request.Operation == "" {
 			return status
 		}
 	}
@@ -73,20 +75,33 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	return status
 }
 
-// explainToken says which caller the token in a file is, or what keeps it out. It does not print the
-// token.
-func explainToken(parts *config.Parts, file string, stdout, stderr io.Writer) (caller string, status int) {
-	content, err := smallfile.Read(file, 2*issuers.MaxToken)
+// identify says which caller the token or the certificate in a file is, or what keeps it out. It does
+// not print the token.
+func identify(parts *config.Parts, tokenFile, certificate string, stdout, stderr io.Writer) (caller string, status int) {
+	name, file, most := "token", tokenFile, 2*issuers.MaxToken
+	if certificate != "" {
+		name, file, most = "certificate", certificate, 1<<20
+	}
+	content, err := smallfile.Read(file, most)
 	if err != nil {
-		fmt.Fprintln(stderr, "atlas-gateway: explain: -token-file:", smallfile.WithoutName(err))
+		fmt.Fprintf(stderr, "atlas-gateway: explain: the %s: %v\n", name, smallfile.WithoutName(err))
 		return "", exitUsage
 	}
-	caller, lines := gateway.ExplainToken(context.Background(), parts, strings.TrimSpace(string(content)))
+	var lines []string
+	if certificate != "" {
+		caller, lines, err = gateway.ExplainCertificate(parts, content)
+	} else {
+		caller, lines = gateway.ExplainToken(context.Background(), parts, strings.TrimSpace(string(content)))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "atlas-gateway: explain: the %s: %v\n", name, err)
+		return "", exitUsage
+	}
 	for _, line := range lines {
 		fmt.Fprintln(stdout, printable.Escape(line))
 	}
 	if caller == "" {
-		fmt.Fprintln(stdout, "the token is no caller's")
+		fmt.Fprintf(stdout, "the %s is no caller's\n", name)
 		return "", exitDenied
 	}
 	fmt.Fprintf(stdout, "the caller is %s\n", caller)

@@ -8,7 +8,7 @@
 //	atlas-gateway keys list [CONFIG]    list the keys of callers, and whether they are good
 //	atlas-gateway keys signing-key FILE    make the key that signs nonces and tokens
 //	atlas-gateway explain ...       say which grant allows a caller something, or why none does, and
-//	                                which caller a token is
+//	                                which caller a token or a client certificate is
 //	atlas-gateway creates ...       show creates of a gateway that runs, or release the key of one
 //	atlas-gateway health [URL|CONFIG]    ask a gateway that runs whether it is ready
 //	atlas-gateway version           print the version
@@ -35,8 +35,8 @@
 //
 // Exit status: 0 after a clean end, 1 when serving failed, a key could not be kept or shown, or
 // health found no gateway that is ready, 2 for a wrong command line, 3 for a configuration that was
-// refused, 4 for a request that explain finds no grant for or a token that is no caller's, 5 for a
-// credential that check -online did not find accepted.
+// refused, 4 for a request that explain finds no grant for or a token or certificate that is no caller's, 5
+// for a credential that check -online did not find accepted.
 package main
 
 import (
@@ -80,6 +80,7 @@ const usage = `usage: atlas-gateway serve [CONFIG]
        atlas-gateway keys signing-key FILE
        atlas-gateway explain -caller NAME -operation ID -group ID [...] CONFIG
        atlas-gateway explain -token-file FILE [-operation ID -group ID ...] CONFIG
+       atlas-gateway explain -certificate FILE [-operation ID -group ID ...] CONFIG
        atlas-gateway creates list|show ID|settle ID|release ID [...]
        atlas-gateway health [URL|CONFIG]
        atlas-gateway version
@@ -99,7 +100,7 @@ exit status:
   1  serving failed, a key could not be kept or shown, or health found no gateway that is ready
   2  the command line is wrong
   3  the configuration was refused
-  4  explain found no grant that allows the request, or no caller whose token it is
+  4  explain found no grant that allows the request, or no caller whose token or certificate it is
   5  check -online: Atlas refuses a credential, or gave no answer that tells
 
 flags:

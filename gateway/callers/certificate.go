@@ -164,12 +164,12 @@ func (d *Directory) ExplainCertificate(chain []*x509.Certificate, authorities *x
 	}
 	lines = append(lines, "subject  "+printable.Escape(names.subject))
 	if authorities == nil {
-		return c, append(lines, "nobody's: listener.client_ca_file is not set")
+		return c, append(lines, "listener.client_ca_file is not set, so that no certificate counts")
 	}
 	certificates := clientCertificates{authorities: authorities, names: d.certificates}
 	v := certificates.judge(chain, now)
 	if !v.known {
-		return c, append(lines, fmt.Sprintf("nobody's: %s (%s)", v.detail, v.reason))
+		return c, append(lines, fmt.Sprintf("%s: %s", v.reason, v.detail))
 	}
-	return v.caller, append(lines, fmt.Sprintf("%s's, by callers.%s", v.caller.Name, v.caller.key.path))
+	return v.caller, append(lines, fmt.Sprintf("callers.%s (%s): matches", v.caller.key.path, v.caller.Name))
 }
