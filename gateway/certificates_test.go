@@ -254,6 +254,31 @@ func TestRequiredCertificates(t *testing.T) {
 			t.Errorf("%s: resumed without a certificate: %+v", protocol, got)
 		}
 	}
+	// Nor is a connection that was opened before, or whose certificate is no longer trusted, whatever
+	// key is shown on it.
+	reloaded(t, g.Rewrite(t, g.yaml("", keyed)))
+	none, trusted, account := g.client(t, nil, "TLS 1.3, HTTP/1.1"), g.client(t, stranger, "TLS 1.3, HTTP/2"), g.client(t, nil, "TLS 1.2, HTTP/2")
+	for _, client := range []*certClient{none, trusted, account} {
+		if got, err := client.get(keyed.Bearer()); err != nil || got.status != 200 {
+			t.Fatalf("%+v %v", got, err)
+		}
+	}
+	sent := g.upstream.Signed.Load()
+	reloaded(t, g.Rewrite(t, g.yaml(", client_certificates: required", keyed)))
+	if got, err := none.get(keyed.Bearer()); err != nil || got.status != 401 {
+		t.Errorf("on a connection from before: %+v %v", got, err)
+	}
+	if status, token, content := account.token(t, keyed); status != 401 || token != "" || !strings.Contains(content, "invalid_client") {
+		t.Errorf("a token on a connection from before: %d %s", status, content)
+	}
+	gatewaytest.ReplaceFile(t, g.caFile, gatewaytest.NewAuthority(t).PEM)
+	reloaded(t, g.Reload(t))
+	if got, err := trusted.get(keyed.Bearer()); err != nil || got.status != 401 {
+		t.Errorf("without the authority: %+v %v", got, err)
+	}
+	if n := g.upstream.Signed.Load() - sent; n != 0 {
+		t.Errorf("%d requests at Atlas", n)
+	}
 }
 
 // On a listener that lets everyone in, a certificate of the list is that caller, with no more than

@@ -3,7 +3,10 @@ package gateway_test
 import (
 	"crypto/x509"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"strings"
@@ -206,7 +209,7 @@ func TestOpenConnectionsAfterTrustHasEnded(t *testing.T) {
 		reloaded(t, g.Reload(t))
 	}
 	trust(other)
-	check("without the authority", 401, "certificate_untrusted")
+	check("without the authority", 401, "certificate_untrusted") // and the connection ends
 	trust(g.clients)
 	check("with the authority again", 200, "")
 	reloaded(t, g.Rewrite(t, g.yaml("", bound("other", `[{dns: "a.example"}]`, everything))))
@@ -222,8 +225,64 @@ func TestOpenConnectionsAfterTrustHasEnded(t *testing.T) {
 	gatewaytest.ReplaceFile(t, g.caFile, other.PEM)
 	g.Await(t, offset, "the authorities of client certificates were renewed, and nothing else")
 	check("without the authority, beside a mistake", 401, "certificate_untrusted")
-	if metrics := g.Metrics(t); !strings.Contains(metrics, metric) {
-		t.Errorf("the connections were not the same throughout: %s", metrics)
+}
+
+// A caller is asked for another connection before its certificate ends, so that it shows the one that
+// it has renewed meanwhile: no request fails. It is asked so, too, when its certificate is refused.
+func TestCallersReconnectForANewCertificate(t *testing.T) {
+	t.Parallel()
+	g := startCertificates(t, "", bound("exporter", `[{dns: "a.example"}]`, everything))
+	ends := func(in time.Duration) *gatewaytest.Certificate {
+		return g.clients.Client(t, func(c *x509.Certificate) { c.DNSNames, c.NotAfter = []string{"a.example"}, time.Now().Add(in) })
+	}
+	for protocol := range protocols {
+		for _, test := range []struct {
+			certificate *gatewaytest.Certificate
+			reconnects  bool
+		}{{ends(30 * time.Minute), false}, {ends(4 * time.Minute), true}} {
+			client, anew := g.client(t, test.certificate, protocol), 0
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+				if !info.Reused {
+					anew++
+				}
+			}})
+			for n := 0; n < 8 || test.reconnects && anew < 2 && n < 500; n++ {
+				request, err := http.NewRequestWithContext(ctx, "GET", g.URL+v2Exports+"/"+jobID, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("Accept", latest)
+				response, err := client.Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				if response.StatusCode != 200 {
+					t.Errorf("%s: %d", protocol, response.StatusCode)
+				}
+			}
+			// Over HTTP/2 the client may send a request before it has read that it is asked.
+			if (anew > 1) != test.reconnects {
+				t.Errorf("%s: %d connections; the certificate ends %s", protocol, anew, test.certificate.Leaf.NotAfter)
+			}
+		}
+	}
+	// With a certificate that is refused on an open connection, the next request is on another one.
+	certificate := ends(time.Hour)
+	client := g.client(t, certificate, "TLS 1.3, HTTP/1.1")
+	if got, err := client.get(""); err != nil || got.status != 200 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	next := gatewaytest.NewAuthority(t)
+	gatewaytest.ReplaceFile(t, g.caFile, next.PEM)
+	reloaded(t, g.Reload(t))
+	if got, err := client.get(""); err != nil || got.status != 401 {
+		t.Errorf("%+v %v", got, err)
+	}
+	*certificate = *next.Client(t, func(c *x509.Certificate) { c.DNSNames = []string{"a.example"} })
+	if got, err := client.get(""); err != nil || got.status != 200 {
+		t.Errorf("%+v %v", got, err)
 	}
 }
 

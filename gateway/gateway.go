@@ -104,7 +104,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 		w.Header()["Connection"] = []string{"close"}
 	}
-	g.askToClose(w) // for the answers of the gateway's own endpoints
+	g.askToClose(x) // for the answers of the gateway's own endpoints
 	defer g.conclude(x)
 	defer x.ticket.release()
 	if err := g.serve(x); err != nil {
@@ -112,16 +112,17 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.status = x.refusal.status
 		shortenDeadlines(w, r, r.ContentLength != 0 && x.body == nil)
 		x.tellOutcome()
-		g.askToClose(w)
+		g.askToClose(x)
 		writeError(w, r, x.refusal)
 	}
 }
 
-// askToClose asks the caller to close the connection, if the gateway drains. It is called as late as
-// may be: an answer that does not ask lets the caller send a request that nobody will read.
-func (g *Gateway) askToClose(w http.ResponseWriter) {
-	if g.draining.Load() {
-		w.Header()["Connection"] = []string{"close"}
+// askToClose asks the caller to close the connection, if the gateway drains, or if the certificate of
+// the connection has to make room for another one. It is called as late as may be: an answer that
+// does not ask lets the caller send a request that nobody will read.
+func (g *Gateway) askToClose(x *exchange) {
+	if g.draining.Load() || x.settings.authenticator.Reconnect(x.in) {
+		x.out.Header()["Connection"] = []string{"close"}
 	}
 }
 

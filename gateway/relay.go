@@ -96,7 +96,7 @@ func (g *Gateway) relay(x *exchange) error {
 		header["Content-Type"] = []string{x.contentType}
 	}
 	x.tellOutcome()
-	g.askToClose(x.out)
+	g.askToClose(x)
 	x.out.WriteHeader(x.status)
 	if x.in.Method != http.MethodHead && length > 0 {
 		content.WriteTo(x.out) // an error means that the caller is gone

@@ -118,7 +118,9 @@ func (g *Gateway) secure(s *settings, certificate *tls.Certificate, authorities 
 		// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 		AllowBasic: func(r *http.Request) bool { return plain || callers.Private(r) },
 		ClientCAs:  authorities,
-		Now:        func() time.Time { return g.now() },
+
+		RequireCertificate: s.config.Listener.ClientCertificates == config.Required,
+		Now:                func() time.Time { return g.now() },
 	})
 }
 

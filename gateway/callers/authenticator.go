@@ -16,6 +16,9 @@ type Options struct {
 	// ClientCAs are the authorities that client certificates come from. Nil means that no
 	// certificate counts.
 	ClientCAs *x509.CertPool
+	// RequireCertificate refuses each request whose connection has no certificate of these authorities.
+	// The handshake does so, too; settings may have changed since.
+	RequireCertificate bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -76,7 +79,7 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	}
 	n := &nonces{keys: keys, lifetime: d.settings.NonceLifetime, counts: &m.counts, timeline: &m.timeline, now: a.now}
 	a.challenger = &challenger{directory: d, realm: d.settings.Realm, algorithm: d.settings.DigestAlgorithm, nonces: n}
-	a.certificates = &clientCertificates{o.ClientCAs, d.certificates, a.now}
+	a.certificates = &clientCertificates{o.ClientCAs, o.RequireCertificate, d.certificates, a.now}
 	a.byCertificate = &certificateWay{a.challenger, a.certificates}
 	a.tokens = newAccessTokens(d, keys, m, a.certificates, a.now)
 	a.jwts = newJWTs(d, m.keySets, a.now)
@@ -101,6 +104,9 @@ func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
 // prove picks the way that the Authorization field names. A key that is shown must be right, also
 // on a connection whose certificate is a caller's.
 func (a *Authenticator) prove(r *http.Request) (Caller, *Refusal) {
+	if reason, detail := a.certificates.missing(r); reason != "" {
+		return a.challenger.refuse(reason, detail)
+	}
 	fields := r.Header["Authorization"]
 	switch {
 	case len(fields) == 0:

@@ -20,6 +20,7 @@ import (
 // each request is held against the configuration in force.
 type clientCertificates struct {
 	authorities *x509.CertPool // nil: no certificate counts
+	required    bool           // each request needs one
 	names       []certificateName
 	now         func() time.Time
 }
@@ -29,6 +30,7 @@ type verdict struct {
 	by          *clientCertificates
 	leaf        *x509.Certificate
 	from, until time.Time // when it holds
+	renew       time.Time // when it is time for another connection
 	thumbprint  string    // x5t#S256 (RFC 8705, section 3.1)
 
 	known  bool
@@ -38,6 +40,10 @@ type verdict struct {
 	reason    Reason
 	detail    string
 }
+
+// Whoever shows a certificate renews it before it ends, but shows the new one only on a new
+// connection. The last quarter of a certificate's time, and renewBefore at most, is for that.
+const renewBefore = 5 * time.Minute
 
 // again is how long a certificate that is not trusted is not verified again.
 const again = time.Second
@@ -88,8 +94,24 @@ func (c *clientCertificates) judge(chain []*x509.Certificate, now time.Time) *ve
 			v.until = certificate.NotAfter
 		}
 	}
+	v.renew = v.until.Add(-min(renewBefore, v.until.Sub(v.from)/4))
 	v.name(c.names)
 	return v
+}
+
+// missing returns why a request is refused whatever it shows, or "": each needs a certificate, and
+// the connection was opened when that was not so, or when the certificate was trusted.
+func (c *clientCertificates) missing(r *http.Request) (Reason, string) {
+	if !c.required {
+		return "", ""
+	}
+	switch v := c.of(r); {
+	case v == nil:
+		return CertificateRequired, "the connection has no client certificate"
+	case v.untrusted:
+		return v.reason, v.detail
+	}
+	return "", ""
 }
 
 // name finds the caller of a certificate that is trusted: the first whose name it has.
@@ -128,15 +150,25 @@ func (w *certificateWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 	return caller, refusal
 }
 
-// ByCertificate reports whether r shows no key, and the certificate of its connection decides who
-// sent it: since it is a caller's, or since it is no longer trusted. The certificate of a stranger
-// decides nothing where callers need no key.
+// ByCertificate reports whether the certificate of r's connection decides who sent it, although
+// callers need no key: r shows no key, and the certificate is a caller's or is no longer trusted; or
+// one is required, and there is none. The certificate of a stranger decides nothing.
 func (a *Authenticator) ByCertificate(r *http.Request) bool {
+	if reason, _ := a.certificates.missing(r); reason != "" {
+		return true
+	}
 	if len(r.Header["Authorization"]) > 0 {
 		return false
 	}
 	v := a.certificates.of(r)
 	return v != nil && (v.known || v.untrusted)
+}
+
+// Reconnect reports whether the client should open another connection: the certificate of this one is
+// no longer trusted, or soon will not be, and the client may have a new one.
+func (a *Authenticator) Reconnect(r *http.Request) bool {
+	v := a.certificates.of(r)
+	return v != nil && (v.untrusted || !a.now().Before(v.renew))
 }
 
 // connection is what is known of a connection.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -127,6 +128,46 @@ func TestCertificateNames(t *testing.T) {
 	}
 	if _, lines := d.ExplainCertificate([]*x509.Certificate{leaf.Leaf}, nil, time.Now()); !slices.Equal(lines, []string{"dns      exporter.example.com", "subject  CN=client", "listener.client_ca_file is not set, so that no certificate counts"}) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// A name in certificates has an end, can be disabled and is bound to networks like every key, and its
+// use is noted.
+func TestCertificatesAreKeys(t *testing.T) {
+	t.Parallel()
+	authority, clock := gatewaytest.NewAuthority(t), newClock()
+	name := func(dns string, v callers.Validity) callers.CertificateName {
+		return callers.CertificateName{DNS: dns, Validity: v}
+	}
+	a := build(t, callers.Config{List: []callers.Entry{
+		{Name: "a", Certificates: []callers.CertificateName{
+			name("good.example", callers.Validity{NotAfter: clock.now().Add(time.Minute).Format(time.RFC3339)}),
+			name("off.example", callers.Validity{Disabled: true}),
+		}},
+		{Name: "b", Certificates: []callers.CertificateName{name("far.example", callers.Validity{})}, SourceNetworks: []string{"10.0.0.0/8"}},
+		{Name: "c", Certificates: []callers.CertificateName{name("gone.example", callers.Validity{})}, Disabled: true},
+		{Name: "d", Certificates: []callers.CertificateName{name("*.example", callers.Validity{})}},
+	}}, callers.Options{ClientCAs: authority.Pool, Now: clock.now})
+	try := func(dns string, want callers.Reason) {
+		t.Helper()
+		r := newRequest(nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{authority.Client(t, named(t, "", dns)).Leaf}}
+		who, err := a.Authenticate(r)
+		refusal, _ := errors.AsType[*callers.Refusal](err)
+		if want == "" && err != nil || want != "" && (refusal == nil || refusal.Reason != want || refusal.Tried != dns || len(refusal.Challenge) != 1) {
+			t.Errorf("%s: %+v, %v, want %q", dns, who, err, want)
+		}
+	}
+	try("good.example", "")
+	try("off.example", callers.KeyDisabled) // and not the caller of a later name
+	try("far.example", callers.SourceNetwork)
+	try("gone.example", callers.KeyDisabled)
+	try("other.example", "")
+	clock.pass(2 * time.Minute)
+	try("good.example", callers.KeyExpired)
+	keys := a.List()[0].Keys
+	if k := keys[0]; k.KeyName != (callers.KeyName{Caller: "a", Form: callers.Certificate, Key: "good.example"}) || k.Path != "list[0].certificates[0]" || k.LastUsed.IsZero() || !keys[1].LastUsed.IsZero() {
+		t.Errorf("%+v", keys)
 	}
 }
 

@@ -143,6 +143,9 @@ func (a *Authenticator) clientOf(r *http.Request) (clientCredential, Reason) {
 	case !a.allowBasic(r):
 		reason = NotPrivate
 	}
+	if missing, _ := a.certificates.missing(r); missing != "" {
+		reason = missing
+	}
 	// RFC 6749, section 2.3.1: both are form-encoded. Ids and secrets that were made here need none.
 	for _, s := range []*string{&clientID, &secret} {
 		if decoded, err := url.QueryUnescape(*s); err == nil {

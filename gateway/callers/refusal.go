@@ -66,8 +66,8 @@ const (
 	CertificateExpired Reason = "certificate_expired"
 	// CertificateUntrusted: a client certificate whose authority was removed since the handshake.
 	CertificateUntrusted Reason = "certificate_untrusted"
-	// CertificateRequired: a token is asked for that would be bound to a client certificate, and the
-	// connection has none.
+	// CertificateRequired: the connection has no client certificate, and the listener requires one, or
+	// a token is asked for that would be bound to it.
 	CertificateRequired Reason = "certificate_required"
 	// CertificateMismatch: an access token of ours that is bound to another client certificate than
 	// that of the connection, or that is not bound and would have to be.
