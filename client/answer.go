@@ -95,6 +95,8 @@ func unanswered(operation string, err error) *Error {
 		e.answered(token.Status, nil)
 		e.Detail, e.RetryAfter = token.Description, token.RetryAfter
 		e.transient = e.transient || token.Status < 400
+	case certificateRefused(err):
+		e.unread = true
 	case errors.As(err, &origin), errors.As(err, &certificate), errors.Is(err, outbound.ErrBodyTooLarge):
 	default:
 		e.transient = true

@@ -2,6 +2,7 @@ package client
 
 import (
 	"cmp"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -51,6 +52,11 @@ type Config struct {
 	// RootCAs are the certificate authorities that a server's certificate must come from; nil
 	// means those of the system. It is an error to set both RootCAs and Transport.
 	RootCAs *x509.CertPool
+	// ClientCertificate, if not nil, returns the certificate to show to a server that asks for one. It is
+	// called for each new connection, so that it may return another one each time; see
+	// [CertificateFiles]. A gateway takes it in the place of a Credential where there is none. It is an
+	// error to set both ClientCertificate and Transport, or to call a server without TLS.
+	ClientCertificate func() (*tls.Certificate, error)
 	// UserAgent is the value of User-Agent. Empty means "atlas-export-gateway-client".
 	UserAgent string
 	// BeforeSend, if not nil, is called with each request after it is checked and built and
@@ -95,6 +101,10 @@ func New(c Config) (*Client, error) {
 		return fail(errors.New("KeepsKeys is for a gateway: Atlas takes no keys"))
 	case c.Transport != nil && c.RootCAs != nil:
 		return fail(errors.New("RootCAs is not for a Transport of the caller's own"))
+	case c.Transport != nil && c.ClientCertificate != nil:
+		return fail(errors.New("ClientCertificate is not for a Transport of the caller's own"))
+	case u.Scheme == "http" && c.ClientCertificate != nil:
+		return fail(errors.New("ClientCertificate needs https: nobody asks for it otherwise"))
 	case c.Credential.kind == noCredential && u.Hostname() == "cloud.mongodb.com":
 		return fail(errors.New("a credential is required at Atlas"))
 	// Digest never sends the secret. The other kinds of credentials do.
@@ -116,7 +126,7 @@ func New(c Config) (*Client, error) {
 
 		beforeRepeat: c.BeforeRepeat,
 	}
-	shared.useTransport(c.Transport, c.RootCAs)
+	shared.useTransport(c.Transport, c.RootCAs, c.ClientCertificate)
 	if err := shared.useCredential(c.Credential); err != nil {
 		return fail(err)
 	}

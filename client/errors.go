@@ -70,6 +70,7 @@ type Error struct {
 	Err error
 
 	transient bool // another try may succeed
+	unread    bool // the server has not read the request
 	maybeDone bool // an earlier try may have been carried out
 }
 

@@ -27,6 +27,8 @@ const (
 // although its answer, or the lack of one, is this error.
 func (e *Error) mayBeCarriedOut() bool {
 	switch {
+	case e.unread:
+		return false
 	case e.Status < 400: // no answer, or one that does not refuse the create, whatever its fields say
 		return true
 	case e.Outcome == OutcomeNotSent:

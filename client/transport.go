@@ -25,8 +25,8 @@ const (
 
 // defaultTransport is net/http's Transport, as Go programs expect. It is built from nothing, so that
 // neither the environment nor a changed http.DefaultTransport sends a credential through a proxy.
-func defaultTransport(rootCAs *x509.CertPool) *http.Transport {
-	return &http.Transport{
+func defaultTransport(rootCAs *x509.CertPool, certificate func() (*tls.Certificate, error)) *http.Transport {
+	t := &http.Transport{
 		TLSClientConfig:        &tls.Config{RootCAs: rootCAs},
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
@@ -35,16 +35,20 @@ func defaultTransport(rootCAs *x509.CertPool) *http.Transport {
 		IdleConnTimeout:        30 * time.Second, // less than servers keep them
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+	if certificate != nil {
+		t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() }
+	}
+	return t
 }
 
-// useTransport sets what requests are sent through. The transport and rootCAs may be nil.
-func (c *caller) useTransport(transport http.RoundTripper, rootCAs *x509.CertPool) {
+// useTransport sets what requests are sent through. Each of the parameters may be nil.
+func (c *caller) useTransport(transport http.RoundTripper, rootCAs *x509.CertPool, certificate func() (*tls.Certificate, error)) {
 	c.transport, c.createTransport = transport, transport
 	if transport == nil {
-		c.transport = defaultTransport(rootCAs)
+		c.transport = defaultTransport(rootCAs, certificate)
 		// A connection that was used before may have been closed, or may hold an answer that
 		// nobody asked for. net/http takes such an answer for the answer to the next request.
-		unshared := defaultTransport(rootCAs)
+		unshared := defaultTransport(rootCAs, certificate)
 		unshared.DisableKeepAlives = true
 		c.createTransport = unshared
 	}
