@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -255,7 +256,10 @@ func certificateHint(err error) string {
 		name      x509.HostnameError
 		notTLS    tls.RecordHeaderError
 	)
+	alert, ended := errors.AsType[*net.OpError](err)
 	switch {
+	case ended && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate"):
+		return "the server asks for a client certificate, or does not trust the one that was shown; --client-cert FILE and --client-key FILE, or the settings client_cert and client_key, name one"
 	case errors.As(err, &authority):
 		return "the certificate is from an authority that is not trusted here; --ca-file FILE, or the setting ca_file, names those to trust"
 	case errors.As(err, &name):

@@ -151,6 +151,17 @@ func (r *resolved) bounds() (client.Config, error) {
 			return config, &failure{exitInvalid, fmt.Errorf("ca_file from %s: %w", v.From, err), ""}
 		}
 	}
+	if v := r.values["client_cert"]; v.Text != "" {
+		key := r.values["client_key"]
+		if key.Text == "" {
+			key = v
+		}
+		if config.ClientCertificate, err = client.CertificateFiles(r.path(v), r.path(key)); err != nil {
+			return config, &failure{exitInvalid, fmt.Errorf("client_cert from %s, with client_key: %w", v.From, err), ""}
+		}
+	} else if key := r.values["client_key"]; key.Text != "" {
+		return config, &failure{exitInvalid, fmt.Errorf("client_key is set from %s, and client_cert is not", key.From), ""}
+	}
 	return config, nil
 }
 

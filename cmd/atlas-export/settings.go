@@ -42,6 +42,8 @@ var settings = []setting{
 	{key: "create_timeout", usage: "`duration` to repeat a create that may have been carried out, where the gateway keeps its key", fallback: "10m", check: checkDuration},
 	{key: "api", usage: "`generation` of the API: v2, or v1.0, which Atlas has deprecated", fallback: generations[0], check: checkGeneration},
 	{key: "ca_file", usage: "`file` of certificate authorities (PEM) to trust instead of the system's"},
+	{key: "client_cert", usage: "`file` of a client certificate (PEM) to show to a gateway that asks for one"},
+	{key: "client_key", usage: "`file` of its key (PEM); default that of the certificate"},
 	{key: "public_key", usage: "public `key` of an API key"},
 	{key: "private_key_file", usage: "`file` that holds its private key"},
 	{key: "client_id", usage: "client `id` of a service account"},
@@ -185,6 +187,10 @@ The names of the Atlas CLI with MCLI_ instead of MONGODB_ATLAS_, which are its o
 
 keeps_keys of a profile counts only for the base URL of the profile, if the profile has one. See
 atlas-export exports create -h for what it does.
+
+client_cert and client_key are read again for each connection: a certificate may be renewed while
+the program runs. A gateway that knows the certificate needs no credential, and goes by the
+credential where there is one.
 
 A gateway that accepts anonymous callers needs no credential. The program uses no proxy.`)
 	return b.String()
