@@ -78,18 +78,27 @@ func TestClientCertificate(t *testing.T) {
 	if n := atlas.Counts().Requests - before; n != 0 {
 		t.Errorf("%d requests at Atlas", n)
 	}
+}
+
+// A certificate that nobody could ask for, or that lacks its key, is refused from the start.
+func TestUselessClientCertificate(t *testing.T) {
+	t.Parallel()
+	shows := func() (*tls.Certificate, error) { return nil, errors.New("not called") }
 	for _, test := range []struct {
 		config client.Config
 		want   string
 	}{
-		{client.Config{BaseURL: g.URL, ClientCertificate: shows, Transport: &http.Transport{}}, "client: ClientCertificate is not for a Transport of the caller's own"},
+		{client.Config{BaseURL: "https://127.0.0.1:1", ClientCertificate: shows, Transport: &http.Transport{}}, "client: ClientCertificate is not for a Transport of the caller's own"},
 		{client.Config{BaseURL: "http://127.0.0.1:1", ClientCertificate: shows}, "client: ClientCertificate needs https: nobody asks for it otherwise"},
 	} {
 		if _, err := client.New(test.config); err == nil || err.Error() != test.want {
 			t.Errorf("%v, want %s", err, test.want)
 		}
 	}
-	if _, err := client.CertificateFiles(filepath.Join(dir, "cert.pem"), file("key.pem", renewed.KeyPEM)); err == nil || !strings.Contains(err.Error(), "does not match") {
+	authority := gatewaytest.NewAuthority(t)
+	cert, _ := authority.Client(t, nil).WriteFiles(t)
+	_, key := authority.Client(t, nil).WriteFiles(t)
+	if _, err := client.CertificateFiles(cert, key); err == nil || !strings.Contains(err.Error(), "does not match") {
 		t.Errorf("a key of another certificate: %v", err)
 	}
 }

@@ -187,9 +187,15 @@ func TestClientCertificates(t *testing.T) {
 			}
 		}
 	}
-	// What a caller may do goes by its entry.
-	for who, status := range map[*gatewaytest.Certificate]int{mine: 200, reader: 403} {
-		if got, err := g.client(t, who, "TLS 1.3, HTTP/2").send("POST", v2Exports, "", export); err != nil || got.status != status {
+}
+
+// What a caller may do goes by its entry, whatever the entry is called.
+func TestGrantsOfCertificates(t *testing.T) {
+	t.Parallel()
+	g := startCertificates(t, "", bound("exporter", `[{dns: "a.example"}]`, everything), bound("anonymous", `[{dns: "b.example"}]`, readOnly))
+	for name, status := range map[string]int{"a.example": 200, "b.example": 403} {
+		client := g.client(t, g.clients.Client(t, func(c *x509.Certificate) { c.DNSNames = []string{name} }), "TLS 1.3, HTTP/2")
+		if got, err := client.send("POST", v2Exports, "", export); err != nil || got.status != status {
 			t.Errorf("a create: %+v %v, want %d", got, err, status)
 		}
 	}

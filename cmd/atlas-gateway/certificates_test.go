@@ -67,8 +67,7 @@ func (s *shown) get(t *testing.T, fields ...string) (status int, resumed bool) {
 	return response.StatusCode, response.TLS.DidResume
 }
 
-// No certificate but a caller's own opens anything, no field takes its place, and trust that has
-// ended ends at once: in new handshakes, in those that resume a session, and on open connections.
+// No certificate but a caller's own opens anything, and no field takes its place.
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
@@ -103,7 +102,22 @@ func TestClientCertificates(t *testing.T) {
 		}
 	}
 	untouched(t, atlas, "certificates that are wrong")
+	p.stop(t)
+	if log := p.stderr.String(); strings.Contains(log, "TLS handshake error") || !strings.Contains(log, "the certificates of clients were refused") {
+		t.Errorf("handshakes that failed are not rolled up: %s", log)
+	}
+}
 
+// Trust that has ended ends at once: in new handshakes, in those that resume a session, and on
+// connections that are open.
+func TestClientCertificatesAfterTrustHasEnded(t *testing.T) {
+	t.Parallel()
+	atlas := sim.Start(t, sim.Config{})
+	own, clients := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
+	caFile := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "clients.pem"), clients.PEM)
+	settings, environ := withCertificates(t, workload, caFile, own.Loopback(t))
+	p := serveFor(t, atlas.URL(), settings, environ...)
+	right := clients.Workload(t, workload)
 	open, resuming := map[uint16]*shown{}, map[uint16]*shown{}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		open[version], resuming[version] = show(t, p, own, right, version), show(t, p, own, right, version)
@@ -139,9 +153,6 @@ func TestClientCertificates(t *testing.T) {
 		t.Errorf("%d requests at Atlas, without the authority", n)
 	}
 	p.stop(t)
-	if log := p.stderr.String(); strings.Contains(log, "TLS handshake error") || !strings.Contains(log, "the certificates of clients were refused") {
-		t.Errorf("handshakes that failed are not rolled up: %s", log)
-	}
 }
 
 // explain says whose a certificate is, or why it is nobody's.

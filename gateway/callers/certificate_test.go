@@ -38,16 +38,16 @@ func named(t *testing.T, uris, dns string) func(*x509.Certificate) {
 	}
 }
 
-// Which caller a certificate is: the first of the list that has a name of it.
-func TestCertificateNames(t *testing.T) {
-	t.Parallel()
-	authority, other := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
-	d := compile(t, callers.Config{List: []callers.Entry{
-		{Name: "exact", Certificates: []callers.CertificateName{{URI: "spiffe://prod/ns/backups/sa/exporter"}, {DNS: "exporter.example.com"}}},
-		{Name: "wide", Certificates: []callers.CertificateName{{URI: "spiffe://prod/ns/*/sa/*"}, {DNS: "*.jobs.example.com"}, {URI: "https://ci.example.com/**"}}},
-		{Name: "anonymous", Certificates: []callers.CertificateName{{Subject: `CN=a\,b,OU=x+OU=y,O=Acme,DC=corp,DC=example`}, {Subject: "CN=root"}}},
-	}})
-	dn := func(c *x509.Certificate) {
+// namedCase is a change of a certificate, and what becomes of it: the caller's name and key, or the
+// reason for which there is none.
+type namedCase struct {
+	change func(*x509.Certificate)
+	want   string
+}
+
+// distinguished gives a certificate a subject of several attributes.
+func distinguished(t *testing.T) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
 		at := func(oid asn1.ObjectIdentifier, value string) pkix.AttributeTypeAndValue {
 			return pkix.AttributeTypeAndValue{Type: oid, Value: value}
 		}
@@ -60,10 +60,11 @@ func TestCertificateNames(t *testing.T) {
 		}
 		c.RawSubject = raw
 	}
-	for name, test := range map[string]struct {
-		change func(*x509.Certificate)
-		want   string // name and key, or the reason
-	}{
+}
+
+func namedCases(t *testing.T) map[string]namedCase {
+	dn := distinguished(t)
+	return map[string]namedCase{
 		"exact":                      {named(t, "spiffe://prod/ns/backups/sa/exporter", ""), "exact spiffe://prod/ns/backups/sa/exporter"},
 		"a glob":                     {named(t, "spiffe://prod/ns/other/sa/x", ""), "wide spiffe://prod/ns/other/sa/x"},
 		"a glob and a slash":         {named(t, "spiffe://prod/ns/other/more/sa/x", ""), "certificate_unknown"},
@@ -105,7 +106,19 @@ func TestCertificateNames(t *testing.T) {
 			c.Subject = pkix.Name{CommonName: "root"}
 			named(t, "https://ci.example.com/"+strings.Repeat("x", 200), "")(c)
 		}, "wide https://ci.example.com/" + strings.Repeat("x", 77)},
-	} {
+	}
+}
+
+// Which caller a certificate is: the first of the list that has a name of it.
+func TestCertificateNames(t *testing.T) {
+	t.Parallel()
+	authority, other := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
+	d := compile(t, callers.Config{List: []callers.Entry{
+		{Name: "exact", Certificates: []callers.CertificateName{{URI: "spiffe://prod/ns/backups/sa/exporter"}, {DNS: "exporter.example.com"}}},
+		{Name: "wide", Certificates: []callers.CertificateName{{URI: "spiffe://prod/ns/*/sa/*"}, {DNS: "*.jobs.example.com"}, {URI: "https://ci.example.com/**"}}},
+		{Name: "anonymous", Certificates: []callers.CertificateName{{Subject: `CN=a\,b,OU=x+OU=y,O=Acme,DC=corp,DC=example`}, {Subject: "CN=root"}}},
+	}})
+	for name, test := range namedCases(t) {
 		certificate := authority.Client(t, test.change)
 		who, lines := d.ExplainCertificate([]*x509.Certificate{certificate.Leaf}, authority.Pool, time.Now())
 		got := who.Name + " " + who.Key

@@ -96,10 +96,7 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		Name: "atlas_gateway_connection_evictions_total",
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
-	m.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "atlas_gateway_handshakes_refused_total",
-		Help: "Handshakes of TLS that failed since the client certificate was refused, by the reason: certificate_untrusted, certificate_expired, or certificate_required (there was none).",
-	}, []string{"reason"})
+	m.handshakes = newHandshakes()
 	m.Reloaded(true)
 	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations.counted, m.reloaded, m.reloadTime, m.retries, connections, m.evictions, m.handshakes,
 		newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -187,6 +184,13 @@ func (m *Metrics) Connections(authenticated, others int) {
 
 // ConnectionEvicted counts a connection that was closed to make room for another.
 func (m *Metrics) ConnectionEvicted() { m.evictions.Inc() }
+
+func newHandshakes() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "atlas_gateway_handshakes_refused_total",
+		Help: "Handshakes of TLS that failed since the client certificate was refused, by the reason: certificate_untrusted, certificate_expired, or certificate_required (there was none).",
+	}, []string{"reason"})
+}
 
 // HandshakeRefused counts a handshake that failed since the client certificate was refused.
 func (m *Metrics) HandshakeRefused(reason string) { m.handshakes.WithLabelValues(reason).Inc() }
