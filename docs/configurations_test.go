@@ -51,6 +51,12 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#issuers-of-tokens yaml 1": func(page string) string {
 		return upstream + page + "  list:\n    - {name: nightly, identities: [{issuer: ci, claims: {sub: a}}]}\n"
 	},
+	"docs/operate.md#client-certificates yaml 1": func(page string) string {
+		return upstream + page + "callers:\n  signing_key_file: /etc/atlas-gateway/signing.key\n  list:\n    - {name: nightly, certificates: [{dns: nightly.example.com}]}\n"
+	},
+	"docs/callers.md#client-certificates yaml 1": func(page string) string {
+		return upstream + page + "listener: {tls_cert_file: /etc/atlas-gateway/tls.crt, tls_key_file: /etc/atlas-gateway/tls.key, client_ca_file: /etc/atlas-gateway/clients-ca.pem}\n"
+	},
 	"docs/callers.md#tokens-of-issuers yaml 1":                             withUpstream,
 	"docs/callers.md#kubernetes yaml 1":                                    withUpstream,
 	"docs/callers.md#github-actions yaml 1":                                withUpstream,
@@ -93,6 +99,7 @@ func TestConfigurations(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("tls.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
+	write("clients-ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}))
 	write("tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	for _, name := range []string{"atlas-public-key", "atlas-private-key", "atlas-client-id", "atlas-client-secret", "journal-url", "proxy-user", "proxy-password"} {
 		write(name, []byte("c4na7y"))

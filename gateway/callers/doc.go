@@ -1,9 +1,10 @@
-// Package callers tells the gateway who sent a request. Each caller has a name, and identities at
-// issuers, whose tokens the package issuers verifies, or keys that the gateway issued and that open
-// nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and, where nobody can listen, for Basic
-// (RFC 7617); static bearer tokens (RFC 6750); and service accounts, which exchange id and secret for
-// a short-lived token (RFC 6749, section 4.4). The secret of a service account may be a token of an
-// issuer that proves its caller (RFC 7523).
+// Package callers tells the gateway who sent a request. Each caller has a name and keys that
+// the gateway issued and that open nothing at Atlas: key pairs for HTTP Digest (RFC 7616) and,
+// where nobody can listen, for Basic (RFC 7617); static bearer tokens (RFC 6750); and service
+// accounts, which exchange id and secret for a short-lived token (RFC 6749, section 4.4). The secret of
+// a service account may be a token of an issuer that proves its caller (RFC 7523). A caller may also be
+// known without a key: by a token of an issuer, or by the client certificate of its connection, which
+// counts where a request has no Authorization field.
 //
 // [Compile] turns a [Config] into a [Directory], and [New] makes an [Authenticator] of it. The
 // gateway asks the Authenticator about the header of every request before it reads any content. A
@@ -68,6 +69,8 @@
 //     configuration, and those of an issuer whose claims are no caller's;
 //   - two credentials at the token endpoint, and access tokens whose service account could no longer
 //     prove itself as it did when they were issued;
+//   - client certificates whose authority is not trusted any more, that have expired since the
+//     handshake, or whose names are those of no caller; access tokens that are bound to another one;
 //   - any of these with the right secret, in the same words as with a wrong one, where the key has ended
 //     or is disabled, or where the caller is disabled or calls from none of its networks.
 package callers
