@@ -61,8 +61,8 @@ or ATLAS_EXPORT_PROFILE names, or else the current one. The command creates a pr
 not exist.
 
 The keys are ` + strings.Join(keys()[:6], ", ") + `,
-` + strings.Join(keys()[6:len(settings)-2], ", ") + `,
-` + strings.Join(keys()[len(settings)-2:], ", ") + `.
+` + strings.Join(keys()[6:12], ", ") + `,
+` + strings.Join(keys()[12:], ", ") + `.
 
 private_key, client_secret and token take no VALUE, which others could read in the list of
 processes. The command asks for the secret on a terminal, or else reads it from standard input.
