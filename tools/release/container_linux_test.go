@@ -155,10 +155,13 @@ func TestContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	mounts := []string{settings + ":/etc/atlas-gateway:ro", state + ":/var/lib/atlas-gateway"}
-	args := images[0].config.Cmd
-	gateway := container(t, root, mounts, []string{"ATLAS_GATEWAY_UPSTREAM_BASE_URL=" + origin, "ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:0",
-		"ATLAS_GATEWAY_MANAGEMENT_ADDRESS=127.0.0.1:0"}, "/atlas-gateway", args...)
+	variables := []string{"ATLAS_GATEWAY_UPSTREAM_BASE_URL=" + origin, "ATLAS_GATEWAY_LISTENER_ADDRESS=127.0.0.1:0", "ATLAS_GATEWAY_MANAGEMENT_ADDRESS=" + free(t)}
+	gateway := container(t, root, mounts, variables, "/atlas-gateway", images[0].config.Cmd...)
 	addresses := ready(t, gateway)
+	health := container(t, root, mounts, variables, "/atlas-gateway", "health", "/etc/atlas-gateway/atlas-gateway.yaml")
+	if output, err := health.CombinedOutput(); err != nil {
+		t.Errorf("atlas-gateway health: %v, %s", err, output)
+	}
 	confined(t, gateway.Process.Pid, 65532)
 	if _, err := os.Stat(filepath.Join(state, "creates.db")); err != nil {
 		t.Error(err)
