@@ -62,6 +62,7 @@ func TestOnlySchemas(t *testing.T) {
 		{"GET", exports + "?=1", "", false},
 		{"GET", exports + "?page=1&&pretty=true", "", false},
 		{"GET", exports + "?a=1&b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1&j=1&k=1&l=1&m=1&n=1&o=1&p=1&q=1&r=1&s=1&t=1&u=1", "", false},
+		{"GET", exports + "?a=1&b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1&j=1&k=1&l=1&m=1&n=1&o=1&p=1&q=1&r=1&s=1&t=1&pageNum=0", "", false},
 		{"GET", strings.Replace(exports, group, strings.ToUpper(group), 1), "", false},
 	} {
 		if only := onlySchemas(t, c, test.method, test.target, test.body); only != test.only {
