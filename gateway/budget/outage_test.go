@@ -165,9 +165,9 @@ func TestOldFailures(t *testing.T) {
 				synctest.Wait()
 			}
 			w.must("a", buckets)
-			time.Sleep(begin.Add(time.Duration(second)*time.Second + 500*time.Millisecond).Sub(time.Now()))
+			time.Sleep(time.Until(begin.Add(time.Duration(second)*time.Second + 500*time.Millisecond)))
 			w.must("a", buckets)
-			time.Sleep(begin.Add(time.Duration(second+1) * time.Second).Sub(time.Now()))
+			time.Sleep(time.Until(begin.Add(time.Duration(second+1) * time.Second)))
 		}
 		working.Wait()
 		if state := w.each[0].State(0); state.Out != 0 {
