@@ -28,17 +28,19 @@ func TestProfilesBehindAByteOrderMark(t *testing.T) {
 	}
 }
 
+// numbered returns n texts of a form, with the numbers from 0.
+func numbered(n int, form string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, form, i)
+	}
+	return b.String()
+}
+
 // A profile file that is costly to parse is refused before it is parsed, by every command that reads
 // it, and also before it is changed. One within the bounds costs little.
 func TestHostileProfiles(t *testing.T) {
 	gatewaytest.Sequential(t)
-	numbered := func(n int, form string) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, form, i)
-		}
-		return b.String()
-	}
 	const (
 		most    = 256 << 20 // allocated in all while a command runs; most of it is free again at once
 		longest = 10 * time.Second
