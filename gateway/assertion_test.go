@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -63,18 +62,20 @@ func basicForm(id, secret string) map[string]string {
 	return header
 }
 
-// A token of an issuer gets a token for a service account of its caller, and nothing else does. All
-// refusals look the same outside, and the log has the reason. Atlas hears of none.
-func TestAssertions(t *testing.T) {
-	t.Parallel()
-	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
-	account := callers.NewServiceAccount("secret")
-	secret := account.Secret.Reveal()
-	gatewaytest.KeepSecret(t, "the client secret", secret)
-	g := gatewaytest.StartFor(t, atlas.URL(), exchangeYAML(ci, account, deployIdentity))
-	g.Send(t, "GET", v2Buckets, as("Bearer "+ci.Token(t, "repo:acme/infra:a", nil)), "") // Atlas challenges the gateway once
+// assertionCase is a request for a token, and what comes of it.
+type assertionCase struct {
+	name        string
+	id, secret  string // by Basic
+	form        string
+	caller, key string
+	refused     string // "401", or what a 400 says; empty for a request that is answered
+	reason      callers.Reason
+}
 
-	now := time.Now().Unix()
+// assertionCases returns requests of each kind, with tokens that the test's output must not hold.
+func assertionCases(t *testing.T, ci *issuertest.Issuer, account callers.Issued, own string) []assertionCase {
+	t.Helper()
+	now, secret := time.Now().Unix(), account.Secret.Reveal()
 	token := func(sub string, changes map[string]any) string {
 		signed := ci.Token(t, sub, changes)
 		gatewaytest.KeepSecret(t, "a token of the issuer", signed)
@@ -83,13 +84,7 @@ func TestAssertions(t *testing.T) {
 	const sub = "repo:acme/infra:ref"
 	good := token(sub, nil)
 	none := encodePart(`{"alg":"none","kid":"first"}`) + "." + strings.Split(good, ".")[1] + "."
-	for _, test := range []struct {
-		name                 string
-		id, secret           string // by Basic
-		form                 string
-		caller, key, refused string
-		reason               callers.Reason
-	}{
+	return []assertionCase{
 		{"by Basic", "agw_id_deploy", good, form(), "deploy", "agw_id_deploy", "", ""},
 		{"again", "agw_id_deploy", good, form(), "deploy", "agw_id_deploy", "", ""},
 		{"as assertion", "", "", form("client_assertion_type", jwtBearer, "client_assertion", good, "client_id", "agw_id_deploy"), "deploy", "agw_id_deploy", "", ""},
@@ -126,29 +121,49 @@ func TestAssertions(t *testing.T) {
 		{"Basic and assertion", "agw_id_deploy", good, form("client_assertion_type", jwtBearer, "client_assertion", good), "deploy", "agw_id_deploy", "There are two credentials.", callers.InvalidRequest},
 		{"Basic and a type", account.ID, secret, form("client_assertion_type", jwtBearer), "secret", account.ID, "There are two credentials.", callers.InvalidRequest},
 		{"two assertions", "", "", form("client_assertion_type", jwtBearer, "client_assertion", good, "client_assertion", good), "", "", "A parameter is repeated.", callers.InvalidRequest},
-		{"a token of the gateway's own", "agw_id_deploy", g.Send(t, "POST", "/api/oauth/token", basicForm("agw_id_deploy", good), form()).AccessToken(), form(), "", "", "401", callers.WrongIssuer},
-	} {
-		want := outcome{Status: 200, Record: record{Status: 200, Caller: test.caller, Key: test.key, Form: "client_assertion"}}
-		if test.id == account.ID {
-			want.Record.Form = "client_secret"
+		{"a token of the gateway's own", "agw_id_deploy", own, form(), "", "", "401", callers.WrongIssuer},
+	}
+}
+
+// want returns what comes of the request.
+func (c assertionCase) want(form callers.Form) outcome {
+	want := outcome{Status: 200, Record: record{Status: 200, Caller: c.caller, Key: c.key, Form: string(form)}}
+	switch c.refused {
+	case "":
+	case "401":
+		return noClient(c.reason)
+	default:
+		want.Status, want.Refusal = 400, fmt.Sprintf(`{"error":"invalid_request","error_description":%q}`, c.refused)
+		want.Record.Status, want.Record.Error, want.Record.Reason = 400, "oauth", string(c.reason)
+		if c.caller == "" {
+			want.Record.Form = ""
 		}
-		switch test.refused {
-		case "":
-		case "401":
-			want = noClient(test.reason)
-		default:
-			want.Status, want.Refusal = 400, fmt.Sprintf(`{"error":"invalid_request","error_description":%q}`, test.refused)
-			want.Record.Status, want.Record.Error, want.Record.Reason = 400, "oauth", string(test.reason)
-			if test.caller == "" {
-				want.Record.Form = ""
-			}
+	}
+	return want
+}
+
+// A token of an issuer gets a token for a service account of its caller, and nothing else does. All
+// refusals look the same outside, and the log has the reason. Atlas hears of none.
+func TestAssertions(t *testing.T) {
+	t.Parallel()
+	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
+	account := callers.NewServiceAccount("secret")
+	gatewaytest.KeepSecret(t, "the client secret", account.Secret.Reveal())
+	g := gatewaytest.StartFor(t, atlas.URL(), exchangeYAML(ci, account, deployIdentity))
+	good := ci.Token(t, "repo:acme/infra:a", nil)
+	g.Send(t, "GET", v2Buckets, as("Bearer "+good), "") // Atlas challenges the gateway once
+	own := g.Send(t, "POST", "/api/oauth/token", basicForm("agw_id_deploy", good), form()).AccessToken()
+	for _, test := range assertionCases(t, ci, account, own) {
+		by := callers.ClientAssertion
+		if test.id == account.ID {
+			by = callers.ClientSecret
 		}
 		var got gatewaytest.Response
 		outcome := try(t, g, atlas, func() gatewaytest.Response {
 			got = g.Send(t, "POST", "/api/oauth/token", basicForm(test.id, test.secret), test.form)
 			return got
 		})
-		if outcome != want {
+		if want := test.want(by); outcome != want {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", test.name, outcome, want)
 		}
 		if test.refused == "" {
@@ -182,71 +197,57 @@ func padded(t *testing.T, token func(string, map[string]any) string, sub string)
 func TestAssertionsEnd(t *testing.T) {
 	t.Parallel()
 	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
-	account := callers.NewServiceAccount("secret")
-	yaml := func(changes string) string { return gatewaytest.YAML(atlas.URL(), exchangeYAML(ci, account, changes)) }
+	stored := callers.NewServiceAccount("secret")
+	yaml := func(changes string) string { return gatewaytest.YAML(atlas.URL(), exchangeYAML(ci, stored, changes)) }
 	g := gatewaytest.Start(t, yaml(deployIdentity))
-	exchange := func(changes map[string]any) (token string, expiresIn int) {
-		t.Helper()
-		got := g.Send(t, "POST", "/api/oauth/token", basicForm("agw_id_deploy", ci.Token(t, "repo:acme/infra:a", changes)), form())
-		if _, err := fmt.Sscanf(got.Body[strings.Index(got.Body, `"expires_in":`):], `"expires_in":%d`, &expiresIn); err != nil || got.Status != 200 {
-			t.Fatalf("%d %s", got.Status, got.Body)
-		}
-		return got.AccessToken(), expiresIn
+	exchange := func(changes map[string]any) gatewaytest.Response {
+		return g.Send(t, "POST", "/api/oauth/token", basicForm("agw_id_deploy", ci.Token(t, "repo:acme/infra:a", changes)), form())
 	}
-	exchanged := func() int {
-		return g.Send(t, "POST", "/api/oauth/token", basicForm("agw_id_deploy", ci.Token(t, "repo:acme/infra:a", nil)), form()).Status
+	lifetime := func(changes map[string]any) (seconds int) {
+		t.Helper()
+		_, after, _ := strings.Cut(exchange(changes).Body, `"expires_in":`)
+		fmt.Sscanf(after, "%d", &seconds)
+		return seconds
 	}
 	use := func(token string) int { return g.Send(t, "GET", v2Buckets, as("Bearer "+token), "").Status }
 
-	if _, in := exchange(nil); in != 1800 {
+	if in := lifetime(nil); in != 1800 {
 		t.Errorf("token_lifetime is shorter: %d s", in)
 	}
-	if _, in := exchange(map[string]any{"exp": time.Now().Unix() + 100}); in < 90 || in > 100 {
+	if in := lifetime(map[string]any{"exp": time.Now().Unix() + 100}); in < 1 || in > 100 {
 		t.Errorf("exp is sooner: %d s", in)
 	}
-	token, _ := exchange(nil)
+	token := exchange(nil).AccessToken()
 	if status := use(token); status != 200 {
 		t.Fatal(status)
 	}
+	changed := func(old, new string) string { return strings.Replace(yaml(deployIdentity), old, new, 1) }
+	const identity, account = `{sub: "repo:acme/infra:*"}`, "{client_id: agw_id_deploy"
+	for name, change := range map[string]string{
+		"the identity is another":         changed(identity, `{sub: "repo:acme/infra:main"}`),
+		"the identity is disabled":        changed(identity, identity+", disabled: true"),
+		"the identity has ended":          changed(identity, identity+", not_after: 1999-12-31T00:00:00Z"),
+		"the caller is disabled":          yaml(deployIdentity + "\n      disabled: true"),
+		"the caller calls from elsewhere": yaml(deployIdentity + "\n      source_networks: [192.0.2.0/24]"),
+		"the account is disabled":         changed(account, account+", disabled: true"),
+		"the account has a secret":        changed(account, account+", secret_sha256: "+strings.Repeat("0", 64)),
+		"the account is removed":          changed(account, "{client_id: agw_id_another"),
+		"the issuer is another":           changed("issuer: "+ci.URL, "issuer: https://issuer.example.com"),
+	} {
+		g.Rewrite(t, change)
+		if used, got := use(token), exchange(nil).Status; used != 401 || got != 401 {
+			t.Errorf("%s: %d, and a new token %d", name, used, got)
+		}
+	}
 	soon := time.Now().Add(100 * time.Second).UTC().Format(time.RFC3339)
-	for name, changes := range map[string]string{
-		"the identity is another":         `identities: [{issuer: ci, claims: {sub: "repo:acme/infra:**"}}]`,
-		"the identity is disabled":        `identities: [{issuer: ci, claims: {sub: "repo:acme/infra:*"}, disabled: true}]`,
-		"the identity has ended":          `identities: [{issuer: ci, claims: {sub: "repo:acme/infra:*"}, not_after: 2026-01-01T00:00:00Z}]`,
-		"the caller is disabled":          deployIdentity + "\n      disabled: true",
-		"the caller calls from elsewhere": deployIdentity + "\n      source_networks: [192.0.2.0/24]",
-	} {
-		g.Rewrite(t, yaml(changes))
-		if status := use(token); status != 401 {
-			t.Errorf("%s: %d", name, status)
-		}
-		if status := exchanged(); status != 401 && name != "the identity is another" {
-			t.Errorf("%s: a new token: %d", name, status)
-		}
-	}
-	for name, replace := range map[string][2]string{
-		"the account is disabled":  {"{client_id: agw_id_deploy}", "{client_id: agw_id_deploy, disabled: true}"},
-		"the account has a secret": {"{client_id: agw_id_deploy}", "{client_id: agw_id_deploy, secret_sha256: " + strings.Repeat("0", 64) + "}"},
-		"the account is removed":   {"{client_id: agw_id_deploy}", "{client_id: agw_id_another}"},
-		"the issuer is another":    {"issuer: " + ci.URL, "issuer: https://issuer.example.com"},
-	} {
-		g.Rewrite(t, strings.Replace(yaml(deployIdentity), replace[0], replace[1], 1))
-		if status := use(token); status != 401 {
-			t.Errorf("%s: %d", name, status)
-		}
-		if status := exchanged(); status != 401 {
-			t.Errorf("%s: a new token: %d", name, status)
-		}
-	}
 	g.Rewrite(t, yaml(`identities: [{issuer: ci, claims: {sub: "repo:acme/infra:*"}, not_after: `+soon+`}]`))
 	if status := use(token); status != 200 {
 		t.Errorf("as before: %d", status)
 	}
-	if _, in := exchange(nil); in > 100 {
+	if in := lifetime(nil); in < 1 || in > 100 {
 		t.Errorf("the identity ends soon: %d s", in)
 	}
-	revoke := maps.Clone(basicForm("", ""))
-	if got := g.Send(t, "POST", "/api/oauth/revoke", revoke, form("client_assertion_type", jwtBearer, "client_assertion", ci.Token(t, "repo:acme/infra:a", nil), "token", token)); got.Status != 200 || use(token) != 401 {
+	if got := g.Send(t, "POST", "/api/oauth/revoke", basicForm("", ""), form("client_assertion_type", jwtBearer, "client_assertion", ci.Token(t, "repo:acme/infra:a", nil), "token", token)); got.Status != 200 || use(token) != 401 {
 		t.Errorf("revoked: %d, then %d", got.Status, use(token))
 	}
 }
