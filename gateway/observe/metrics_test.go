@@ -145,17 +145,6 @@ func TestMetrics(t *testing.T) {
 			`response_violations_total{operation="listBackupExports",pointer="/results/*/id"}`: "1",
 			`response_violations_total{operation="listBackupExports",pointer=""}`:              "1",
 		}},
-		{"a request that went on", func(m *observe.Metrics) {
-			reported := ok
-			reported.Reported = []string{"/*", "pageNum"}
-			m.Observe(t.Context(), &reported)
-		}, map[string]string{
-			`requests_total{operation="listBackupExports",status="200"}`:                "1",
-			`request_duration_seconds_count{operation="listBackupExports"}`:             "1",
-			`request_duration_seconds_sum{operation="listBackupExports"}`:               "2",
-			`request_violations_total{operation="listBackupExports",pointer="/*"}`:      "1",
-			`request_violations_total{operation="listBackupExports",pointer="pageNum"}`: "1",
-		}},
 		{"connections", func(m *observe.Metrics) { m.Connections(9, 9); m.Connections(3, 2); m.ConnectionEvicted() }, map[string]string{
 			`connections{authenticated="true"}`:  "3",
 			`connections{authenticated="false"}`: "2",

@@ -88,3 +88,15 @@ func TestViolationsAreBounded(t *testing.T) {
 		t.Errorf("there are %d series", n)
 	}
 }
+
+// A request that went on although it breaks the contract counts at each of its places.
+func TestReportedPlaces(t *testing.T) {
+	m := observe.NewMetrics(nil)
+	m.Observe(t.Context(), &observe.Record{Operation: "listBackupExports", Reported: []string{"/*", "pageNum"}})
+	m.Observe(t.Context(), &observe.Record{Operation: "listBackupExports", Reported: []string{"pageNum"}})
+	for _, line := range []string{`{operation="listBackupExports",pointer="/*"} 1`, `{operation="listBackupExports",pointer="pageNum"} 2`} {
+		if !strings.Contains(scrape(t, m), "\natlas_gateway_request_violations_total"+line+"\n") {
+			t.Errorf("there is no %s", line)
+		}
+	}
+}
