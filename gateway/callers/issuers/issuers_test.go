@@ -138,20 +138,22 @@ func TestWhereKeysAre(t *testing.T) {
 	}
 }
 
+// discovery returns a server of a discovery document, and of keys everywhere else.
+func discovery(t *testing.T, document string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
+			fmt.Fprint(w, document)
+			return
+		}
+		fmt.Fprint(w, issuertest.JWKS(issuertest.NewKey(t, "first", "RS256")))
+	}
+}
+
 // What an issuer answers may be anything. It costs little, leads nowhere else, and a set with a key
 // that nobody knows has its other keys.
 func TestAnswersOfIssuers(t *testing.T) {
 	t.Parallel()
 	elsewhere := issuertest.Start(t)
-	discovery := func(document string) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
-				fmt.Fprint(w, document)
-				return
-			}
-			fmt.Fprint(w, issuertest.JWKS(issuertest.NewKey(t, "first", "RS256")))
-		}
-	}
 	for name, test := range map[string]struct {
 		answer func(i *issuertest.Issuer) http.HandlerFunc
 		cause  string // "" where the keys are good
@@ -163,21 +165,21 @@ func TestAnswersOfIssuers(t *testing.T) {
 			return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }
 		}, "the server answers 500"},
 		"another issuer": {func(*issuertest.Issuer) http.HandlerFunc {
-			return discovery(`{"issuer":"` + elsewhere.URL + `","jwks_uri":"` + elsewhere.URL + `/keys"}`)
+			return discovery(t, `{"issuer":"` + elsewhere.URL + `","jwks_uri":"` + elsewhere.URL + `/keys"}`)
 		}, "the document is of another issuer"},
 		"keys without TLS": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(`{"issuer":"` + i.URL + `","jwks_uri":"http://keys.example.com/"}`)
+			return discovery(t, `{"issuer":"` + i.URL + `","jwks_uri":"http://keys.example.com/"}`)
 		}, "its jwks_uri begins with http://"},
 		"keys in a cloud's metadata": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(`{"issuer":"` + i.URL + `","jwks_uri":"https://169.254.169.254/"}`)
+			return discovery(t, `{"issuer":"` + i.URL + `","jwks_uri":"https://169.254.169.254/"}`)
 		}, "its jwks_uri has a link-local address"},
 		"keys in a file": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(`{"issuer":"` + i.URL + `","jwks_uri":"file:///etc/passwd"}`)
+			return discovery(t, `{"issuer":"` + i.URL + `","jwks_uri":"file:///etc/passwd"}`)
 		}, "its jwks_uri is not a URL"},
 		"an issuer twice": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(`{"issuer":"` + elsewhere.URL + `","issuer":"` + i.URL + `","jwks_uri":"` + i.URL + `/keys"}`)
+			return discovery(t, `{"issuer":"` + elsewhere.URL + `","issuer":"` + i.URL + `","jwks_uri":"` + i.URL + `/keys"}`)
 		}, "the document is not strict JSON"},
-		"no JSON": {func(i *issuertest.Issuer) http.HandlerFunc { return discovery(`<html>`) }, "the document is not strict JSON"},
+		"no JSON": {func(i *issuertest.Issuer) http.HandlerFunc { return discovery(t, `<html>`) }, "the document is not strict JSON"},
 		"no end":  {func(*issuertest.Issuer) http.HandlerFunc { return endless }, "the answer has more than 262144 bytes"},
 		"no set":  {func(i *issuertest.Issuer) http.HandlerFunc { return jwks(i, `{}`) }, "the keys are not a JWK Set"},
 		"many keys": {func(i *issuertest.Issuer) http.HandlerFunc {
