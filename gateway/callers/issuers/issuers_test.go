@@ -165,19 +165,19 @@ func TestAnswersOfIssuers(t *testing.T) {
 			return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }
 		}, "the server answers 500"},
 		"another issuer": {func(*issuertest.Issuer) http.HandlerFunc {
-			return discovery(t, `{"issuer":"` + elsewhere.URL + `","jwks_uri":"` + elsewhere.URL + `/keys"}`)
+			return discovery(t, `{"issuer":"`+elsewhere.URL+`","jwks_uri":"`+elsewhere.URL+`/keys"}`)
 		}, "the document is of another issuer"},
 		"keys without TLS": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(t, `{"issuer":"` + i.URL + `","jwks_uri":"http://keys.example.com/"}`)
+			return discovery(t, `{"issuer":"`+i.URL+`","jwks_uri":"http://keys.example.com/"}`)
 		}, "its jwks_uri begins with http://"},
 		"keys in a cloud's metadata": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(t, `{"issuer":"` + i.URL + `","jwks_uri":"https://169.254.169.254/"}`)
+			return discovery(t, `{"issuer":"`+i.URL+`","jwks_uri":"https://169.254.169.254/"}`)
 		}, "its jwks_uri has a link-local address"},
 		"keys in a file": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(t, `{"issuer":"` + i.URL + `","jwks_uri":"file:///etc/passwd"}`)
+			return discovery(t, `{"issuer":"`+i.URL+`","jwks_uri":"file:///etc/passwd"}`)
 		}, "its jwks_uri is not a URL"},
 		"an issuer twice": {func(i *issuertest.Issuer) http.HandlerFunc {
-			return discovery(t, `{"issuer":"` + elsewhere.URL + `","issuer":"` + i.URL + `","jwks_uri":"` + i.URL + `/keys"}`)
+			return discovery(t, `{"issuer":"`+elsewhere.URL+`","issuer":"`+i.URL+`","jwks_uri":"`+i.URL+`/keys"}`)
 		}, "the document is not strict JSON"},
 		"no JSON": {func(i *issuertest.Issuer) http.HandlerFunc { return discovery(t, `<html>`) }, "the document is not strict JSON"},
 		"no end":  {func(*issuertest.Issuer) http.HandlerFunc { return endless }, "the answer has more than 262144 bytes"},
