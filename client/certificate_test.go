@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/client"
 	"atlas-export-gateway/internal/gatewaytest"
@@ -69,7 +71,9 @@ func TestClientCertificate(t *testing.T) {
 			c := newClient(t, client.Config{BaseURL: g.URL, KeepsKeys: client.DerivedKeys, MaxRetries: -1, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 				RootCAs: own.Pool, MaxVersion: version, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown() },
 			}}})
-			_, err := c.CreateExport(t.Context(), group, cluster, client.ExportRequest{SnapshotID: nobody, ExportBucketID: nobody})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // it would be repeated for long
+			_, err := c.CreateExport(ctx, group, cluster, client.ExportRequest{SnapshotID: nobody, ExportBucketID: nobody})
+			cancel()
 			if err == nil || errors.Is(err, client.ErrUnknownOutcome) || !strings.Contains(err.Error(), "remote error: tls: ") {
 				t.Errorf("%x: %v", version, err)
 			}
