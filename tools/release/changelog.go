@@ -9,8 +9,8 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// checkVersion refuses what is not a semantic version with a v, such as v1.2.3 or v1.2.3-rc.1. Build
-// metadata has no place: a tag of an image can't have its plus sign.
+// checkVersion refuses what is not a semantic version with a v, such as v1.2.3 or v1.2.3-rc.1.
+// Build metadata has no place: a tag of an image can't have its plus sign.
 func checkVersion(version string) error {
 	if !semver.IsValid(version) || semver.Canonical(version) != version {
 		return fmt.Errorf("the version %q is not one such as v1.2.3 or v1.2.3-rc.1", version)

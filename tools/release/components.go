@@ -19,8 +19,8 @@ import (
 // authoritiesModule is the module that certificates come from.
 const authoritiesModule = "golang.org/x/crypto/x509roots/fallback"
 
-// imageComponents returns the list of what is in an image: the modules of its programs, and that of
-// the certificates.
+// imageComponents returns the list of what is in an image: the modules of its programs, and that
+// of the certificates.
 func (s *source) imageComponents(i image, folders map[target]string) ([]byte, error) {
 	var files []string
 	for _, t := range all {
@@ -39,8 +39,8 @@ func (s *source) imageComponents(i image, folders map[target]string) ([]byte, er
 	return s.components(i.program, cdx.ComponentTypeContainer, files, self.Deps[at])
 }
 
-// components returns a CycloneDX document of an artifact: the programs in it, the modules that each
-// is built from, by what Go has written into the programs, and further modules.
+// components returns a CycloneDX document of an artifact: the programs in it, the modules that
+// each is built from, by what Go has written into the programs, and further modules.
 func (s *source) components(artifact string, kind cdx.ComponentType, files []string, further ...*debug.Module) ([]byte, error) {
 	modules := map[string]cdx.Component{}
 	add := func(m *debug.Module) string {

@@ -22,8 +22,8 @@ import (
 // A caller is who may call the gateway that configure has configured.
 type caller struct{ public, private, group string }
 
-// configure does what docs/operate.md says: it fills a folder with the configuration of deploy/ and
-// the files that it names, and checks it. The gateway will see the folder elsewhere, where its
+// configure does what docs/operate.md says: it fills a folder with the configuration of deploy/
+// and the files that it names, and checks it. The gateway will see the folder elsewhere, where its
 // configuration names the files.
 func configure(t *testing.T, gateway, folder string, configuration []byte) caller {
 	t.Helper()

@@ -137,8 +137,9 @@ func must(value string, err error) string {
 	return value
 }
 
-// The configuration of deploy/ is served at the places that docs/operate.md names: the image's root
-// and the configuration can't be written to, and the process has no more rights than it needs.
+// The configuration of deploy/ is served at the places that docs/operate.md names: the image's
+// root and the configuration can't be written to, and the process has no more rights than it
+// needs.
 func TestContainer(t *testing.T) {
 	needsRoot(t)
 	t.Parallel()

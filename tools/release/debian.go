@@ -14,8 +14,8 @@ import (
 // packages are the Debian packages, each with a description deploy/debian/NAME.yaml.
 var packages = []string{"atlas-gateway", "atlas-export"}
 
-// stage writes what packages have and the clone has not: the completions, and the units, which find
-// the program where packages put it.
+// stage writes what packages have and the clone has not: the completions, and the units, which
+// find the program where packages put it.
 func (s *source) stage(folder string, completions []file) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err

@@ -93,8 +93,8 @@ func makeImages(ctx context.Context, s *source, targets []target, stdout io.Writ
 	return nil
 }
 
-// layout writes an image as an OCI layout, with one index over the targets that folders has programs
-// for, and returns the digest of the index.
+// layout writes an image as an OCI layout, with one index over the targets that folders has
+// programs for, and returns the digest of the index.
 func (s *source) layout(folder string, i image, folders map[target]string) (v1.Hash, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, t := range all {
@@ -123,7 +123,8 @@ func (s *source) layout(folder string, i image, folders map[target]string) (v1.H
 	return index.Digest()
 }
 
-// image returns an image for one target, with a layer that seldom changes and one with the program.
+// image returns an image for one target, with a layer that seldom changes and one with the
+// program.
 func (s *source) image(i image, t target, folder string) (v1.Image, error) {
 	base := append([]file{
 		{name: "etc/", mode: 0o755},

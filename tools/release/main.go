@@ -1,5 +1,5 @@
-// Command release builds what others run: images, Debian packages and archives of the programs. The
-// Makefile calls it, in the module of the tools.
+// Command release builds what others run: images, Debian packages and archives of the programs.
+// The Makefile calls it, in the module of the tools.
 //
 //	release [-root FOLDER] [-version VERSION] image
 //	release [-root FOLDER] -version v1.2.3 [-targets "linux/amd64 darwin/arm64"] all
@@ -9,10 +9,11 @@
 // changes.
 //
 // all writes everything that a release has into dist/. It refuses a version that is not semantic,
-// that is not the tag of the commit, or that CHANGELOG.md has no section of, and a tree with changes.
+// that is not the tag of the commit, or that CHANGELOG.md has no section of, and a tree with
+// changes.
 //
-// The same commit and version, built with the same Go, are the same bytes: every time is that of the
-// commit, or SOURCE_DATE_EPOCH. It needs git and Go. It sends nothing anywhere.
+// The same commit and version, built with the same Go, are the same bytes: every time is that of
+// the commit, or SOURCE_DATE_EPOCH. It needs git and Go. It sends nothing anywhere.
 //
 // Exit status: 0 after success, 1 after an error, 2 for a wrong command line.
 package main

@@ -92,8 +92,8 @@ func clone(folder string, versions ...string) (string, error) {
 	return folder, err
 }
 
-// shell runs commands in a folder, with further variables, and returns what they print. The commands
-// see the arguments as $1 and so on.
+// shell runs commands in a folder, with further variables, and returns what they print. The
+// commands see the arguments as $1 and so on.
 func shell(folder string, variables []string, commands string, args ...string) ([]byte, error) {
 	command := exec.CommandContext(context.Background(), "sh", append([]string{"-euc", commands, "sh"}, args...)...)
 	command.Dir = folder

@@ -100,7 +100,8 @@ func (s *source) checkRelease(ctx context.Context) (notes string, err error) {
 	return notes, nil
 }
 
-// target writes what one target has: an archive, the list of its components, and on linux packages.
+// target writes what one target has: an archive, the list of its components, and on linux
+// packages.
 func (s *source) target(t target, folder, staged string, completions []file, write func(string, []byte, error) error) error {
 	name := project + "_" + strings.TrimPrefix(s.version, "v") + "_" + t.String()
 	content, err := s.archive(name, folder, completions)

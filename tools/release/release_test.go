@@ -68,8 +68,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// The archives have all programs, static ones for their target, and what belongs to them. Nothing in
-// a program names the folder that it was built in.
+// The archives have all programs, static ones for their target, and what belongs to them. Nothing
+// in a program names the folder that it was built in.
 func TestArchives(t *testing.T) {
 	folder := release(t)
 	for _, each := range rehearsedTargets(t) {

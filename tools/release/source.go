@@ -114,8 +114,8 @@ func parseTargets(list string) ([]target, error) {
 // programs are what a release has, by their folders in cmd/.
 var programs = []string{"atlas-export", "atlas-gateway", "atlas-sim"}
 
-// build builds programs into a folder of its own below folder, and returns it. Nothing of the machine
-// gets into them: no path, no C library, no state of the clone beyond the commit.
+// build builds programs into a folder of its own below folder, and returns it. Nothing of the
+// machine gets into them: no path, no C library, no state of the clone beyond the commit.
 func (s *source) build(ctx context.Context, folder string, t target, programs ...string) (string, error) {
 	folder = filepath.Join(folder, t.String())
 	if err := os.MkdirAll(folder, 0o755); err != nil {
