@@ -276,8 +276,8 @@ func TestExplainTokenFile(t *testing.T) {
 		{[]string{"-token-file", file("good", good), "-operation", "listExportBuckets", "-group", "64f0c1a2b3d4e5f607182930"}, exitOK, []string{"the caller is nightly", "grants[0] allows it"}},
 		{[]string{"-token-file", file("other", i.Token(t, "other", nil))}, exitDenied, []string{`sub is "other"; expected nightly`, "the token is no caller's"}},
 		{[]string{"-token-file", file("late", i.Token(t, "nightly", map[string]any{"exp": 1000, "iat": 900, "nbf": 900}))}, exitDenied, []string{"issuer ci: token_expired: the token has expired; the token has \"1970-01-01T00:16:40Z\""}},
-		{[]string{"-token-file", filepath.Join(dir, "none")}, exitUsage, []string{"-token-file: the file can't be read"}},
-		{[]string{"-token-file", file("good", good), "-caller", "nightly"}, exitUsage, []string{"-token-file tells the caller"}},
+		{[]string{"-token-file", filepath.Join(dir, "none")}, exitUsage, []string{"the token: the file can't be read"}},
+		{[]string{"-token-file", file("good", good), "-caller", "nightly"}, exitUsage, []string{"tells the caller; -group goes with -operation"}},
 	} {
 		status, printed := runProgram(t, append(append([]string{"explain"}, test.args...), settings))
 		for _, want := range test.want {
