@@ -116,10 +116,10 @@ func parse(output []byte, now time.Time) (*token, error) {
 		return nil, errors.New("its output is not one JSON object with Version, Token and Expiration")
 	}
 	if *content.Version != 1 {
-		return nil, fmt.Errorf("Version of its output is %d; expected 1", *content.Version)
+		return nil, fmt.Errorf("the Version of its output is %d; expected 1", *content.Version)
 	}
 	if err := check(content.Token); err != nil {
-		return nil, fmt.Errorf("Token of its output: %w", err)
+		return nil, fmt.Errorf("the Token of its output: %w", err)
 	}
 	t := &token{value: secret.New(content.Token)}
 	if content.Expiration == nil {
@@ -127,7 +127,7 @@ func parse(output []byte, now time.Time) (*token, error) {
 	}
 	expires, err := time.Parse(time.RFC3339, *content.Expiration)
 	if err != nil {
-		return nil, errors.New("Expiration of its output is not a time such as 2006-01-02T15:04:05Z")
+		return nil, errors.New("the Expiration of its output is not a time such as 2006-01-02T15:04:05Z")
 	}
 	left := expires.Sub(now)
 	if left <= 0 {
