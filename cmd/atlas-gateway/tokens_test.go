@@ -232,7 +232,9 @@ func TestHostileIssuer(t *testing.T) {
 				}
 			}
 		},
-		1: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+"/keys", http.StatusTemporaryRedirect) },
+		1: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/keys", http.StatusTemporaryRedirect)
+		},
 		2: document("http://169.254.169.254/keys"),
 		3: document("http://keys.example.com/"),
 	})

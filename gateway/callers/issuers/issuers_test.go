@@ -159,7 +159,9 @@ func TestAnswersOfIssuers(t *testing.T) {
 		cause  string // "" where the keys are good
 	}{
 		"a redirect": {func(*issuertest.Issuer) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusFound) }
+			return func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusFound)
+			}
 		}, "the server answers 302"},
 		"an error": {func(*issuertest.Issuer) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }
