@@ -9,13 +9,20 @@ import (
 // clock is Atlas's clock, as the Date fields of its answers tell it.
 type clock struct{ reading atomic.Pointer[reading] }
 
-// reading is a time that Atlas has told, and when it came.
-type reading struct{ told, came time.Time }
+// reading is a time that Atlas has told, and when it first came.
+type reading struct {
+	date       string // as the field has it
+	told, came time.Time
+}
 
-// read notes the time in the header of an answer.
+// read notes the time in the header of an answer. Many answers tell the same second.
 func (c *clock) read(header http.Header) {
-	if told, err := http.ParseTime(header.Get("Date")); err == nil {
-		c.reading.Store(&reading{told, time.Now()})
+	date := header.Get("Date")
+	if last := c.reading.Load(); last != nil && last.date == date {
+		return
+	}
+	if told, err := http.ParseTime(date); err == nil {
+		c.reading.Store(&reading{date, told, time.Now()})
 	}
 }
 
