@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz image release rehearse clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz image release rehearse helm clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,11 +54,13 @@ vet: ## run go vet
 	cd compat && go vet ./...
 	cd tools && go vet ./...
 	cd docs/example && go vet ./...
+	cd deploy/helm && go vet ./...
 
 staticcheck: ## run staticcheck, at the version in tools/go.mod
 	$(STATICCHECK) ./...
 	cd compat && go tool -modfile=../tools/go.mod staticcheck ./...
 	cd tools && go tool staticcheck ./...
+	cd deploy/helm && go tool -modfile=../../tools/go.mod staticcheck ./...
 
 generated: generate ## fail if gen/ or contract/ differs from what the contract generates (git add it first)
 	@git --no-pager diff --text --stat --exit-code -- gen contract
@@ -145,6 +147,10 @@ release: ## build a release into dist/; VERSION=v1.2.3 is a tag of this commit a
 # Only root can try the images and packages: they get a root file system of their own.
 rehearse: ## build a release of a tag in a clone, and try what is in it; RELEASE_TARGETS=
 	cd tools && go test -count=1 -timeout 30m ./release
+
+# Helm's packages take about two minutes of CPU to compile, once.
+helm: ## lint and render the Helm chart, and compare deploy/kubernetes.yaml; UPDATE=1 writes it, and the chart's rules
+	cd deploy/helm && go test -count=1 -vet=off ./... $(if $(UPDATE),-update)
 
 clean: ## remove bin/, dist/ and the npm packages
 	rm -rf bin dist compat/clients/npm/node_modules
