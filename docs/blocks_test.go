@@ -43,6 +43,7 @@ var notRun = map[string]string{
 	"docs/operate.md#deploy sh 2":                          "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the same configuration",
 	"docs/operate.md#deploy sh 3":                          "it needs root and Docker; TestImage checks what the build takes",
 	"docs/operate.md#deploy sh 4":                          "it needs root and Docker; TestDeployment in cmd/atlas-gateway checks the same configuration",
+	"docs/operate.md#kubernetes sh 1":                      "it needs a cluster; the tests in deploy/helm check what is installed",
 	"docs/operate.md#restarts-without-a-lost-request sh 1": "it needs root and systemd; TestDeployment in cmd/atlas-gateway checks the socket, and TestRestartsBehindASocket passes one",
 
 	"docs/threats.md#threats-and-what-stands-against-them sh 1": "tests of cmd/atlas-gateway, which make test runs",

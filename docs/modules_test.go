@@ -111,7 +111,7 @@ func TestRename(t *testing.T) {
 		}
 	}
 	old := regexp.MustCompile(`(?m)^(module|require|replace|\t)\s*atlas-export-gateway\b`)
-	for _, module := range []string{".", "docs/example", "compat"} {
+	for _, module := range []string{".", "docs/example", "compat", "deploy/helm"} {
 		content, err := os.ReadFile(filepath.Join(folder, module, "go.mod"))
 		if err != nil || old.Match(content) {
 			t.Errorf("%s: %v\n%s", module, err, content)
