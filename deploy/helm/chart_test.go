@@ -1,5 +1,5 @@
-// Package helm_test checks the Helm chart in atlas-gateway/: Helm's own packages lint and render it,
-// the types of Kubernetes take what it renders, and the gateway takes its configuration.
+// Package helm_test checks the Helm chart in atlas-gateway/: Helm's own packages lint and
+// render it, the types of Kubernetes take what it renders, and the gateway takes its configuration.
 package helm_test
 
 import (
@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// deploy/kubernetes.yaml is what the chart makes of example.yaml, in the order of the templates' names.
+// deploy/kubernetes.yaml is what the chart makes of example.yaml, in the order of the names.
 func TestManifest(t *testing.T) {
 	t.Parallel()
 	rendered, err := render(t, valuesOf(t, "example.yaml"), "kubectl")

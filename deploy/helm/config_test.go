@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// atlas-gateway check finds the configurations good that the chart renders, once the files are there.
+// atlas-gateway check finds the configurations good that the chart renders, once the files are
+// there.
 func TestConfigurations(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -52,8 +52,8 @@ func TestPodSecurity(t *testing.T) {
 	}
 }
 
-// Files and configuration are one volume, which is swapped as a whole. Its files have no reader but
-// the gateway's user. No file is mounted by itself: such a one is never replaced.
+// Files and configuration are one volume, which is swapped as a whole. Only the gateway's user
+// reads its files. No file is mounted by itself: such a one is never replaced.
 func TestVolumes(t *testing.T) {
 	t.Parallel()
 	for _, file := range files {

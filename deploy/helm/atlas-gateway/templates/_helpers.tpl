@@ -53,7 +53,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ $seconds }}
 {{- end }}
 
-{{/* grace is how long a shutdown may take: drain and shutdown, and 5 s for the rest. 0 is the gateway's default. */}}
+{{/*
+grace is how many seconds a shutdown may take: drain and shutdown, and 5 s for the rest. Where one of
+the two is 0, the gateway has its default.
+*/}}
 {{- define "atlas-gateway.grace" -}}
 {{- $timeouts := .Values.config.timeouts | default dict -}}
 {{- $drain := include "atlas-gateway.seconds" $timeouts.drain | float64 | default 3.0 -}}
