@@ -74,7 +74,7 @@ func (g *Gateway) createOnce(x *exchange) error {
 		x.upstream = observe.Upstream{Status: answer.Status, Duration: answer.Duration}
 		x.response = answer.Response
 		if answer.Replayed {
-			x.record.Replayed = true
+			x.record.Replayed, x.joined = true, answer.Joined
 			x.out.Header()["Idempotent-Replayed"] = []string{"true"}
 		}
 		return nil

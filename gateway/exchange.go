@@ -38,11 +38,13 @@ type exchange struct {
 	body        []byte                    // by read
 	content     any                       // by validate: the body's value
 	valid       bool                      // by validate: the parameters may be logged
+	authorized  bool                      // by authorize
 	reported    *contract.ValidationError // by validate: what breaks the contract in a request that goes on
 	response    *atlas.Response           // by obtain
 	contentType string                    // by check: as the response is relayed
 	upstream    observe.Upstream          // by obtain
 	age         string                    // by obtain: Age, of an answer that was not made for it
+	joined      bool                      // by obtain: it is the answer to another create under way
 	change      bool                      // by newExchange: answers tell the outcome
 	outcome     atlas.Outcome             // of a change, so far
 
@@ -147,6 +149,7 @@ func (g *Gateway) conclude(x *exchange) {
 	for _, o := range g.observers {
 		o.Observe(x.in.Context(), record)
 	}
+	g.auditExchange(x)
 }
 
 // validGroup returns the id of a group for the log, and "" for what is no id.

@@ -21,6 +21,7 @@ import (
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/audit"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/observe"
@@ -35,6 +36,7 @@ type Gateway struct {
 	metrics   *observe.Metrics
 	journal   *store.Store         // nil without one
 	creates   *idempotency.Creates // nil without a journal
+	audit     *audit.Stream        // nil without audit.file
 	observers []observe.Observer
 	sampled   atomic.Uint64 // responses that check has seen: it checks one in responses.sample
 	draining  atomic.Bool
@@ -162,6 +164,9 @@ func (g *Gateway) serve(x *exchange) (err error) {
 		return err
 	}
 	if err := g.meter(x); err != nil {
+		return err
+	}
+	if err := g.intend(x); err != nil {
 		return err
 	}
 	if err := g.disclose(x, g.obtain(x)); err != nil {

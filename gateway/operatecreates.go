@@ -74,22 +74,22 @@ func (g *Gateway) manageCreates(mux *http.ServeMux) {
 		}
 		answerOperator(w, createRecord(record), nil)
 	})
-	handle("POST /creates/{id}/release", onLoopback(func(w http.ResponseWriter, r *http.Request) {
+	handle("POST /creates/{id}/release", onLoopback(g.auditDecision("releaseCreate", func(w http.ResponseWriter, r *http.Request) {
 		content, ok := decision(w, r)
 		if !ok || content.Result != "" || !isReason(content.Reason) {
 			http.Error(w, `send {"reason": "why the key is released"}, of 1 to 200 visible characters`, http.StatusBadRequest)
 			return
 		}
 		answerOperator(w, map[string]bool{"released": true}, g.creates.Release(r.Context(), r.PathValue("id"), content.Reason))
-	}))
-	handle("POST /creates/{id}/settle", onLoopback(func(w http.ResponseWriter, r *http.Request) {
+	})))
+	handle("POST /creates/{id}/settle", onLoopback(g.auditDecision("settleCreate", func(w http.ResponseWriter, r *http.Request) {
 		content, ok := decision(w, r)
 		if !ok || !objectid.Valid(content.Result) || !isReason(content.Reason) {
 			http.Error(w, `send {"result": "the id of what was created", "reason": "how you know"}, the reason of 1 to 200 visible characters`, http.StatusBadRequest)
 			return
 		}
 		answerOperator(w, map[string]bool{"settled": true}, g.creates.Settle(r.Context(), r.PathValue("id"), content.Result, content.Reason))
-	}))
+	})))
 }
 
 // decided is what an operator says of a create.

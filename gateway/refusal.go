@@ -61,6 +61,7 @@ var (
 	kindKeyReused       = kind{"key_reused", 422, "IDEMPOTENCY_KEY_REUSED"}
 	kindOpenCreates     = kind{"open_creates", 429, "TOO_MANY_OPEN_CREATES"}
 	kindJournal         = kind{"journal", 503, "SERVICE_UNAVAILABLE"}
+	kindAudit           = kind{"audit_unavailable", 503, "SERVICE_UNAVAILABLE"}
 	kindNotCarriedOut   = kind{"not_carried_out", 503, "SERVICE_UNAVAILABLE"}
 	kindOpen            = kind{"outcome_unknown", 504, "UNEXPECTED_ERROR"}
 	kindOAuth           = kind{"oauth", 0, ""} // answered already, with a status of its own
@@ -78,6 +79,7 @@ var alerts = []observe.Alert{
 	{Kind: kindResponse.name, Matched: true},
 	{Kind: kindUpstreamTimeout.name, Matched: true},
 	{Kind: kindOverloaded.name, Matched: true},
+	{Kind: kindAudit.name, Matched: true},
 	{Kind: kindInternal.name, Matched: true, Unmatched: true},
 	{Kind: kindNotServed.name, Unmatched: true},
 	{Kind: kindUnauthorized.name, Reason: string(callers.WrongCredential), Matched: true, Unmatched: true},
@@ -163,6 +165,8 @@ func classify(err error) *refusal {
 		return refuseCreate(e)
 	case *budget.Error:
 		return refuseBudget(e)
+	case *auditError:
+		return refuse(kindAudit, e, "The gateway can't record the change now, so it did not send it. Repeat it.").with("Retry-After", "1")
 	case *meterError:
 		return refuse(kindCallerRate, nil, "This caller may send %d requests a minute.", e.perMinute).with("Retry-After", seconds(e.after)).withOutcome()
 	case *responseError:

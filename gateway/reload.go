@@ -220,6 +220,7 @@ func (g *Gateway) renewCertificates() {
 	certificate, clientCAs := renewed != s.certificate, authorities != s.authorities
 	g.secure(&s, renewed, authorities)
 	g.settings.Store(&s)
+	g.auditConfiguration("certificates_renewed")
 	if certificate {
 		g.log.Info("the listener's certificate was renewed, and nothing else")
 	}
@@ -284,9 +285,11 @@ func (g *Gateway) load(source *config.Source) error {
 	g.reloadRefused.Store(err != nil)
 	if err != nil {
 		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
+		g.auditConfiguration("refused")
 		g.renewCertificates()
 		return err
 	}
+	g.auditConfiguration("reloaded")
 	g.log.Info("the configuration was reloaded", "upstream", parts.Config.Upstream.BaseURL, "callers", len(parts.Config.Callers.List))
 	return nil
 }

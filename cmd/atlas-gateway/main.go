@@ -27,7 +27,8 @@
 // LISTEN_FDS, as systemd does. It prints one line of JSON with the addresses once it is ready, and
 // logs to standard error. SIGTERM or SIGINT ends it once it has answered what it has accepted; a
 // second one ends it at once. At SIGHUP, and when the configuration or a file that it names
-// changes, it reads all of them again; what is wrong is logged, and the old ones stay.
+// changes, it reads all of them again; what is wrong is logged, and the old ones stay. At SIGHUP it
+// also opens audit.file again.
 //
 // health asks the management listener, whose address is that of CONFIG or of the environment, or
 // else the default, for /readyz?verbose, or asks for a URL. It prints the answer, and waits 5 seconds
@@ -48,6 +49,7 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -203,7 +205,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	}
 	settings := &parts.Config
 	signal.Ignore(syscall.SIGPIPE) // standard error may have lost its reader
-	queue := newLog(settings.Log, stderr)
+	standardError, queue := stderr, newLog(settings.Log, stderr)
 	stderr = queue
 	defer func() {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
@@ -229,6 +231,12 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 		defer journal.Close()
 		g.UseJournal(journal)
 	}
+	endAudit, err := useAudit(ctx, g, settings.Audit, standardError, records)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	defer endAudit()
 	callers, management, err := listen(settings)
 	if err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway:", err)
@@ -240,14 +248,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	scheme := "http://"
-	if settings.Listener.TLSCertFile != "" {
-		scheme = "https://"
-	}
-	json.NewEncoder(stdout).Encode(map[string]string{
-		"listener":   scheme + callers.Addr().String(),
-		"management": "http://" + management.Addr().String(),
-	})
+	tellReady(stdout, settings.Listener.TLSCertFile != "", callers.Addr(), management.Addr())
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go g.Watch(watching, source, hangup)
@@ -256,6 +257,18 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 		return exitFailed
 	}
 	return exitOK
+}
+
+// tellReady prints the line that says where the gateway listens.
+func tellReady(stdout io.Writer, secure bool, callers, management net.Addr) {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	json.NewEncoder(stdout).Encode(map[string]string{
+		"listener":   scheme + callers.String(),
+		"management": "http://" + management.String(),
+	})
 }
 
 // tuneCollector makes Go collect garbage less often. By default Go collects when the heap is

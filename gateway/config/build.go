@@ -101,6 +101,9 @@ func (b *builder) build() {
 	b.bounds(c)
 	b.creates(c.Creates)
 	b.requests(c)
+	if c.Audit.Required && c.Audit.File == "" {
+		b.refuse("audit.required", "needs audit.file, which names the file of the records")
+	}
 	b.oneOf(c.Responses.Check, "responses.check", "off", "report", "enforce")
 	b.oneOf(c.Reads.Share, "reads.share", "on", Off)
 	b.oneOf(c.Log.Level, "log.level", "debug", "info", "warn", "error")

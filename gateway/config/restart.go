@@ -30,6 +30,8 @@ func (p *Parts) CheckFixed(before *Parts) error {
 	fixed("creates.postgres_url_file", is.Creates.PostgresURLFile, was.Creates.PostgresURLFile)
 	fixed("creates.postgres_url_env", is.Creates.PostgresURLEnv, was.Creates.PostgresURLEnv)
 	fixed("creates.wait", is.Creates.Wait, was.Creates.Wait)
+	fixed("audit.file", is.Audit.File, was.Audit.File)
+	fixed("audit.required", is.Audit.Required, was.Audit.Required)
 	fixed("log.level", is.Log.Level, was.Log.Level)
 	fixed("log.format", is.Log.Format, was.Log.Format)
 	return errors.Join(errs...)

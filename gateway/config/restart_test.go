@@ -20,7 +20,7 @@ var fixed = []string{
 	"limits.request_header", "limits.connections",
 	"timeouts.header", "timeouts.request", "timeouts.upstream", "timeouts.idle", "timeouts.drain", "timeouts.shutdown",
 	"creates.journal", "creates.file", "creates.postgres_url_file", "creates.postgres_url_env", "creates.wait",
-	"log.level", "log.format",
+	"audit.file", "audit.required", "log.level", "log.format",
 }
 
 // CheckFixed refuses a change of the fixed settings, each by its path, and of no others.

@@ -29,6 +29,7 @@ type Config struct {
 	Creates    Creates    `yaml:"creates"`
 	Reads      Reads      `yaml:"reads"`
 	Budget     Budget     `yaml:"budget"`
+	Audit      Audit      `yaml:"audit"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -263,6 +264,15 @@ type Budget struct {
 	Wait time.Duration `yaml:"wait"`
 	// Attempts is how often a read is sent at most if Atlas fails, from 1 to 10. Default 3.
 	Attempts int `yaml:"attempts"`
+}
+
+// Audit says where the gateway records who did what.
+type Audit struct {
+	// File is the path of a file that gets a line of JSON for each record; it is opened again at
+	// SIGHUP. stderr and - stand for standard error. Default empty: nothing is recorded.
+	File string `yaml:"file"`
+	// Required refuses a change that can't be recorded before it is sent. It needs File. Default false.
+	Required bool `yaml:"required"`
 }
 
 // Log says what is logged to standard error.

@@ -126,6 +126,17 @@ func (m *Metrics) CountDropped(dropped func() uint64) {
 	}, func() float64 { return float64(dropped()) }))
 }
 
+// CountAudit adds the counters of the audit stream.
+func (m *Metrics) CountAudit(counts func() (dropped, failures uint64)) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "atlas_gateway_audit_records_dropped_total",
+		Help: "Records of the audit stream that were never written, since too many waited for the disk.",
+	}, func() float64 { dropped, _ := counts(); return float64(dropped) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "atlas_gateway_audit_write_failures_total",
+		Help: "Attempts to write the audit stream, or to open its file, that failed.",
+	}, func() float64 { _, failures := counts(); return float64(failures) }))
+}
+
 // Observe counts a request.
 func (m *Metrics) Observe(_ context.Context, r *Record) {
 	m.requests.WithLabelValues(r.Operation, statusLabel(r.Status)).Inc()
