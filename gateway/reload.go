@@ -284,8 +284,8 @@ func (g *Gateway) load(source *config.Source) error {
 	g.metrics.Reloaded(err == nil)
 	g.reloadRefused.Store(err != nil)
 	if err != nil {
-		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
 		g.auditConfiguration("refused")
+		g.log.Error("the configuration was refused; the one before stays", "cause", err.Error())
 		g.renewCertificates()
 		return err
 	}
