@@ -135,17 +135,25 @@ func TestJournalOnADiskThatFails(t *testing.T) {
 	}
 }
 
-// breakDisk has system calls on the journal's files fail until recovered is called. strace does it.
+// breakDisk has system calls on the journal's files fail until recovered is called.
 func (j *journaled) breakDisk(t *testing.T, inject string) (recovered func()) {
+	t.Helper()
+	journal := filepath.Join(filepath.Dir(j.file), "creates.db")
+	return j.breakFiles(t, inject, journal, journal+"-wal")
+}
+
+// breakFiles has system calls on files fail until recovered is called. strace does it.
+func (j *journaled) breakFiles(t *testing.T, inject string, files ...string) (recovered func()) {
 	t.Helper()
 	tracer, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skipf("strace is not installed (Debian's package strace has it): %v", err)
 	}
 	calls, _, _ := strings.Cut(inject, ":")
-	journal := filepath.Join(filepath.Dir(j.file), "creates.db")
-	command := exec.Command(tracer, "-f", "-p", fmt.Sprint(j.command.Process.Pid), "-o", os.DevNull,
-		"-P", journal, "-P", journal+"-wal", "-e", "trace="+calls, "-e", "inject="+inject)
+	command := exec.Command(tracer, "-f", "-p", fmt.Sprint(j.command.Process.Pid), "-o", os.DevNull, "-e", "trace="+calls, "-e", "inject="+inject)
+	for _, file := range files {
+		command.Args = append(command.Args, "-P", file)
+	}
 	stderr, err := command.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
