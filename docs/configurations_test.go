@@ -33,6 +33,9 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#anonymous-callers yaml 1": func(page string) string {
 		return upstream + page + "callers: {anonymous: true, allow_anonymous_off_loopback: true}\n"
 	},
+	"docs/audit.md#the-audit-stream yaml 1": func(page string) string {
+		return upstream + "callers: {anonymous: true}\n" + page
+	},
 	"docs/creates.md#where-the-journal-is yaml 1": func(page string) string {
 		return upstream + "callers: {anonymous: true}\n" + page
 	},

@@ -117,6 +117,7 @@ var gatewayHints = map[string]string{
 	"open_creates":           "wait until the gateway knows what became of earlier creates; atlas-gateway creates list shows them",
 	"not_carried_out":        "try again: nothing was created",
 	"journal":                "try again: nothing was sent; the operator's log says what the journal lacks",
+	"audit_unavailable":      "try again: nothing was sent; the operator's log says why changes can't be recorded",
 	"outcome_unknown":        "repeat the command: the gateway goes on looking, and creates nothing twice",
 	"overloaded":             "the gateway is working on as many requests as it may; try again",
 }

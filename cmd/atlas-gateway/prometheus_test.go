@@ -19,7 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// scrapeAll returns the page of metrics of a program that has TLS and a journal, and has served a
+// scrapeAll returns the page of metrics of a program that has TLS, a journal and an audit stream, and has served a
 // request of each sort.
 func scrapeAll(t *testing.T) string {
 	t.Helper()
@@ -27,7 +27,7 @@ func scrapeAll(t *testing.T) string {
 	dir := t.TempDir()
 	certificate := gatewaytest.NewAuthority(t).Loopback(t)
 	crt, key := gatewaytest.WriteFile(t, filepath.Join(dir, "crt"), certificate.CertPEM), gatewaytest.WriteFile(t, filepath.Join(dir, "key"), certificate.KeyPEM)
-	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "creates: {journal: file, file: "+filepath.Join(dir, "creates.db")+"}\nrequests: {check: report}\ncallers: {anonymous: true, list: [{name: nobody, tokens: [{sha256: "+hash(token)+", not_after: 2099-01-01T00:00:00Z}]}], "+
+	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "creates: {journal: file, file: "+filepath.Join(dir, "creates.db")+"}\naudit: {file: "+filepath.Join(dir, "audit.jsonl")+"}\nrequests: {check: report}\ncallers: {anonymous: true, list: [{name: nobody, tokens: [{sha256: "+hash(token)+", not_after: 2099-01-01T00:00:00Z}]}], "+
 		"issuers: [{name: ci, issuer: 'https://"+gatewaytest.Refused(t)+"', audiences: [gateway], algorithms: [RS256]}]}\n",
 		"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE="+crt, "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE="+key)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
