@@ -64,6 +64,7 @@ upstream:
     - {groups: [64f0c1a2b3d4e5f607182931], client_id_env: ID, client_secret_env: SECRET}
     - {groups: ["000000000000000000000001"], client_id_env: ID, client_secret_env: WRONG}
     - {groups: ["000000000000000000000002"], client_id_env: ID_2, client_secret_env: SECRET_2} # a token of its own
+audit: {file: stderr, required: true} # beside the log, which is searched
 callers:
   signing_key_file: `+l.file("signing", base64.StdEncoding.EncodeToString([]byte(signingKey)))+`
   attempts: {per_client: 100}
