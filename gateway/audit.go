@@ -13,9 +13,9 @@ import (
 	"atlas-export-gateway/internal/objectid"
 )
 
-// UseAudit has a stream tell who did what, from now on. Where audit.required is true, a change is sent
-// only once its record is on stable storage. UseAudit is called before the first request. The caller
-// closes the stream once the gateway has ended.
+// UseAudit has a stream tell who did what, from now on. Where audit.required is true, a change is
+// sent only once its record is on stable storage. UseAudit is called before the first request. The
+// caller closes the stream once the gateway has ended.
 func (g *Gateway) UseAudit(stream *audit.Stream) {
 	g.audit = stream
 	g.metrics.CountAudit(stream.Counts)
@@ -27,8 +27,8 @@ type auditError struct{ error }
 
 func (e *auditError) Unwrap() error { return e.error }
 
-// intend records a change that is about to be carried out. A change whose record must not be missing,
-// and can't be made, is refused.
+// intend records a change that is about to be carried out. A change whose record must not be
+// missing, and can't be made, is refused.
 func (g *Gateway) intend(x *exchange) error {
 	if g.audit == nil || !x.change {
 		return nil
@@ -36,8 +36,8 @@ func (g *Gateway) intend(x *exchange) error {
 	return g.commitAudit(g.auditRecord(x, audit.Intent))
 }
 
-// commitAudit makes a record. It waits for the record, and fails without it, where audit.required is
-// true.
+// commitAudit makes a record. It waits for the record, and fails without it, where audit.required
+// is true.
 func (g *Gateway) commitAudit(record *audit.Record) error {
 	if !g.settings.Load().config.Audit.Required {
 		g.audit.Add(record)
@@ -49,7 +49,8 @@ func (g *Gateway) commitAudit(record *audit.Record) error {
 	return nil
 }
 
-// auditExchange records what became of a change, or that the caller's grants did not allow a request.
+// auditExchange records what became of a change, or that the caller's grants did not allow a
+// request.
 func (g *Gateway) auditExchange(x *exchange) {
 	denied, isDenied := errors.AsType[*policy.Refusal](x.cause())
 	switch {
@@ -81,8 +82,8 @@ func (x *exchange) cause() error {
 	return x.refusal.cause
 }
 
-// auditRecord returns what every record of a request says. Texts that are no ids and names of Atlas's
-// are left out.
+// auditRecord returns what every record of a request says. Texts that are no ids and names of
+// Atlas's are left out.
 func (g *Gateway) auditRecord(x *exchange, event audit.Event) *audit.Record {
 	r := &audit.Record{
 		Event:     event,
@@ -137,8 +138,8 @@ func validID(id string) string {
 	return id
 }
 
-// createdID returns the id of what a create has made, by its answer, maybe in an envelope; "" where the
-// answer does not tell it.
+// createdID returns the id of what a create has made, by its answer, maybe in an envelope; ""
+// where the answer does not tell it.
 func createdID(body []byte) string {
 	type created struct {
 		ID     string `json:"id"`

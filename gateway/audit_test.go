@@ -65,9 +65,9 @@ func (a *audited) text(t *testing.T) string {
 	return strings.Join(lines[:len(lines)-2], "") // without the record of this function
 }
 
-// The stream has these lines for what callers and operators do: testdata/audit.jsonl. Programs read
-// them, so that no field may change its name or its meaning. Nothing in them is a secret or a text that
-// a caller submits, except the keys of custom data.
+// The stream has these lines for what callers and operators do: testdata/audit.jsonl. Programs
+// read them, so that no field may change its name or its meaning. Nothing in them is a secret or a
+// text that a caller submits, except the keys of custom data.
 func TestAuditStream(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{Settings: sim.Settings{ParallelExports: true}})
@@ -160,8 +160,7 @@ func withoutChance(t *testing.T, text string) string {
 	return text
 }
 
-// The page for operators has each field of a record, and the records that the golden file has use no
-// other.
+// The page about the stream has each field of a record.
 func TestAuditFieldsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/audit.md")
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Schema is the version of the fields of a Record. Fields may be added to a version. A field that is
-// removed or means something else makes a new one.
+// Schema is the version of the fields of a Record. Fields may be added to a version. A field that
+// is removed or means something else makes a new one.
 const Schema = 1
 
 // An Event is what a Record is about.
@@ -17,8 +17,8 @@ type Event string
 const (
 	// Intent is a change that is about to be carried out.
 	Intent Event = "intent"
-	// Outcome is what became of a change that was authorized. Its ID is that of the Intent, which is
-	// not there where the change was refused before.
+	// Outcome is what became of a change that was authorized. Its ID is that of the Intent, which
+	// is not there where the change was refused before.
 	Outcome Event = "outcome"
 	// Refusal is a request that the caller's grants do not allow.
 	Refusal Event = "refusal"
@@ -33,14 +33,15 @@ type Record struct {
 	// Time is when the record was made, by the gateway's clock, in UTC.
 	Time  time.Time `json:"time"`
 	Event Event     `json:"event"`
-	// ID is the request's, the value of Gateway-Request-Id. The decision of an operator has one, too.
+	// ID is the request's, the value of Gateway-Request-Id. The decision of an operator has one,
+	// too.
 	ID string `json:"id,omitempty"`
 	// Remote is the address that the request came from, with its port. Behind a proxy it is the
 	// proxy's.
 	Remote string `json:"remote,omitempty"`
 
-	// Caller is the name of the caller's entry, or anonymous. It is left out for operators, who show
-	// nothing.
+	// Caller is the name of the caller's entry, or anonymous. It is left out for operators, who
+	// show nothing.
 	Caller string `json:"caller,omitempty"`
 	// Form is how the caller proved who it is: a value of callers.Form.
 	Form string `json:"form,omitempty"`
@@ -55,27 +56,27 @@ type Record struct {
 	Cluster  string `json:"cluster,omitempty"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Bucket   string `json:"bucket,omitempty"`
-	// CustomDataKeys are the keys of an export's custom data, without their values: the first 16, each
-	// up to 64 bytes.
+	// CustomDataKeys are the keys of an export's custom data, without their values: the first 16,
+	// each up to 64 bytes.
 	CustomDataKeys []string `json:"custom_data_keys,omitempty"`
 	// Create is the id of the journal's record that an operator decides about.
 	Create string `json:"create,omitempty"`
 
-	// Outcome is what became of a change: not_sent, answered or unknown, as in Gateway-Outcome. Of an
-	// operator's decision it is done or refused, and of a configuration started, reloaded, refused or
-	// certificates_renewed.
+	// Outcome is what became of a change: not_sent, answered or unknown, as in Gateway-Outcome. Of
+	// an operator's decision it is done or refused, and of a configuration started, reloaded,
+	// refused or certificates_renewed.
 	Outcome string `json:"outcome,omitempty"`
 	// Status is the status that was answered.
 	Status int `json:"status,omitempty"`
-	// Replayed says that the answer to a create was not made by sending this request, and Joined that
-	// it is the answer to another one that was under way.
+	// Replayed says that the answer to a create was not made by sending this request, and Joined
+	// that it is the answer to another one that was under way.
 	Replayed bool `json:"replayed,omitempty"`
 	Joined   bool `json:"joined,omitempty"`
 	// Result is the id of what a create has made, such as an export job, where the answer or the
 	// operator tells it.
 	Result string `json:"result,omitempty"`
-	// Error is the kind of the gateway's own refusal, the value of Gateway-Error, and Missing the part
-	// of the caller's grants that is missing.
+	// Error is the kind of the gateway's own refusal, the value of Gateway-Error, and Missing the
+	// part of the caller's grants that is missing.
 	Error   string `json:"error,omitempty"`
 	Missing string `json:"missing,omitempty"`
 }

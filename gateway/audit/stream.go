@@ -14,8 +14,8 @@ import (
 // Standard is the name of a stream that goes to standard error; "-" is another one.
 const Standard = "stderr"
 
-// How much of the stream waits in memory for a disk that is slow or full, in bytes. Refusals, of which
-// a caller can have any number, leave room for all else.
+// How much of the stream waits in memory for a disk that is slow or full, in bytes. Refusals, of
+// which a caller can have any number, leave room for all else.
 const (
 	roomForRefusals = 1 << 20
 	room            = 2 << 20
@@ -37,10 +37,11 @@ var (
 	errClosed = errors.New("the stream is closed")
 )
 
-// Stream writes Records to a file, in their order, by a goroutine of its own. Those that come while the
-// disk is at work share the next write and its one fsync. What can't be written is tried again, as long
-// as there is room for it in memory; else it is dropped and counted. A line that a failure has cut gets
-// a line break, and is written again. So a line may be cut, and may be there twice after a failure.
+// Stream writes Records to a file, in their order, by a goroutine of its own. Those that come
+// while the disk is at work share the next write and its one fsync. What can't be written is tried
+// again, as long as there is room for it in memory; else it is dropped and counted. A line that a
+// failure has cut gets a line break, and is written again. So a line may be cut, and may be there
+// twice after a failure.
 type Stream struct {
 	path string    // "" for out
 	out  io.Writer // standard error
@@ -69,8 +70,8 @@ type entry struct {
 }
 
 // Open opens the stream at a path, which is appended to and made for the process's user only where
-// there is none, or at standard error. tell is called with the first error of a row, and with nil when
-// the stream can be written again. It may not wait.
+// there is none, or at standard error. tell is called with the first error of a row, and with nil
+// when the stream can be written again. It may not wait.
 func Open(path string, stderr io.Writer, tell func(error)) (*Stream, error) {
 	s := &Stream{path: path, tell: tell, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	if path == "-" || path == Standard {
@@ -110,8 +111,8 @@ func (s *Stream) open() error {
 	return nil
 }
 
-// Commit writes a record, and returns once it is on stable storage. With an error it may not be there.
-// Standard error is no storage: there, Commit returns when the record is written.
+// Commit writes a record, and returns once it is on stable storage. With an error it may not be
+// there. Standard error is no storage: there, Commit returns when the record is written.
 func (s *Stream) Commit(r *Record) error {
 	done := make(chan error, 1)
 	if err := s.add(r, done); err != nil {
@@ -160,7 +161,8 @@ func (s *Stream) add(r *Record, done chan error) error {
 	return err
 }
 
-// Reopen has the file opened anew, after somebody has renamed it. What waits goes into the new one.
+// Reopen has the file opened anew, after somebody has renamed it. What waits goes into the new
+// one.
 func (s *Stream) Reopen() {
 	s.mu.Lock()
 	s.reopen = true

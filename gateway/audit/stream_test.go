@@ -51,8 +51,8 @@ func ids(t *testing.T, file string) (list []string) {
 	return list
 }
 
-// The file is renamed and opened again while records are written: each record is in one of the files,
-// once, and those of each writer are in their order.
+// The file is renamed and opened again while records are written: each record is in one of the
+// files, once, and those of each writer are in their order.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "audit.jsonl")
@@ -110,8 +110,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// A record that was committed is in the file, which only its owner can read. A stream that is opened
-// again appends to the file, and ends a line that a gateway was killed in.
+// A record that was committed is in the file, which only its owner can read. A stream that is
+// opened again appends to the file, and ends a line that a gateway was killed in.
 func TestReopened(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "audit.jsonl")
@@ -169,8 +169,8 @@ func (d *disk) set(free int) {
 	d.free = free
 }
 
-// What is committed to a full disk fails, and is not written later. What waits for nothing is written
-// once there is room, a line that was cut as well.
+// What is committed to a full disk fails, and is not written later. What waits for nothing is
+// written once there is room, a line that was cut as well.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	var told gatewaytest.Buffer
@@ -208,8 +208,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// Records that come while the disk is at work share one write. There is a bound for those that wait,
-// and a smaller one for refusals.
+// Records that come while the disk is at work share one write. There is a bound for those that
+// wait, and a smaller one for refusals.
 func TestWaiting(t *testing.T) {
 	t.Parallel()
 	d := &disk{free: 1 << 30}
@@ -270,7 +270,8 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// A disk that hangs lets the first who commits wait for a while, and nobody else before it answers.
+// A disk that hangs lets the first who commits wait for a while, and nobody else before it
+// answers.
 func TestHangingDisk(t *testing.T) {
 	t.Parallel()
 	d := &disk{free: 1 << 20}
