@@ -261,6 +261,9 @@ func certificateHint(err error) string {
 	switch {
 	case ended && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate"):
 		return "the server asks for a client certificate, or does not trust the one that was shown; --client-cert FILE and --client-key FILE, or the settings client_cert and client_key, name one"
+	// What net/http says instead over HTTP/2, where it loses the alert, has no type.
+	case strings.Contains(err.Error(), "http2: client conn could not be established"):
+		return "the server ended the connection at once; it may ask for a client certificate, which --client-cert FILE and --client-key FILE, or the settings client_cert and client_key, name"
 	case errors.As(err, &authority):
 		return "the certificate is from an authority that is not trusted here; --ca-file FILE, or the setting ca_file, names those to trust"
 	case errors.As(err, &name):
