@@ -230,11 +230,13 @@ func TestAssertionsEnd(t *testing.T) {
 		"the caller is disabled":          yaml(deployIdentity + "\n      disabled: true"),
 		"the caller calls from elsewhere": yaml(deployIdentity + "\n      source_networks: [192.0.2.0/24]"),
 		"the account is disabled":         changed(account, account+", disabled: true"),
-		"the account has a secret":        changed(account, account+", secret_sha256: "+strings.Repeat("0", 64)),
+		"the account has a secret":        changed(account, account+", secret_sha256: "+strings.Repeat("ab", 32)),
 		"the account is removed":          changed(account, "{client_id: agw_id_another"),
 		"the issuer is another":           changed("issuer: "+ci.URL, "issuer: https://issuer.example.com"),
 	} {
-		g.Rewrite(t, change)
+		if told := g.Rewrite(t, change); !strings.Contains(told, "was reloaded") {
+			t.Errorf("%s: %s", name, told)
+		}
 		if used, got := use(token), exchange(nil).Status; used != 401 || got != 401 {
 			t.Errorf("%s: %d, and a new token %d", name, used, got)
 		}
