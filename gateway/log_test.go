@@ -103,14 +103,15 @@ type sunsetRecord struct {
 // A version past its sunset is forwarded as before, so that Atlas decides. The record of the
 // request is then a warning that says who asked for the version and when the sunset was.
 func TestSunset(t *testing.T) {
+	day := time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)
 	var now atomic.Pointer[time.Time]
+	now.Store(&day)
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", `[{operations: [read, listClusters], groups: ["*"]}]`)
 	g := gatewaytest.StartConfig(t, gatewaytest.Config{
 		YAML:    gatewaytest.YAML(atlas.URL(), "budget: {attempts: 1}", nightly),
 		Prepare: func(g *gateway.Gateway) { g.SetClock(func() time.Time { return *now.Load() }) },
 	})
-	day := time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)
 	yearLater := day.AddDate(1, 0, 0)
 	remove := func() error {
 		return atlas.SetSettings(sim.Settings{Removed: map[string][]string{"listExportBuckets": {"2023-01-01"}}})
