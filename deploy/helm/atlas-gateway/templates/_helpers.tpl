@@ -75,7 +75,7 @@ and no pod is replaced for them.
   "limits.request_header" "limits.connections"
   "timeouts.header" "timeouts.request" "timeouts.upstream" "timeouts.idle" "timeouts.drain" "timeouts.shutdown"
   "creates.journal" "creates.file" "creates.postgres_url_file" "creates.postgres_url_env" "creates.wait"
-  "log.level" "log.format"
+  "audit.file" "audit.required" "log.level" "log.format"
 -}}
 {{- $values := dict -}}
 {{- range $fixed -}}
