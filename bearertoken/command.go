@@ -17,14 +17,14 @@ import (
 )
 
 // A Command is a program that prints a token, like those that the AWS tools take for their setting
-// credential_process. It runs without a shell and without standard input, in a process group of its
-// own. On its standard output it writes one JSON object of at most 64 KiB:
+// credential_process. It runs without a shell and without standard input, in a process group of
+// its own. On its standard output it writes one JSON object of at most 64 KiB:
 //
 //	{"Version": 1, "Token": "eyJ...", "Expiration": "2026-01-02T15:04:05Z"}
 //
 // Expiration, a time as in RFC 3339, may be left out; the token then is used until it is refused.
-// Other members do not count. The program runs again shortly before the expiration, or when the token
-// is refused. One run is for all requests that wait for it.
+// Other members do not count. The program runs again shortly before the expiration, or when the
+// token is refused. One run is for all requests that wait for it.
 type Command struct {
 	// Program is a path, or a name to look up in PATH.
 	Program string
@@ -44,8 +44,8 @@ type Command struct {
 const (
 	// commandTimeout is the default of Command.Timeout.
 	commandTimeout = time.Minute
-	// renewBefore is how long before its expiration a token is renewed. One that is good for less than
-	// twice as long is renewed after half of its time.
+	// renewBefore is how long before its expiration a token is renewed. One that is good for less
+	// than twice as long is renewed after half of its time.
 	renewBefore = time.Minute
 	// pipesTimeout is how long a child of the program may keep its output open.
 	pipesTimeout = time.Second

@@ -77,8 +77,8 @@ func TestCommandOutput(t *testing.T) {
 	}
 }
 
-// fifo makes a named pipe. The first channel is closed when a process has opened the pipe to write, and
-// the second when none has it open any more.
+// fifo makes a named pipe. The first channel is closed when a process has opened the pipe to
+// write, and the second when none has it open any more.
 func fifo(t *testing.T, folder string) (opened, closed chan struct{}) {
 	t.Helper()
 	path := filepath.Join(folder, "fifo")
@@ -100,8 +100,8 @@ func fifo(t *testing.T, folder string) (opened, closed chan struct{}) {
 	return opened, closed
 }
 
-// A command that hangs is killed with its children, when its time is over and when nobody waits for
-// it any more.
+// A command that hangs is killed with its children, when its time is over and when nobody waits
+// for it any more.
 func TestCommandIsKilled(t *testing.T) {
 	t.Parallel()
 	const hang = `trap '' HUP INT TERM; exec 3>"$0/fifo"; sleep 1000 & sleep 1000`
@@ -183,8 +183,8 @@ func TestCommandRunsOnce(t *testing.T) {
 	}
 }
 
-// A token is renewed shortly before it expires. While that fails, the last one is used as long as it
-// is good, and the command runs seldom.
+// A token is renewed shortly before it expires. While that fails, the last one is used as long as
+// it is good, and the command runs seldom.
 func TestCommandRenews(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -221,7 +221,8 @@ func TestCommandRenews(t *testing.T) {
 	expect("half of its time is not over", "c4na7y-b", 5)
 }
 
-// What a command writes to its standard error is passed on, printable and bounded, and is in no error.
+// What a command writes to its standard error is passed on, printable and bounded, and is in no
+// error.
 func TestCommandStderr(t *testing.T) {
 	t.Parallel()
 	var shown strings.Builder

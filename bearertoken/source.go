@@ -58,10 +58,10 @@ type reading struct {
 	err     error
 }
 
-// File returns the source of a token that stands in a file, of at most 64 KiB. White space around the
-// token does not count. The file is read again at most every 5 seconds. While it is missing, empty or
-// can't be read, the last token is used until it is refused. The file may be a symbolic link, or
-// below one: Kubernetes replaces its projected tokens by another link.
+// File returns the source of a token that stands in a file, of at most 64 KiB. White space around
+// the token does not count. The file is read again at most every 5 seconds. While it is missing,
+// empty or can't be read, the last token is used until it is refused. The file may be a symbolic
+// link, or below one: Kubernetes replaces its projected tokens by another link.
 func File(path string) *Source {
 	s := &Source{name: "the file " + path, now: time.Now}
 	s.read = func(context.Context) (*token, error) {
@@ -102,8 +102,8 @@ func (s *Source) Token(ctx context.Context) (secret.Secret, error) {
 	return t.value, nil
 }
 
-// get returns the current token. If it is the refused one, get asks the source first, which may give
-// the same again.
+// get returns the current token. If it is the refused one, get asks the source first, which may
+// give the same again.
 func (s *Source) get(ctx context.Context, refused *token) (*token, error) {
 	r, current, err := s.join(refused)
 	if r == nil {
@@ -121,8 +121,8 @@ func (s *Source) get(ctx context.Context, refused *token) (*token, error) {
 	return r.token, r.err
 }
 
-// join returns the reading to wait for, and the token that there is. The reading is nil if there is
-// nothing to wait for.
+// join returns the reading to wait for, and the token that there is. The reading is nil if there
+// is nothing to wait for.
 func (s *Source) join(refused *token) (*reading, *token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,8 +166,8 @@ func (s *Source) begin() {
 	}()
 }
 
-// conclude notes the result of a reading. After failures, the source is left alone for 1 s, 2 s, 4 s,
-// then 8 s each.
+// conclude notes the result of a reading. After failures, the source is left alone for 1 s, 2 s, 4
+// s, then 8 s each.
 func (s *Source) conclude(r *reading) {
 	s.reading = nil
 	if r.err != nil {
@@ -178,8 +178,8 @@ func (s *Source) conclude(r *reading) {
 	s.current, s.failures, s.failed, s.pause = r.token, 0, nil, time.Time{}
 }
 
-// leave ends the wait for a reading. The last one that leaves ends the reading, and returns when it
-// has ended: the process may be about to exit.
+// leave ends the wait for a reading. The last one that leaves ends the reading, and returns when
+// it has ended: the process may be about to exit.
 func (s *Source) leave(r *reading) {
 	s.mu.Lock()
 	r.waiting--

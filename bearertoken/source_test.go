@@ -52,7 +52,8 @@ func lines(t *testing.T, folder, name string) int {
 	return strings.Count(string(content), "\n")
 }
 
-// project writes a token as Kubernetes does: into a new folder, to which a symbolic link is swapped.
+// project writes a token as Kubernetes does: into a new folder, to which a symbolic link is
+// swapped.
 func project(t *testing.T, folder, name, content string) {
 	t.Helper()
 	if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {

@@ -1,11 +1,11 @@
 // Package bearertoken signs requests with a bearer token that changes: one in a file, such as a
 // projected service account token of Kubernetes, or one that a command prints.
 //
-// Package client uses its [Transport], and atlas-export the two kinds of [Source]. All requests share
-// one token. It is renewed before it expires, and read anew when it is refused.
+// Package client uses its [Transport], and atlas-export the two kinds of [Source]. All requests
+// share one token. It is renewed before it expires, and read anew when it is refused.
 //
-// The package refuses to send anything to another origin than the token's, and to wait for a command
-// that hangs or does not stop printing. No error holds a token or what a command printed.
+// The package refuses to send anything to another origin than the token's, and to wait for a
+// command that hangs or does not stop printing. No error holds a token or what a command printed.
 package bearertoken
 
 import (
@@ -17,7 +17,8 @@ import (
 	"atlas-export-gateway/internal/outbound"
 )
 
-// Config says what a [Transport] signs, and with which tokens. Origin, Source and Base are required.
+// Config says what a [Transport] signs, and with which tokens. Origin, Source and Base are
+// required.
 type Config struct {
 	// Origin is the scheme, host and port that the token is for, such as
 	// "https://gateway.example.com". It is sent to no other.
@@ -35,8 +36,8 @@ type Config struct {
 	MaxBody int64
 }
 
-// Transport is an http.RoundTripper that sends requests to one origin with the tokens of one Source.
-// It may be used from several goroutines.
+// Transport is an http.RoundTripper that sends requests to one origin with the tokens of one
+// Source. It may be used from several goroutines.
 type Transport struct {
 	origin        outbound.Origin
 	source        *Source
@@ -45,8 +46,8 @@ type Transport struct {
 	maxBody       int64
 }
 
-// SourceError says that there is no token to send a request with. The request was not sent, or it was
-// refused with the last token.
+// SourceError says that there is no token to send a request with. The request was not sent, or it
+// was refused with the last token.
 type SourceError struct {
 	// Refused says that the last token was refused.
 	Refused bool
@@ -63,7 +64,8 @@ func (e *SourceError) Error() string {
 
 func (e *SourceError) Unwrap() error { return e.Cause }
 
-// NewTransport checks c and builds a Transport from it. It sends nothing, and does not ask c.Source.
+// NewTransport checks c and builds a Transport from it. It sends nothing, and does not ask
+// c.Source.
 func NewTransport(c Config) (*Transport, error) {
 	origin, err := outbound.ParseOrigin(c.Origin)
 	switch {
@@ -78,10 +80,11 @@ func NewTransport(c Config) (*Transport, error) {
 }
 
 // RoundTrip sends req with a token, and returns the response to it. If the token is refused,
-// RoundTrip asks the source anew, and sends the request once more if the source has another token. A
-// second 401, or one with a token that the source has no other for, is returned as it is. The errors
-// of the package are *[outbound.OriginError], *[SourceError] and [outbound.ErrBodyTooLarge]; all
-// others are Base's or the context's. req is not changed, except that its Body is read and closed.
+// RoundTrip asks the source anew, and sends the request once more if the source has another token.
+// A second 401, or one with a token that the source has no other for, is returned as it is. The
+// errors of the package are *[outbound.OriginError], *[SourceError] and
+// [outbound.ErrBodyTooLarge]; all others are Base's or the context's. req is not changed, except
+// that its Body is read and closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTripThrough(t.base, req)
 }
@@ -117,7 +120,8 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	return send(base, req, content, second)
 }
 
-// sourceError returns the error for a request that has no token: that of its context, or the source's.
+// sourceError returns the error for a request that has no token: that of its context, or the
+// source's.
 func sourceError(req *http.Request, err error, refused bool) error {
 	if ended := req.Context().Err(); ended != nil {
 		return ended
@@ -125,8 +129,8 @@ func sourceError(req *http.Request, err error, refused bool) error {
 	return &SourceError{Refused: refused, Cause: err}
 }
 
-// send sends a request with a token. The response's Request has the token, so that it can be found in
-// the content.
+// send sends a request with a token. The response's Request has the token, so that it can be found
+// in the content.
 func send(base http.RoundTripper, req *http.Request, content outbound.Content, token *token) (*http.Response, error) {
 	out, err := outbound.Request(req, content)
 	if err != nil {
@@ -140,8 +144,8 @@ func send(base http.RoundTripper, req *http.Request, content outbound.Content, t
 	return response, err
 }
 
-// refuses reports whether a response says that the token is refused. A request with this answer was
-// not carried out (RFC 9110, section 15.5.2).
+// refuses reports whether a response says that the token is refused. A request with this answer
+// was not carried out (RFC 9110, section 15.5.2).
 func (t *Transport) refuses(response *http.Response) bool {
 	return response.StatusCode == http.StatusUnauthorized && (t.authenticated == nil || !t.authenticated(response))
 }

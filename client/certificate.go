@@ -15,8 +15,8 @@ const maxCertificate = 1 << 20
 
 // CertificateFiles returns a function for [Config.ClientCertificate]: it reads the PEM files of a
 // certificate, with those of authorities behind it, and of its key anew for each connection. While
-// they can't be read, or only one of the two is new, it returns the pair that it has read last. The
-// error is that of the first reading.
+// they can't be read, or only one of the two is new, it returns the pair that it has read last.
+// The error is that of the first reading.
 func CertificateFiles(certFile, keyFile string) (func() (*tls.Certificate, error), error) {
 	last, err := readCertificate(certFile, keyFile)
 	if err != nil {
@@ -46,9 +46,9 @@ func readCertificate(certFile, keyFile string) (*tls.Certificate, error) {
 	return &pair, err
 }
 
-// certificateRefused reports whether the server has ended the handshake since it refuses the client's
-// certificate, or wants one. With TLS 1.3 the client finds that out only after it has sent its
-// request, which the server has not read. crypto/tls has no type for the alert.
+// certificateRefused reports whether the server has ended the handshake since it refuses the
+// client's certificate, or wants one. With TLS 1.3 the client finds that out only after it has
+// sent its request, which the server has not read. crypto/tls has no type for the alert.
 func certificateRefused(err error) bool {
 	alert, ok := errors.AsType[*net.OpError](err)
 	return ok && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate")

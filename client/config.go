@@ -52,10 +52,10 @@ type Config struct {
 	// RootCAs are the certificate authorities that a server's certificate must come from; nil
 	// means those of the system. It is an error to set both RootCAs and Transport.
 	RootCAs *x509.CertPool
-	// ClientCertificate, if not nil, returns the certificate to show to a server that asks for one. It is
-	// called for each new connection, so that it may return another one each time; see
-	// [CertificateFiles]. A gateway takes it in the place of a Credential where there is none. It is an
-	// error to set both ClientCertificate and Transport, or to call a server without TLS.
+	// ClientCertificate, if not nil, returns the certificate to show to a server that asks for one.
+	// It is called for each new connection, so that it may return another one each time; see
+	// [CertificateFiles]. A gateway takes it in the place of a Credential where there is none. It is
+	// an error to set both ClientCertificate and Transport, or to call a server without TLS.
 	ClientCertificate func() (*tls.Certificate, error)
 	// UserAgent is the value of User-Agent. Empty means "atlas-export-gateway-client".
 	UserAgent string
@@ -76,8 +76,8 @@ type Config struct {
 	// BeforeRepeat, if not nil, is called before a pause after which a create is repeated, with what
 	// went wrong. It may be called from several goroutines.
 	BeforeRepeat func(err error, pause time.Duration)
-	// MaxRetries is how often a read, an update or a deletion is sent again, and with KeepsKeys also a
-	// create that did not reach Atlas; 0 means 4, and a negative number means never.
+	// MaxRetries is how often a read, an update or a deletion is sent again, and with KeepsKeys also
+	// a create that did not reach Atlas; 0 means 4, and a negative number means never.
 	MaxRetries int
 	// MaxResponse bounds the content of a response, in bytes; 0 means 8 MiB.
 	MaxResponse int64

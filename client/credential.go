@@ -45,9 +45,9 @@ func BearerToken(token string) Credential {
 	return Credential{kind: bearerToken, secret: secret.New(token)}
 }
 
-// TokenFrom returns the credential for bearer tokens that are replaced while the program runs: those
-// in a [bearertoken.File], or those that a [bearertoken.Command] prints. A token that is refused is
-// read anew, and the request is sent once more where the source has another one.
+// TokenFrom returns the credential for bearer tokens that are replaced while the program runs:
+// those in a [bearertoken.File], or those that a [bearertoken.Command] prints. A token that is
+// refused is read anew, and the request is sent once more where the source has another one.
 func TokenFrom(source *bearertoken.Source) Credential {
 	return Credential{kind: bearerToken, name: source.String(), source: source}
 }

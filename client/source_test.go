@@ -28,8 +28,8 @@ func replace(t *testing.T, file, content string) {
 	}
 }
 
-// When the gateway no longer accepts a token, calls go on with the one that the file has by then or
-// that the command prints. A create reaches Atlas once.
+// When the gateway no longer accepts a token, calls go on with the one that the file has by then
+// or that the command prints. A create reaches Atlas once.
 func TestReplacedToken(t *testing.T) {
 	t.Parallel()
 	for kind, from := range map[string]func(file string) *bearertoken.Source{
@@ -98,8 +98,8 @@ func TestRefusedCreate(t *testing.T) {
 	}
 }
 
-// A source without a token keeps the call from being sent, and the error says why. Over plain HTTP,
-// tokens go only to loopback.
+// A source without a token keeps the call from being sent, and the error says why. Over plain
+// HTTP, tokens go only to loopback.
 func TestSourceWithoutToken(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")

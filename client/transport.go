@@ -23,8 +23,9 @@ const (
 	acceptV2 = "application/vnd.atlas.2024-08-05+json"
 )
 
-// defaultTransport is net/http's Transport, as Go programs expect. It is built from nothing, so that
-// neither the environment nor a changed http.DefaultTransport sends a credential through a proxy.
+// defaultTransport is net/http's Transport, as Go programs expect. It is built from nothing, so
+// that neither the environment nor a changed http.DefaultTransport sends a credential through a
+// proxy.
 func defaultTransport(rootCAs *x509.CertPool, certificate func() (*tls.Certificate, error)) *http.Transport {
 	t := &http.Transport{
 		TLSClientConfig:        &tls.Config{RootCAs: rootCAs},
@@ -107,8 +108,8 @@ func authenticated(response *http.Response) bool {
 	return outbound.Authenticated(response) || forbidden(response.Header.Get("X-Error-Code"))
 }
 
-// notForToken reports whether a 401 says nothing against a bearer token, or is no proof that a create
-// was not carried out.
+// notForToken reports whether a 401 says nothing against a bearer token, or is no proof that a
+// create was not carried out.
 func notForToken(response *http.Response) bool {
 	outcome := Outcome(response.Header.Get("Gateway-Outcome"))
 	return authenticated(response) || outcome != "" && outcome != OutcomeNotSent

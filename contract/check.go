@@ -34,8 +34,8 @@ func (m *Match) Check(v *Version, header http.Header, body []byte, maxValues int
 	return value, found.err(value)
 }
 
-// checkRepeated refuses a member of the body that has the name of a path parameter and another value:
-// the path decides what is done.
+// checkRepeated refuses a member of the body that has the name of a path parameter and another
+// value: the path decides what is done.
 func (m *Match) checkRepeated(found *violations, value any) {
 	object, _ := value.(map[string]any)
 	for _, p := range m.Operation.path {

@@ -4,9 +4,9 @@ import "strings"
 
 // Programs agree on how to read what is in this file; they may read other texts in different ways.
 
-// plainName reports whether a text is a name such as Atlas's members and parameters have: at most 40
-// letters, digits, underscores and hyphens of ASCII, with a letter at the start. So no name is an
-// operator of a database or one that a language of scripts keeps for itself.
+// plainName reports whether a text is a name such as Atlas's members and parameters have: at most
+// 40 letters, digits, underscores and hyphens of ASCII, with a letter at the start. So no name is
+// an operator of a database or one that a language of scripts keeps for itself.
 func plainName(text string) bool {
 	for i, c := range []byte(text) {
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'

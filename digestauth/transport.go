@@ -159,9 +159,9 @@ func defaultBase() *http.Transport {
 // of it was sent. A client gets it if it follows a redirect to another origin.
 type OriginError = outbound.OriginError
 
-// ErrDisconnected says that the server or the network ended the connection each time when it got the
-// request, without a response. Base sent the request once more each time, on another connection, and
-// the server took that for a replay.
+// ErrDisconnected says that the server or the network ended the connection each time when it got
+// the request, without a response. Base sent the request once more each time, on another
+// connection, and the server took that for a replay.
 var ErrDisconnected = errors.New("digestauth: the connection ended without a response to the request, again and again")
 
 // maxDisconnects is how often that may happen to one request.
@@ -197,9 +197,9 @@ func (e *ProbeError) Error() string {
 // apart.
 //
 // The errors of this package are *[OriginError], *[CredentialError], *[ProbeError],
-// [ErrBodyTooLarge], [ErrDisconnected], and wrapped errors of the context, of the request's Body and
-// of Config.Credential. All others are Base's. req is not changed, except that its Body is read and
-// closed. The Request of the response is req, which holds no credential.
+// [ErrBodyTooLarge], [ErrDisconnected], and wrapped errors of the context, of the request's Body
+// and of Config.Credential. All others are Base's. req is not changed, except that its Body is
+// read and closed. The Request of the response is req, which holds no credential.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.RoundTripThrough(t.base, req)
 }
@@ -269,8 +269,8 @@ func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) 
 	}
 }
 
-// send sends a request once, signed with its turn. It reports whether base sent the same count of a
-// fresh nonce twice.
+// send sends a request once, signed with its turn. It reports whether base sent the same count of
+// a fresh nonce twice.
 func (t *Transport) send(base http.RoundTripper, req *http.Request, content outbound.Content, turn turn) (resp *http.Response, twice bool, err error) {
 	out, err := signed(req, content, turn)
 	if err != nil {
@@ -293,8 +293,8 @@ func (t *Transport) vouched(resp *http.Response) bool {
 }
 
 // Explain says why RoundTrip returned a 401. It returns a *[ChallengeError] if the challenge could
-// not be answered. If each answer was refused, it returns a *[CredentialError], or a *[RefusedError]
-// with Config.Confirm. It returns nil for other statuses, and for a 401 for which
+// not be answered. If each answer was refused, it returns a *[CredentialError], or a
+// *[RefusedError] with Config.Confirm. It returns nil for other statuses, and for a 401 for which
 // Config.Authenticated returns true.
 func (t *Transport) Explain(resp *http.Response) error {
 	if resp.StatusCode != http.StatusUnauthorized {

@@ -52,8 +52,8 @@ func form(pairs ...string) string {
 	return values.Encode()
 }
 
-// basicForm returns the header of a request to the token endpoint; without Authorization if the id is
-// empty.
+// basicForm returns the header of a request to the token endpoint; without Authorization if the id
+// is empty.
 func basicForm(id, secret string) map[string]string {
 	header := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 	if id != "" {
@@ -142,8 +142,8 @@ func (c assertionCase) want(form callers.Form) outcome {
 	return want
 }
 
-// A token of an issuer gets a token for a service account of its caller, and nothing else does. All
-// refusals look the same outside, and the log has the reason. Atlas hears of none.
+// A token of an issuer gets a token for a service account of its caller, and nothing else does.
+// All refusals look the same outside, and the log has the reason. Atlas hears of none.
 func TestAssertions(t *testing.T) {
 	t.Parallel()
 	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
@@ -192,8 +192,8 @@ func padded(t *testing.T, token func(string, map[string]any) string, sub string)
 	return text
 }
 
-// A token that was issued for a token of an issuer is good no longer than that one, and ends with the
-// identity and the account. Its owner can revoke it.
+// A token that was issued for a token of an issuer is good no longer than that one, and ends with
+// the identity and the account. Its owner can revoke it.
 func TestAssertionsEnd(t *testing.T) {
 	t.Parallel()
 	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})

@@ -96,8 +96,8 @@ func refuseForeign(r *http.Request, public *url.URL, names []string) error {
 	return refusePage(r, public)
 }
 
-// refusePage refuses what a browser sends for a page of another site, to a host that is known to be
-// the gateway's own.
+// refusePage refuses what a browser sends for a page of another site, to a host that is known to
+// be the gateway's own.
 func refusePage(r *http.Request, public *url.URL) error {
 	if origin := r.Header.Get("Origin"); origin != "" {
 		from, err := url.Parse(origin)

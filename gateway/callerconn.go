@@ -91,8 +91,8 @@ func (c *callerConn) Close() error {
 
 type callerConnKey struct{}
 
-// withCallerConn returns the context of a connection that the server has, which TLS and the table of
-// connections may have wrapped. net/http has no other way from a request to its connection.
+// withCallerConn returns the context of a connection that the server has, which TLS and the table
+// of connections may have wrapped. net/http has no other way from a request to its connection.
 func withCallerConn(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		wrapped, ok := conn.(interface{ NetConn() net.Conn })

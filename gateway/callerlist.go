@@ -25,8 +25,9 @@ type ListedCaller struct {
 
 // ListedKey is a key of a caller.
 type ListedKey struct {
-	// Form and Key are as the log has them. But Form is digest also for a key pair that is used by Basic,
-	// and the Key of an identity (jwt) has eight digits of a hash of its claims, not a subject.
+	// Form and Key are as the log has them. But Form is digest also for a key pair that is used by
+	// Basic, and the Key of an identity (jwt) has eight digits of a hash of its claims, not a
+	// subject.
 	Form string `json:"form"`
 	Key  string `json:"key"`
 	// Setting is the key's place in the configuration, such as callers.list[0].tokens[1].

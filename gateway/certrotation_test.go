@@ -51,9 +51,9 @@ func (r *rotating) run(t *testing.T, g *certGateway, protocol string, stop <-cha
 	}
 }
 
-// The authority of client certificates is replaced while 64 clients run, and none of their requests
-// and handshakes fails: both are trusted for a while. Then the old one is worth nothing, in new
-// handshakes and on connections that are open.
+// The authority of client certificates is replaced while 64 clients run, and none of their
+// requests and handshakes fails: both are trusted for a while. Then the old one is worth nothing,
+// in new handshakes and on connections that are open.
 func TestRotationOfTheClientCA(t *testing.T) {
 	t.Parallel()
 	g := startCertificates(t, "", bound("exporter", `[{uri: "`+exporter+`"}]`, everything))
@@ -117,8 +117,8 @@ func TestRotationOfTheClientCA(t *testing.T) {
 	}
 }
 
-// A session that is resumed is worth what the certificate is worth that began it: nothing after the
-// authority was removed, or after no caller has the name any more.
+// A session that is resumed is worth what the certificate is worth that began it: nothing after
+// the authority was removed, or after no caller has the name any more.
 func TestResumptionAfterTrustHasEnded(t *testing.T) {
 	t.Parallel()
 	list := bound("exporter", `[{uri: "`+exporter+`"}]`, everything)
@@ -227,8 +227,9 @@ func TestOpenConnectionsAfterTrustHasEnded(t *testing.T) {
 	check("without the authority, beside a mistake", 401, "certificate_untrusted")
 }
 
-// A caller is asked for another connection before its certificate ends, so that it shows the one that
-// it has renewed meanwhile: no request fails. It is asked so, too, when its certificate is refused.
+// A caller is asked for another connection before its certificate ends, so that it shows the one
+// that it has renewed meanwhile: no request fails. It is asked so, too, when its certificate is
+// refused.
 func TestCallersReconnectForANewCertificate(t *testing.T) {
 	t.Parallel()
 	g := startCertificates(t, "", bound("exporter", `[{dns: "a.example"}]`, everything))

@@ -83,8 +83,8 @@ func TestSnapshotsWatch(t *testing.T) {
 	}
 }
 
-// conclusionsOf are answers of Atlas's, or their lack, and what callers get of them: the status, the
-// errorCode, the kind of the gateway's own errors, and the outcome of a change.
+// conclusionsOf are answers of Atlas's, or their lack, and what callers get of them: the status,
+// the errorCode, the kind of the gateway's own errors, and the outcome of a change.
 var conclusionsOf = map[string]struct {
 	answer              string
 	status              int
@@ -101,9 +101,9 @@ var conclusionsOf = map[string]struct {
 	"no answer for long": {"wait", 504, "UNEXPECTED_ERROR", "upstream_timeout", "unknown"},
 }
 
-// Whatever Atlas answers, and if it answers nothing, reads and changes end in an error that the SDK
-// reads, with its status and errorCode. None can be taken for the news that a thing is not there, and
-// none for success. Of a change, the answer says what became of it.
+// Whatever Atlas answers, and if it answers nothing, reads and changes end in an error that the
+// SDK reads, with its status and errorCode. None can be taken for the news that a thing is not
+// there, and none for success. Of a change, the answer says what became of it.
 func TestConclusions(t *testing.T) {
 	for name, test := range conclusionsOf {
 		t.Run(name, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 
 // UseJournal makes creates happen once, from now on: they are recorded in the journal before they
 // are sent. From Serve on, the journal also has the tokens that were revoked. UseJournal is called
-// before the first request. Serve or Close ends what the journal is used for; the caller closes the
-// journal after that.
+// before the first request. Serve or Close ends what the journal is used for; the caller closes
+// the journal after that.
 func (g *Gateway) UseJournal(journal *store.Store) {
 	g.journal = journal
 	g.creates = idempotency.New(journal, g.contract, g.forCreates, g.log, idempotency.Observer{
@@ -23,9 +23,11 @@ func (g *Gateway) UseJournal(journal *store.Store) {
 	g.metrics.CountCreates(journal.Count)
 }
 
-// Close ends the search for creates whose outcome is unknown, and waits until those that were sent have
-// been answered, or until the context ends. Creates that come later are refused. It also ends the
-// fetching of issuers' keys; requests go on with those that are there. Serve does the same at its end; a program that runs the Gateway as an http.Handler calls Close when its server has ended.
+// Close ends the search for creates whose outcome is unknown, and waits until those that were sent
+// have been answered, or until the context ends. Creates that come later are refused. It also ends
+// the fetching of issuers' keys; requests go on with those that are there. Serve does the same at
+// its end; a program that runs the Gateway as an http.Handler calls Close when its server has
+// ended.
 func (g *Gateway) Close(ctx context.Context) error {
 	defer g.lasting.pool.CloseIdleConnections()
 	g.lasting.memory.Close()

@@ -48,8 +48,8 @@ func TestDrainLosesNoRequest(t *testing.T) {
 	}
 }
 
-// drainUnderLoad stops a gateway while 32 clients send. They end long before the drain does, also on
-// a busy machine.
+// drainUnderLoad stops a gateway while 32 clients send. They end long before the drain does, also
+// on a busy machine.
 func drainUnderLoad(t *testing.T, upstream string) {
 	g := gatewaytest.StartFor(t, upstream, "timeouts: {drain: 6s}")
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}

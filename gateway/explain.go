@@ -47,10 +47,10 @@ func Explain(parts *config.Parts, caller string, request policy.Request) ([]poli
 	return p.Explain(request), nil
 }
 
-// ExplainToken says which caller of a configuration a bearer token is, and for whom it is none, which
-// check or which claims keep it out. The caller is empty where the token is nobody's. It fetches the
-// keys of issuers. The lines do not hold the token, and hold of its claims only those that the
-// configuration names.
+// ExplainToken says which caller of a configuration a bearer token is, and for whom it is none,
+// which check or which claims keep it out. The caller is empty where the token is nobody's. It
+// fetches the keys of issuers. The lines do not hold the token, and hold of its claims only those
+// that the configuration names.
 func ExplainToken(ctx context.Context, parts *config.Parts, token string) (caller string, lines []string) {
 	memory := callers.NewMemory()
 	failed := make(chan string, len(parts.Config.Callers.Issuers))

@@ -119,9 +119,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// askToClose asks the caller to close the connection, if the gateway drains, or if the certificate of
-// the connection has to make room for another one. It is called as late as may be: an answer that
-// does not ask lets the caller send a request that nobody will read.
+// askToClose asks the caller to close the connection, if the gateway drains, or if the certificate
+// of the connection has to make room for another one. It is called as late as may be: an answer
+// that does not ask lets the caller send a request that nobody will read.
 func (g *Gateway) askToClose(x *exchange) {
 	if g.draining.Load() || x.settings.authenticator.Reconnect(x.in) {
 		x.out.Header()["Connection"] = []string{"close"}
@@ -189,8 +189,8 @@ func (g *Gateway) resolveVersion(x *exchange) (err error) {
 	return err
 }
 
-// validate checks parameters and body; the error names every violation. Where requests.check says so
-// for the caller, a request that breaks only schemas is reported and goes on.
+// validate checks parameters and body; the error names every violation. Where requests.check says
+// so for the caller, a request that breaks only schemas is reported and goes on.
 func (g *Gateway) validate(x *exchange) error {
 	content, err := x.match.Check(x.version, x.in.Header, x.body, x.settings.config.Limits.RequestValues)
 	if broken, ok := err.(*contract.ValidationError); ok && x.mayReport(broken) {

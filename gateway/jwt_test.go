@@ -20,7 +20,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// jwtYAML is callers with identities at the issuers ci and cluster. One of them is called anonymous.
+// jwtYAML is callers with identities at the issuers ci and cluster. One of them is called
+// anonymous.
 func jwtYAML(t testing.TB, ci *issuertest.Issuer, cluster issuertest.Key, more string) string {
 	t.Helper()
 	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "keys.json"), issuertest.JWKS(cluster))
@@ -55,8 +56,8 @@ type jwtCase struct {
 	shown  string // the key of the record, or what was tried
 }
 
-// Every form of a token, good and bad: what is answered, logged and counted. The caller is told the
-// same of all that are refused, and Atlas hears of none.
+// Every form of a token, good and bad: what is answered, logged and counted. The caller is told
+// the same of all that are refused, and Atlas hears of none.
 func TestJWT(t *testing.T) {
 	t.Parallel()
 	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})

@@ -22,8 +22,9 @@ const (
 	unusedFor, warnEvery = 90 * 24 * time.Hour, 24 * time.Hour
 )
 
-// keyUses keeps in the journal when callers' keys were last used, which others may note there as well,
-// and warns of keys that nobody uses. It works beside the requests, and is for one goroutine.
+// keyUses keeps in the journal when callers' keys were last used, which others may note there as
+// well, and warns of keys that nobody uses. It works beside the requests, and is for one
+// goroutine.
 type keyUses struct {
 	*Gateway
 	noted   time.Time // when all keys were noted

@@ -49,8 +49,8 @@ func unused(g *gatewaytest.Gateway, offset int) (keys []string) {
 	return keys
 }
 
-// The log warns of each key that could be used and that nobody has used for 90 days, once a day: at the
-// start, while the gateway runs, and at a reload.
+// The log warns of each key that could be used and that nobody has used for 90 days, once a day:
+// at the start, while the gateway runs, and at a reload.
 func TestUnusedKeys(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
@@ -147,8 +147,8 @@ func TestReplicasShareKeyUses(t *testing.T) {
 	first.Await(t, 0, "when keys of callers were last used is kept again")
 }
 
-// Without a journal, uses are known since the start of the process, and the list says so. Metrics and
-// list have keys by the names that the log has, and only those of the configuration in force.
+// Without a journal, uses are known since the start of the process, and the list says so. Metrics
+// and list have keys by the names that the log has, and only those of the configuration in force.
 func TestKeyUsesWithoutAJournal(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})

@@ -28,8 +28,8 @@ func limited(t *testing.T, got gatewaytest.Response, kind string) time.Duration 
 	return time.Duration(seconds) * time.Second
 }
 
-// A caller with requests_per_minute has so many at once, also after the configuration was reloaded.
-// Others have theirs, and nothing of what is refused reaches Atlas.
+// A caller with requests_per_minute has so many at once, also after the configuration was
+// reloaded. Others have theirs, and nothing of what is refused reaches Atlas.
 func TestRequestsPerMinute(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	modest, other := gatewaytest.Issue(t, "modest", everything), gatewaytest.Issue(t, "other", everything)
@@ -97,8 +97,8 @@ func TestBudgetSpent(t *testing.T) {
 	}
 }
 
-// hangingAtlas starts an Atlas that answers reads of one job only once it may proceed. It gives each
-// request that has no credential a nonce of its own.
+// hangingAtlas starts an Atlas that answers reads of one job only once it may proceed. It gives
+// each request that has no credential a nonce of its own.
 func hangingAtlas(t *testing.T) (url string, proceed func()) {
 	t.Helper()
 	goes := make(chan struct{})
@@ -166,8 +166,8 @@ func TestPlacesAreShared(t *testing.T) {
 	}
 }
 
-// Where Atlas's answers to a group have been missing for long, other requests are refused, and it is
-// certain that they were not sent.
+// Where Atlas's answers to a group have been missing for long, other requests are refused, and it
+// is certain that they were not sent.
 func TestAtlasOut(t *testing.T) {
 	upstream, proceed := hangingAtlas(t)
 	yaml := strings.Replace(gatewaytest.YAML(upstream, "budget: {wait: 1ms}"), "upstream:\n", "upstream:\n  max_connections: 1\n", 1)

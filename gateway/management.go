@@ -10,11 +10,10 @@ import (
 	"atlas-export-gateway/internal/hosts"
 )
 
-// Management answers operators: /healthz while the process lives, /readyz while it wants
-// requests, /metrics for Prometheus, /callers for callers and their keys, and /creates for creates that
-// have a journal. It answers
-// everything else with 403: a client of Atlas whose base URL names this listener would take a 404 for
-// the news that something was deleted.
+// Management answers operators: /healthz while the process lives, /readyz while it wants requests,
+// /metrics for Prometheus, /callers for callers and their keys, and /creates for creates that have
+// a journal. It answers everything else with 403: a client of Atlas whose base URL names this
+// listener would take a 404 for the news that something was deleted.
 func (g *Gateway) Management() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })

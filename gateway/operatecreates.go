@@ -41,9 +41,9 @@ type CreateRecord struct {
 // maxRecords bounds the creates of one list.
 const maxRecords = 1000
 
-// manageCreates adds what operators see of creates, and may do with them: GET /creates, those whose
-// outcome is open; GET /creates?all=true, those that changed last; GET /creates/ID; and, over loopback
-// only, POST /creates/ID/release and /settle with a decision.
+// manageCreates adds what operators see of creates, and may do with them: GET /creates, those
+// whose outcome is open; GET /creates?all=true, those that changed last; GET /creates/ID; and,
+// over loopback only, POST /creates/ID/release and /settle with a decision.
 func (g *Gateway) manageCreates(mux *http.ServeMux) {
 	handle := func(pattern string, handler http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// check is one of the checks that /readyz?verbose lists. A problem says in words of the gateway's own
-// what is wrong; it is empty where nothing is.
+// check is one of the checks that /readyz?verbose lists. A problem says in words of the gateway's
+// own what is wrong; it is empty where nothing is.
 type check struct{ name, problem string }
 
-// ready answers /readyz: 200 until the gateway is told to stop, then 503. With the parameter verbose
-// it lists the checks by name, as the components of Kubernetes do. Only the first one decides: a gateway
-// that can't reach its journal still serves reads, and another replica would not do better.
+// ready answers /readyz: 200 until the gateway is told to stop, then 503. With the parameter
+// verbose it lists the checks by name, as the components of Kubernetes do. Only the first one
+// decides: a gateway that can't reach its journal still serves reads, and another replica would
+// not do better.
 func (g *Gateway) ready(w http.ResponseWriter, r *http.Request) {
 	draining := g.draining.Load()
 	status, text := http.StatusOK, "ready\n"

@@ -21,8 +21,8 @@ func readiness(t *testing.T, g *gatewaytest.Gateway) string {
 	return fmt.Sprint(got.Status, "\n", got.Body)
 }
 
-// The checks of a gateway are listed by name. What is not configured has none, and only a gateway that
-// was told to stop is not ready.
+// The checks of a gateway are listed by name. What is not configured has none, and only a gateway
+// that was told to stop is not ready.
 func TestReadinessChecks(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	atlas := sim.Start(t, sim.Config{})

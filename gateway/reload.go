@@ -107,8 +107,8 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 	return s, nil
 }
 
-// secure sets what certificates say: the listener's own, and those of clients, whose authorities are
-// nil where none counts.
+// secure sets what certificates say: the listener's own, and those of clients, whose authorities
+// are nil where none counts.
 func (g *Gateway) secure(s *settings, certificate *tls.Certificate, authorities *x509.CertPool) {
 	if s.certificate, s.authorities = certificate, authorities; certificate != nil {
 		s.tls = tlsConfig(certificate, authorities, s.config.Listener)
@@ -194,10 +194,10 @@ func (g *Gateway) warn(parts *config.Parts) {
 	g.warned = all
 }
 
-// renewCertificates puts the listener's new certificate, and new authorities of client certificates,
-// in force by themselves, where a mistake elsewhere keeps the configuration from being reloaded:
-// otherwise the mistake would let the certificate expire, and an authority that was removed be
-// trusted.
+// renewCertificates puts the listener's new certificate, and new authorities of client
+// certificates, in force by themselves, where a mistake elsewhere keeps the configuration from
+// being reloaded: otherwise the mistake would let the certificate expire, and an authority that
+// was removed be trusted.
 func (g *Gateway) renewCertificates() {
 	g.changing.Lock()
 	defer g.changing.Unlock()

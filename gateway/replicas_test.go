@@ -77,8 +77,9 @@ func (f *fleet) revoke(g *gatewaytest.Gateway, token string) int {
 	}, url.Values{"token": {token}}.Encode()).Status
 }
 
-// A token that one replica revokes is soon refused by all that share its journal, by those that start
-// later too. While the journal is away, the replica says that it may still be accepted elsewhere.
+// A token that one replica revokes is soon refused by all that share its journal, by those that
+// start later too. While the journal is away, the replica says that it may still be accepted
+// elsewhere.
 func TestReplicasShareRevocations(t *testing.T) {
 	if os.Getenv("CI") == "" {
 		t.Skip("it starts PostgreSQL twice, which takes seconds: CI=true runs it")

@@ -24,13 +24,13 @@ func reportOnly(c *config.Callers, check string) map[string]bool {
 	return only
 }
 
-// anonymously stands for callers without a key in settings.reportOnly: no caller of the list has this
-// name.
+// anonymously stands for callers without a key in settings.reportOnly: no caller of the list has
+// this name.
 const anonymously = ""
 
-// mayReport reports whether a request that breaks the contract goes on all the same: if the caller's
-// requests are only reported, if there is one way to read the request, and if the gateway itself
-// decides nothing by the places where the contract is broken.
+// mayReport reports whether a request that breaks the contract goes on all the same: if the
+// caller's requests are only reported, if there is one way to read the request, and if the gateway
+// itself decides nothing by the places where the contract is broken.
 func (x *exchange) mayReport(broken *contract.ValidationError) bool {
 	name := x.caller.Name
 	if x.caller.IsAnonymous() {

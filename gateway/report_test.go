@@ -60,8 +60,8 @@ func TestReportedRequests(t *testing.T) {
 	}
 }
 
-// Where the gateway itself decides something, requests are held to the contract also in report mode:
-// what grants and the idempotency of creates are about, and the form of Atlas's answer.
+// Where the gateway itself decides something, requests are held to the contract also in report
+// mode: what grants and the idempotency of creates are about, and the form of Atlas's answer.
 func TestReportedRequestsAreDecided(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
 	g := gatewaytest.StartFor(t, upstream.URL, "requests: {check: report}")
@@ -104,7 +104,8 @@ func TestReportedRequestsAreDecided(t *testing.T) {
 	}
 }
 
-// The mode is that of the caller, or else that of all, and a reload changes it. Grants stay enforced.
+// The mode is that of the caller, or else that of all, and a reload changes it. Grants stay
+// enforced.
 func TestReportedCallers(t *testing.T) {
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
 	issue := func(name, check string) *gatewaytest.Caller {

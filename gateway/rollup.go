@@ -8,8 +8,8 @@ import (
 // rollupPause is the shortest time between two records of a rollup.
 const rollupPause = 5 * time.Second
 
-// A rollup has the log hold one record for all that happened within rollupPause, since peers decide
-// how much happens.
+// A rollup has the log hold one record for all that happened within rollupPause, since peers
+// decide how much happens.
 type rollup[T any] struct {
 	// each is called whenever it happens.
 	each func(T)

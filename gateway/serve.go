@@ -15,8 +15,8 @@ import (
 // Serve answers callers on one listener and operators on another until the context ends. Then it
 // drains: for timeouts.drain it reports itself not ready and asks callers to close their
 // connections, goes on serving, and after that answers what it has accepted within
-// timeouts.shutdown, whether it was read already or not. Both listeners are closed when it returns.
-// The error is nil after a shutdown in which every request ended.
+// timeouts.shutdown, whether it was read already or not. Both listeners are closed when it
+// returns. The error is nil after a shutdown in which every request ended.
 func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) error {
 	stop, err := g.followRevocations(ctx)
 	defer stop()
@@ -80,8 +80,9 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 }
 
 // leaveHTTP2 has a server leave HTTP/2 to another one, which has no connections of its own. The
-// Shutdown of the other one tells callers over HTTP/2 to send nothing more (GOAWAY), and does nothing
-// else. That of the first also closes connections that are idle, before their callers can hear of it.
+// Shutdown of the other one tells callers over HTTP/2 to send nothing more (GOAWAY), and does
+// nothing else. That of the first also closes connections that are idle, before their callers can
+// hear of it.
 func leaveHTTP2(server *http.Server) (framed *http.Server) {
 	framed = &http.Server{IdleTimeout: server.IdleTimeout}
 	framed.ServeTLS(nil, "", "") // sets HTTP/2 up, and fails for want of a certificate

@@ -16,8 +16,8 @@ import (
 )
 
 // After the drain nothing is accepted any more, and what was accepted before is answered: requests
-// of which nothing has arrived yet, the beginning of the header, or the header. Idle connections end
-// at once.
+// of which nothing has arrived yet, the beginning of the header, or the header. Idle connections
+// end at once.
 func TestStopAnswersWhatWasAccepted(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	g := gatewaytest.StartFor(t, atlas.URL(), "timeouts: {header: 30s, request: 30s}")

@@ -78,8 +78,8 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// A journal in which one digit of a key has changed is refused: the key would not be found, and its
-// create would be sent again.
+// A journal in which one digit of a key has changed is refused: the key would not be found, and
+// its create would be sent again.
 func TestDamagedKey(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "creates.db")

@@ -20,9 +20,9 @@ type KeyUse struct {
 // keyUseKept is how long the use of a key is kept after all gateways have ceased to note the key.
 const keyUseKept = 30 * 24 * time.Hour
 
-// NoteKeyUses notes keys, each with its earliest Since and its latest Used that anybody has noted. A
-// latest use that is ahead of the clock of the store gives way to the next that is noted: the clock of
-// a gateway was wrong. Keys that nobody has noted for 30 days are removed.
+// NoteKeyUses notes keys, each with its earliest Since and its latest Used that anybody has noted.
+// A latest use that is ahead of the clock of the store gives way to the next that is noted: the
+// clock of a gateway was wrong. Keys that nobody has noted for 30 days are removed.
 func (s *Store) NoteKeyUses(ctx context.Context, uses []KeyUse) error {
 	// Two gateways that note the same keys in another order would wait for each other in PostgreSQL.
 	uses = slices.SortedFunc(slices.Values(uses), func(a, b KeyUse) int {

@@ -2,11 +2,12 @@
 // carried out, committed to stable storage before the create leaves for Atlas. Beside it, it keeps
 // which access tokens of callers were revoked, and when each of the callers' keys was last used.
 //
-// There is one SQL schema and one implementation, over two drivers: an embedded SQLite file for one
-// gateway ([OpenFile]), and PostgreSQL for several that share the journal ([OpenPostgres]). Package
-// idempotency decides what is recorded; the store knows neither HTTP nor Atlas. It holds no
-// credential. Of a request it holds digests, ids and names. Atlas's answer, which a repeated request
-// gets byte for byte, repeats what callers wrote: custom data, and the descriptions of snapshots.
+// There is one SQL schema and one implementation, over two drivers: an embedded SQLite file for
+// one gateway ([OpenFile]), and PostgreSQL for several that share the journal ([OpenPostgres]).
+// Package idempotency decides what is recorded; the store knows neither HTTP nor Atlas. It holds
+// no credential. Of a request it holds digests, ids and names. Atlas's answer, which a repeated
+// request gets byte for byte, repeats what callers wrote: custom data, and the descriptions of
+// snapshots.
 package store
 
 import (

@@ -116,8 +116,9 @@ func (r *resolved) credentialOfAtlas() (credential, error) {
 	return found, nil
 }
 
-// credentialOfAtlasProfile returns the credential in a profile of the Atlas CLI. It is for the base
-// URL of that profile: a gateway that a flag or a variable names must not get a secret of Atlas.
+// credentialOfAtlasProfile returns the credential in a profile of the Atlas CLI. It is for the
+// base URL of that profile: a gateway that a flag or a variable names must not get a secret of
+// Atlas.
 func (r *resolved) credentialOfAtlasProfile() credential {
 	if r.profile.credential == nil || !r.atAtlasProfile() {
 		return credential{}
@@ -135,7 +136,8 @@ func (r *resolved) atAtlasProfile() bool {
 	return err == nil && called.String() == own.String()
 }
 
-// missing says why the profile of the Atlas CLI gives no credential; empty if it says nothing of one.
+// missing says why the profile of the Atlas CLI gives no credential; empty if it says nothing of
+// one.
 func (r *resolved) missing() string {
 	if r.profile.credential != nil {
 		return fmt.Sprintf("the credential of the Atlas CLI's profile %s is for the base URL of that profile, and is not sent to another", r.profile.name)

@@ -64,7 +64,8 @@ func writePage(w io.Writer, number int, more bool) {
 
 func endlessPages(w http.ResponseWriter, _ *http.Request, number int) { writePage(w, number, true) }
 
-// A list without an end is cut, and the exit status and an error say so. What was written is whole.
+// A list without an end is cut, and the exit status and an error say so. What was written is
+// whole.
 func TestEndlessLists(t *testing.T) {
 	gatewaytest.Sequential(t)
 	t.Parallel() // it is of a process of its own, or waits
@@ -206,8 +207,8 @@ func (g *growing) Write(p []byte) (int, error) {
 	return g.Builder.Write(p)
 }
 
-// If an error ends a list, what was read is written, and can't be taken for all: JSON has no end, and
-// YAML no totalCount.
+// If an error ends a list, what was read is written, and can't be taken for all: JSON has no end,
+// and YAML no totalCount.
 func TestListsThatBreakOff(t *testing.T) {
 	for name, test := range map[string]struct {
 		write func(w http.ResponseWriter, r *http.Request, number int)

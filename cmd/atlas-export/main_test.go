@@ -110,8 +110,8 @@ func (w *world) must(t testing.TB, args ...string) string {
 	return strings.TrimSuffix(r.Stdout, "\n")
 }
 
-// Each script runs against the simulated Atlas and against a gateway. Those in testdata/local, which
-// are about the command line and its configuration, run only against the simulated Atlas.
+// Each script runs against the simulated Atlas and against a gateway. Those in testdata/local,
+// which are about the command line and its configuration, run only against the simulated Atlas.
 //
 //	exits STATUS PROGRAM ARGUMENT...
 //	        runs a program that must end with the status

@@ -37,8 +37,8 @@ func numbered(n int, form string) string {
 	return b.String()
 }
 
-// A profile file that is costly to parse is refused before it is parsed, by every command that reads
-// it, and also before it is changed. One within the bounds costs little.
+// A profile file that is costly to parse is refused before it is parsed, by every command that
+// reads it, and also before it is changed. One within the bounds costs little.
 func TestHostileProfiles(t *testing.T) {
 	gatewaytest.Sequential(t)
 	const (

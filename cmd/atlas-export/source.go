@@ -38,8 +38,9 @@ func checkCommand(text string) error {
 }
 
 // splitCommand splits a command line into its words, at white space outside of quotes. In double
-// quotes, a backslash stands before a quote or a backslash that is meant. What a shell would read in
-// another way is an error. The errors do not quote the text, which may hold a secret by mistake.
+// quotes, a backslash stands before a quote or a backslash that is meant. What a shell would read
+// in another way is an error. The errors do not quote the text, which may hold a secret by
+// mistake.
 func splitCommand(text string) (words []string, err error) {
 	var word []rune
 	inWord, quote, escaped := false, rune(0), false

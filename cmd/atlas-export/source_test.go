@@ -23,8 +23,8 @@ func writeScript(t *testing.T, file, script string) {
 	}
 }
 
-// A credential_process works from each place that can hold it, and its words arrive as they are. What
-// it writes to standard error is shown, and the token is not.
+// A credential_process works from each place that can hold it, and its words arrive as they are.
+// What it writes to standard error is shown, and the token is not.
 func TestCredentialProcess(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
@@ -61,8 +61,8 @@ func TestCredentialProcess(t *testing.T) {
 	}
 }
 
-// What is wrong with the source of a token is said with the setting and where it comes from. Nothing
-// is sent then.
+// What is wrong with the source of a token is said with the setting and where it comes from.
+// Nothing is sent then.
 func TestSourceErrors(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()

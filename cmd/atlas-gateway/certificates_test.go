@@ -18,8 +18,8 @@ import (
 
 const workload = "spiffe://prod/ns/backups/sa/exporter"
 
-// withCertificates are settings for one caller, who has a client certificate and may do everything,
-// and the variables of a listener that asks for it.
+// withCertificates are settings for one caller, who has a client certificate and may do
+// everything, and the variables of a listener that asks for it.
 func withCertificates(t *testing.T, uri, caFile string, own *gatewaytest.Certificate) (settings string, environ []string) {
 	t.Helper()
 	return fmt.Sprintf("callers: {list: [{name: exporter, certificates: [{uri: %q}], grants: [{operations: [manage], groups: [%q]}]}]}\n", uri, "*"),

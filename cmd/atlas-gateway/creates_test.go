@@ -130,8 +130,8 @@ func (j *journaled) kill(t *testing.T) {
 	j.process = serveProcess(t, settings, "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey, "STATE_DIRECTORY="+state)
 }
 
-// A create whose gateway was killed is found by the next one: the caller that repeats it gets the one
-// job.
+// A create whose gateway was killed is found by the next one: the caller that repeats it gets the
+// one job.
 func TestKilledBehindACreate(t *testing.T) {
 	t.Parallel()
 	j := serveJournaled(t, withJournal)
@@ -158,8 +158,8 @@ func TestKilledBehindACreate(t *testing.T) {
 	}
 }
 
-// Keys of callers: another caller's is unrelated, another request with the same is refused, and the
-// same at the same time is joined.
+// Keys of callers: another caller's is unrelated, another request with the same is refused, and
+// the same at the same time is joined.
 func TestIdempotencyKeys(t *testing.T) {
 	gatewaytest.Concurrent(t)
 	t.Parallel()
@@ -212,8 +212,8 @@ func TestIdempotencyKeys(t *testing.T) {
 	}
 }
 
-// A caller that floods the gateway with keys has so many creates open and no more, takes no memory,
-// and leaves the others alone.
+// A caller that floods the gateway with keys has so many creates open and no more, takes no
+// memory, and leaves the others alone.
 func TestFloodOfKeys(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	measured(t)

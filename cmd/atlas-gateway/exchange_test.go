@@ -12,8 +12,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// exchanging is callers of an issuer: victim and thief each have a service account without a secret,
-// and stored one with a secret.
+// exchanging is callers of an issuer: victim and thief each have a service account without a
+// secret, and stored one with a secret.
 func exchanging(issuer string, stored *gatewaytest.Caller) string {
 	return fmt.Sprintf(`callers:
   attempts: {per_client: 100, overall: 40}
@@ -39,8 +39,8 @@ func assertion(token string, pairs ...string) string {
 	return form.Encode()
 }
 
-// Tokens of issuers that are not the account's open nothing at the token endpoint: not that of another
-// caller, nor one for another audience, nor one that has expired. All are answered alike.
+// Tokens of issuers that are not the account's open nothing at the token endpoint: not that of
+// another caller, nor one for another audience, nor one that has expired. All are answered alike.
 func TestExchangeOfOthersTokens(t *testing.T) {
 	t.Parallel()
 	ci, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})

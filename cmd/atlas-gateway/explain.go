@@ -16,8 +16,8 @@ import (
 	"atlas-export-gateway/internal/smallfile"
 )
 
-// explain says for each grant of a caller whether it allows a request, or why not. It also says which
-// caller a token or a client certificate is.
+// explain says for each grant of a caller whether it allows a request, or why not. It also says
+// which caller a token or a client certificate is.
 func explain(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("explain", flag.ContinueOnError)
 	caller := flags.String("caller", "", "the `name` of the caller; required, except with -token-file or -certificate")
@@ -75,8 +75,8 @@ func explain(args, env []string, stdout, stderr io.Writer) int {
 	return status
 }
 
-// identify says which caller the token or the certificate in a file is, or what keeps it out. It does
-// not print the token.
+// identify says which caller the token or the certificate in a file is, or what keeps it out. It
+// does not print the token.
 func identify(parts *config.Parts, tokenFile, certificate string, stdout, stderr io.Writer) (caller string, status int) {
 	name, file, most := "token", tokenFile, 2*issuers.MaxToken
 	if certificate != "" {

@@ -21,8 +21,8 @@ const (
 	maxHealth  = 64 << 10
 )
 
-// health asks a gateway that runs whether it is ready, and prints the answer: for a container without a
-// shell.
+// health asks a gateway that runs whether it is ready, and prints the answer: for a container
+// without a shell.
 func health(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("health", flag.ContinueOnError)
 	if status, done := parse(flags, args, 1, stdout, stderr); done {

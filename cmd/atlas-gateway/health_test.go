@@ -17,8 +17,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// health finds the gateway by a URL, a configuration or the environment, prints its checks, and ends
-// with 0 where it is ready. A mistake elsewhere in the configuration does not matter.
+// health finds the gateway by a URL, a configuration or the environment, prints its checks, and
+// ends with 0 where it is ready. A mistake elsewhere in the configuration does not matter.
 func TestHealth(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "", "ATLAS_GATEWAY_TIMEOUTS_DRAIN=3s")
@@ -80,8 +80,8 @@ func TestHealth(t *testing.T) {
 	<-stopped
 }
 
-// health waits for an answer only so long. A configuration that can't be read is named where nobody
-// answers at the default address.
+// health waits for an answer only so long. A configuration that can't be read is named where
+// nobody answers at the default address.
 func TestHealthEnds(t *testing.T) {
 	t.Parallel()
 	l := gatewaytest.Listen(t) // accepts, and does not answer

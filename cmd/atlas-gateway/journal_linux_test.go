@@ -61,8 +61,8 @@ func TestJournalOnAReadOnlyDisk(t *testing.T) {
 	}
 }
 
-// A disk that is full refuses creates before anything is sent, reads go on, and creates as well once
-// there is room again.
+// A disk that is full refuses creates before anything is sent, reads go on, and creates as well
+// once there is room again.
 func TestJournalOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t)
@@ -104,8 +104,9 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	}
 }
 
-// A disk that turns read-only, or no longer keeps what it is given, while the gateway runs: creates
-// are refused before they are sent, reads go on, and everything goes on once the disk is right again.
+// A disk that turns read-only, or no longer keeps what it is given, while the gateway runs:
+// creates are refused before they are sent, reads go on, and everything goes on once the disk is
+// right again.
 func TestJournalOnADiskThatFails(t *testing.T) {
 	t.Parallel()
 	for name, inject := range map[string]string{
@@ -180,8 +181,8 @@ func (j *journaled) breakFiles(t *testing.T, inject string, files ...string) (re
 	return nil
 }
 
-// A journal whose pages are overwritten while the gateway runs: each create is carried out once, or
-// refused before it is sent. The log and the next start say what to do.
+// A journal whose pages are overwritten while the gateway runs: each create is carried out once,
+// or refused before it is sent. The log and the next start say what to do.
 func TestDamagedJournal(t *testing.T) {
 	gatewaytest.NeedProcess(t)
 	t.Parallel()
@@ -254,9 +255,9 @@ func overwrite(t *testing.T, path string) {
 	}
 }
 
-// A database that goes away for a while: creates are refused before they are sent, reads go on, and
-// what was sent before is reconciled by itself once the database is there again. OUTAGE sets for how
-// long it is away, such as 1m.
+// A database that goes away for a while: creates are refused before they are sent, reads go on,
+// and what was sent before is reconciled by itself once the database is there again. OUTAGE sets
+// for how long it is away, such as 1m.
 func TestJournalDatabaseGoesAway(t *testing.T) {
 	gatewaytest.NeedProcess(t)
 	t.Parallel()
@@ -283,7 +284,8 @@ func TestJournalDatabaseGoesAway(t *testing.T) {
 	if jobs := len(j.atlas.Jobs()); jobs != 2 {
 		t.Errorf("Atlas made %d jobs", jobs)
 	}
-	// Each gateway looks every few seconds. One that has not seen the outage does not tell of its end.
+	// Each gateway looks every few seconds. One that has not seen the outage does not tell of its
+	// end.
 	gatewaytest.WaitFor(t, "the log", func() bool { return strings.Contains(j.stderr.String(), "the journal can't be reached") })
 	server.Restart(t)
 	j.recovers(t, "after", map[string]string{"before": before, "on its way": onItsWay})

@@ -17,8 +17,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// keys makes keys, and lists those of a configuration. It prints secrets once and keeps none of them, except what Digest needs, which
-// goes into a file that must not exist yet.
+// keys makes keys, and lists those of a configuration. It prints secrets once and keeps none of
+// them, except what Digest needs, which goes into a file that must not exist yet.
 func keys(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	if status, done := parse(flags, args, len(args), stdout, stderr); done {

@@ -24,8 +24,9 @@ import (
 	icholy "github.com/icholy/digest"
 )
 
-// forms are the ways in which a keyHolder shows its keys: access_token and exchanged are tokens that
-// the gateway issued before, and those that begin with client show keys at the token endpoint.
+// forms are the ways in which a keyHolder shows its keys: access_token and exchanged are tokens
+// that the gateway issued before, and those that begin with client show keys at the token
+// endpoint.
 var forms = []string{"digest", "basic", "static_token", "access_token", "jwt", "exchanged", "client_secret", "client_jwt", "client_assertion"}
 
 // A keyHolder is a caller with an access token, on a connection of its own that stays open.
@@ -156,8 +157,8 @@ func shape(r gatewaytest.Response) string {
 	return fmt.Sprint(r.Status, freshNonce.ReplaceAllString(fmt.Sprint(h), ""), r.Body)
 }
 
-// checkRefused shows a key in each form, and fails the test unless each is refused as a wrong one is,
-// for a reason that only the log and the metrics tell.
+// checkRefused shows a key in each form, and fails the test unless each is refused as a wrong one
+// is, for a reason that only the log and the metrics tell.
 func (h *keyHolder) checkRefused(t *testing.T, what, reason string) {
 	t.Helper()
 	for _, form := range forms {
@@ -194,8 +195,8 @@ func (h *keyHolder) checkGood(t *testing.T, what string, some ...string) {
 	}
 }
 
-// reload replaces the configuration of the program but for its first lines, and waits for it to be in
-// force.
+// reload replaces the configuration of the program but for its first lines, and waits for it to be
+// in force.
 func (p *process) reload(t *testing.T, before, after string) {
 	t.Helper()
 	from := p.stderr.Len()
@@ -213,14 +214,15 @@ func (p *process) reload(t *testing.T, before, after string) {
 // allGrants allow everything.
 const allGrants = `[{operations: [manage], groups: ["*"]}]`
 
-// listOf begins a list of callers whose keys may be shown at the token endpoint as often as a test does,
-// with more settings of callers, and an issuer.
+// listOf begins a list of callers whose keys may be shown at the token endpoint as often as a test
+// does, with more settings of callers, and an issuer.
 func listOf(i *issuertest.Issuer, settings string) string {
 	return "callers:\n" + settings + "  attempts: {per_client: 1000, overall: 1000}\n  issuers: [{name: ci, issuer: '" + i.URL +
 		"', audiences: ['" + issuertest.Audience + "'], algorithms: [RS256]}]\n  list:\n"
 }
 
-// proves gives a caller, whose keys have a validity, an identity and a service account without a secret.
+// proves gives a caller, whose keys have a validity, an identity and a service account without a
+// secret.
 func proves(e *callers.Entry, v callers.Validity) {
 	e.Identities = []callers.Identity{{Issuer: "ci", Claims: map[string]strictyaml.Texts{"sub": {e.Name}}, Validity: v}}
 	e.ServiceAccounts = append(e.ServiceAccounts, callers.ServiceAccount{ClientID: exchanges(e.Name), Validity: v})
@@ -229,8 +231,9 @@ func proves(e *callers.Entry, v callers.Validity) {
 // exchanges returns the client id of a caller's service account without a secret.
 func exchanges(caller string) string { return "agw_id_" + caller }
 
-// Keys that have ended or are disabled are refused from the moment on at which a reload says so: on
-// connections that are open, with nonces and tokens that were issued before. The caller learns nothing.
+// Keys that have ended or are disabled are refused from the moment on at which a reload says so:
+// on connections that are open, with nonces and tokens that were issued before. The caller learns
+// nothing.
 func TestKeysThatAreOut(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
@@ -311,8 +314,9 @@ func checkCounted(t *testing.T, p *process) {
 	}
 }
 
-// A caller with source_networks is let in from these only, whatever fields say where it is, over IPv4
-// and IPv6. Two programs share a signing key, so that each accepts the other's nonces and tokens.
+// A caller with source_networks is let in from these only, whatever fields say where it is, over
+// IPv4 and IPv6. Two programs share a signing key, so that each accepts the other's nonces and
+// tokens.
 func TestSourceNetworks(t *testing.T) {
 	t.Parallel()
 	if probe, err := net.Listen("tcp", "[::1]:0"); err == nil {
@@ -373,8 +377,8 @@ func TestSourceNetworks(t *testing.T) {
 	v6.stop(t)
 }
 
-// When a key was last used outlives the process, where a journal keeps it. The list names keys as the
-// log does, and no secret of theirs.
+// When a key was last used outlives the process, where a journal keeps it. The list names keys as
+// the log does, and no secret of theirs.
 func TestLastUseAfterARestart(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})

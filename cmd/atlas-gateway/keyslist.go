@@ -11,8 +11,8 @@ import (
 	"atlas-export-gateway/gateway/config"
 )
 
-// listKeys lists the keys of a configuration, and says which are good. When they were last used, only a
-// gateway that runs can tell.
+// listKeys lists the keys of a configuration, and says which are good. When they were last used,
+// only a gateway that runs can tell.
 func listKeys(args, env []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("keys list", flag.ContinueOnError)
 	if status, done := parse(flags, args, 1, stdout, stderr); done {

@@ -27,17 +27,17 @@
 // LISTEN_FDS, as systemd does. It prints one line of JSON with the addresses once it is ready, and
 // logs to standard error. SIGTERM or SIGINT ends it once it has answered what it has accepted; a
 // second one ends it at once. At SIGHUP, and when the configuration or a file that it names
-// changes, it reads all of them again; what is wrong is logged, and the old ones stay. At SIGHUP it
-// also opens audit.file again.
+// changes, it reads all of them again; what is wrong is logged, and the old ones stay. At SIGHUP
+// it also opens audit.file again.
 //
 // health asks the management listener, whose address is that of CONFIG or of the environment, or
-// else the default, for /readyz?verbose, or asks for a URL. It prints the answer, and waits 5 seconds
-// for it.
+// else the default, for /readyz?verbose, or asks for a URL. It prints the answer, and waits 5
+// seconds for it.
 //
 // Exit status: 0 after a clean end, 1 when serving failed, a key could not be kept or shown, or
-// health found no gateway that is ready, 2 for a wrong command line, 3 for a configuration that was
-// refused, 4 for a request that explain finds no grant for or a token or certificate that is no caller's, 5
-// for a credential that check -online did not find accepted.
+// health found no gateway that is ready, 2 for a wrong command line, 3 for a configuration that
+// was refused, 4 for a request that explain finds no grant for or a token or certificate that is
+// no caller's, 5 for a credential that check -online did not find accepted.
 package main
 
 import (

@@ -29,8 +29,8 @@ const (
 	places = 64 // limits.connections
 )
 
-// longestWait is how long an honest caller may wait for its answer. Without evictions it would wait
-// for as long as a connection may be idle, or may take for its header.
+// longestWait is how long an honest caller may wait for its answer. Without evictions it would
+// wait for as long as a connection may be idle, or may take for its header.
 const longestWait = 4 * time.Second
 
 // peer begins to hold a connection that it has opened.

@@ -70,8 +70,8 @@ log: {level: debug}
 	return p
 }
 
-// start starts the program by a function, which is the command's Start as a rule, and waits for the
-// line that says that the program is ready.
+// start starts the program by a function, which is the command's Start as a rule, and waits for
+// the line that says that the program is ready.
 func (p *process) start(t *testing.T, start func() error) {
 	t.Helper()
 	stdout, err := p.command.StdoutPipe()
@@ -112,8 +112,8 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-// runProgram runs a command of the program, which soon ends, with the key pair public and private in
-// its environment. It returns the exit status and everything that was printed.
+// runProgram runs a command of the program, which soon ends, with the key pair public and private
+// in its environment. It returns the exit status and everything that was printed.
 func runProgram(t *testing.T, arguments []string, environ ...string) (status int, output string) {
 	t.Helper()
 	gatewaytest.NeedProcess(t)
@@ -155,8 +155,8 @@ func serveFor(t *testing.T, upstream, settings string, environ ...string) *proce
 	return p
 }
 
-// newProcessFor is serveFor without the start. Upstreams of tests do not tell what is left of a rate
-// limit, and get more than Atlas would take.
+// newProcessFor is serveFor without the start. Upstreams of tests do not tell what is left of a
+// rate limit, and get more than Atlas would take.
 func newProcessFor(t *testing.T, upstream, settings string, environ ...string) *process {
 	t.Helper()
 	return newProcess(t, "upstream:\n  base_url: "+upstream+"\n  credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]\n"+settings,

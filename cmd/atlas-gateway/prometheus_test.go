@@ -19,8 +19,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// scrapeAll returns the page of metrics of a program that has TLS, a journal and an audit stream, and has served a
-// request of each sort.
+// scrapeAll returns the page of metrics of a program that has TLS, a journal and an audit stream,
+// and has served a request of each sort.
 func scrapeAll(t *testing.T) string {
 	t.Helper()
 	const token = "c4na7y-token-of-nobody"
@@ -82,8 +82,8 @@ func seriesOf(page string) labelled {
 // ofPrometheus are the labels that Prometheus adds to what it scrapes, and rules to alerts.
 var ofPrometheus = []string{"job", "instance"}
 
-// checks fails the test unless the metrics, labels and values of an expression exist, and the labels
-// that a text shows. The value .* is any.
+// checks fails the test unless the metrics, labels and values of an expression exist, and the
+// labels that a text shows. The value .* is any.
 func (l labelled) checks(t *testing.T, where, expression, shows string) {
 	t.Helper()
 	known := slices.Clone(ofPrometheus)
@@ -170,8 +170,9 @@ func alertRules(t *testing.T) (rules []rule) {
 	return rules
 }
 
-// The names of the metrics are as Prometheus has them. The alerts and the dashboard are of metrics, labels
-// and values that the gateway has, and so are the series in the tests of the alerts.
+// The names of the metrics are as Prometheus has them. The alerts and the dashboard are of
+// metrics, labels and values that the gateway has, and so are the series in the tests of the
+// alerts.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	page := scrapeAll(t)
@@ -221,7 +222,8 @@ func panels(t *testing.T) []panel {
 	return dashboard.Panels
 }
 
-// Each alert has a test, a place in the runbook that it leads to, and the runbook has no other places.
+// Each alert has a test, a place in the runbook that it leads to, and the runbook has no other
+// places.
 func TestRunbook(t *testing.T) {
 	_, book, _ := strings.Cut(readFile(t, "../../docs/operate.md"), "\n### Runbook\n")
 	book, _, _ = strings.Cut(book, "\n### ")

@@ -20,8 +20,8 @@ var onlySchemas = map[string]bool{
 	"22 on a create":          true,
 }
 
-// forbiddenInReportMode fails the test unless a gateway whose requests.check is report refuses as ever
-// whatever threatens it or Atlas's parsers, before Atlas sees a connection.
+// forbiddenInReportMode fails the test unless a gateway whose requests.check is report refuses as
+// ever whatever threatens it or Atlas's parsers, before Atlas sees a connection.
 func forbiddenInReportMode(t *testing.T, rows []forbiddenRow) {
 	atlas := sim.Start(t, sim.Config{})
 	p := serveFor(t, atlas.URL(), "requests: {check: report}\n")

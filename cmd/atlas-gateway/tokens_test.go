@@ -45,8 +45,8 @@ func (p *process) shows(t *testing.T, token string) int {
 	return got[0].Status
 }
 
-// Row 84: tokens that the issuer has not signed are refused, however they name a key or an algorithm.
-// Nothing that a token names is fetched.
+// Row 84: tokens that the issuer has not signed are refused, however they name a key or an
+// algorithm. Nothing that a token names is fetched.
 func TestForgedTokens(t *testing.T) {
 	t.Parallel()
 	i, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
@@ -103,8 +103,8 @@ func TestForgedTokens(t *testing.T) {
 	}
 }
 
-// Row 85: tokens that the issuer has signed, and that are for others, for ever, of another time, or of
-// somebody else; and texts that are read in two ways.
+// Row 85: tokens that the issuer has signed, and that are for others, for ever, of another time,
+// or of somebody else; and texts that are read in two ways.
 func TestWrongTokens(t *testing.T) {
 	t.Parallel()
 	i, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
@@ -139,8 +139,8 @@ func TestWrongTokens(t *testing.T) {
 	}
 }
 
-// Row 86: 10,000 tokens, each with another key that nobody knows, cause one fetch. Callers with known
-// keys are answered while the issuer does not answer.
+// Row 86: 10,000 tokens, each with another key that nobody knows, cause one fetch. Callers with
+// known keys are answered while the issuer does not answer.
 func TestFloodOfUnknownKeys(t *testing.T) {
 	t.Parallel()
 	i, atlas := issuertest.Start(t), sim.Start(t, sim.Config{})
@@ -217,8 +217,8 @@ func (p *process) answers(t *testing.T, token string) string {
 	return fmt.Sprintf("%s at the median, %s at the 99th percentile", took[len(took)/2], took[len(took)*99/100])
 }
 
-// Row 87: an issuer that is out at the start, has no end, redirects, or points at other places keeps
-// its own callers out, and nobody else. The program holds little of what it answers.
+// Row 87: an issuer that is out at the start, has no end, redirects, or points at other places
+// keeps its own callers out, and nobody else. The program holds little of what it answers.
 func TestHostileIssuer(t *testing.T) {
 	t.Parallel()
 	measured(t)

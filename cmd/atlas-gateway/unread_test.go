@@ -78,8 +78,8 @@ func TestUnreadLog(t *testing.T) {
 	}
 }
 
-// checkUnread holds a log that was read late to what is promised: every line is a record, no create
-// is missing, and one record at least says that others are.
+// checkUnread holds a log that was read late to what is promised: every line is a record, no
+// create is missing, and one record at least says that others are.
 func checkUnread(t *testing.T, log string, creates int64) {
 	t.Helper()
 	outcomes, notices := int64(0), 0
@@ -155,8 +155,8 @@ func serveUnread(t *testing.T, upstream string, stderr *os.File) *unread {
 }
 
 // call has 64 callers send 70 requests each. The first 60 are refused, so that their records fill
-// the room that all records share, and Atlas is not asked. One of the others is a create. Every one
-// of them must be answered with 200. It returns how many creates were answered.
+// the room that all records share, and Atlas is not asked. One of the others is a create. Every
+// one of them must be answered with 200. It returns how many creates were answered.
 func (u *unread) call(t *testing.T) (creates int64) {
 	t.Helper()
 	var answered atomic.Int64
@@ -217,8 +217,8 @@ func (u *unread) get(t *testing.T, path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// end sends SIGTERM. The program must end within timeouts.drain and timeouts.shutdown, with a second
-// for its last words.
+// end sends SIGTERM. The program must end within timeouts.drain and timeouts.shutdown, with a
+// second for its last words.
 func (u *unread) end(t *testing.T) {
 	t.Helper()
 	began := time.Now()

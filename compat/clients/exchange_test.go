@@ -57,8 +57,8 @@ func sdkOf(t *testing.T, url, clientID, clientSecret string) *admin.CloudBackups
 	return client.CloudBackupsApi.(*admin.CloudBackupsApiService)
 }
 
-// The SDK has the token of a CI job for its client secret. With it, and without any stored secret, it
-// creates an export through the gateway.
+// The SDK has the token of a CI job for its client secret. With it, and without any stored secret,
+// it creates an export through the gateway.
 func TestSDKOfCIJob(t *testing.T) {
 	ci, atlas, g := forJobs(t)
 
@@ -87,8 +87,8 @@ func TestSDKOfCIJob(t *testing.T) {
 	}
 }
 
-// The blocks of docs/callers.md for a job on GitHub: terraform gets what the SDK, which its provider is
-// built on, needs, and atlas-export lists exports.
+// The blocks of docs/callers.md for a job on GitHub: terraform gets what the SDK, which its
+// provider is built on, needs, and atlas-export lists exports.
 func TestPageOfCIJob(t *testing.T) {
 	_, err := exec.LookPath("curl")
 	require(t, err == nil, "curl is not installed")

@@ -193,7 +193,8 @@ func (g *gateway) stop() error {
 	return nil
 }
 
-// openCreates matches the metric that counts the creates whose outcome is open, once for each state.
+// openCreates matches the metric that counts the creates whose outcome is open, once for each
+// state.
 var openCreates = regexp.MustCompile(`(?m)^atlas_gateway_open_creates\{.*\} ([0-9]+)$`)
 
 // settled waits until no create is open any more in the journal.

@@ -37,10 +37,10 @@
 // each request in both gateways, and the ratio of the gateway to that of -before in the same
 // round, with its quartiles.
 //
-// With -journal the journal of creates is measured instead, in two tables: how many creates a gateway
-// carries out in a second, next to how many plain fsyncs the same disk does in the same rounds; and
-// how large a journal with many keys is, how much memory the gateway takes with it, and how long the
-// store looks for a key in it (the median and the 99th percentile).
+// With -journal the journal of creates is measured instead, in two tables: how many creates a
+// gateway carries out in a second, next to how many plain fsyncs the same disk does in the same
+// rounds; and how large a journal with many keys is, how much memory the gateway takes with it,
+// and how long the store looks for a key in it (the median and the 99th percentile).
 //
 // Exit status: 0, 1 when something failed, 2 for a wrong command line.
 package main

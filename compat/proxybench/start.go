@@ -158,7 +158,8 @@ func (p *parts) truncateLogs() error {
 // withoutJournal is the line of a configuration that withJournal replaces.
 const withoutJournal = "creates: {journal: off}\n"
 
-// withJournal writes a second configuration that differs in the journal, which is in a file of a name.
+// withJournal writes a second configuration that differs in the journal, which is in a file of a
+// name.
 func (c configuration) withJournal(name string) (file string, err error) {
 	text, err := os.ReadFile(c.file)
 	if err != nil {
@@ -177,8 +178,8 @@ type configuration struct {
 	jwt         string
 }
 
-// configure writes a configuration with a caller and a credential for the upstream. The caller
-// has a token, a key pair and an identity at an issuer, and may do little more than what is measured.
+// configure writes a configuration with a caller and a credential for the upstream. The caller has
+// a token, a key pair and an identity at an issuer, and may do little more than what is measured.
 func configure(dir, upstream string) (c configuration, err error) {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	c = configuration{file("gateway.yaml"), callers.NewToken("nightly"), callers.NewKeyPair("nightly", realm, file("ha1")), ""}

@@ -1,5 +1,5 @@
-// Package helm_test checks the Helm chart in atlas-gateway/: Helm's own packages lint and
-// render it, the types of Kubernetes take what it renders, and the gateway takes its configuration.
+// Package helm_test checks the Helm chart in atlas-gateway/: Helm's own packages lint and render
+// it, the types of Kubernetes take what it renders, and the gateway takes its configuration.
 package helm_test
 
 import (

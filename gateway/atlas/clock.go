@@ -26,8 +26,8 @@ func (c *clock) read(header http.Header) {
 	}
 }
 
-// now returns the time by Atlas's clock, or the zero time as long as Atlas has not told it. That this
-// machine's clock is set changes nothing: time.Since measures the time that has passed.
+// now returns the time by Atlas's clock, or the zero time as long as Atlas has not told it. That
+// this machine's clock is set changes nothing: time.Since measures the time that has passed.
 func (c *clock) now() time.Time {
 	r := c.reading.Load()
 	if r == nil {
@@ -36,6 +36,6 @@ func (c *clock) now() time.Time {
 	return r.told.Add(time.Since(r.came))
 }
 
-// Now returns the time by Atlas's clock, to about a second, or the zero time as long as Atlas has not
-// answered.
+// Now returns the time by Atlas's clock, to about a second, or the zero time as long as Atlas has
+// not answered.
 func (u *Upstream) Now() time.Time { return u.transport.clock.now() }

@@ -89,8 +89,8 @@ type Pool struct {
 }
 
 // NewPool returns an empty Pool. It has count called after every request to Atlas, challenges and
-// retries included, with the request's method, the status that was answered, or 0 where there was no
-// answer, and how long the header of the answer took. It has tell called when another pair of a
+// retries included, with the request's method, the status that was answered, or 0 where there was
+// no answer, and how long the header of the answer took. It has tell called when another pair of a
 // credential signs, and each time that a pair was found to wait.
 func NewPool(count func(method string, status int, d time.Duration), tell func(CredentialState)) *Pool {
 	return &Pool{count: count, tell: tell}
@@ -243,8 +243,8 @@ func (c *Config) sameConnections(other *Config) bool {
 		c.Proxy.equal(other.Proxy)
 }
 
-// transport is what the signers send through: it counts requests, names the errorCode of a 401 in its
-// header, and notes Atlas's time.
+// transport is what the signers send through: it counts requests, names the errorCode of a 401 in
+// its header, and notes Atlas's time.
 type transport struct {
 	connections *http1.Transport
 	count       func(method string, status int, d time.Duration)

@@ -17,8 +17,8 @@ const (
 	// fresh is how long an answer tells how many requests are left. Without one, blind reads of a
 	// bucket are under way at most: another gateway may have spent what was left, or Atlas hangs.
 	// Requests that hang also keep others from being signed: digestauth has 8 under way at first.
-	// Atlas may hang for what one caller reads, and so a caller who has none under way sends one more,
-	// as long as the others are of fewer callers than blind.
+	// Atlas may hang for what one caller reads, and so a caller who has none under way sends one
+	// more, as long as the others are of fewer callers than blind.
 	fresh = time.Second
 	blind = 4
 
@@ -33,8 +33,8 @@ const (
 // reserves are the shares of a full bucket below which a class is paced.
 var reserves = [classes]float64{Write: 1. / 80, Read: 1. / 20, Poll: 3. / 40}
 
-// crowding is how many of the free connections' number the requests of one bucket may have. So some
-// stay free for others, however many buckets hang.
+// crowding is how many of the free connections' number the requests of one bucket may have. So
+// some stay free for others, however many buckets hang.
 var crowding = [classes]int{Write: 3, Read: 2, Poll: 2}
 
 // bucket is what is known of one of Atlas's buckets. The mutex of Budget guards it.
@@ -118,8 +118,8 @@ const (
 	crowded               // the bucket has its share of the connections
 )
 
-// ready returns whether the next request of a class can be sent now, or why not. If at is not zero,
-// it is worth another look then; otherwise an answer must come first.
+// ready returns whether the next request of a class can be sent now, or why not. If at is not
+// zero, it is worth another look then; otherwise an answer must come first.
 func (b *Budget) ready(s *bucket, c Class, now time.Time) (at time.Time, why reason) {
 	s.fill(now)
 	switch {
@@ -154,7 +154,8 @@ func (s *bucket) due(c Class) bool {
 	return s.queues[c].waiting > 0 && s.passed[c] >= share-1
 }
 
-// mayTry reports whether a caller may send a read although Atlas has not answered others for a while.
+// mayTry reports whether a caller may send a read although Atlas has not answered others for a
+// while.
 func (s *bucket) mayTry(caller string) bool {
 	return s.callers[caller] == 0 && len(s.callers) < blind
 }

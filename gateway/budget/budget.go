@@ -1,17 +1,18 @@
-// Package budget spends Atlas's rate limit as well as it can be spent, and keeps an outage of Atlas
-// from spreading. The gateway hands it each request that is to go to Atlas; package atlas sends it.
+// Package budget spends Atlas's rate limit as well as it can be spent, and keeps an outage of
+// Atlas from spreading. The gateway hands it each request that is to go to Atlas; package atlas
+// sends it.
 //
 // Atlas has a bucket of requests for each group and endpoint set, and says with each answer how
 // many are left. That number is the truth that all gateways in front of one Atlas share. While it
 // is high, every request goes at once. Below a reserve, a gateway sends in proportion to what is
-// left, so that several gateways share what Atlas adds without talking to each other: the lower the
-// number, the slower each of them. Changes have the smallest reserve, polls of jobs the largest. So
-// a create finds requests left that reads have not taken, also those of other gateways. Within one
-// gateway, changes go before reads and reads before polls, but one turn in ten is of each class that
-// waits. The callers of one class take turns.
+// left, so that several gateways share what Atlas adds without talking to each other: the lower
+// the number, the slower each of them. Changes have the smallest reserve, polls of jobs the
+// largest. So a create finds requests left that reads have not taken, also those of other
+// gateways. Within one gateway, changes go before reads and reads before polls, but one turn in
+// ten is of each class that waits. The callers of one class take turns.
 //
-// A request waits for Config.Wait at most. One that would wait longer is refused at once, as is one
-// beyond the bound of those that wait: with an [Error], and nothing of it was sent.
+// A request waits for Config.Wait at most. One that would wait longer is refused at once, as is
+// one beyond the bound of those that wait: with an [Error], and nothing of it was sent.
 //
 // Reads are repeated after a failure of Atlas's, changes never. Where Atlas fails for long, the
 // requests of that group and endpoint set are refused at once, except for one every two seconds,
@@ -94,8 +95,8 @@ func (w *Way) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas
 	return w.send(ctx, caller, classOf(r.Operation), r)
 }
 
-// ForCreates is a Way all of whose requests belong to creates: also the reads that tell what became
-// of one have the turn of a change.
+// ForCreates is a Way all of whose requests belong to creates: also the reads that tell what
+// became of one have the turn of a change.
 type ForCreates struct{ *Way }
 
 // Send is Way.Send.

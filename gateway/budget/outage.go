@@ -23,8 +23,8 @@ const (
 	minPause = 100 * time.Millisecond
 	maxPause = 5 * time.Second
 
-	// Each read that Atlas answers pays for a tenth of a repetition, and maxRepeats are saved at most.
-	// So repetitions don't multiply what an ailing Atlas gets.
+	// Each read that Atlas answers pays for a tenth of a repetition, and maxRepeats are saved at
+	// most. So repetitions don't multiply what an ailing Atlas gets.
 	maxRepeats = 10
 	perAnswer  = 0.1
 )
@@ -87,9 +87,9 @@ func (b *Budget) end(s *bucket, now time.Time) {
 	}
 }
 
-// probe lets one request of a bucket that is out through from time to time, and refuses all others.
-// Atlas may fail only for what one caller asks. Therefore no caller has two of these turns, one after
-// the other, while other callers wait.
+// probe lets one request of a bucket that is out through from time to time, and refuses all
+// others. Atlas may fail only for what one caller asks. Therefore no caller has two of these
+// turns, one after the other, while other callers wait.
 func (b *Budget) probe(s *bucket, q *request, now time.Time) (turn, error) {
 	next := s.next
 	if s.others && q.caller == s.asker {

@@ -77,8 +77,8 @@ func TestRepeatsAreBounded(t *testing.T) {
 	})
 }
 
-// While Atlas fails for long, however it fails, reads and creates are refused at once, and Atlas is
-// asked every two seconds. Once Atlas is back, so is the gateway. Another group never notices.
+// While Atlas fails for long, however it fails, reads and creates are refused at once, and Atlas
+// is asked every two seconds. Once Atlas is back, so is the gateway. Another group never notices.
 func TestOutage(t *testing.T) {
 	for _, how := range []error{errResets, errHangs} {
 		in(t, defaults, sim.Settings{}, func(w *world) {
@@ -241,8 +241,8 @@ func TestOneCallerFails(t *testing.T) {
 	})
 }
 
-// Where Atlas hangs for all, there are not many who find that out, and one caller does not try again
-// and again.
+// Where Atlas hangs for all, there are not many who find that out, and one caller does not try
+// again and again.
 func TestManyCallersHang(t *testing.T) {
 	for _, callers := range []int{1, 40} {
 		in(t, defaults, sim.Settings{}, func(w *world) {

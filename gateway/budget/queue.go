@@ -9,8 +9,8 @@ import (
 	"atlas-export-gateway/gateway/atlas"
 )
 
-// queue is the requests of one class that wait for a bucket, with a line for each caller. The callers
-// take turns.
+// queue is the requests of one class that wait for a bucket, with a line for each caller. The
+// callers take turns.
 type queue struct {
 	lines   map[string]*line
 	order   list.List // of *line, the next one first
@@ -47,8 +47,8 @@ func (q *queue) push(w *waiter) {
 // pop removes the request whose turn it is.
 func (q *queue) pop() *waiter { return q.popOf(func(string) bool { return true }) }
 
-// popOf removes the request whose turn it is among those of some callers. It returns nil if there is
-// none.
+// popOf removes the request whose turn it is among those of some callers. It returns nil if there
+// is none.
 func (q *queue) popOf(some func(caller string) bool) *waiter {
 	for e := q.order.Front(); e != nil; e = e.Next() {
 		if l := e.Value.(*line); some(l.caller) {
@@ -189,7 +189,8 @@ func (b *Budget) await(ctx context.Context, s *bucket, w *waiter, patience time.
 	return turn{}, &Error{Kind: Spent, RetryAfter: max(after, time.Second)}
 }
 
-// estimate returns when it would be the turn of a request that begins to wait now, and why it has to.
+// estimate returns when it would be the turn of a request that begins to wait now, and why it has
+// to.
 func (b *Budget) estimate(s *bucket, q *request, now time.Time) (time.Duration, reason) {
 	at, why := b.ready(s, q.class, now)
 	after := seconds(float64(s.ahead(q)) / s.refill)

@@ -17,8 +17,8 @@ import (
 // missing is a bucket that can be deleted as often as a test likes.
 const missing = buckets + "/65a9d3e1f20b4c77889900ff"
 
-// Of requests that wait, those of each less urgent class have a turn in ten, whatever more urgent ones
-// wait.
+// Of requests that wait, those of each less urgent class have a turn in ten, whatever more urgent
+// ones wait.
 func TestShare(t *testing.T) {
 	for class, want := range map[string]string{"read": "urgent 9,poll,urgent 1", "write": "urgent 9,poll,read,urgent 2"} {
 		in(t, config(func(c *budget.Config) { c.Wait, c.Waiting = time.Minute, 100 }), small, func(w *world) {

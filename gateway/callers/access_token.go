@@ -45,8 +45,8 @@ func newAccessTokens(d *Directory, keys []signingKey, m *Memory, c *clientCertif
 	return &accessTokens{d, keys, d.settings.TokenLifetime, m, c, now, parser}
 }
 
-// issue returns a new token for a service account, and its lifetime. The token ends with the account
-// and with what proved it. Unless it is nil, the token is bound to a certificate.
+// issue returns a new token for a service account, and its lifetime. The token ends with the
+// account and with what proved it. Unless it is nil, the token is bound to a certificate.
 func (t *accessTokens) issue(account Caller, by proof, bound *confirmation) (string, time.Duration, error) {
 	now := t.now()
 	key, expiry := &t.keys[0], now.Add(t.lifetime)
@@ -82,8 +82,8 @@ func (t *accessTokens) identify(r *http.Request, token bearerToken) (Caller, *Re
 	return account.caller, nil, true
 }
 
-// stillProved refuses a token whose service account could no longer prove itself as it did then: by
-// an identity, or by a secret where the print is empty.
+// stillProved refuses a token whose service account could no longer prove itself as it did then:
+// by an identity, or by a secret where the print is empty.
 func (t *accessTokens) stillProved(account serviceAccount, print string) *Refusal {
 	if !account.byJWT && print == "" {
 		return nil

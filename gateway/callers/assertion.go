@@ -39,9 +39,10 @@ func (a *Authenticator) assertionOf(form url.Values, r *http.Request) (clientCre
 	return shown, WrongCredential
 }
 
-// clientByJWT returns the service account that a token of an issuer proves: one without a secret, of
-// the caller that the token is of. An assertion may leave the client id out where the caller has only
-// one such account. The token may be used again until its exp, as the account's secret could be.
+// clientByJWT returns the service account that a token of an issuer proves: one without a secret,
+// of the caller that the token is of. An assertion may leave the client id out where the caller
+// has only one such account. The token may be used again until its exp, as the account's secret
+// could be.
 func (a *Authenticator) clientByJWT(r *http.Request, shown clientCredential) (serviceAccount, proof, *Refusal) {
 	known, token, refusal := a.jwts.match(r.Context(), shown.secret)
 	if refusal != nil {

@@ -11,8 +11,8 @@ import (
 	"atlas-export-gateway/secret"
 )
 
-// exchanging returns a configuration with an issuer, and a caller deploy that its token with the sub
-// "job" proves, who has a service account without a secret.
+// exchanging returns a configuration with an issuer, and a caller deploy that its token with the
+// sub "job" proves, who has a service account without a secret.
 func exchanging(i *issuertest.Issuer) callers.Config {
 	config := withIssuer(i)
 	config.List[0].ServiceAccounts = []callers.ServiceAccount{{ClientID: "agw_id_deploy"}}
@@ -48,8 +48,8 @@ func TestAssertionIsPrivate(t *testing.T) {
 	}
 }
 
-// Without service accounts that a token could prove, the content of a request without a credential is
-// not read.
+// Without service accounts that a token could prove, the content of a request without a credential
+// is not read.
 func TestAssertionIsNotAskedFor(t *testing.T) {
 	k, config := issue(t)
 	server := serve(t, build(t, config, callers.Options{}))

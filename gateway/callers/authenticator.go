@@ -16,8 +16,8 @@ type Options struct {
 	// ClientCAs are the authorities that client certificates come from. Nil means that no
 	// certificate counts.
 	ClientCAs *x509.CertPool
-	// RequireCertificate refuses each request whose connection has no certificate of these authorities.
-	// The handshake does so, too; settings may have changed since.
+	// RequireCertificate refuses each request whose connection has no certificate of these
+	// authorities. The handshake does so, too; settings may have changed since.
 	RequireCertificate bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time

@@ -151,8 +151,8 @@ func (w *certificateWay) prove(r *http.Request, _ string) (Caller, *Refusal) {
 }
 
 // ByCertificate reports whether the certificate of r's connection decides who sent it, although
-// callers need no key: r shows no key, and the certificate is a caller's or is no longer trusted; or
-// one is required, and there is none. The certificate of a stranger decides nothing.
+// callers need no key: r shows no key, and the certificate is a caller's or is no longer trusted;
+// or one is required, and there is none. The certificate of a stranger decides nothing.
 func (a *Authenticator) ByCertificate(r *http.Request) bool {
 	if reason, _ := a.certificates.missing(r); reason != "" {
 		return true
@@ -164,8 +164,8 @@ func (a *Authenticator) ByCertificate(r *http.Request) bool {
 	return v != nil && (v.known || v.untrusted)
 }
 
-// Reconnect reports whether the client should open another connection: the certificate of this one is
-// no longer trusted, or soon will not be, and the client may have a new one.
+// Reconnect reports whether the client should open another connection: the certificate of this one
+// is no longer trusted, or soon will not be, and the client may have a new one.
 func (a *Authenticator) Reconnect(r *http.Request) bool {
 	v := a.certificates.of(r)
 	return v != nil && (v.untrusted || !a.now().Before(v.renew))
@@ -177,15 +177,16 @@ type connection struct{ verdict atomic.Pointer[verdict] }
 type connectionKey struct{}
 
 // WithConnection returns the context of a connection, for the field ConnContext of an http.Server.
-// The certificate of the connection is then verified once for each configuration. Without it, it is
-// verified for each request.
+// The certificate of the connection is then verified once for each configuration. Without it, it
+// is verified for each request.
 func WithConnection(ctx context.Context) context.Context {
 	return context.WithValue(ctx, connectionKey{}, new(connection))
 }
 
-// ExplainCertificate says whose a client certificate is, or why it is nobody's, for the operator of
-// the gateway: first the names of the certificate, line by line, and then the reason. The first
-// certificate of the chain is the client's. Its names may be any text that its authority has signed.
+// ExplainCertificate says whose a client certificate is, or why it is nobody's, for the operator
+// of the gateway: first the names of the certificate, line by line, and then the reason. The first
+// certificate of the chain is the client's. Its names may be any text that its authority has
+// signed.
 func (d *Directory) ExplainCertificate(chain []*x509.Certificate, authorities *x509.CertPool, now time.Time) (c Caller, lines []string) {
 	names := readNames(chain[0])
 	for _, uri := range names.uris {

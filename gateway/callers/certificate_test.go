@@ -38,8 +38,8 @@ func named(t *testing.T, uris, dns string) func(*x509.Certificate) {
 	}
 }
 
-// namedCase is a change of a certificate, and what becomes of it: the caller's name and key, or the
-// reason for which there is none.
+// namedCase is a change of a certificate, and what becomes of it: the caller's name and key, or
+// the reason for which there is none.
 type namedCase struct {
 	change func(*x509.Certificate)
 	want   string
@@ -144,8 +144,8 @@ func TestCertificateNames(t *testing.T) {
 	}
 }
 
-// A name in certificates has an end, can be disabled and is bound to networks like every key, and its
-// use is noted.
+// A name in certificates has an end, can be disabled and is bound to networks like every key, and
+// its use is noted.
 func TestCertificatesAreKeys(t *testing.T) {
 	t.Parallel()
 	authority, clock := gatewaytest.NewAuthority(t), newClock()

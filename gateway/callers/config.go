@@ -61,8 +61,8 @@ type Entry struct {
 	// Disabled refuses all keys of the caller, and keeps the entry in the configuration.
 	Disabled bool `yaml:"disabled,omitempty"`
 	// SourceNetworks are the networks that the caller may call from, such as 10.1.0.0/16, 10.1.2.3/32
-	// or 2001:db8::/48. They are compared with the address of the connection's other end, whatever the
-	// header says. Without a list the caller may call from anywhere; an empty list is refused.
+	// or 2001:db8::/48. They are compared with the address of the connection's other end, whatever
+	// the header says. Without a list the caller may call from anywhere; an empty list is refused.
 	SourceNetworks []string `yaml:"source_networks,omitempty"`
 	// KeyPairs are for Digest and Basic.
 	KeyPairs []KeyPair `yaml:"key_pairs,omitempty"`

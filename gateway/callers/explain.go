@@ -11,9 +11,9 @@ import (
 	"atlas-export-gateway/gateway/callers/issuers"
 )
 
-// ExplainToken says which caller a bearer token is, in lines for the operator who has the token: what
-// the token is, and for each identity of its issuer whether it matches, or which claim does not. The
-// caller is empty where the token is nobody's.
+// ExplainToken says which caller a bearer token is, in lines for the operator who has the token:
+// what the token is, and for each identity of its issuer whether it matches, or which claim does
+// not. The caller is empty where the token is nobody's.
 func (a *Authenticator) ExplainToken(ctx context.Context, token string) (caller string, lines []string) {
 	shown := bearerToken{token, hashOf(token)}
 	if static, _, ok := staticTokens(a.directory.tokens).identify(nil, shown); ok {

@@ -19,8 +19,8 @@ func (a *Authenticator) Bound(nonces, revoked int) {
 // MaxVerified bounds the tokens of issuers that are remembered.
 const MaxVerified = maxVerified
 
-// Remember adds a token of an issuer to those that a remembers, and RememberedTokens returns how many
-// these are.
+// Remember adds a token of an issuer to those that a remembers, and RememberedTokens returns how
+// many these are.
 func (a *Authenticator) Remember(token string) {
 	a.jwts.verified.add(hashOf(token), Caller{}, issuers.Validity{})
 }

@@ -120,7 +120,8 @@ func (i *identity) mismatch(claims map[string]any) *boundClaim {
 	return nil
 }
 
-// of returns the claim of a token; nil if there is none. A list has members with numbers for names.
+// of returns the claim of a token; nil if there is none. A list has members with numbers for
+// names.
 func (c *boundClaim) of(claims map[string]any) any {
 	var value any = claims
 	for _, name := range c.path {

@@ -23,8 +23,8 @@ func newJWTs(d *Directory, k *issuers.KeySets, now func() time.Time) *jwts {
 	return &jwts{directory: d, verifier: k.Verifier(d.issuers, now)}
 }
 
-// identify takes what has the form of a JWT, except for those that were issued here. Without issuers
-// it takes nothing.
+// identify takes what has the form of a JWT, except for those that were issued here. Without
+// issuers it takes nothing.
 func (j *jwts) identify(r *http.Request, token bearerToken) (Caller, *Refusal, bool) {
 	if j.directory.issuers.Empty() {
 		return Caller{}, nil, false

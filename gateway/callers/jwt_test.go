@@ -22,8 +22,8 @@ func withIssuer(i *issuertest.Issuer) callers.Config {
 	}
 }
 
-// A token that was verified is remembered until it expires, its key is taken back, or its keys can't
-// be had any more. What is remembered is bounded.
+// A token that was verified is remembered until it expires, its key is taken back, or its keys
+// can't be had any more. What is remembered is bounded.
 func TestRemembered(t *testing.T) {
 	i, clock, m := issuertest.Start(t), newClock(), callers.NewMemory()
 	t.Cleanup(m.Close)

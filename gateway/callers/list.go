@@ -23,7 +23,8 @@ type KeyName struct {
 	// [AccessToken] for a service account, [JWT] for an identity, and [Certificate] for a name in
 	// client certificates.
 	Form Form
-	// Key is the Key of a [Caller]; for an identity, its issuer and eight digits of a hash of its claims.
+	// Key is the Key of a [Caller]; for an identity, its issuer and eight digits of a hash of its
+	// claims.
 	Key string
 }
 
@@ -85,8 +86,8 @@ type keyUse struct {
 	since atomic.Int64 // from when on uses are known, in seconds since 1970
 }
 
-// note notes a use. Most requests of a busy key find the second noted, and write nothing. Where the
-// clock was set back, an earlier time takes the place of a later one.
+// note notes a use. Most requests of a busy key find the second noted, and write nothing. Where
+// the clock was set back, an earlier time takes the place of a later one.
 func (u *keyUse) note(now time.Time) {
 	if at := now.Unix(); u.at.Load() != at {
 		u.at.Store(at)
@@ -110,8 +111,8 @@ func (u *keyUse) read() (last, since time.Time) {
 	return last, time.Unix(u.since.Load(), 0).UTC()
 }
 
-// Learn tells m when a key of the configuration in force was last used elsewhere or before, which may
-// be never (zero), and since when that is known. It does nothing for another key.
+// Learn tells m when a key of the configuration in force was last used elsewhere or before, which
+// may be never (zero), and since when that is known. It does nothing for another key.
 func (m *Memory) Learn(key KeyName, last, since time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -127,8 +128,8 @@ func (m *Memory) Learn(key KeyName, last, since time.Time) {
 	}
 }
 
-// usesFor returns the uses of the keys of a directory, by the key's number. Uses of new keys are known
-// from now on.
+// usesFor returns the uses of the keys of a directory, by the key's number. Uses of new keys are
+// known from now on.
 func (m *Memory) usesFor(d *Directory, now time.Time) []*keyUse {
 	m.mu.Lock()
 	defer m.mu.Unlock()

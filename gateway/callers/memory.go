@@ -38,20 +38,20 @@ func NewMemory() *Memory {
 	}
 }
 
-// TellIssuers has m call tell when the keys of an issuer can't be fetched, and when they can again.
-// It is called before the first Keep.
+// TellIssuers has m call tell when the keys of an issuer can't be fetched, and when they can
+// again. It is called before the first Keep.
 func (m *Memory) TellIssuers(tell func(issuers.State)) { m.keySets.Tell = tell }
 
-// Close ends what m does by itself: it fetches no keys of issuers any more. Authenticators may go on
-// with those that m has.
+// Close ends what m does by itself: it fetches no keys of issuers any more. Authenticators may go
+// on with those that m has.
 func (m *Memory) Close() { m.keySets.Close() }
 
 // Issuers returns what m has of the keys of issuers, in the order of the configuration in force.
 func (m *Memory) Issuers() []issuers.State { return m.keySets.States() }
 
 // Keep tells m that a's configuration is in force: m forgets what concerns callers that a does not
-// have, and fetches the keys of a's issuers. Requests that an earlier Authenticator is still answering
-// may go on meanwhile.
+// have, and fetches the keys of a's issuers. Requests that an earlier Authenticator is still
+// answering may go on meanwhile.
 func (m *Memory) Keep(a *Authenticator) {
 	m.counts.keep(a.directory.pairs)
 	m.keySets.Keep(a.jwts.verifier)
@@ -73,9 +73,9 @@ func (m *Memory) limitsFor(d *Directory) limits {
 // remembered at least.
 const maxRevoked = 1 << 16
 
-// revoked remembers the ids of revoked tokens until they expire: by the clock, and by the time that
-// passes whatever is done to the clock. So a clock that was set ahead and is put right does not
-// make a token good again.
+// revoked remembers the ids of revoked tokens until they expire: by the clock, and by the time
+// that passes whatever is done to the clock. So a clock that was set ahead and is put right does
+// not make a token good again.
 type revoked struct {
 	max int // of ids
 
@@ -83,8 +83,8 @@ type revoked struct {
 	ids aging[string, time.Time] // the expiry of each; its time is when passed, in milliseconds
 }
 
-// revoke makes an access token unusable. It returns false when there is no room: forgetting another
-// token would make that token good again.
+// revoke makes an access token unusable. It returns false when there is no room: forgetting
+// another token would make that token good again.
 func (m *Memory) revoke(id string, issued, expiry, now time.Time) bool {
 	_, passed := m.timeline.read(now)
 	return m.revoked.add(id, issued, expiry, now, passed)

@@ -19,11 +19,11 @@ import (
 // and an access token, which has about 300.
 const maxForm = issuers.MaxToken + 4<<10
 
-// ServeToken answers POST /api/oauth/token: a service account gets an access token (RFC 6749, section
-// 4.4). It authenticates by Basic, with its secret or a token of an issuer, or by such a token as
-// client_assertion (RFC 7523, section 2.2). ServeToken answers refused requests too; the error is a
-// *[Refusal] for the log. If the client secret was right, the Caller is the service account's, also
-// with an error.
+// ServeToken answers POST /api/oauth/token: a service account gets an access token (RFC 6749,
+// section 4.4). It authenticates by Basic, with its secret or a token of an issuer, or by such a
+// token as client_assertion (RFC 7523, section 2.2). ServeToken answers refused requests too; the
+// error is a *[Refusal] for the log. If the client secret was right, the Caller is the service
+// account's, also with an error.
 func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Caller, error) {
 	caller, by, form, err := a.readRequest(w, r, a.limits.issuing)
 	if err != nil {
@@ -48,8 +48,8 @@ func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Call
 	return caller, nil
 }
 
-// bind returns the client certificate that a new token of a service account is bound to, nil if the
-// account's tokens are not bound. If it returns a refusal, it has answered.
+// bind returns the client certificate that a new token of a service account is bound to, nil if
+// the account's tokens are not bound. If it returns a refusal, it has answered.
 func (a *Authenticator) bind(w http.ResponseWriter, r *http.Request, clientID string) (*confirmation, *Refusal) {
 	if account, _ := a.directory.account(clientID); !account.bound {
 		return nil, nil
@@ -93,8 +93,8 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 	return caller, nil
 }
 
-// readRequest returns the service account that sent r, what proved it, and the form. If it returns an
-// error, it has answered.
+// readRequest returns the service account that sent r, what proved it, and the form. If it returns
+// an error, it has answered.
 func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limit granted) (Caller, proof, url.Values, error) {
 	fail := func(err error) (Caller, proof, url.Values, error) { return Caller{}, proof{}, nil, err }
 	if r.Method != http.MethodPost {
@@ -130,8 +130,8 @@ func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limi
 	return caller, by, form, err
 }
 
-// clientOf returns what the header shows of a service account. The reason is WrongCredential as long
-// as it is not known to be good, or says why it can't be.
+// clientOf returns what the header shows of a service account. The reason is WrongCredential as
+// long as it is not known to be good, or says why it can't be.
 func (a *Authenticator) clientOf(r *http.Request) (clientCredential, Reason) {
 	reason := WrongCredential
 	clientID, secret, ok := r.BasicAuth()
@@ -155,8 +155,8 @@ func (a *Authenticator) clientOf(r *http.Request) (clientCredential, Reason) {
 	return clientCredential{id: clientID, secret: secret}, reason
 }
 
-// client returns the service account that a request shows the credential of, and what proved it. The
-// reason is that of clientOf or assertionOf.
+// client returns the service account that a request shows the credential of, and what proved it.
+// The reason is that of clientOf or assertionOf.
 func (a *Authenticator) client(r *http.Request, shown clientCredential, reason Reason) (serviceAccount, proof, *Refusal) {
 	id := hashOf(shown.id)
 	account, known := a.directory.accounts[id]
@@ -172,7 +172,8 @@ func (a *Authenticator) client(r *http.Request, shown clientCredential, reason R
 	return serviceAccount{}, proof{}, &Refusal{Reason: reason}
 }
 
-// answerRefused answers a request whose credential is refused, in the same way whatever the reason.
+// answerRefused answers a request whose credential is refused, in the same way whatever the
+// reason.
 func (a *Authenticator) answerRefused(w http.ResponseWriter, clientID string, refusal *Refusal) *Refusal {
 	why := refusal
 	if wait := a.limits.refused.take(clientID, a.now()); wait > 0 {

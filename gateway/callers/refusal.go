@@ -24,7 +24,8 @@ const (
 	NonceExpired Reason = "nonce_expired"
 	// Replayed: a count of a nonce that was used before, or that is too far behind to tell.
 	Replayed Reason = "replayed"
-	// TokenExpired: an access token of ours beyond its lifetime, or a token of an issuer beyond its exp.
+	// TokenExpired: an access token of ours beyond its lifetime, or a token of an issuer beyond its
+	// exp.
 	TokenExpired Reason = "token_expired"
 	// TokenRevoked: an access token of ours that was revoked here.
 	TokenRevoked Reason = "token_revoked"
@@ -66,8 +67,8 @@ const (
 	CertificateExpired Reason = "certificate_expired"
 	// CertificateUntrusted: a client certificate whose authority was removed since the handshake.
 	CertificateUntrusted Reason = "certificate_untrusted"
-	// CertificateRequired: the connection has no client certificate, and the listener requires one, or
-	// a token is asked for that would be bound to it.
+	// CertificateRequired: the connection has no client certificate, and the listener requires one,
+	// or a token is asked for that would be bound to it.
 	CertificateRequired Reason = "certificate_required"
 	// CertificateMismatch: an access token of ours that is bound to another client certificate than
 	// that of the connection, or that is not bound and would have to be.
@@ -90,9 +91,9 @@ type Refusal struct {
 	// Tried is the public key or client id that was shown, right or wrong: one of a caller, or a text
 	// in the form of one (see [secret.ShowID]). It is "other" for any other text, which may be a
 	// secret, and empty where none was shown, or only a token that nobody knows. Of a token of an
-	// issuer it is the issuer's name, and of a client certificate that is nobody's a name in it, cut as
-	// in [Caller]. Where the secret is right or the token is good, and it is refused nevertheless, it is
-	// the Key of the Caller.
+	// issuer it is the issuer's name, and of a client certificate that is nobody's a name in it, cut
+	// as in [Caller]. Where the secret is right or the token is good, and it is refused nevertheless,
+	// it is the Key of the Caller.
 	Tried string
 
 	detail string

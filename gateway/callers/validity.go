@@ -33,8 +33,8 @@ type key struct {
 // caller returns the caller that a key proves.
 func (k *key) caller() Caller { return Caller{Name: k.owner.name, Form: k.form, Key: k.id, key: k} }
 
-// unusable returns why a key may not be used that was shown with the right secret, or "". Every way
-// to prove who calls comes to it through [Authenticator.use].
+// unusable returns why a key may not be used that was shown with the right secret, or "". Every
+// way to prove who calls comes to it through [Authenticator.use].
 func (k *key) unusable(now time.Time, r *http.Request) Reason {
 	if reason := k.out(now); reason != "" {
 		return reason
@@ -115,8 +115,8 @@ func (c *compiler) addOwner(at string, entry Entry) *owner {
 	return o
 }
 
-// parseNetwork parses a prefix of IPv4 or IPv6. One of IPv4 addresses in IPv6 becomes one of IPv4, as
-// the addresses do that are compared with it.
+// parseNetwork parses a prefix of IPv4 or IPv6. One of IPv4 addresses in IPv6 becomes one of IPv4,
+// as the addresses do that are compared with it.
 func parseNetwork(text string) (netip.Prefix, error) {
 	network, err := netip.ParsePrefix(text)
 	if err != nil {

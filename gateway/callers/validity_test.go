@@ -97,8 +97,8 @@ func TestValidityRefused(t *testing.T) {
 	}
 }
 
-// A key is good until its not_after and no longer, in each form; and a token that a service account
-// got ends with the account, whether not_after was set before or afterwards.
+// A key is good until its not_after and no longer, in each form; and a token that a service
+// account got ends with the account, whether not_after was set before or afterwards.
 func TestNotAfterOfEachForm(t *testing.T) {
 	k, config := issue(t)
 	c, memory := newClock(), callers.NewMemory()
@@ -147,7 +147,8 @@ func TestNotAfterOfEachForm(t *testing.T) {
 	check("", "")
 }
 
-// The use of a key is known across reloads, and is forgotten with the key. A refused request is none.
+// The use of a key is known across reloads, and is forgotten with the key. A refused request is
+// none.
 func TestLastUse(t *testing.T) {
 	k, config := issue(t)
 	c, memory := newClock(), callers.NewMemory()

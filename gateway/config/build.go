@@ -43,8 +43,8 @@ type Parts struct {
 	where places
 }
 
-// A Warning is about a file with a secret that every user of the machine may read, or about another
-// setting. Then it has no file.
+// A Warning is about a file with a secret that every user of the machine may read, or about
+// another setting. Then it has no file.
 type Warning struct {
 	File string
 	Mode fs.FileMode // its permission bits

@@ -81,8 +81,8 @@ func (s *Source) getenv(name string) string {
 
 // Changed reports whether a file that the last Load read has changed since, and is no longer being
 // written: two calls of Changed in a row have then found all files the same. Where the last Load
-// could not parse the configuration, these are the files of the one before: a certificate is renewed
-// whatever the rest of the configuration says.
+// could not parse the configuration, these are the files of the one before: a certificate is
+// renewed whatever the rest of the configuration says.
 func (s *Source) Changed() bool {
 	now := make(map[string]state, len(s.read))
 	for file := range s.read {
@@ -93,8 +93,8 @@ func (s *Source) Changed() bool {
 	return settled && !maps.EqualFunc(now, s.read, state.same)
 }
 
-// state tells that a file has changed, its mode and its owner included. The zero state is that of a
-// missing file.
+// state tells that a file has changed, its mode and its owner included. The zero state is that of
+// a missing file.
 type state struct{ info os.FileInfo }
 
 func stateOf(file string) state {

@@ -6,8 +6,9 @@ import (
 )
 
 // ManagementAddress returns where a gateway with this file and environment, in the form of
-// os.Environ, has its management listener. It needs no more of the file than that setting: the gateway
-// may run although the file has a mistake by now. With an error the address is the default.
+// os.Environ, has its management listener. It needs no more of the file than that setting: the
+// gateway may run although the file has a mistake by now. With an error the address is the
+// default.
 func ManagementAddress(file string, environ []string) (string, error) {
 	s := NewSource(file, environ)
 	address := s.getenv(environmentPrefix + "MANAGEMENT_ADDRESS")

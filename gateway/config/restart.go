@@ -2,8 +2,8 @@ package config
 
 import "errors"
 
-// CheckFixed refuses other values of the settings that the listeners were opened with, which before
-// has: they can't be changed without a restart.
+// CheckFixed refuses other values of the settings that the listeners were opened with, which
+// before has: they can't be changed without a restart.
 func (p *Parts) CheckFixed(before *Parts) error {
 	var errs []error
 	fixed := func(path string, is, was any) {

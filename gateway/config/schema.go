@@ -271,7 +271,8 @@ type Audit struct {
 	// File is the path of a file that gets a line of JSON for each record; it is opened again at
 	// SIGHUP. stderr and - stand for standard error. Default empty: nothing is recorded.
 	File string `yaml:"file"`
-	// Required refuses a change that can't be recorded before it is sent. It needs File. Default false.
+	// Required refuses a change that can't be recorded before it is sent. It needs File. Default
+	// false.
 	Required bool `yaml:"required"`
 }
 

@@ -13,8 +13,9 @@ import (
 )
 
 // A warning names each setting whose file holds a secret and may be read by every user, and a
-// public URL that a client takes for an error, and where requests are only reported. There is no warning about files without a secret,
-// about variables, and about files that not every user may read.
+// public URL that a client takes for an error, and where requests are only reported. There is no
+// warning about files without a secret, about variables, and about files that not every user may
+// read.
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	file := func(mode os.FileMode) string {

@@ -13,7 +13,8 @@ import (
 	"atlas-export-gateway/gateway/http1"
 )
 
-// unsent reports whether an error says that nothing of a request was sent, since its context ended.
+// unsent reports whether an error says that nothing of a request was sent, since its context
+// ended.
 func unsent(err, ended error) bool {
 	_, ok := errors.AsType[*http1.UnsentError](err)
 	return ok && errors.Is(err, ended)

@@ -109,10 +109,10 @@ func NewTransport(c Config) (*Transport, error) {
 // used before ends without a byte of a response. A httptrace.ClientTrace hears of each connection
 // by GotConn.
 //
-// An error is an *[outbound.OriginError]; or the context's, when it has ended, in an *[UnsentError]
-// if the request had no connection until then; or a *net.OpError with the Op "dial", when no
-// connection could be made, which wraps a *[ProxyError] if the proxy made none; or one of the
-// connection.
+// An error is an *[outbound.OriginError]; or the context's, when it has ended, in an
+// *[UnsentError] if the request had no connection until then; or a *net.OpError with the Op
+// "dial", when no connection could be made, which wraps a *[ProxyError] if the proxy made none; or
+// one of the connection.
 func (t *Transport) RoundTrip(req *http.Request) (response *http.Response, err error) {
 	defer outbound.CloseBody(req)
 	if err := t.origin.Check(req); err != nil {

@@ -92,8 +92,9 @@ type Creates struct {
 	kept   chan struct{} // closed when keep has ended
 }
 
-// New returns Creates that keep their journal in a store. settings returns the configuration and the
-// way to Atlas that are in force. Creates that an earlier process left open are looked for at once.
+// New returns Creates that keep their journal in a store. settings returns the configuration and
+// the way to Atlas that are in force. Creates that an earlier process left open are looked for at
+// once.
 func New(journal *store.Store, rules *contract.Contract, settings func() (Config, Upstream), log *slog.Logger, observer Observer) *Creates {
 	c := &Creates{
 		journal:  journal,

@@ -300,8 +300,8 @@ func TestNoJournal(t *testing.T) {
 	b.jobs(0)
 }
 
-// The journal that ends behind a create that was sent does not keep the answer from its caller, and
-// the next process finds what was created.
+// The journal that ends behind a create that was sent does not keep the answer from its caller,
+// and the next process finds what was created.
 func TestJournalEndsBehindACreate(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
 	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(500 * time.Millisecond), Operation: "createBackupExport", Count: 1})

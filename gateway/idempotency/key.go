@@ -32,8 +32,9 @@ type form struct {
 }
 
 // field is the value of Idempotency-Key: a string of RFC 8941, as
-// draft-ietf-httpapi-idempotency-key-header has it, or the same without quotes, as most clients send
-// it. It is compiled at its first use, since that takes milliseconds, which most starts don't need.
+// draft-ietf-httpapi-idempotency-key-header has it, or the same without quotes, as most clients
+// send it. It is compiled at its first use, since that takes milliseconds, which most starts don't
+// need.
 var field = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^(?:"((?:[!#-\[\]-~]|\\["\\]){1,255})"|([!#-~][!-~]{0,254}))$`)
 })
@@ -69,8 +70,8 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 	return q, nil
 }
 
-// derivedKey returns the key of a create that bears none. What identifies it is the digest of what a
-// list shows of it, or that of its request if its content is outside the contract.
+// derivedKey returns the key of a create that bears none. What identifies it is the digest of what
+// a list shows of it, or that of its request if its content is outside the contract.
 func derivedKey(kind, group, cluster, identity string) string {
 	return digest("derived", kind, group, cluster, identity)
 }
@@ -110,8 +111,8 @@ func digest(texts ...string) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// canonical returns the content of a request as JSON whose objects have their members in order, and
-// without what Atlas ignores.
+// canonical returns the content of a request as JSON whose objects have their members in order,
+// and without what Atlas ignores.
 func canonical(content map[string]any) string {
 	if _, ok := content["links"]; ok {
 		content = maps.Clone(content)

@@ -11,7 +11,8 @@ import (
 	"atlas-export-gateway/store"
 )
 
-// kind is what is created: how two creates of it are the same, and where what was created is found.
+// kind is what is created: how two creates of it are the same, and where what was created is
+// found.
 type kind struct {
 	name string
 	// kept says that the key stays taken once the create was answered. A bucket may be deleted and
@@ -151,8 +152,8 @@ func idOf(item map[string]any) string {
 	return ""
 }
 
-// createdAt returns when a thing was created, by Atlas's clock: as it says, or else as its id says,
-// whose first 8 digits count seconds.
+// createdAt returns when a thing was created, by Atlas's clock: as it says, or else as its id
+// says, whose first 8 digits count seconds.
 func createdAt(item map[string]any) time.Time {
 	if created, err := time.Parse(time.RFC3339, text(item, "createdAt")); err == nil {
 		return created

@@ -55,8 +55,8 @@ func (b *bench) lenient() {
 	b.way = direct{b.upstreamAt(server.URL)}
 }
 
-// A create whose content is outside the contract is the same as another one if all of their contents
-// is the same: whatever the order of the members, and with a key of the caller's too.
+// A create whose content is outside the contract is the same as another one if all of their
+// contents is the same: whatever the order of the members, and with a key of the caller's too.
 func TestOutsideTheContract(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
 	b.lenient()

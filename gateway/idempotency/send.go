@@ -52,8 +52,8 @@ func (c *Creates) send(ctx context.Context, f *flight) (end, bool) {
 	return end{response: response, err: err}, true
 }
 
-// mayLeave notes that the create of a flight leaves now, unless all who waited for it have been told
-// that it was not sent.
+// mayLeave notes that the create of a flight leaves now, unless all who waited for it have been
+// told that it was not sent.
 func (c *Creates) mayLeave(f *flight) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,8 +79,8 @@ func (c *Creates) begin(ctx context.Context, config Config, r *store.Record) (be
 		return false, errHeld
 	}
 	// If the process was stopped meanwhile, another gateway may have taken the record over and found
-	// nothing. After this the create may wait for a connection, and leaves before timeouts.upstream is
-	// over or not at all: whoever takes the record over waits for longer than that.
+	// nothing. After this the create may wait for a connection, and leaves before timeouts.upstream
+	// is over or not at all: whoever takes the record over waits for longer than that.
 	if !c.holds() {
 		return true, noJournal(errLeaseEnded)
 	}
@@ -134,8 +134,8 @@ func (c *Creates) answered(config Config, r *store.Record, id string, answer sto
 	return err
 }
 
-// release removes the record of a create that was not carried out. If the journal fails, the record
-// is looked for later, as any whose outcome is unknown.
+// release removes the record of a create that was not carried out. If the journal fails, the
+// record is looked for later, as any whose outcome is unknown.
 func (c *Creates) release(r *store.Record, reason string) {
 	if err := c.free(r, reason); err != nil {
 		c.log.Error("the journal did not free a key, which is done later", slog.String("id", r.RequestID), slog.Any("error", err))
@@ -196,8 +196,8 @@ func (r *Request) enveloped() bool {
 	return false
 }
 
-// unwrap returns the status and the content of a response. Which HTTP status an enveloped answer has
-// is not recorded, so the envelope's counts.
+// unwrap returns the status and the content of a response. Which HTTP status an enveloped answer
+// has is not recorded, so the envelope's counts.
 func unwrap(response *atlas.Response, enveloped bool) (status int, content []byte) {
 	var envelope struct {
 		Status            int

@@ -147,15 +147,15 @@ func (c *connection) explain(operation string, err error) error {
 	return err
 }
 
-// The callers of connections over HTTP/2 have time to read that these end. Behind an answer net/http
-// ends them a second later, and so End does it only after two.
+// The callers of connections over HTTP/2 have time to read that these end. Behind an answer
+// net/http ends them a second later, and so End does it only after two.
 const (
 	toReadGoAway = 500 * time.Millisecond
 	toReadAnswer = 2 * time.Second
 )
 
-// endRest has the server read the end of a connection that is idle. What has arrived before that is
-// still read and answered. told is when the callers over HTTP/2 were told.
+// endRest has the server read the end of a connection that is idle. What has arrived before that
+// is still read and answered. told is when the callers over HTTP/2 were told.
 func (c *connection) endRest(told time.Time) {
 	rested := c.rested.Load()
 	if rested == 0 {

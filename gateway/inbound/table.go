@@ -265,8 +265,8 @@ func (t *Table) ConnState(conn net.Conn, now http.ConnState) {
 // caller over HTTP/2 that its connection ends. http.Server.Shutdown would drop requests that have
 // arrived and that it has not read yet, and so End comes before it.
 //
-// A request that arrives while its connection is being ended is lost, as HTTP/1.1 has it (RFC 9112,
-// section 9.5): only its caller can tell whether to send it again. It was not read.
+// A request that arrives while its connection is being ended is lost, as HTTP/1.1 has it (RFC
+// 9112, section 9.5): only its caller can tell whether to send it again. It was not read.
 func (t *Table) End(ctx context.Context) error {
 	told := time.Now()
 	again := time.NewTicker(5 * time.Millisecond)

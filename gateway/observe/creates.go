@@ -15,8 +15,8 @@ type createMetrics struct {
 	commits prometheus.Histogram
 }
 
-// createResults are what a create of a caller may end in: sent, joined, replayed, failed, and the kinds of
-// idempotency.Error.
+// createResults are what a create of a caller may end in: sent, joined, replayed, failed, and the
+// kinds of idempotency.Error.
 var createResults = []string{"sent", "joined", "replayed", "failed", "key_malformed", "key_missing", "key_reused", "quota", "no_journal", "open", "nothing_happened", "released"}
 
 func newCreateMetrics() createMetrics {

@@ -15,8 +15,8 @@ type Key struct {
 	LastUsed, NotAfter time.Time
 }
 
-// WatchKeys has the metrics show the keys that a function returns, as they are when somebody asks for
-// the metrics.
+// WatchKeys has the metrics show the keys that a function returns, as they are when somebody asks
+// for the metrics.
 func (m *Metrics) WatchKeys(keys func() []Key) { m.registry.MustRegister(keyCollector(keys)) }
 
 // A keyCollector makes the metrics of keys anew each time: there are series for the keys of the
@@ -36,8 +36,8 @@ func (keyCollector) Describe(to chan<- *prometheus.Desc) {
 	to <- keyNotAfter
 }
 
-// Collect sends the metrics. The names of tokens are so short that two may be the same: the first is
-// shown, since a series that came twice would fail the whole answer.
+// Collect sends the metrics. The names of tokens are so short that two may be the same: the first
+// is shown, since a series that came twice would fail the whole answer.
 func (c keyCollector) Collect(to chan<- prometheus.Metric) {
 	type series struct {
 		metric            *prometheus.Desc

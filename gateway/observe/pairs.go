@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// pairs counts by two labels that callers have an influence on. Each series takes memory for as long
-// as the program runs, so only the first pairs have one of their own.
+// pairs counts by two labels that callers have an influence on. Each series takes memory for as
+// long as the program runs, so only the first pairs have one of their own.
 type pairs struct {
 	counted *prometheus.CounterVec
 	most    int
@@ -28,7 +28,8 @@ func newNotServed() *pairs {
 	}, "method", "path")
 }
 
-// newRequestViolations counts where requests break the contract that are forwarded in spite of that.
+// newRequestViolations counts where requests break the contract that are forwarded in spite of
+// that.
 func newRequestViolations() *pairs {
 	return newPairs(1000, prometheus.CounterOpts{
 		Name: "atlas_gateway_request_violations_total",

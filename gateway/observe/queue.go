@@ -18,8 +18,8 @@ const (
 
 // A Queue is a slog.Handler whose records are written by a goroutine of the Queue's own. Whoever
 // logs never waits for the writer. A record that finds no room is dropped and counted. Records of
-// creates that were sent, and those of the gateway's own life (such as "draining"), are the last to
-// find no room. Once the writer works again, one record says how many were dropped.
+// creates that were sent, and those of the gateway's own life (such as "draining"), are the last
+// to find no room. Once the writer works again, one record says how many were dropped.
 //
 // A writer that fails is tried again, with a pause that grows to a second. A line that was cut by
 // the failure ends with a line break, and is then written again.
@@ -43,8 +43,8 @@ type queueState struct {
 	idle     chan struct{} // closed when nothing waits; nil while no one asked
 }
 
-// NewQueue returns a Queue that writes to out, in the form that newHandler gives to a writer, such as
-// slog.NewJSONHandler. Its goroutine lives as long as the process.
+// NewQueue returns a Queue that writes to out, in the form that newHandler gives to a writer, such
+// as slog.NewJSONHandler. Its goroutine lives as long as the process.
 func NewQueue(out io.Writer, newHandler func(io.Writer) slog.Handler) *Queue {
 	s := &queueState{out: out, wake: make(chan struct{}, 1)}
 	s.notice = func(w io.Writer, n uint64) {

@@ -41,8 +41,8 @@ func Issue(t testing.TB, name, grants string) *Caller {
 	return c
 }
 
-// Change returns the caller with another entry in the configuration: the validity of each of its keys
-// is replaced, and then the entry is changed by a function.
+// Change returns the caller with another entry in the configuration: the validity of each of its
+// keys is replaced, and then the entry is changed by a function.
 func (c *Caller) Change(t testing.TB, v callers.Validity, change func(*callers.Entry)) *Caller {
 	t.Helper()
 	changed := *c

@@ -52,8 +52,8 @@ func (a *Authority) Issue(t testing.TB, valid time.Duration, addresses ...net.IP
 	return issue(t, a.certificate, a.key, valid, func(c *x509.Certificate) { c.IPAddresses = addresses })
 }
 
-// Client makes a certificate for a client, valid for an hour. Unless it is nil, change changes what
-// the certificate says before it is signed: names, times, usages.
+// Client makes a certificate for a client, valid for an hour. Unless it is nil, change changes
+// what the certificate says before it is signed: names, times, usages.
 func (a *Authority) Client(t testing.TB, change func(*x509.Certificate)) *Certificate {
 	t.Helper()
 	return issue(t, a.certificate, a.key, time.Hour, func(c *x509.Certificate) {
@@ -128,8 +128,8 @@ func (c *Certificate) Environ(t testing.TB) []string {
 	return []string{"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE=" + certFile, "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE=" + keyFile}
 }
 
-// issue makes a certificate. Without an issuer it makes an authority's own. Unless it is nil, change
-// changes the certificate before it is signed.
+// issue makes a certificate. Without an issuer it makes an authority's own. Unless it is nil,
+// change changes the certificate before it is signed.
 func issue(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey, valid time.Duration, change func(*x509.Certificate)) *Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -67,8 +67,8 @@ var dependencies = sync.OnceValues(func() (map[string][]string, error) {
 	return found, err
 })
 
-// list returns the packages of the module that a pattern names, and what they import. There must be
-// one.
+// list returns the packages of the module that a pattern names, and what they import. There must
+// be one.
 func list(t *testing.T, pattern string) []string {
 	t.Helper()
 	found, err := dependencies()

@@ -174,8 +174,8 @@ func (i *Issuer) Key() Key {
 	return i.keys[0]
 }
 
-// Claims returns the claims of a good token for a subject, which expires in an hour. Changes are put
-// over them; a nil removes a claim.
+// Claims returns the claims of a good token for a subject, which expires in an hour. Changes are
+// put over them; a nil removes a claim.
 func (i *Issuer) Claims(subject string, changes map[string]any) map[string]any {
 	now := time.Now().Unix()
 	claims := map[string]any{"iss": i.URL, "sub": subject, "aud": Audience, "iat": now, "nbf": now, "exp": now + 3600}
@@ -190,8 +190,8 @@ func (i *Issuer) Token(t testing.TB, subject string, changes map[string]any) str
 	return i.Key().Sign(t, nil, i.Claims(subject, changes))
 }
 
-// Sign returns a token with these claims, and a header of alg, kid and typ. Changes are put over the
-// header; a nil removes a member.
+// Sign returns a token with these claims, and a header of alg, kid and typ. Changes are put over
+// the header; a nil removes a member.
 func (k Key) Sign(t testing.TB, changes, claims map[string]any) string {
 	t.Helper()
 	header := map[string]any{"alg": k.Algorithm, "kid": k.ID, "typ": "JWT"}

@@ -107,8 +107,9 @@ func (t *Texts) UnmarshalYAML(unmarshal func(any) error) error {
 	return nil
 }
 
-// Text returns the text at a path such as "listener.address" in the one YAML document in data, and ""
-// if it has none there. It does not look at the rest of the document, in which keys may be unknown.
+// Text returns the text at a path such as "listener.address" in the one YAML document in data, and
+// "" if it has none there. It does not look at the rest of the document, in which keys may be
+// unknown.
 func Text(name string, data []byte, path string) (text string, err error) {
 	data = WithoutMark(data)
 	if err := checkBounds(name, data); err != nil {

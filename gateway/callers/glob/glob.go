@@ -19,8 +19,8 @@ import (
 // MaxPattern bounds a pattern, in bytes.
 const MaxPattern = 1024
 
-// A Pattern is a compiled pattern. The zero Pattern matches only the empty text. It does not change,
-// and may be used from several goroutines.
+// A Pattern is a compiled pattern. The zero Pattern matches only the empty text. It does not
+// change, and may be used from several goroutines.
 type Pattern struct {
 	text  string
 	match *regexp.Regexp // nil for a pattern without a star

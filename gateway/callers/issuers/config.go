@@ -51,8 +51,8 @@ type Config struct {
 	// UnknownKeyInterval is the time in which tokens with keys that nobody knows cause one fetch at
 	// most, from 1s to 24h. Default 1m.
 	UnknownKeyInterval time.Duration `yaml:"unknown_key_interval"`
-	// MaxLifetime bounds the time from a token's iat to its exp, or from now where it has no iat, from
-	// 1s to 720h. Default 24h.
+	// MaxLifetime bounds the time from a token's iat to its exp, or from now where it has no iat,
+	// from 1s to 720h. Default 24h.
 	MaxLifetime time.Duration `yaml:"max_lifetime"`
 	// Leeway is how far the issuer's clock may be ahead or behind, from 1ms to 5m. Default 30s.
 	Leeway time.Duration `yaml:"leeway"`

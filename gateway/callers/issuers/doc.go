@@ -1,9 +1,9 @@
-// Package issuers verifies tokens that others issue: JWTs (RFC 7519) of Kubernetes, of CI systems and
-// of any OpenID provider. The package callers asks it whose token a request bears, and says itself
-// which caller that is.
+// Package issuers verifies tokens that others issue: JWTs (RFC 7519) of Kubernetes, of CI systems
+// and of any OpenID provider. The package callers asks it whose token a request bears, and says
+// itself which caller that is.
 //
-// [Compile] turns configurations into a [Set], and [KeySets.Verifier] makes a [Verifier] of it. The
-// [KeySets] outlive a configuration, and fetch keys in the background.
+// [Compile] turns configurations into a [Set], and [KeySets.Verifier] makes a [Verifier] of it.
+// The [KeySets] outlive a configuration, and fetch keys in the background.
 //
 // # What it refuses
 //
@@ -19,8 +19,8 @@
 //
 // # Keys
 //
-// Keys come from a file, a URL, or the jwks_uri of the issuer's discovery document. One goroutine for
-// each issuer fetches them. Tokens with keys that nobody knows cause at most one fetch in the
+// Keys come from a file, a URL, or the jwks_uri of the issuer's discovery document. One goroutine
+// for each issuer fetches them. Tokens with keys that nobody knows cause at most one fetch in the
 // configured interval, all together; they wait for it for three seconds at most. Everybody else
 // goes on with the keys that are there, also while an issuer is out.
 package issuers

@@ -28,8 +28,8 @@ const (
 // An Error is why a token is refused.
 type Error struct {
 	Reason Reason
-	// Issuer is the name of the issuer that the token says it is of; empty where the configuration has
-	// no such issuer.
+	// Issuer is the name of the issuer that the token says it is of; empty where the configuration
+	// has no such issuer.
 	Issuer string
 	// Found is what the token holds in the place of what was expected, in JSON, for the operator who
 	// has the token; or empty.

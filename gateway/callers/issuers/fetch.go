@@ -35,8 +35,8 @@ type fetcher struct {
 	client http.Client
 }
 
-// newFetcher returns a fetcher that follows no redirect, asks no proxy of the environment, and keeps
-// no connection.
+// newFetcher returns a fetcher that follows no redirect, asks no proxy of the environment, and
+// keeps no connection.
 func newFetcher(s source) *fetcher {
 	t := &http.Transport{
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},

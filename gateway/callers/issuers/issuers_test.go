@@ -96,8 +96,8 @@ func TestKeysInAFile(t *testing.T) {
 	}
 }
 
-// Keys come from a URL without discovery, through a proxy, or over TLS with a certificate authority
-// of the issuer's own.
+// Keys come from a URL without discovery, through a proxy, or over TLS with a certificate
+// authority of the issuer's own.
 func TestWhereKeysAre(t *testing.T) {
 	t.Parallel()
 	plain, encrypted := issuertest.Start(t), issuertest.StartTLS(t)
@@ -149,8 +149,8 @@ func discovery(t *testing.T, document string) http.HandlerFunc {
 	}
 }
 
-// What an issuer answers may be anything. It costs little, leads nowhere else, and a set with a key
-// that nobody knows has its other keys.
+// What an issuer answers may be anything. It costs little, leads nowhere else, and a set with a
+// key that nobody knows has its other keys.
 func TestAnswersOfIssuers(t *testing.T) {
 	t.Parallel()
 	elsewhere := issuertest.Start(t)
@@ -217,7 +217,8 @@ func TestAnswersOfIssuers(t *testing.T) {
 	}
 }
 
-// Tokens with unknown keys cause one fetch in an interval, all together, and stand in nobody's way.
+// Tokens with unknown keys cause one fetch in an interval, all together, and stand in nobody's
+// way.
 func TestUnknownKeys(t *testing.T) {
 	t.Parallel()
 	i := issuertest.Start(t)

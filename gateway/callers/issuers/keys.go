@@ -39,8 +39,8 @@ type key struct {
 }
 
 // algorithms are those that tokens may be signed with (RFC 7518, section 3.1, and RFC 8037), with
-// the keys that fit. An algorithm and a key of another kind never meet: a public key is never taken
-// for the secret of HS256.
+// the keys that fit. An algorithm and a key of another kind never meet: a public key is never
+// taken for the secret of HS256.
 var algorithms = map[string]func(public any) bool{
 	"RS256": isRSA, "RS384": isRSA, "RS512": isRSA,
 	"PS256": isRSA, "PS384": isRSA, "PS512": isRSA,

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// KeySets are the keys of issuers that are fetched. They outlive a configuration: one KeySets serves
-// all configurations of a process. It may be used from several goroutines.
+// KeySets are the keys of issuers that are fetched. They outlive a configuration: one KeySets
+// serves all configurations of a process. It may be used from several goroutines.
 type KeySets struct {
-	// Tell, if not nil, is called with the first of several fetches of an issuer's keys that fail in a
-	// row, and once one succeeds. It is set before the first Keep.
+	// Tell, if not nil, is called with the first of several fetches of an issuer's keys that fail in
+	// a row, and once one succeeds. It is set before the first Keep.
 	Tell func(State)
 
 	mu     sync.Mutex
@@ -39,8 +39,8 @@ func NewKeySets() *KeySets {
 	return &KeySets{ctx: ctx, cancel: cancel, sets: map[source]*keySet{}}
 }
 
-// of returns the keys of an issuer that are fetched. They may be new: then nobody fetches them until
-// Keep.
+// of returns the keys of an issuer that are fetched. They may be new: then nobody fetches them
+// until Keep.
 func (k *KeySets) of(i *issuer) *keySet {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -83,7 +83,8 @@ func (k *KeySets) Keep(v *Verifier) {
 	}
 }
 
-// States returns how old the keys are that are fetched, in the order of the configuration in force.
+// States returns how old the keys are that are fetched, in the order of the configuration in
+// force.
 func (k *KeySets) States() []State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,8 +112,8 @@ const (
 	maxPause = time.Minute
 )
 
-// keySet has the keys of one source. One goroutine fetches them; whoever looks for a key only reads,
-// or waits for that goroutine.
+// keySet has the keys of one source. One goroutine fetches them; whoever looks for a key only
+// reads, or waits for that goroutine.
 type keySet struct {
 	fetcher *fetcher
 	keys    atomic.Pointer[keys]
@@ -156,8 +157,8 @@ func (s *keySet) current(keep time.Duration) *keys {
 }
 
 // missed notes that a token names a key that the set does not have. It returns what is closed when
-// the fetch has ended that may bring the key, and nil where the interval allows none. Where there are
-// no keys at all, they are being asked for already.
+// the fetch has ended that may bring the key, and nil where the interval allows none. Where there
+// are no keys at all, they are being asked for already.
 func (s *keySet) missed(interval time.Duration) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

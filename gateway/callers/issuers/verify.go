@@ -71,8 +71,8 @@ type Validity struct {
 	keys     *keys
 }
 
-// Holds reports whether the token of a Validity is good without another look at it. Otherwise it may
-// still be good: the keys were fetched since it was verified.
+// Holds reports whether the token of a Validity is good without another look at it. Otherwise it
+// may still be good: the keys were fetched since it was verified.
 func (t *Validity) Holds() bool {
 	now := t.verifier.now()
 	return !now.Before(t.From) && now.Before(t.Until) && t.verifier.current(t.issuer) == t.keys
@@ -116,9 +116,9 @@ type header struct {
 	Critical  jsontext.Value `json:"crit"`
 }
 
-// Verify returns a token that an issuer of the configuration has signed for one of its audiences and
-// that is good now. The context bounds the wait for a key that has to be fetched, as does maxWait.
-// The error is an *[Error].
+// Verify returns a token that an issuer of the configuration has signed for one of its audiences
+// and that is good now. The context bounds the wait for a key that has to be fetched, as does
+// maxWait. The error is an *[Error].
 func (v *Verifier) Verify(ctx context.Context, text string) (*Token, error) {
 	t, err := v.parse(text)
 	if err != nil {
@@ -269,7 +269,8 @@ func (v *Verifier) find(ctx context.Context, i *issuer, t *unverified) (*key, *k
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	// A fetch that is under way may have begun before the issuer had the key. Then another may follow.
+	// A fetch that is under way may have begun before the issuer had the key. Then another may
+	// follow.
 	for range 3 {
 		keys, err := v.current(i), errNoKey
 		if keys != nil {
