@@ -105,9 +105,10 @@ func (w ForCreates) Send(ctx context.Context, caller string, r *atlas.Request) (
 }
 
 func (w *Way) send(ctx context.Context, caller string, class Class, r *atlas.Request) (response *atlas.Response, err error) {
-	q := &request{caller: caller, class: class, key: keyOf(r), deadline: time.Now().Add(w.config.Timeout)}
-	for attempt := 1; ; attempt++ {
-		turn, refused := w.enter(ctx, q)
+	now := time.Now()
+	q := &request{caller: caller, class: class, key: keyOf(r), deadline: now.Add(w.config.Timeout)}
+	for attempt := 1; ; attempt, now = attempt+1, time.Now() {
+		turn, refused := w.enter(ctx, q, now)
 		if refused != nil {
 			if attempt == 1 {
 				err = refused

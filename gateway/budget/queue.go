@@ -111,8 +111,8 @@ func (s *bucket) ahead(q *request) int {
 }
 
 // enter waits until it is a request's turn. The error says that it will not come.
-func (w *Way) enter(ctx context.Context, q *request) (turn, error) {
-	b, now := w.budget, time.Now()
+func (w *Way) enter(ctx context.Context, q *request, now time.Time) (turn, error) {
+	b := w.budget
 	b.mu.Lock()
 	s := b.bucketOf(q.key, &w.config, now)
 	if b.lapsed(s, now) {

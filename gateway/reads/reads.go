@@ -184,7 +184,7 @@ func (r *Reads) take(c Config, q *Request, fetch Fetch, came time.Time, within t
 		return t.kept, nil, false
 	case t.running == nil && t.next == nil:
 		t.running = newFlight(t, jobs[q.Operation.ID])
-		t.running.waiting, t.running.began = 1, time.Now()
+		t.running.waiting, t.running.began = 1, came
 		return nil, t.running, true
 	case t.running != nil && t.running.ctx != nil && came.Sub(t.running.began) <= within:
 		f = t.running
