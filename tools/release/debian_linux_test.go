@@ -212,9 +212,11 @@ func TestDebian(t *testing.T) {
 	m.expect("atlas-gateway "+final+"\n", "atlas-gateway version")
 	m.expect("enabled\n", "systemctl is-enabled atlas-gateway.service")
 	m.run(list)
+	m.restarts(uid, address, management, filepath.Join(settings, "tls.crt"))
+	m.run(list)
 
 	m.run("dpkg --remove atlas-gateway")
-	m.expect("inactive\n", "systemctl is-active atlas-gateway.service")
+	m.expect("inactive\ninactive\n", "systemctl is-active atlas-gateway.service atlas-gateway.socket")
 	m.run("test -s /etc/atlas-gateway/atlas-gateway.yaml -a -s /var/lib/private/atlas-gateway/creates.db; test ! -e /etc/systemd/system/multi-user.target.wants/atlas-gateway.service")
 
 	// A purge leaves what the package has not brought: the secrets.
