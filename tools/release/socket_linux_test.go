@@ -19,7 +19,7 @@ func (m machine) restarts(uid int, address, management, authority string) {
 	m.t.Helper()
 	m.run("systemctl stop atlas-gateway.service; mkdir /etc/systemd/system/atlas-gateway.socket.d; " +
 		"printf '[Socket]\\nListenStream=\\nListenStream=" + address + "\\n' >/etc/systemd/system/atlas-gateway.socket.d/rehearsal.conf; " +
-		"printf '[Service]\\nEnvironment=ATLAS_GATEWAY_TIMEOUTS_DRAIN=300ms\\n' >/etc/systemd/system/atlas-gateway.service.d/drain.conf; " +
+		"printf '[Service]\\nEnvironment=ATLAS_GATEWAY_TIMEOUTS_DRAIN=300ms\\n' >/etc/systemd/system/atlas-gateway.service.d/socket.conf; " +
 		"systemctl daemon-reload; systemctl enable --now atlas-gateway.socket")
 	m.expect("inactive\n", "systemctl is-active atlas-gateway.service")
 
@@ -49,7 +49,8 @@ func (m machine) restarts(uid int, address, management, authority string) {
 		})
 	}
 	for range 5 {
-		m.run("systemctl restart atlas-gateway.service")
+		// Otherwise systemd starts nothing more often than five times in ten seconds.
+		m.run("systemctl reset-failed atlas-gateway.service; systemctl restart atlas-gateway.service")
 		after := m.serves(uid, management)
 		if after == before {
 			m.t.Error("systemd has not restarted the service")
