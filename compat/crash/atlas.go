@@ -121,6 +121,7 @@ func answerCreate(atlas *sim.Server, g *gateway, w http.ResponseWriter, r *http.
 		serveResetting(atlas, &answer{ResponseWriter: w}, r)
 		return
 	}
+	g.audit.await(contentIn(content))
 	if g.reach(ignored) {
 		panic(http.ErrAbortHandler)
 	}

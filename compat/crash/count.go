@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 
 	"atlas-export-gateway/sim"
 )
@@ -12,6 +11,7 @@ import (
 // result is what became of the creates.
 type result struct {
 	creates, kills, serverKills, duplicates, lost int
+	withoutRecord                                 int // in the audit streams
 }
 
 func (r result) String() string {
@@ -19,7 +19,18 @@ func (r result) String() string {
 	if r.serverKills > 0 {
 		kills += fmt.Sprintf(" and %d of the server", r.serverKills)
 	}
-	return fmt.Sprintf("%d creates, %s, %d duplicates, %d lost", r.creates, kills, r.duplicates, r.lost)
+	return fmt.Sprintf("%d creates, %s, %d duplicates, %d lost, %d without a record", r.creates, kills, r.duplicates, r.lost, r.withoutRecord)
+}
+
+// contentOfJob returns the number in the custom data of a job; -1 of one that is of no create.
+func contentOfJob(job sim.Job) int {
+	var keys []string
+	for _, pair := range job.CustomData {
+		if pair.Key != nil {
+			keys = append(keys, *pair.Key)
+		}
+	}
+	return numberIn(keys)
 }
 
 // count compares the jobs that Atlas has with what callers were told. The first few that are wrong
@@ -27,12 +38,7 @@ func (r result) String() string {
 func (r *trial) count(all []sim.Job, stderr io.Writer) result {
 	jobs := map[int][]string{}
 	for _, job := range all {
-		number := -1 // of no create
-		for _, pair := range job.CustomData {
-			if pair.Key != nil && *pair.Key == "create" {
-				number, _ = strconv.Atoi(*pair.Value)
-			}
-		}
+		number := contentOfJob(job)
 		jobs[number] = append(jobs[number], job.ID)
 	}
 	counted := result{creates: r.creates, kills: int(r.killed.Load()), serverKills: int(r.serverKilled.Load())}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +50,32 @@ func contentOf(number int) int {
 	return number
 }
 
+// contentKey begins the key in the custom data of a create that has the number of its content.
+const contentKey = "create "
+
+// numberIn returns the number that one of the keys of custom data has; -1 where none has one.
+func numberIn(keys []string) int {
+	for _, key := range keys {
+		if digits, ok := strings.CutPrefix(key, contentKey); ok {
+			if number, err := strconv.Atoi(digits); err == nil {
+				return number
+			}
+		}
+	}
+	return -1
+}
+
+// contentIn returns the number in the custom data of a request's content.
+func contentIn(content []byte) int {
+	var export struct{ CustomData []struct{ Key string } }
+	json.Unmarshal(content, &export) // without keys where it is none
+	var keys []string
+	for _, pair := range export.CustomData {
+		keys = append(keys, pair.Key)
+	}
+	return numberIn(keys)
+}
+
 // keyed reports whether a create has an Idempotency-Key.
 func keyed(number int) bool { return number%10 < 2 || number%10 == 5 }
 
@@ -63,7 +90,7 @@ type request struct {
 // the members in another order.
 func (q request) build(ctx context.Context, gateway string) (*http.Request, error) {
 	content := contentOf(q.number)
-	data := []string{fmt.Sprintf(`{"key":"create","value":"%d"}`, content), `{"key":"by","value":"crash"}`}
+	data := []string{fmt.Sprintf(`{"key":"%s%d","value":"c4na7y"}`, contentKey, content), `{"key":"by","value":"crash"}`}
 	version, accept := "v2", "application/vnd.atlas.2025-03-12+json"
 	if !q.v2 {
 		slices.Reverse(data)
@@ -102,6 +129,16 @@ type answers struct {
 	jobs  map[int][]string // ids, by the number of the create
 	kinds map[string]int   // how often each kind of answer came
 	wrong []string         // answers that no caller should get
+	all   []told
+}
+
+// told is an answer that a caller has got.
+type told struct {
+	gateway *gateway
+	id      string // of the request
+	status  int
+	outcome string // Gateway-Outcome
+	job     string // empty with another status than 200
 }
 
 // note counts an answer.
@@ -109,6 +146,13 @@ func (a *answers) note(kind string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.kinds[kind]++
+}
+
+// take keeps an answer.
+func (a *answers) take(answer told) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = append(a.all, answer)
 }
 
 // told notes that a caller was told that a job is that of its create.
@@ -174,7 +218,8 @@ func (r *trial) send(ctx context.Context, q request) (job string, err error) {
 		ctx, cancel = context.WithTimeout(ctx, rand.N(patience))
 		defer cancel()
 	}
-	request, err := q.build(ctx, r.fleet[rand.IntN(len(r.fleet))].url)
+	gateway := r.fleet[rand.IntN(len(r.fleet))]
+	request, err := q.build(ctx, gateway.url)
 	if err != nil {
 		return "", err
 	}
@@ -197,12 +242,15 @@ func (r *trial) send(ctx context.Context, q request) (job string, err error) {
 		kind += " " + reason
 	}
 	r.answers.note(kind)
-	switch status := response.StatusCode; {
-	case status == http.StatusOK:
-		var content struct{ ID string }
+	var content struct{ ID string }
+	if response.StatusCode == http.StatusOK {
 		if err := json.Unmarshal(body, &content); err != nil || content.ID == "" {
 			return "", fmt.Errorf("an answer without an id: %s", body)
 		}
+	}
+	r.answers.take(told{gateway, response.Header.Get("Gateway-Request-Id"), response.StatusCode, response.Header.Get("Gateway-Outcome"), content.ID})
+	switch status := response.StatusCode; {
+	case status == http.StatusOK:
 		return content.ID, nil
 	case status >= 500 || status == http.StatusTooManyRequests:
 		return "", nil

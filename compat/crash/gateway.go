@@ -31,6 +31,7 @@ type gateway struct {
 	environ       []string
 	url           string // of the listener
 	journal       string // the file of its journal, or empty
+	audit         *stream
 	log           io.Writer
 
 	trap atomic.Pointer[trap]
@@ -50,6 +51,7 @@ func newGateway(dir string, number int, o options, callers, journalURL string) (
 		return nil, err
 	}
 	g := &gateway{program: o.gateway, file: filepath.Join(dir, fmt.Sprintf("gateway%d.yaml", number)), url: "http://" + address, log: io.Discard}
+	g.audit = newStream(filepath.Join(dir, fmt.Sprintf("audit%d.jsonl", number)))
 	g.environ = append(os.Environ(), "PUBLIC="+sim.PublicKey, "PRIVATE="+sim.PrivateKey, "JOURNAL="+journalURL)
 	creates := "journal: " + o.journal
 	switch o.journal {
@@ -72,9 +74,10 @@ callers:
 %stimeouts: {drain: 1ms, upstream: %s}
 budget: {requests: 1000000, per_minute: 1000000}
 creates: {%s, quarantine: 300ms, wait: 5s, open_per_caller: 1000000}
+audit: {file: %s, required: true}
 upstream:
   credentials: [{public_key_env: PUBLIC, private_key_env: PRIVATE}]
-`, address, callers, upstreamTimeout, creates), 0o600)
+`, address, callers, upstreamTimeout, creates, g.audit.path), 0o600)
 }
 
 // freeAddress returns an address on loopback that nothing listens on. Its port is below those that

@@ -17,12 +17,21 @@
 // The simulated Atlas resets connections before and after the work, answers 503 before and after
 // it, cuts answers off, and answers too late.
 //
-// Standard output gets one line: N creates, K kills, D duplicates, L lost. They are counted from
-// the jobs that the simulated Atlas has in the end: D are those beyond the first of a create, and L
-// are creates whose caller was told of another job than Atlas has, or was never answered.
+// Standard output gets one line: N creates, K kills, D duplicates, L lost, R without a record. They
+// are counted from the jobs that the simulated Atlas has in the end: D are those beyond the first of a
+// create, and L are creates whose caller was told of another job than Atlas has, or was never answered.
 //
-// Exit status: 0 if there are no duplicates and none is lost, 1 if there are or something failed, 2
-// for a wrong command line.
+// R counts where the audit streams, one for each gateway and with audit.required, differ from what
+// happened:
+//   - a create came to Atlas before its intent was in the stream
+//   - a job that Atlas has made has no record: none says that its request made it or found it, and no
+//     request of its own is left whose outcome is missing or names no job
+//   - several records say that they made one job
+//   - a caller was told something else than the record of its request says
+//   - a request has two records of one kind, or it has no outcome though its gateway was not killed
+//   - more lines are cut than gateways were killed
+//
+// Exit status: 0 if D, L and R are 0, 1 if they are not or something failed, 2 for a wrong command line.
 package main
 
 import (
@@ -74,7 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	fmt.Fprintln(stdout, r)
-	if r.duplicates > 0 || r.lost > 0 {
+	if r.duplicates > 0 || r.lost > 0 || r.withoutRecord > 0 {
 		return 1
 	}
 	return 0

@@ -16,24 +16,24 @@ import (
 )
 
 // With a journal, whatever is killed, nothing is created twice and nothing is lost. Without one, the
-// same run makes duplicates.
+// same run makes duplicates. The audit streams have a record of each.
 func TestCrash(t *testing.T) {
 	program := gatewaytest.BuildProgram(t, filepath.Join("..", ".."))
 	sizes := []string{"-gateway", program, "-creates", "300", "-kills", "12", "-workers", "24"}
 	t.Run("group", func(t *testing.T) { // which the program outlives
 		t.Run("file", func(t *testing.T) {
 			t.Parallel()
-			crash(t, 0, `^300 creates, 12 kills, 0 duplicates, 0 lost\n$`, sizes...)
+			crash(t, 0, `^300 creates, 12 kills, 0 duplicates, 0 lost, 0 without a record\n$`, sizes...)
 		})
 		t.Run("off", func(t *testing.T) {
 			t.Parallel()
-			crash(t, 1, `^300 creates, 12 kills, [1-9][0-9]* duplicates, 0 lost\n$`, append(sizes, "-journal", "off")...)
+			crash(t, 1, `^300 creates, 12 kills, [1-9][0-9]* duplicates, 0 lost, 0 without a record\n$`, append(sizes, "-journal", "off")...)
 		})
 		// It takes 15 s until another gateway may follow the creates of one that was killed.
 		t.Run("postgres", func(t *testing.T) {
 			t.Parallel()
 			postgrestest.Need(t)
-			crash(t, 0, `^300 creates, 12 kills and 2 of the server, 0 duplicates, 0 lost\n$`,
+			crash(t, 0, `^300 creates, 12 kills and 2 of the server, 0 duplicates, 0 lost, 0 without a record\n$`,
 				append(sizes, "-journal", "postgres", "-gateways", "3", "-server-kills", "2")...)
 		})
 	})
@@ -55,8 +55,8 @@ func crash(t *testing.T, code int, line string, args ...string) {
 // What Atlas has is compared with what callers were told.
 func TestCount(t *testing.T) {
 	job := func(id, number string) sim.Job {
-		key := "create"
-		return sim.Job{ID: id, CustomData: []sim.CustomData{{Key: &key, Value: &number}}}
+		key, value := contentKey+number, "x"
+		return sim.Job{ID: id, CustomData: []sim.CustomData{{Key: &key, Value: &value}}}
 	}
 	r := &trial{options: options{creates: 12}}
 	r.killed.Store(7)
@@ -70,7 +70,7 @@ func TestCount(t *testing.T) {
 	if want := (result{creates: 12, kills: 7, duplicates: 3, lost: 4}); got != want {
 		t.Errorf("got %+v, want %+v\n%s", got, want, &stderr)
 	}
-	if got, want := got.String(), "12 creates, 7 kills, 3 duplicates, 4 lost"; got != want {
+	if got, want := got.String(), "12 creates, 7 kills, 3 duplicates, 4 lost, 0 without a record"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if want := "creates [4]: Atlas has [\"d\"], their callers were told of [[\"a\"]]\n"; !strings.Contains(stderr.String(), want) {

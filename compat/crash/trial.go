@@ -60,7 +60,9 @@ func try(ctx context.Context, o options, stderr io.Writer) (result, error) {
 		err = r.settle(ctx)
 	}
 	r.tell(stderr)
-	counted := r.count(r.atlas.Jobs(), stderr)
+	jobs := r.atlas.Jobs()
+	counted := r.count(jobs, stderr)
+	counted.withoutRecord = r.countUnrecorded(jobs, stderr)
 	// Creates that were never answered are counted.
 	if errors.Is(err, errStuck) {
 		fmt.Fprintln(stderr, "crash:", err)
