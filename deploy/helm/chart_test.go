@@ -80,7 +80,7 @@ type installation struct {
 	config     core.ConfigMap
 	services   map[string]core.Service
 	account    core.ServiceAccount
-	claim      core.PersistentVolumeClaim
+	claims     map[string]core.PersistentVolumeClaim
 	budget     policy.PodDisruptionBudget
 	network    networking.NetworkPolicy
 	monitor    monitoring.ServiceMonitor
@@ -97,7 +97,7 @@ func install(t *testing.T, values map[string]any) (i installation) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.services = map[string]core.Service{}
+	i.services, i.claims = map[string]core.Service{}, map[string]core.PersistentVolumeClaim{}
 	for name, content := range rendered {
 		if strings.HasSuffix(name, ".txt") {
 			i.notes = content
@@ -109,9 +109,10 @@ func install(t *testing.T, values map[string]any) (i installation) {
 				t.Fatalf("%s: %v\n%s", name, err, document)
 			}
 			var service core.Service
+			var claim core.PersistentVolumeClaim
 			into, ok := map[string]any{
 				"Deployment": &i.deployment, "ConfigMap": &i.config, "Service": &service, "ServiceAccount": &i.account,
-				"PersistentVolumeClaim": &i.claim, "PodDisruptionBudget": &i.budget, "NetworkPolicy": &i.network,
+				"PersistentVolumeClaim": &claim, "PodDisruptionBudget": &i.budget, "NetworkPolicy": &i.network,
 				"ServiceMonitor": &i.monitor, "PrometheusRule": &i.rules,
 			}[header.Kind]
 			if !ok {
@@ -120,11 +121,12 @@ func install(t *testing.T, values map[string]any) (i installation) {
 			if err := yaml.UnmarshalStrict([]byte(document), into); err != nil {
 				t.Errorf("%s: %v\n%s", name, err, document)
 			}
-			i.services[service.Name] = service
+			i.services[service.Name], i.claims[claim.Name] = service, claim
 			i.kinds = append(i.kinds, header.Kind)
 		}
 	}
 	delete(i.services, "")
+	delete(i.claims, "")
 	slices.Sort(i.kinds)
 	return i
 }
@@ -167,14 +169,14 @@ func TestKinds(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
 		"example.yaml":        "ConfigMap Deployment NetworkPolicy PodDisruptionBudget Service ServiceAccount",
-		"testdata/one.yaml":   "ConfigMap Deployment NetworkPolicy PersistentVolumeClaim PrometheusRule Service Service ServiceAccount ServiceMonitor",
+		"testdata/one.yaml":   "ConfigMap Deployment NetworkPolicy PersistentVolumeClaim PersistentVolumeClaim PrometheusRule Service Service ServiceAccount ServiceMonitor",
 		"testdata/plain.yaml": "ConfigMap Deployment Service",
 	} {
 		i := install(t, valuesOf(t, file))
 		if got := strings.Join(i.kinds, " "); got != want {
 			t.Errorf("%s makes %s, want %s", file, got, want)
 		}
-		if !strings.Contains(i.notes, "rollout status deployment/atlas-gateway\n") || strings.Contains(i.notes, "Keep the claim") != (i.claim.Name != "") {
+		if !strings.Contains(i.notes, "rollout status deployment/atlas-gateway\n") || strings.Contains(i.notes, "Keep the claim") != (len(i.claims) > 0) || strings.Contains(i.notes, "The audit stream is in") != (len(i.claims) > 0) {
 			t.Errorf("%s: %s", file, i.notes)
 		}
 	}
@@ -193,6 +195,10 @@ func TestRefused(t *testing.T) {
 		"config: {management: {address: 'localhost:27090'}}":      "config.management.address: localhost:27090 is reached from nowhere",
 		"config: {management: {address: ''}}":                     "config.management.address must end in a port",
 		"replicas: 1\nconfig: {creates: {file: /tmp/creates.db}}": "config.creates.file must be below /var/lib/atlas-gateway",
+		"config: {audit: {file: /tmp/audit.jsonl}}":               "config.audit.file must be stderr, or below /var/log/atlas-gateway",
+		"config: {audit: {file: /var/log/atlas-gateway/a.jsonl}}": "config.audit.file: pods run at the same time, so that the volume needs audit.accessMode: ReadWriteMany",
+		"config: {audit: {required: 'true'}}":                     "at '/config/audit/required': got string, want boolean",
+		"audit: {accessMode: ReadOnlyMany}":                       "at '/audit/accessMode'",
 		"files: [{secret: {name: gateway-keys, value: c4na7y}}]":  "at '/files/0'",
 		"files: [{serviceAccountToken: {path: token}}]":           "at '/files/0'",
 		"replica: 2":                           "additional properties 'replica' not allowed",

@@ -53,7 +53,8 @@ func TestPodSecurity(t *testing.T) {
 }
 
 // Files and configuration are one volume, which is swapped as a whole. Only the gateway's user
-// reads its files. No file is mounted by itself: such a one is never replaced.
+// reads its files. No file is mounted by itself: such a one is never replaced. A variable is there only
+// where a folder has the pod's name.
 func TestVolumes(t *testing.T) {
 	t.Parallel()
 	for _, file := range files {
@@ -68,22 +69,61 @@ func TestVolumes(t *testing.T) {
 			mounts[mount.Name] = mount.MountPath + mount.SubPath
 		}
 		want := "map[configuration:/etc/atlas-gateway]"
-		if i.claim.Name != "" {
-			want = "map[configuration:/etc/atlas-gateway journal:/var/lib/atlas-gateway]"
-			if claim := spec.Volumes[1].PersistentVolumeClaim.ClaimName; claim != i.claim.Name || i.claim.Annotations["helm.sh/resource-policy"] != "keep" {
-				t.Errorf("%s: the claim is %s, %s", file, claim, text(t, i.claim))
-			}
+		if file == "testdata/one.yaml" {
+			want = "map[audit:/var/log/atlas-gateway configuration:/etc/atlas-gateway journal:/var/lib/atlas-gateway]"
 		}
-		if fmt.Sprint(mounts) != want {
+		if fmt.Sprint(mounts) != want || len(spec.Volumes) != len(mounts) {
 			t.Errorf("%s has %v, want %s", file, mounts, want)
 		}
-		for _, variable := range container.Env {
-			t.Errorf("%s: a variable %s", file, variable.Name)
+		if len(container.Env) != len(i.claims)/2 {
+			t.Errorf("%s has the variables %s", file, text(t, container.Env))
 		}
 	}
-	spec, _ := install(t, valuesOf(t, "testdata/one.yaml", "journal: {existingClaim: mine}")).pod(t)
-	if claim := spec.Volumes[1].PersistentVolumeClaim.ClaimName; claim != "mine" {
-		t.Errorf("the claim is %s", claim)
+}
+
+// The journal and the audit stream each have a claim that stays when the release is removed, or one
+// that is there already. Pods that run at the same time have folders of their own in the stream's.
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	claimsOf := func(file, change string) (names, modes []string) {
+		i := install(t, valuesOf(t, file, change))
+		spec, container := i.pod(t)
+		for _, volume := range spec.Volumes[1:] {
+			names = append(names, volume.PersistentVolumeClaim.ClaimName)
+			if claim, ok := i.claims[volume.PersistentVolumeClaim.ClaimName]; ok {
+				modes = append(modes, fmt.Sprint(claim.Spec.AccessModes, claim.Spec.Resources.Requests.Storage()))
+				if claim.Annotations["helm.sh/resource-policy"] != "keep" {
+					t.Errorf("%s, %s: %s", file, change, text(t, claim))
+				}
+			}
+			if volume.Name != "audit" {
+				continue
+			}
+			mount := container.VolumeMounts[len(container.VolumeMounts)-1]
+			if variable := container.Env[0]; mount.SubPathExpr != "$("+variable.Name+")" || variable.ValueFrom.FieldRef.FieldPath != "metadata.name" {
+				t.Errorf("%s, %s: %s", file, change, text(t, container))
+			}
+		}
+		if len(modes) != len(i.claims) {
+			t.Errorf("%s, %s: claims that no pod has: %s", file, change, text(t, i.claims))
+		}
+		return names, modes
+	}
+	const inFile = "config: {audit: {file: /var/log/atlas-gateway/a.jsonl}}\n"
+	for _, c := range []struct{ file, change, want string }{
+		{"testdata/one.yaml", "", "[atlas-gateway-journal atlas-gateway-audit] [[ReadWriteOncePod] 2Gi [ReadWriteMany] 10Gi]"},
+		{"testdata/one.yaml", "journal: {existingClaim: mine}\naudit: {existingClaim: ours}", "[mine ours] []"},
+		{"testdata/one.yaml", "audit: {size: 5Gi, accessMode: ReadWriteOnce}", "[atlas-gateway-journal atlas-gateway-audit] [[ReadWriteOncePod] 2Gi [ReadWriteOnce] 5Gi]"},
+		{"testdata/one.yaml", "config: {audit: {file: ''}}", "[atlas-gateway-journal] [[ReadWriteOncePod] 2Gi]"},
+		{"testdata/one.yaml", "config: {audit: {file: '-'}}", "[atlas-gateway-journal] [[ReadWriteOncePod] 2Gi]"},
+		{"example.yaml", "", "[] []"},
+		{"example.yaml", inFile + "audit: {accessMode: ReadWriteMany}", "[atlas-gateway-audit] [[ReadWriteMany] 1Gi]"},
+		{"example.yaml", inFile + "audit: {existingClaim: ours}", "[ours] []"},
+	} {
+		names, modes := claimsOf(c.file, c.change)
+		if got := fmt.Sprint(names, " ", modes); got != c.want {
+			t.Errorf("%s, %s: %s, want %s", c.file, c.change, got, c.want)
+		}
 	}
 }
 

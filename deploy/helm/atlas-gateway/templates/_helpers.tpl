@@ -34,6 +34,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ dig "creates" "journal" "" .Values.config | default "file" }}
 {{- end }}
 
+{{/* audit is config.audit.file where it is a file, which needs a volume. */}}
+{{- define "atlas-gateway.audit" -}}
+{{- $file := dig "audit" "file" "" .Values.config -}}
+{{- if not (has $file (list "" "-" "stderr")) -}}
+{{ $file }}
+{{- end -}}
+{{- end }}
+
 {{/* port is that of config.<section>.address, which other pods must reach. */}}
 {{- define "atlas-gateway.port" -}}
 {{- $address := dig .section "address" "" .config | toString -}}
@@ -85,6 +93,29 @@ and no pod is replaced for them.
 {{ $values | toJson | sha256sum }}
 {{- end }}
 
+{{/*
+claim is a volume claim that stays when the release is removed: without the journal, a repeated create
+may be sent again, and the audit stream is there to be read later.
+*/}}
+{{- define "atlas-gateway.claim" }}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ include "atlas-gateway.name" .root }}-{{ .for }}
+  labels:
+    {{- include "atlas-gateway.labels" .root | nindent 4 }}
+  annotations:
+    helm.sh/resource-policy: keep
+spec:
+  accessModes: [{{ .claim.accessMode }}]
+  {{- with .claim.storageClassName }}
+  storageClassName: {{ . }}
+  {{- end }}
+  resources:
+    requests: {storage: {{ .claim.size }}}
+{{- end }}
+
 {{/* checks refuses what the gateway could not know. */}}
 {{- define "atlas-gateway.checks" -}}
 {{- $journal := include "atlas-gateway.journal" . -}}
@@ -94,5 +125,13 @@ and no pod is replaced for them.
 {{- $file := dig "creates" "file" "" .Values.config -}}
 {{- if and $file (not (hasPrefix "/var/lib/atlas-gateway/" $file)) -}}
 {{- fail "config.creates.file must be below /var/lib/atlas-gateway, where the volume is" -}}
+{{- end -}}
+{{- with include "atlas-gateway.audit" . -}}
+{{- if not (hasPrefix "/var/log/atlas-gateway/" .) -}}
+{{- fail "config.audit.file must be stderr, or below /var/log/atlas-gateway, where the volume is" -}}
+{{- end -}}
+{{- if and (ne $journal "file") (not $.Values.audit.existingClaim) (ne $.Values.audit.accessMode "ReadWriteMany") -}}
+{{- fail "config.audit.file: pods run at the same time, so that the volume needs audit.accessMode: ReadWriteMany; stderr needs no volume" -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
