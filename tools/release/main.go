@@ -1,4 +1,5 @@
-// Command release builds what others run: images, Debian packages and archives of the programs.
+// Command release builds what others run: images, Debian packages, archives of the programs, and the
+// Helm chart.
 // The Makefile calls it, in the module of the tools.
 //
 //	release [-root FOLDER] [-version VERSION] image

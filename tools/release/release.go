@@ -67,6 +67,9 @@ func makeRelease(ctx context.Context, s *source, targets []target, stdout io.Wri
 			return err
 		}
 	}
+	if err := s.chart(ctx, dist); err != nil {
+		return err
+	}
 	sums, err := checksums(dist)
 	if err := write("SHA256SUMS", sums, err); err != nil {
 		return err
@@ -149,6 +152,17 @@ func (s *source) packed(i image, folder string, folders map[target]string, write
 	}
 	content, err := s.imageComponents(i, folders)
 	return write(name+".cdx.json", content, err)
+}
+
+// chart writes the Helm chart as an archive. Helm's packages do so, in the module that has them.
+func (s *source) chart(ctx context.Context, dist string) error {
+	command := s.command(ctx, "go", "run", "./package", "-version", s.version, "atlas-gateway", dist)
+	command.Dir = filepath.Join(s.root, "deploy", "helm")
+	command.Env = append(slices.Clone(s.env), "GOFLAGS=", "GOWORK=off", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.time.Unix()))
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("the chart: %w: %s", err, output)
+	}
+	return nil
 }
 
 // completions returns the files with which shells complete atlas-export. The program writes them,

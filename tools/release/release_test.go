@@ -29,7 +29,7 @@ var host = target{runtime.GOOS, runtime.GOARCH}
 func TestFiles(t *testing.T) {
 	dist := filepath.Join(release(t), "dist")
 	bare := strings.TrimPrefix(candidate, "v")
-	want, linux := []string{project + "_" + bare + "_changes.md"}, false
+	want, linux := []string{project + "_" + bare + "_changes.md", chart}, false
 	for _, each := range rehearsedTargets(t) {
 		want = append(want, artifact(each)+".tar.gz", artifact(each)+".cdx.json")
 		if each.os == "linux" {
@@ -145,6 +145,32 @@ func contents(t *testing.T, archive string) map[string][]byte {
 		if found[header.Name], err = io.ReadAll(entries); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// chart is the archive of the candidate's chart.
+var chart = "atlas-gateway-" + strings.TrimPrefix(candidate, "v") + ".tgz"
+
+// The chart is that of the clone, with the version of the tag. deploy/helm/package has the tests of what
+// Helm makes of it.
+func TestChart(t *testing.T) {
+	files := contents(t, filepath.Join(release(t), "dist", chart))
+	for line := range strings.SplitSeq("appVersion: "+candidate+"\nversion: "+strings.TrimPrefix(candidate, "v"), "\n") {
+		if metadata := string(files["atlas-gateway/Chart.yaml"]); !strings.Contains(metadata, "\n"+line+"\n") && !strings.HasPrefix(metadata, line+"\n") {
+			t.Errorf("no %s in %s", line, metadata)
+		}
+	}
+	there, err := tree("../../deploy/helm/atlas-gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range there {
+		if f.name != "Chart.yaml" && !bytes.Equal(files["atlas-gateway/"+f.name], f.content) {
+			t.Errorf("%s differs", f.name)
+		}
+	}
+	if len(files) != len(there) {
+		t.Errorf("%d files, want %d", len(files), len(there))
 	}
 }
 

@@ -25,7 +25,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.image.digest -}}
 {{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ $repository }}:{{ required "image.tag or image.digest is required" .Values.image.tag }}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion | required "image.tag or image.digest is required" }}
 {{- end -}}
 {{- end }}
 
