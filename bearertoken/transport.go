@@ -92,11 +92,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // RoundTripThrough is [Transport.RoundTrip] with another transport than Config.Base for this
 // request.
 func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
-	if err := t.origin.Check(req); err != nil {
-		outbound.CloseBody(req)
-		return nil, err
-	}
-	content, err := outbound.TakeContent(req, t.maxBody)
+	content, err := t.origin.TakeContent(req, t.maxBody)
 	if err != nil {
 		return nil, err
 	}

@@ -124,11 +124,7 @@ type fixedCredential struct {
 }
 
 func (f *fixedCredential) roundTripThrough(base http.RoundTripper, r *http.Request) (*http.Response, error) {
-	if err := f.origin.Check(r); err != nil {
-		outbound.CloseBody(r)
-		return nil, err
-	}
-	content, err := outbound.TakeContent(r, maxContent)
+	content, err := f.origin.TakeContent(r, maxContent)
 	if err != nil {
 		return nil, err
 	}

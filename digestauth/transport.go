@@ -208,11 +208,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // request. Only a signed sending of the request has an Authorization field and the content of
 // req. base therefore learns whether the content was sent.
 func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
-	if err := t.origin.Check(req); err != nil {
-		outbound.CloseBody(req)
-		return nil, err
-	}
-	content, err := outbound.TakeContent(req, t.maxBody)
+	content, err := t.origin.TakeContent(req, t.maxBody)
 	if err != nil {
 		return nil, err
 	}

@@ -174,11 +174,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // request. Tokens are still fetched through Config.Base, so that base learns whether the request
 // itself was sent.
 func (t *Transport) RoundTripThrough(base http.RoundTripper, req *http.Request) (*http.Response, error) {
-	if err := t.origin.Check(req); err != nil {
-		outbound.CloseBody(req)
-		return nil, err
-	}
-	content, err := outbound.TakeContent(req, t.maxBody)
+	content, err := t.origin.TakeContent(req, t.maxBody)
 	if err != nil {
 		return nil, err
 	}
