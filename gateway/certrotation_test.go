@@ -298,3 +298,31 @@ func TestStrangersConnectionsAreEvicted(t *testing.T) {
 		t.Error(metrics)
 	}
 }
+
+// The metrics and the readiness checks tell when the first of the authorities expires, wherever it is
+// in the file, and no longer once it was removed.
+func TestExpirationOfTheClientCA(t *testing.T) {
+	t.Parallel()
+	g := startCertificates(t, "", bound("exporter", `[{uri: "`+exporter+`"}]`, everything))
+	soon, gone := g.clients.Issue(t, time.Minute), g.clients.Issue(t, -time.Minute)
+	other := "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n" // is none
+	for _, test := range []struct {
+		file    string
+		expires *gatewaytest.Certificate
+		check   string
+	}{
+		{g.clients.PEM, g.clients.Own(), "[+]certificate/client_ca ok\n"},
+		{g.clients.PEM + other + soon.CertPEM, soon, "[+]certificate/client_ca ok\n"},
+		{gone.CertPEM + g.clients.PEM, gone, "[-]certificate/client_ca failed: it has expired\n"},
+	} {
+		gatewaytest.ReplaceFile(t, g.caFile, test.file)
+		reloaded(t, g.Reload(t))
+		want := fmt.Sprint("\natlas_gateway_certificate_expiration_timestamp_seconds{certificate=\"client_ca\"} ", float64(test.expires.Leaf.NotAfter.Unix()), "\n")
+		if got := g.Metrics(t); !strings.Contains(got, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+		if got := readiness(t, g.Gateway); !strings.Contains(got, test.check) {
+			t.Errorf("%s, want %s", got, test.check)
+		}
+	}
+}

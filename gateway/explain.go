@@ -90,6 +90,6 @@ func ExplainCertificate(parts *config.Parts, text []byte) (caller string, lines 
 	if len(chain) == 0 {
 		return "", nil, errors.New("the file holds no PEM certificate")
 	}
-	who, lines := parts.Callers.ExplainCertificate(chain, parts.ClientCAs, time.Now())
+	who, lines := parts.Callers.ExplainCertificate(chain, parts.ClientCAs.Pool(), time.Now())
 	return who.Name, lines, nil
 }

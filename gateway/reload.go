@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -53,8 +52,8 @@ type settings struct {
 	publicURL   *url.URL       // public; without a host until it is known
 	hosts       []string       // names of the gateway, besides that of publicURL
 	certificate *tls.Certificate
-	authorities *x509.CertPool // of client certificates; nil where none counts
-	tls         *tls.Config    // of new handshakes; nil where the listener speaks plain HTTP
+	authorities *config.Authorities // of client certificates; nil where none counts
+	tls         *tls.Config         // of new handshakes; nil where the listener speaks plain HTTP
 
 	anonymous     bool // callers without a key are let in
 	listed        bool // there are callers who show who they are
@@ -109,15 +108,15 @@ func (g *Gateway) build(parts *config.Parts) (*settings, error) {
 
 // secure sets what certificates say: the listener's own, and those of clients, whose authorities
 // are nil where none counts.
-func (g *Gateway) secure(s *settings, certificate *tls.Certificate, authorities *x509.CertPool) {
+func (g *Gateway) secure(s *settings, certificate *tls.Certificate, authorities *config.Authorities) {
 	if s.certificate, s.authorities = certificate, authorities; certificate != nil {
-		s.tls = tlsConfig(certificate, authorities, s.config.Listener)
+		s.tls = tlsConfig(certificate, authorities.Pool(), s.config.Listener)
 	}
 	plain := s.config.Listener.AllowPlainHTTP
 	s.authenticator = callers.New(s.parts.Callers, g.lasting.memory, callers.Options{
 		// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
 		AllowBasic: func(r *http.Request) bool { return plain || callers.Private(r) },
-		ClientCAs:  authorities,
+		ClientCAs:  authorities.Pool(),
 
 		RequireCertificate: s.config.Listener.ClientCertificates == config.Required,
 		Now:                func() time.Time { return g.now() },
@@ -211,7 +210,7 @@ func (g *Gateway) renewCertificates() {
 		renewed = s.certificate
 	}
 	authorities, err := s.parts.ReadClientCAs()
-	if err != nil || authorities.Equal(s.authorities) {
+	if err != nil || authorities.Pool().Equal(s.authorities.Pool()) {
 		authorities = s.authorities
 	}
 	if renewed == s.certificate && authorities == s.authorities {

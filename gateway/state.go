@@ -21,6 +21,9 @@ func (g *Gateway) state() observe.State {
 	if s.certificate != nil {
 		state.Certificates = append(state.Certificates, observe.Certificate{Name: "listener", Expires: expires(s.certificate)})
 	}
+	if s.authorities != nil {
+		state.Certificates = append(state.Certificates, observe.Certificate{Name: "client_ca", Expires: s.authorities.Expires})
+	}
 	return state
 }
 

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -26,7 +25,7 @@ type Parts struct {
 	// Certificate is the listener's; nil where the listener speaks plain HTTP.
 	Certificate *tls.Certificate
 	// ClientCAs are the authorities that client certificates come from; nil where none counts.
-	ClientCAs *x509.CertPool
+	ClientCAs *Authorities
 	// Callers know the callers of the list by their keys, and Policies say what they may do, by the
 	// caller's name.
 	Callers  *callers.Directory

@@ -33,8 +33,10 @@ func (b *builder) proxy(u Upstream) *atlas.Proxy {
 	p := &atlas.Proxy{Origin: origin.String()}
 	if u.ProxyCAFile != "" && err == nil && origin.Scheme() != "https" {
 		b.refuse("upstream.proxy_ca_file", "is for a proxy_url that begins with https://")
-	} else if p.Roots, err = certificates(u.ProxyCAFile); err != nil {
+	} else if roots, err := certificates(u.ProxyCAFile); err != nil {
 		b.refuse("upstream.proxy_ca_file", "%w", err)
+	} else {
+		p.Roots = roots.Pool()
 	}
 	if !withUser {
 		return p

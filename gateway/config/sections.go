@@ -88,7 +88,7 @@ func (b *builder) upstream(u Upstream) {
 	b.parts.Atlas = atlas.Config{
 		Origin:         base.String(),
 		Realm:          u.Realm,
-		Roots:          roots,
+		Roots:          roots.Pool(),
 		Proxy:          b.proxy(u),
 		MaxConnections: u.MaxConnections,
 		MaxResponse:    b.parts.Config.Limits.ResponseBody,

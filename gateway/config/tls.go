@@ -3,8 +3,10 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"time"
 
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/internal/hosts"
@@ -70,7 +72,7 @@ func (p *Parts) ReadCertificate() (*tls.Certificate, error) {
 }
 
 // ReadClientCAs reads the authorities of client certificates again, nil where there is no file.
-func (p *Parts) ReadClientCAs() (*x509.CertPool, error) {
+func (p *Parts) ReadClientCAs() (*Authorities, error) {
 	return certificates(p.Config.Listener.ClientCAFile)
 }
 
@@ -87,18 +89,44 @@ func keyPair(cert, key string) (tls.Certificate, error) {
 	return tls.X509KeyPair(chain, private)
 }
 
-// certificates reads the certificate authorities of a file; nil stands for the system's.
-func certificates(file string) (*x509.CertPool, error) {
+// Authorities are the certificate authorities of a file. Nil stands for no file.
+type Authorities struct {
+	pool *x509.CertPool
+	// Expires is when the first of them expires.
+	Expires time.Time
+}
+
+// Pool returns the authorities for crypto/tls, which takes nil for the system's.
+func (a *Authorities) Pool() *x509.CertPool {
+	if a == nil {
+		return nil
+	}
+	return a.pool
+}
+
+// certificates reads the certificate authorities of a file, and passes over what is no certificate, as
+// x509.CertPool.AppendCertsFromPEM does.
+func certificates(file string) (*Authorities, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := smallfile.Read(file, maxFile)
+	content, err := smallfile.Read(file, maxFile)
 	if err != nil {
 		return nil, smallfile.WithoutName(err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	a := &Authorities{pool: x509.NewCertPool()}
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || len(block.Headers) > 0 || err != nil {
+			continue
+		}
+		a.pool.AddCert(certificate)
+		if a.Expires.IsZero() || certificate.NotAfter.Before(a.Expires) {
+			a.Expires = certificate.NotAfter
+		}
+	}
+	if a.Expires.IsZero() {
 		return nil, errors.New("the file holds no PEM certificate")
 	}
-	return pool, nil
+	return a, nil
 }

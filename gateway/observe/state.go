@@ -25,9 +25,9 @@ type State struct {
 
 // Certificate is a certificate as the metrics show it.
 type Certificate struct {
-	// Name says what it is for, such as listener.
+	// Name says what it is for: listener, or client_ca for the authorities of client certificates.
 	Name string
-	// Expires is when the first certificate of its chain expires.
+	// Expires is when the first certificate of the chain, or the first of the authorities, expires.
 	Expires time.Time
 }
 
@@ -44,7 +44,7 @@ var (
 	maxConnections = prometheus.NewDesc("atlas_gateway_max_connections",
 		"The limit of the connections of callers: limits.connections.", nil, nil)
 	certificateExpires = prometheus.NewDesc("atlas_gateway_certificate_expiration_timestamp_seconds",
-		"When the first certificate of a chain expires, by what the chain is for: listener.", []string{"certificate"}, nil)
+		"When the first certificate of a file expires, by what the file is for: listener (its chain), client_ca (the authorities of client certificates).", []string{"certificate"}, nil)
 	reportOnly = prometheus.NewDesc("atlas_gateway_report_only_callers",
 		"Callers whose requests are forwarded although they break schemas of the contract (requests.check is report). All anonymous callers count as one.", nil, nil)
 )
