@@ -1,7 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -59,5 +64,32 @@ func TestClientCert(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// Over HTTP/2, net/http may lose the alert of a server that wants a client certificate. What it says
+// instead has a hint, too.
+func TestClientCertHintWithoutAlert(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(nil)
+	server.EnableHTTP2, server.Config.ErrorLog = true, log.New(io.Discard, "", 0)
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	conn, err := server.Client().Transport.(*http.Transport).NewClientConn(t.Context(), "https", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.WaitFor(t, "the end of the connection", func() bool { return conn.Err() != nil })
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.RoundTrip(request)
+	if err == nil {
+		t.Fatal("an answer")
+	}
+	if hint := certificateHint(err); !strings.HasPrefix(hint, "the server ended the connection at once; it may ask for a client certificate") {
+		t.Errorf("the hint for %v is %q", err, hint)
 	}
 }
