@@ -118,6 +118,39 @@ func TestPictureCountsOperations(t *testing.T) {
 	}
 }
 
+// The picture has the steps of the table in ARCHITECTURE.md, in their order and with their statuses, and
+// the README says how many they are.
+func TestPictureHasTheSteps(t *testing.T) {
+	read := func(name string) string {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	var want, got []string
+	_, table, _ := strings.Cut(read("ARCHITECTURE.md"), "\n| step |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, row := range regexp.MustCompile(`(?m)^\| ([a-z]+) \|.*\| ([0-9, ]*)\|$`).FindAllStringSubmatch(table, -1) {
+		want = append(want, strings.TrimSpace(row[1]+" "+row[2]))
+	}
+	var statuses []string
+	for _, text := range regexp.MustCompile(`<text class="(status|name)".*?>(.+?)</text>`).FindAllStringSubmatch(read("docs/flow.svg"), -1) {
+		if text[1] == "status" {
+			statuses = append(statuses, text[2])
+			continue
+		}
+		got = append(got, strings.TrimSpace(text[2]+" "+strings.Join(statuses, ", ")))
+		statuses = nil
+	}
+	if !slices.Equal(got, want) || len(want) < 10 {
+		t.Errorf("docs/flow.svg has the steps\n%q, the table has\n%q", got, want)
+	}
+	if text := fmt.Sprintf("A request passes %d steps in the gateway;", len(want)); !strings.Contains(read("README.md"), text) {
+		t.Errorf("README.md does not say: %s", text)
+	}
+}
+
 // The README fits on two screens.
 func TestReadmeIsShort(t *testing.T) {
 	const most = 8192
