@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func identify(x *exchange) error {
 			return nil
 		}
 	}
-	caller, err := s.recognize(x.in)
+	caller, err := s.recognize(x.in, x.source.client.Addr())
 	if err == nil && caller.Form == callers.Certificate {
 		// A browser shows a certificate for the pages of other sites, too.
 		err = refusePage(x.in, s.publicURL)
@@ -49,19 +50,19 @@ func identify(x *exchange) error {
 	return err
 }
 
-// recognize finds out whose key a request shows. A client of Digest signs the target that it asks
-// its proxy for. A proxy that publishes the gateway below a path may have taken that path off
-// since.
-func (s *settings) recognize(r *http.Request) (callers.Caller, error) {
+// recognize finds out whose key a request shows that comes from an address. A client of Digest signs
+// the target that it asks its proxy for. A proxy that publishes the gateway below a path may have
+// taken that path off since.
+func (s *settings) recognize(r *http.Request, from netip.Addr) (callers.Caller, error) {
 	if path := s.publicURL.Path; path != "" {
 		asked := r.WithContext(r.Context()) // a copy
 		asked.RequestURI = path + r.RequestURI
-		caller, err := s.authenticator.Authenticate(asked)
+		caller, err := s.authenticator.Authenticate(asked, from)
 		if refused, ok := errors.AsType[*callers.Refusal](err); !ok || refused.Reason != callers.Mismatched {
 			return caller, err
 		}
 	}
-	return s.authenticator.Authenticate(r)
+	return s.authenticator.Authenticate(r, from)
 }
 
 // unauthenticated is a caller who is not let in.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -261,7 +262,7 @@ func (a *authentication) tokenOf(process *callers.Authenticator, account callers
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(account.ID, account.Secret.Reveal())
 	w := httptest.NewRecorder()
-	if _, err := process.ServeToken(w, r); err != nil {
+	if _, err := process.ServeToken(w, r, netip.Addr{}); err != nil {
 		a.Fatal(err)
 	}
 	token := gatewaytest.Response{Body: w.Body.String()}.AccessToken()
@@ -320,7 +321,7 @@ func (a *authentication) fresh() string { return a.call(a.g, "").Header.Get("WWW
 // of returns a challenge of another process.
 func (a *authentication) of(key secret.Secret, behind time.Duration) func() string {
 	return func() string {
-		_, err := a.process(key, behind).Authenticate(httptest.NewRequest("GET", "/", nil))
+		_, err := a.process(key, behind).Authenticate(httptest.NewRequest("GET", "/", nil), netip.Addr{})
 		var refused *callers.Refusal
 		if !errors.As(err, &refused) {
 			a.Fatal(err)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"net/netip"
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/callers"
@@ -27,13 +28,13 @@ func (g *Gateway) ownEndpoint(x *exchange) func(*exchange) error {
 }
 
 // serveOwn lets an endpoint of the package callers answer, and notes for the record how.
-func (x *exchange) serveOwn(serve func(http.ResponseWriter, *http.Request) (callers.Caller, error)) error {
+func (x *exchange) serveOwn(serve func(http.ResponseWriter, *http.Request, netip.Addr) (callers.Caller, error)) error {
 	x.change = false
 	if x.in.Method != http.MethodPost {
 		return &contract.MethodError{Allow: http.MethodPost}
 	}
 	w := &statusWriter{ResponseWriter: x.out, request: x.in}
-	caller, err := serve(w, x.in)
+	caller, err := serve(w, x.in, x.source.client.Addr())
 	x.caller, x.status = caller, w.status
 	if caller != (callers.Caller{}) {
 		inbound.Keep(x.in.Context()) // the secret was right, and the answer is written in any case

@@ -28,6 +28,7 @@ type exchange struct {
 	start time.Time
 
 	target string // the request target, without the path of listener.public_url
+	source source // by locate
 
 	ticket      ticket                    // the places that the request holds
 	match       contract.Match            // by match
@@ -105,7 +106,8 @@ func (g *Gateway) conclude(x *exchange) {
 		ID:        x.id,
 		End:       end,
 		Duration:  end.Sub(x.start),
-		Remote:    x.in.RemoteAddr,
+		Remote:    x.source.remote(),
+		Proxy:     x.source.proxy(),
 		Method:    knownMethod(x.in.Method),
 		Operation: observe.NoOperation,
 		Path:      x.path,

@@ -139,6 +139,9 @@ func (g *Gateway) serve(x *exchange) (err error) {
 			}
 		}
 	}()
+	if err := x.locate(); err != nil {
+		return err
+	}
 	if own := g.ownEndpoint(x); own != nil {
 		return own(x)
 	}

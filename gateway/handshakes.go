@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/clientaddress"
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/inbound"
 )
@@ -76,7 +77,8 @@ func readHandshake(line string) (h handshake, ok bool) {
 }
 
 // logWriter turns the lines of net/http's own log into records. A handshake that failed since the
-// connection was evicted is in the record of evictions.
+// connection was evicted is in the record of evictions, and one whose connection has no preamble in
+// that of preambles.
 type logWriter struct {
 	log     *slog.Logger
 	refused func(handshake)
@@ -84,7 +86,7 @@ type logWriter struct {
 
 func (w logWriter) Write(line []byte) (int, error) {
 	message := strings.TrimSpace(string(line))
-	if strings.HasSuffix(message, inbound.ErrEvicted.Error()) {
+	if strings.HasSuffix(message, inbound.ErrEvicted.Error()) || strings.HasSuffix(message, clientaddress.ErrPreamble.Error()) {
 		return len(line), nil
 	}
 	if h, ok := readHandshake(message); ok {

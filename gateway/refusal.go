@@ -15,6 +15,7 @@ import (
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/budget"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/clientaddress"
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/gateway/observe"
@@ -147,6 +148,8 @@ func classify(err error) *refusal {
 		return refuse(kindTooLarge, err, "The request's content is larger than %d bytes.", e.Limit)
 	case *readError:
 		return refuseUnread(e)
+	case *clientaddress.FieldError:
+		return refuse(kindRequest, err, "The gateway can't tell where the request comes from: %s.", e)
 	case *unauthenticated:
 		return refuseUnauthenticated(e)
 	case foreignError:

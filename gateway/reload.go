@@ -115,7 +115,7 @@ func (g *Gateway) secure(s *settings, certificate *tls.Certificate, authorities 
 	plain := s.config.Listener.AllowPlainHTTP
 	s.authenticator = callers.New(s.parts.Callers, g.lasting.memory, callers.Options{
 		// An operator who allows plain HTTP off loopback says that TLS ends before the gateway.
-		AllowBasic: func(r *http.Request) bool { return plain || callers.Private(r) },
+		AllowBasic: func(r *http.Request) bool { return plain || private(r) },
 		ClientCAs:  authorities.Pool(),
 
 		RequireCertificate: s.config.Listener.ClientCertificates == config.Required,

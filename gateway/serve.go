@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"atlas-export-gateway/gateway/clientaddress"
 	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/internal/build"
 )
@@ -28,10 +29,15 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 	defer g.lasting.pool.CloseIdleConnections()
 	config := g.settings.Load().parts.Config
 	t := config.Timeouts
-	evicted, refused := g.newEvictions(), g.newHandshakes()
+	evicted, refused, bad := g.newEvictions(), g.newHandshakes(), g.newBadPreambles()
 	defer evicted.flush()
 	defer refused.flush()
-	connections := inbound.NewTable(inbound.Config{Limit: config.Limits.Connections, Counted: g.metrics.Connections, Evicted: evicted.add})
+	defer bad.flush()
+	accepting := inbound.Config{Limit: config.Limits.Connections, Counted: g.metrics.Connections, Evicted: evicted.add}
+	if config.Listener.ClientAddress == string(clientaddress.ProxyProtocol) {
+		accepting.Client = g.readPreamble(bad)
+	}
+	connections := inbound.NewTable(accepting)
 	serverLog := log.New(logWriter{g.log, refused.add}, "", 0)
 	public := &http.Server{
 		Handler:           g,

@@ -36,9 +36,11 @@ type Record struct {
 	// ID is the request's, the value of Gateway-Request-Id. The decision of an operator has one,
 	// too.
 	ID string `json:"id,omitempty"`
-	// Remote is the address that the request came from, with its port. Behind a proxy it is the
-	// proxy's.
+	// Remote is the address of the client that the request came from, with its port where that is
+	// known. Proxy is the address of the trusted proxy that says so. Where no proxy is trusted, Remote
+	// is the address of the connection's other end.
 	Remote string `json:"remote,omitempty"`
+	Proxy  string `json:"proxy,omitempty"`
 
 	// Caller is the name of the caller's entry, or anonymous. It is left out for operators, who
 	// show nothing.
@@ -92,7 +94,7 @@ const (
 func (r Record) line() []byte {
 	r.Schema = Schema
 	r.Time = r.Time.UTC()
-	for _, text := range []*string{&r.ID, &r.Remote, &r.Caller, &r.Form, &r.Key, &r.Operation, &r.Group, &r.Cluster, &r.Snapshot, &r.Bucket, &r.Create, &r.Outcome, &r.Result, &r.Error, &r.Missing} {
+	for _, text := range []*string{&r.ID, &r.Remote, &r.Proxy, &r.Caller, &r.Form, &r.Key, &r.Operation, &r.Group, &r.Cluster, &r.Snapshot, &r.Bucket, &r.Create, &r.Outcome, &r.Result, &r.Error, &r.Missing} {
 		*text = cut(*text, maxText)
 	}
 	keys := r.CustomDataKeys[:min(len(r.CustomDataKeys), maxKeys)]

@@ -2,6 +2,7 @@ package callers
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -43,7 +44,7 @@ func (a *Authenticator) assertionOf(form url.Values, r *http.Request) (clientCre
 // of the caller that the token is of. An assertion may leave the client id out where the caller
 // has only one such account. The token may be used again until its exp, as the account's secret
 // could be.
-func (a *Authenticator) clientByJWT(r *http.Request, shown clientCredential) (serviceAccount, proof, *Refusal) {
+func (a *Authenticator) clientByJWT(r *http.Request, from netip.Addr, shown clientCredential) (serviceAccount, proof, *Refusal) {
 	known, token, refusal := a.jwts.match(r.Context(), shown.secret)
 	if refusal != nil {
 		return serviceAccount{}, proof{}, refusal
@@ -70,9 +71,9 @@ func (a *Authenticator) clientByJWT(r *http.Request, shown clientCredential) (se
 	if end := known.key.notAfter; !end.IsZero() && end.Before(by.until) {
 		by.until = end
 	}
-	reason := a.use(known.key, r)
+	reason := a.use(known.key, from)
 	if reason == "" {
-		reason = a.use(account.caller.key, r)
+		reason = a.use(account.caller.key, from)
 	}
 	if reason != "" {
 		return refuse(reason, reason.unusable())

@@ -55,8 +55,8 @@ type scheme struct {
 
 // A way is one way to prove who calls.
 type way interface {
-	// prove returns who sent r, or why r is refused. The credentials are what follows the name of the
-	// scheme in the Authorization field; a way that does not go by that field gets none.
+	// prove returns who sent r, or why r is refused. The credentials are what follows the name of
+	// the scheme in the Authorization field; a way that does not go by that field gets none.
 	prove(r *http.Request, credentials string) (Caller, *Refusal)
 	// refuse refuses a request as one that shows a wrong key is refused.
 	refuse(reason Reason, detail string) (Caller, *Refusal)
@@ -91,10 +91,11 @@ func New(d *Directory, m *Memory, o Options) *Authenticator {
 	return a
 }
 
-// Authenticate returns who sent r. It reads the header only, nothing of the content. The error is
-// a *[Refusal].
-func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
-	caller, refusal := a.prove(r)
+// Authenticate returns who sent r. The address that r comes from is compared with the caller's
+// source_networks; the zero address is in no network. Authenticate reads the header only, nothing
+// of the content. The error is a *[Refusal].
+func (a *Authenticator) Authenticate(r *http.Request, from netip.Addr) (Caller, error) {
+	caller, refusal := a.prove(r, from)
 	if refusal != nil {
 		return Caller{}, refusal
 	}
@@ -103,14 +104,14 @@ func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
 
 // prove picks the way that the Authorization field names. A key that is shown must be right, also
 // on a connection whose certificate is a caller's.
-func (a *Authenticator) prove(r *http.Request) (Caller, *Refusal) {
+func (a *Authenticator) prove(r *http.Request, from netip.Addr) (Caller, *Refusal) {
 	if reason, detail := a.certificates.missing(r); reason != "" {
 		return a.challenger.refuse(reason, detail)
 	}
 	fields := r.Header["Authorization"]
 	switch {
 	case len(fields) == 0:
-		return a.proveBy(a.byCertificate, r, "")
+		return a.proveBy(a.byCertificate, r, from, "")
 	case len(fields) > 1:
 		return a.challenger.refuse(Malformed, "there is more than one Authorization field")
 	}
@@ -118,19 +119,19 @@ func (a *Authenticator) prove(r *http.Request) (Caller, *Refusal) {
 	for _, s := range a.schemes {
 		// Letters outside ASCII that fold to ASCII are longer.
 		if len(s.name) == len(name) && strings.EqualFold(s.name, name) {
-			return a.proveBy(s.way, r, credentials)
+			return a.proveBy(s.way, r, from, credentials)
 		}
 	}
 	return a.challenger.refuse(Malformed, "the Authorization field is neither Digest nor Basic nor Bearer")
 }
 
 // proveBy proves who calls by one way, and whether the key that proves it may be used.
-func (a *Authenticator) proveBy(w way, r *http.Request, credentials string) (Caller, *Refusal) {
+func (a *Authenticator) proveBy(w way, r *http.Request, from netip.Addr, credentials string) (Caller, *Refusal) {
 	caller, refusal := w.prove(r, credentials)
 	if refusal != nil {
 		return Caller{}, refusal
 	}
-	if reason := a.use(caller.key, r); reason != "" {
+	if reason := a.use(caller.key, from); reason != "" {
 		_, refusal = w.refuse(reason, reason.unusable())
 		refusal.Tried = caller.Key
 		return Caller{}, refusal

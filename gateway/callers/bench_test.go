@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net/netip"
 	"testing"
 
 	"atlas-export-gateway/gateway/callers"
@@ -66,7 +67,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 			b.ResetTimer()
 			for i := range b.N {
 				r.Header["Authorization"] = fields[i : i+1]
-				if _, err := a.Authenticate(r); (err != nil) != bench.refused {
+				if _, err := a.Authenticate(r, netip.Addr{}); (err != nil) != bench.refused {
 					b.Fatal(err)
 				}
 			}
@@ -86,7 +87,7 @@ func BenchmarkCertificate(b *testing.B) {
 			r := r.WithContext(ctx)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := a.Authenticate(r); err != nil {
+				if _, err := a.Authenticate(r, netip.Addr{}); err != nil {
 					b.Fatal(err)
 				}
 			}

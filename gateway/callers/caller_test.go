@@ -1,6 +1,7 @@
 package callers_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -23,12 +24,12 @@ func TestAnonymous(t *testing.T) {
 		"Bearer " + k.token.Secret.Reveal(),
 		"Bearer " + access,
 	} {
-		caller, err := a.Authenticate(newRequest(field{f}))
+		caller, err := a.Authenticate(newRequest(field{f}), netip.Addr{})
 		if err != nil || caller.Name != "anonymous" || caller.IsAnonymous() || caller == anonymous {
 			t.Errorf("%.8s: %+v, %v", f, caller, err)
 		}
 	}
-	if refused, err := a.Authenticate(newRequest(nil)); err == nil || refused.IsAnonymous() {
+	if refused, err := a.Authenticate(newRequest(nil), netip.Addr{}); err == nil || refused.IsAnonymous() {
 		t.Errorf("without a credential: %+v, %v", refused, err)
 	}
 	named := callers.Caller{Name: anonymous.Name, Form: anonymous.Form}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,10 +104,10 @@ func serve(t testing.TB, a *callers.Authenticator) *httptest.Server {
 
 func handler(current func() *callers.Authenticator) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/api/oauth/token", func(w http.ResponseWriter, r *http.Request) { current().ServeToken(w, r) })
-	mux.HandleFunc("/api/oauth/revoke", func(w http.ResponseWriter, r *http.Request) { current().ServeRevoke(w, r) })
+	mux.HandleFunc("/api/oauth/token", func(w http.ResponseWriter, r *http.Request) { current().ServeToken(w, r, from(r)) })
+	mux.HandleFunc("/api/oauth/revoke", func(w http.ResponseWriter, r *http.Request) { current().ServeRevoke(w, r, from(r)) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		caller, err := current().Authenticate(r)
+		caller, err := current().Authenticate(r, from(r))
 		var refusal *callers.Refusal
 		switch {
 		case errors.As(err, &refusal):
@@ -120,6 +121,12 @@ func handler(current func() *callers.Authenticator) http.Handler {
 		}
 	})
 	return mux
+}
+
+// from returns the address of the peer that sent a request, the zero address where there is none.
+func from(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return peer.Addr()
 }
 
 // answer is what a client sees. The content of a 401 is the refusal's reason.

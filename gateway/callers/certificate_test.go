@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -165,7 +166,7 @@ func TestCertificatesAreKeys(t *testing.T) {
 		t.Helper()
 		r := newRequest(nil)
 		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{authority.Client(t, named(t, "", dns)).Leaf}}
-		who, err := a.Authenticate(r)
+		who, err := a.Authenticate(r, netip.Addr{})
 		refusal, _ := errors.AsType[*callers.Refusal](err)
 		if want == "" && err != nil || want != "" && (refusal == nil || refusal.Reason != want || refusal.Tried != dns || len(refusal.Challenge) != 1) {
 			t.Errorf("%s: %+v, %v, want %q", dns, who, err, want)

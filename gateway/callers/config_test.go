@@ -2,6 +2,7 @@ package callers_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -255,7 +256,7 @@ func TestNoSecretShows(t *testing.T) {
 		{"Digest " + k.pair.Secret.Reveal() + "=1, " + k.pair.Secret.Reveal() + "=1"},
 	} {
 		r := newRequest(f)
-		_, err := a.Authenticate(r)
+		_, err := a.Authenticate(r, netip.Addr{})
 		refusals = append(refusals, err)
 	}
 	for i, err := range refusals {

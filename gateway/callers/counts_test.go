@@ -1,6 +1,7 @@
 package callers_test
 
 import (
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,7 @@ func TestReplaysAtOnce(t *testing.T) {
 
 // reason returns why a request is refused. It goes past the network, for tests of many requests.
 func reason(a *callers.Authenticator, f field) callers.Reason {
-	_, err := a.Authenticate(newRequest(f))
+	_, err := a.Authenticate(newRequest(f), netip.Addr{})
 	if refusal, ok := err.(*callers.Refusal); ok {
 		return refusal.Reason
 	}
@@ -80,7 +81,7 @@ func reason(a *callers.Authenticator, f field) callers.Reason {
 // issueNonce returns a challenge. It goes past the network like reason.
 func issueNonce(t testing.TB, a *callers.Authenticator) *digest.Challenge {
 	t.Helper()
-	_, err := a.Authenticate(newRequest(nil))
+	_, err := a.Authenticate(newRequest(nil), netip.Addr{})
 	c, err := digest.ParseChallenge(err.(*callers.Refusal).Challenge[0])
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -107,7 +108,7 @@ func TestFirstIdentity(t *testing.T) {
 	config.List[2].Name = "anonymous"
 	a := build(t, config, callers.Options{})
 	for sub, want := range map[string]string{"xy": "a", "y": "b", "z": "anonymous"} {
-		got, err := a.Authenticate(newRequest(field{"Bearer " + signedToken(t, key, "i", `"on":true,"sub":"`+sub+`"`)}))
+		got, err := a.Authenticate(newRequest(field{"Bearer " + signedToken(t, key, "i", `"on":true,"sub":"`+sub+`"`)}), netip.Addr{})
 		if err != nil || got.Name != want || got.Form != callers.JWT || got.Key != "ci:"+sub || got.IsAnonymous() || got == callers.Anonymous() {
 			t.Errorf("%s: %+v, %v", sub, got, err)
 		}
@@ -160,7 +161,7 @@ func TestDocumentedTokens(t *testing.T) {
 				members = before + `"` + name + `":` + fmt.Sprint(time.Now().Unix()) + behind[end:]
 			}
 		}
-		got, err := build(t, config, callers.Options{}).Authenticate(newRequest(field{"Bearer " + signedToken(t, key, issuer, members)}))
+		got, err := build(t, config, callers.Options{}).Authenticate(newRequest(field{"Bearer " + signedToken(t, key, issuer, members)}), netip.Addr{})
 		if err != nil || got.Name != "b" {
 			t.Errorf("%s: %+v, %v", issuer, got, err)
 		}

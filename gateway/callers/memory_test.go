@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -112,13 +113,13 @@ func TestReload(t *testing.T) {
 }
 
 // post sends a form to an endpoint for service accounts past the network.
-func post(endpoint func(http.ResponseWriter, *http.Request) (callers.Caller, error), authorization, form string) *httptest.ResponseRecorder {
+func post(endpoint func(http.ResponseWriter, *http.Request, netip.Addr) (callers.Caller, error), authorization, form string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", "/api/oauth/any", strings.NewReader(form))
 	r.RemoteAddr = "127.0.0.1:1"
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Authorization", authorization)
 	w := httptest.NewRecorder()
-	endpoint(w, r)
+	endpoint(w, r, from(r))
 	return w
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,11 +22,12 @@ const maxForm = issuers.MaxToken + 4<<10
 
 // ServeToken answers POST /api/oauth/token: a service account gets an access token (RFC 6749,
 // section 4.4). It authenticates by Basic, with its secret or a token of an issuer, or by such a
-// token as client_assertion (RFC 7523, section 2.2). ServeToken answers refused requests too; the
-// error is a *[Refusal] for the log. If the client secret was right, the Caller is the service
-// account's, also with an error.
-func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	caller, by, form, err := a.readRequest(w, r, a.limits.issuing)
+// token as client_assertion (RFC 7523, section 2.2). The address that r comes from counts as in
+// [Authenticator.Authenticate]. ServeToken answers refused requests too; the error is a *[Refusal]
+// for the log. If the client secret was right, the Caller is the service account's, also with an
+// error.
+func (a *Authenticator) ServeToken(w http.ResponseWriter, r *http.Request, from netip.Addr) (Caller, error) {
+	caller, by, form, err := a.readRequest(w, r, from, a.limits.issuing)
 	if err != nil {
 		return caller, err
 	}
@@ -69,8 +71,8 @@ func (a *Authenticator) bind(w http.ResponseWriter, r *http.Request, clientID st
 // token of the service account that asks, and so do, within two seconds, those that [Memory.Share]
 // the same revocations. The service account authenticates, and the results are,
 // as in [Authenticator.ServeToken]. The answer is 200 also if there is no such token.
-func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	caller, _, form, err := a.readRequest(w, r, a.limits.revoking)
+func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request, from netip.Addr) (Caller, error) {
+	caller, _, form, err := a.readRequest(w, r, from, a.limits.revoking)
 	if err != nil {
 		return caller, err
 	}
@@ -95,7 +97,7 @@ func (a *Authenticator) ServeRevoke(w http.ResponseWriter, r *http.Request) (Cal
 
 // readRequest returns the service account that sent r, what proved it, and the form. If it returns
 // an error, it has answered.
-func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limit granted) (Caller, proof, url.Values, error) {
+func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, from netip.Addr, limit granted) (Caller, proof, url.Values, error) {
 	fail := func(err error) (Caller, proof, url.Values, error) { return Caller{}, proof{}, nil, err }
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -110,7 +112,7 @@ func (a *Authenticator) readRequest(w http.ResponseWriter, r *http.Request, limi
 		}
 		shown, reason = a.assertionOf(form, r)
 	}
-	account, by, refusal := a.client(r, shown, reason)
+	account, by, refusal := a.client(r, from, shown, reason)
 	if refusal != nil {
 		return fail(a.answerRefused(w, shown.id, refusal))
 	}
@@ -146,7 +148,8 @@ func (a *Authenticator) clientOf(r *http.Request) (clientCredential, Reason) {
 	if missing, _ := a.certificates.missing(r); missing != "" {
 		reason = missing
 	}
-	// RFC 6749, section 2.3.1: both are form-encoded. Ids and secrets that were made here need none.
+	// RFC 6749, section 2.3.1: both are form-encoded. Ids and secrets that were made here need
+	// none.
 	for _, s := range []*string{&clientID, &secret} {
 		if decoded, err := url.QueryUnescape(*s); err == nil {
 			*s = decoded
@@ -157,17 +160,17 @@ func (a *Authenticator) clientOf(r *http.Request) (clientCredential, Reason) {
 
 // client returns the service account that a request shows the credential of, and what proved it.
 // The reason is that of clientOf or assertionOf.
-func (a *Authenticator) client(r *http.Request, shown clientCredential, reason Reason) (serviceAccount, proof, *Refusal) {
+func (a *Authenticator) client(r *http.Request, from netip.Addr, shown clientCredential, reason Reason) (serviceAccount, proof, *Refusal) {
 	id := hashOf(shown.id)
 	account, known := a.directory.accounts[id]
 	right := equal(account.secret, hashOf(shown.secret)) && !account.byJWT && !shown.isAssertion
 	if right && known && equal(account.id, id) && reason == WrongCredential {
-		if reason = a.use(account.caller.key, r); reason == "" {
+		if reason = a.use(account.caller.key, from); reason == "" {
 			return account, proof{form: ClientSecret}, nil
 		}
 	}
 	if _, isJWS := issuers.IsJWS(shown.secret); a.directory.exchanges && reason == WrongCredential && (isJWS || shown.isAssertion) {
-		return a.clientByJWT(r, shown)
+		return a.clientByJWT(r, from, shown)
 	}
 	return serviceAccount{}, proof{}, &Refusal{Reason: reason}
 }

@@ -33,7 +33,7 @@ const (
 	KeyExpired Reason = "key_expired"
 	// KeyDisabled: the secret is right, and the key or its caller is disabled.
 	KeyDisabled Reason = "key_disabled"
-	// SourceNetwork: the secret is right, and the connection comes from none of the caller's
+	// SourceNetwork: the secret is right, and the request comes from none of the caller's
 	// source_networks.
 	SourceNetwork Reason = "source_network"
 	// TokenNotYetValid: a token of an issuer whose nbf or iat is in the future.

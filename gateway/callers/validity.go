@@ -1,11 +1,11 @@
 package callers
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"time"
+
+	"atlas-export-gateway/internal/networks"
 )
 
 // owner is a caller of the list, as its keys know it.
@@ -33,13 +33,13 @@ type key struct {
 // caller returns the caller that a key proves.
 func (k *key) caller() Caller { return Caller{Name: k.owner.name, Form: k.form, Key: k.id, key: k} }
 
-// unusable returns why a key may not be used that was shown with the right secret, or "". Every
-// way to prove who calls comes to it through [Authenticator.use].
-func (k *key) unusable(now time.Time, r *http.Request) Reason {
+// unusable returns why a key may not be used that was shown from an address with the right secret,
+// or "". Every way to prove who calls comes to it through [Authenticator.use].
+func (k *key) unusable(now time.Time, from netip.Addr) Reason {
 	if reason := k.out(now); reason != "" {
 		return reason
 	}
-	if !k.owner.callsFrom(r.RemoteAddr) {
+	if !k.owner.callsFrom(from) {
 		return SourceNetwork
 	}
 	return ""
@@ -59,28 +59,15 @@ func (k *key) out(now time.Time) Reason {
 // ended reports whether now is after the end of a key, which has none where it is zero.
 func ended(notAfter, now time.Time) bool { return !notAfter.IsZero() && now.After(notAfter) }
 
-// callsFrom reports whether the owner may call from an address with its port.
-func (o *owner) callsFrom(remote string) bool {
-	if len(o.networks) == 0 {
-		return true
-	}
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return false
-	}
-	address := peer.Addr().Unmap().WithZone("") // a prefix contains no address with a zone
-	for _, network := range o.networks {
-		if network.Contains(address) {
-			return true
-		}
-	}
-	return false
+// callsFrom reports whether the owner may call from an address.
+func (o *owner) callsFrom(address netip.Addr) bool {
+	return len(o.networks) == 0 || networks.Contain(o.networks, address)
 }
 
-// use returns why the key may not be used for a request, or "", and then notes its use.
-func (a *Authenticator) use(k *key, r *http.Request) Reason {
+// use returns why the key may not be used from an address, or "", and then notes its use.
+func (a *Authenticator) use(k *key, from netip.Addr) Reason {
 	now := a.now()
-	if reason := k.unusable(now, r); reason != "" {
+	if reason := k.unusable(now, from); reason != "" {
 		return reason
 	}
 	a.uses[k.number].note(now)
@@ -95,7 +82,7 @@ func (r Reason) unusable() string {
 	case KeyExpired:
 		return "the key's not_after has passed"
 	}
-	return "the connection comes from none of the caller's source_networks"
+	return "the request comes from none of the caller's source_networks"
 }
 
 // addOwner adds a caller without its keys.
@@ -105,7 +92,7 @@ func (c *compiler) addOwner(at string, entry Entry) *owner {
 		c.refuse(at+".source_networks", "is empty, so that the caller could call from nowhere: leave it out, or disable the caller")
 	}
 	for i, text := range entry.SourceNetworks {
-		network, err := parseNetwork(text)
+		network, err := networks.Parse(text)
 		if err != nil {
 			c.refuse(fmt.Sprintf("%s.source_networks[%d]", at, i), "%w", err)
 		}
@@ -113,25 +100,6 @@ func (c *compiler) addOwner(at string, entry Entry) *owner {
 	}
 	c.owners = append(c.owners, o)
 	return o
-}
-
-// parseNetwork parses a prefix of IPv4 or IPv6. One of IPv4 addresses in IPv6 becomes one of IPv4,
-// as the addresses do that are compared with it.
-func parseNetwork(text string) (netip.Prefix, error) {
-	network, err := netip.ParsePrefix(text)
-	if err != nil {
-		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-			return network, fmt.Errorf("is an address: for this one alone, write %s/%d", address, address.BitLen())
-		}
-		return network, errors.New("expected a network, such as 10.1.0.0/16 or 2001:db8::/48")
-	}
-	if network.Masked() != network {
-		return network, fmt.Errorf("has bits behind its first %d: did you mean %s?", network.Bits(), network.Masked())
-	}
-	if network.Addr().Is4In6() { // the first 96 bits are in the prefix: some of them are set
-		return netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96), nil
-	}
-	return network, nil
 }
 
 // addKey adds a key of any kind to its owner. The id is what log and metrics name it by.

@@ -199,36 +199,35 @@ func TestLastUse(t *testing.T) {
 	}
 }
 
-// The address that is compared with source_networks is the connection's, in whatever form it is
-// written. One that can't be read is in no network.
-func TestPeerAddresses(t *testing.T) {
+// The address that is compared with source_networks is the one that the gateway says, in whatever
+// form. No address is in no network.
+func TestSourceAddresses(t *testing.T) {
 	k, config := issue(t)
 	config.List[0].SourceNetworks = []string{"10.1.0.0/16", "::ffff:192.0.2.0/120", "fe80::/64", "2001:db8::7/128"}
 	a := build(t, config, callers.Options{AllowBasic: func(*http.Request) bool { return true }})
-	for remote, want := range map[string]callers.Reason{
-		"10.1.2.3:1":             "",
-		"[::ffff:10.1.2.3]:1":    "",
-		"192.0.2.255:1":          "",
-		"[::ffff:192.0.2.255]:1": "",
-		"[fe80::1%eth0]:1":       "",
-		"[fe80::1]:1":            "",
-		"[2001:db8::7]:1":        "",
-		"10.2.0.0:1":             callers.SourceNetwork,
-		"[::10.1.2.3]:1":         callers.SourceNetwork,
-		"[2001:db8::8]:1":        callers.SourceNetwork,
-		"127.0.0.1:1":            callers.SourceNetwork,
-		"[::1]:1":                callers.SourceNetwork,
-		"10.1.2.3":               callers.SourceNetwork,
-		"@":                      callers.SourceNetwork,
-		"":                       callers.SourceNetwork,
+	for address, want := range map[string]callers.Reason{
+		"10.1.2.3":           "",
+		"::ffff:10.1.2.3":    "",
+		"192.0.2.255":        "",
+		"::ffff:192.0.2.255": "",
+		"fe80::1%eth0":       "",
+		"fe80::1":            "",
+		"2001:db8::7":        "",
+		"10.2.0.0":           callers.SourceNetwork,
+		"::10.1.2.3":         callers.SourceNetwork,
+		"2001:db8::8":        callers.SourceNetwork,
+		"127.0.0.1":          callers.SourceNetwork,
+		"::1":                callers.SourceNetwork,
+		"":                   callers.SourceNetwork,
 	} {
 		r := newRequest(field{basic(k.pair.ID, k.pair.Secret)})
-		r.RemoteAddr = remote
+		r.RemoteAddr = "10.1.2.3:1" // of the connection
 		r.Header.Set("X-Forwarded-For", "10.1.2.3")
+		from, _ := netip.ParseAddr(address)
 		var refused *callers.Refusal
-		_, err := a.Authenticate(r)
+		_, err := a.Authenticate(r, from)
 		if errors.As(err, &refused); refused == nil && want != "" || refused != nil && (refused.Reason != want || refused.Tried != k.pair.ID) {
-			t.Errorf("%s: %+v, want %q", remote, refused, want)
+			t.Errorf("%s: %+v, want %q", address, refused, want)
 		}
 	}
 }

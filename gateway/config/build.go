@@ -12,6 +12,7 @@ import (
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/callers"
+	"atlas-export-gateway/gateway/clientaddress"
 	"atlas-export-gateway/gateway/policy"
 )
 
@@ -22,6 +23,8 @@ type Parts struct {
 	// PublicURL is listener.public_url in the form that links have, without a slash at its end; empty
 	// where it is not set.
 	PublicURL string
+	// ClientAddress is whom the gateway believes who the client is.
+	ClientAddress clientaddress.Config
 	// Certificate is the listener's; nil where the listener speaks plain HTTP.
 	Certificate *tls.Certificate
 	// ClientCAs are the authorities that client certificates come from; nil where none counts.

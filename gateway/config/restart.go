@@ -16,6 +16,7 @@ func (p *Parts) CheckFixed(before *Parts) error {
 	fixed("listener.tls_cert_file", is.Listener.TLSCertFile, was.Listener.TLSCertFile)
 	fixed("listener.tls_key_file", is.Listener.TLSKeyFile, was.Listener.TLSKeyFile)
 	fixed("listener.allow_plain_http", is.Listener.AllowPlainHTTP, was.Listener.AllowPlainHTTP)
+	fixed("listener.client_address", is.Listener.ClientAddress, was.Listener.ClientAddress)
 	fixed("management.address", is.Management.Address, was.Management.Address)
 	fixed("limits.request_header", is.Limits.RequestHeader, was.Limits.RequestHeader)
 	fixed("limits.connections", is.Limits.Connections, was.Limits.Connections)

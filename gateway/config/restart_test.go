@@ -16,7 +16,7 @@ import (
 
 // fixed are the settings that can't be changed without a restart.
 var fixed = []string{
-	"listener.address", "listener.tls_cert_file", "listener.tls_key_file", "listener.allow_plain_http", "management.address",
+	"listener.address", "listener.tls_cert_file", "listener.tls_key_file", "listener.allow_plain_http", "listener.client_address", "management.address",
 	"limits.request_header", "limits.connections",
 	"timeouts.header", "timeouts.request", "timeouts.upstream", "timeouts.idle", "timeouts.drain", "timeouts.shutdown",
 	"creates.journal", "creates.file", "creates.postgres_url_file", "creates.postgres_url_env", "creates.wait",

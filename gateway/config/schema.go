@@ -58,6 +58,13 @@ type Listener struct {
 	// AllowPlainHTTP lets the listener speak plain HTTP off loopback, where whoever is on the
 	// way reads every request. It is for a listener behind a proxy that ends TLS.
 	AllowPlainHTTP bool `yaml:"allow_plain_http"`
+	// TrustedProxies are the networks of the proxies that say who the client is, and of nobody else.
+	// They need ClientAddress. Default none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ClientAddress is how they say it: proxy_protocol, by a preamble of the PROXY protocol on each
+	// connection; or forwarded or x_forwarded_for, by this field of each request. It needs
+	// TrustedProxies. Default empty: the client is the connection's other end.
+	ClientAddress string `yaml:"client_address"`
 }
 
 // Management is where operators reach the gateway: /healthz, /readyz and /metrics.

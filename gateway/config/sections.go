@@ -39,6 +39,7 @@ func (b *builder) listener(l Listener) {
 		b.warn("listener.public_url", "holds 404, so that Terraform's provider takes every error for the news that an export bucket or job was deleted; choose another name or port")
 	}
 	b.listenerTLS(l, good)
+	b.trustedProxies(l)
 }
 
 // hostName is what the host of a Host field looks like.
@@ -131,6 +132,7 @@ func (b *builder) callers(c Callers) {
 	// Without a file, a key is made up on loopback, where only one process signs nonces and
 	// tokens.
 	b.parts.Callers = callers.Compile(known, here, func(path, format string, args ...any) { b.refuse("callers."+path, format, args...) })
+	b.warnOfProxies(c)
 	if b.parts.Callers != nil {
 		b.warnOfEnded(b.parts.Callers.List(), time.Now())
 	}

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -27,17 +28,24 @@ const (
 type connection struct {
 	net.Conn
 	table   *Table
-	origin  netip.Prefix
-	arrival uint64 // its number among all that came
+	peer    string       // its address, and port
+	origin  netip.Prefix // changes while the table is locked
+	arrival uint64       // its number among all that came
 	came    time.Time
 	// is changes while the table is locked. Most requests are on a connection that is
 	// authenticated, and only read it.
 	is atomic.Int32
 	// framed says that it speaks HTTP/2.
 	framed atomic.Bool
-	// rested is when it became idle after a request, in nanoseconds since 1970; 0 while a request is
-	// under way, or bytes of one have arrived, or none ever has.
+	// rested is when it became idle after a request, in nanoseconds since 1970; 0 while a request
+	// is under way, or bytes of one have arrived, or none ever has.
 	rested atomic.Int64
+
+	client atomic.Pointer[netip.AddrPort] // what Config.Client has returned, if that is an address
+	// Only for the goroutine that reads: Config.Client is still to be called; and its error, which
+	// every later read has as well.
+	fresh   bool
+	refused error
 
 	// Only while the table is locked, and only until a request is authenticated:
 	place   int       // in the connections of its group
@@ -61,6 +69,9 @@ func (c *connection) Read(b []byte) (int, error) {
 	if c.state() < authenticated {
 		c.await()
 	}
+	if err := c.introduce(); err != nil {
+		return 0, c.explain("read", err)
+	}
 	n, err := c.Conn.Read(b)
 	if n > 0 && c.rested.Load() != 0 && !c.framed.Load() { // a frame need not begin a request
 		c.rested.Store(0)
@@ -69,6 +80,33 @@ func (c *connection) Read(b []byte) (int, error) {
 		c.receive()
 	}
 	return n, c.explain("read", err)
+}
+
+// introduce has Config.Client find out who the client is. Its error is one of reading, so that
+// net/http answers nothing.
+func (c *connection) introduce() error {
+	if !c.fresh {
+		return c.refused
+	}
+	c.fresh = false
+	client, err := c.table.config.Client(c.Conn)
+	if err != nil && err != io.EOF {
+		err = &net.OpError{Op: "read", Net: "tcp", Addr: c.RemoteAddr(), Err: err}
+	}
+	if c.refused = err; err == nil && client.IsValid() {
+		c.client.Store(&client)
+		c.table.settle(c, client.Addr())
+	}
+	return err
+}
+
+// RemoteAddr returns the address of the client, once it is known, so that net/http's log has it.
+// Before that, it is the peer's.
+func (c *connection) RemoteAddr() net.Addr {
+	if client := c.client.Load(); client != nil {
+		return net.TCPAddrFromAddrPort(*client)
+	}
+	return c.Conn.RemoteAddr()
 }
 
 // await notes that the server reads.
@@ -185,14 +223,19 @@ func (c *connection) Close() error {
 	return err
 }
 
-// originOf returns the origin of an address of a peer, which is empty for what is no address of
-// IP.
-func originOf(address net.Addr) netip.Prefix {
-	peer, ok := address.(*net.TCPAddr)
+// addressOf returns the address of the peer of a connection, which is zero for what is no address
+// of IP.
+func addressOf(conn net.Conn) netip.Addr {
+	peer, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
-		return netip.Prefix{}
+		return netip.Addr{}
 	}
-	ip, bits := peer.AddrPort().Addr().Unmap().WithZone(""), 32
+	return peer.AddrPort().Addr()
+}
+
+// originOf returns the origin of an address, which is empty for the zero address.
+func originOf(address netip.Addr) netip.Prefix {
+	ip, bits := address.Unmap().WithZone(""), 32
 	if ip.Is6() {
 		bits = 64
 	}

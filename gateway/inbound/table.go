@@ -27,6 +27,11 @@ type Config struct {
 	// of that many connections that never showed a good credential. An origin is an address of
 	// IPv4, or a network of IPv6 of 64 bits, all of which one peer may have.
 	Limit int
+	// Client, if not nil, reads from a connection who its client is, where the peer is a proxy
+	// that says so, and nothing else. It is called before anything else is read, in the goroutine
+	// that reads and under the deadline that is set there. A zero address stands for the peer's.
+	// Until it returns, the connection is of the peer's origin, and then of the client's.
+	Client func(net.Conn) (netip.AddrPort, error)
 	// Counted is called when the numbers of connections change, with those on which a request was
 	// authenticated and the others. It is called while the Table is locked.
 	Counted func(authenticated, others int)
@@ -97,9 +102,15 @@ func (l *listener) Close() error {
 
 // admit gives a connection a place.
 func (t *Table) admit(accepted net.Conn) *connection {
-	c := &connection{Conn: accepted, table: t, origin: originOf(accepted.RemoteAddr())}
+	c := &connection{
+		Conn:   accepted,
+		table:  t,
+		peer:   accepted.RemoteAddr().String(),
+		origin: originOf(addressOf(accepted)),
+		fresh:  t.config.Client != nil,
+	}
 	t.mu.Lock()
-	victim := t.makeRoom(c.origin)
+	victim := t.makeRoom(c.origin, nil)
 	if victim != nil {
 		t.move(victim, evicted)
 	}
@@ -112,23 +123,47 @@ func (t *Table) admit(accepted net.Conn) *connection {
 	t.open[c] = struct{}{}
 	t.count()
 	t.mu.Unlock()
+	t.evict(victim)
+	return c
+}
+
+// evict ends a connection that has lost its place; nil is none. The server's goroutine for the
+// connection sees ErrEvicted, and closes it again.
+func (t *Table) evict(victim *connection) {
 	if victim != nil {
-		// The server's goroutine for the connection sees ErrEvicted, and closes it again.
 		victim.Conn.Close()
 		t.config.Evicted(victim.origin)
 	}
-	return c
+}
+
+// settle makes a connection one of its client's origin. It waits for that as admit does, except
+// that the connection has a place meanwhile, which it may lose.
+func (t *Table) settle(c *connection, client netip.Addr) {
+	origin := originOf(client)
+	t.mu.Lock()
+	victim := t.makeRoom(origin, c)
+	if victim != nil {
+		t.move(victim, evicted)
+	}
+	if is := c.state(); is < authenticated {
+		t.queues[is].remove(c)
+		c.origin = origin
+		t.queues[is].add(c)
+	}
+	t.mu.Unlock()
+	t.evict(victim)
 }
 
 // makeRoom waits until there is a place for a connection from an origin, and returns the
 // connection that has to go for that, nil if none has. It also returns when the listener is
-// closed.
-func (t *Table) makeRoom(origin netip.Prefix) *connection {
-	for !t.closed {
+// closed. A connection that has a place, under another origin, is placed: then makeRoom waits
+// until the origin may have it, or until it is gone.
+func (t *Table) makeRoom(origin netip.Prefix, placed *connection) *connection {
+	for !t.closed && (placed == nil || placed.state() < evicted && placed.origin != origin) {
 		pick := t.first
 		if t.surplus(origin) {
 			pick = func(s state) *connection { return t.queues[s].of(origin).oldest() }
-		} else if t.taken < t.config.Limit {
+		} else if placed != nil || t.taken < t.config.Limit {
 			return nil
 		}
 		victim, wait := t.choose(pick)
@@ -231,7 +266,7 @@ func (t *Table) move(c *connection, to state) {
 		t.taken--
 		t.count()
 	}
-	t.changed.Signal()
+	t.changed.Broadcast() // connections whose clients become known wait, too
 }
 
 func (t *Table) count() { t.config.Counted(t.authenticated, t.taken-t.authenticated) }
@@ -320,6 +355,20 @@ func Refused(ctx context.Context) {
 	if c := of(ctx); c != nil && c.state() < authenticated {
 		c.refuse()
 	}
+}
+
+// Addresses returns the address of the peer of a request's connection, and that of the client
+// which the peer has named, by the context of the request. They are empty and zero where there is
+// none.
+func Addresses(ctx context.Context) (peer string, client netip.AddrPort) {
+	c := of(ctx)
+	if c == nil {
+		return "", client
+	}
+	if named := c.client.Load(); named != nil {
+		client = *named
+	}
+	return c.peer, client
 }
 
 // of returns the connection of a request, nil if it is not from a Listener.

@@ -49,6 +49,7 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 		slog.Int("status", r.Status),
 		slog.Int64("duration_microseconds", r.Duration.Microseconds()), // slog has encoding/json write a float
 	)
+	text("proxy", r.Proxy)
 	text("path", r.Path)
 	text("outcome", r.Outcome)
 	text("read", r.Read)

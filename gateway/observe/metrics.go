@@ -31,6 +31,7 @@ type Metrics struct {
 	others             prometheus.Gauge // connections
 	evictions          prometheus.Counter
 	handshakes         *prometheus.CounterVec
+	preambles          prometheus.Counter
 	creates            createMetrics
 	reads              *prometheus.CounterVec
 	budget             budgetMetrics
@@ -97,8 +98,9 @@ func NewMetrics(operations []string, alerts ...Alert) *Metrics {
 		Help: "Connections that the gateway closed to make room for others: no request on them was ever authenticated.",
 	})
 	m.handshakes = newHandshakes()
+	m.preambles = newPreambles()
 	m.Reloaded(true)
-	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations.counted, m.reloaded, m.reloadTime, m.retries, connections, m.evictions, m.handshakes,
+	m.registry.MustRegister(m.requests, m.refusals, m.notServed.counted, m.durations, m.upstream.requests, m.upstream.durations, m.responseViolations, m.requestViolations.counted, m.reloaded, m.reloadTime, m.retries, connections, m.evictions, m.handshakes, m.preambles,
 		newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, operation := range operations {
 		m.requests.WithLabelValues(operation, "200")
@@ -205,6 +207,16 @@ func newHandshakes() *prometheus.CounterVec {
 
 // HandshakeRefused counts a handshake that failed since the client certificate was refused.
 func (m *Metrics) HandshakeRefused(reason string) { m.handshakes.WithLabelValues(reason).Inc() }
+
+func newPreambles() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "atlas_gateway_preambles_refused_total",
+		Help: "Connections of trusted proxies that were closed since they have no preamble of the PROXY protocol.",
+	})
+}
+
+// PreambleRefused counts a connection of a trusted proxy that has no preamble.
+func (m *Metrics) PreambleRefused() { m.preambles.Inc() }
 
 // Handler answers with all metrics in the form of Prometheus.
 func (m *Metrics) Handler() http.Handler {

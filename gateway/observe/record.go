@@ -15,8 +15,9 @@ type Record struct {
 	ID       string
 	End      time.Time
 	Duration time.Duration // from the request's header to the end of the response
-	// Remote is the address that the request came from.
-	Remote string
+	// Remote is the address of the client that the request came from, and Proxy that of the trusted
+	// proxy that says so; empty where the client is connected itself.
+	Remote, Proxy string
 	// Method is the request's, or "other" for what no RFC defines.
 	Method string
 	// Operation is the operationId, or [NoOperation].

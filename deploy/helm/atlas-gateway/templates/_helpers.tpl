@@ -79,6 +79,7 @@ and no pod is replaced for them.
 {{- define "atlas-gateway.restart" -}}
 {{- $fixed := list
   "listener.address" "listener.tls_cert_file" "listener.tls_key_file" "listener.allow_plain_http"
+  "listener.client_address"
   "management.address"
   "limits.request_header" "limits.connections"
   "timeouts.header" "timeouts.request" "timeouts.upstream" "timeouts.idle" "timeouts.drain" "timeouts.shutdown"
