@@ -236,12 +236,7 @@ func TestRestartsBehindABalancer(t *testing.T) {
 	if !full {
 		t.Skip("make restarts runs it")
 	}
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("haproxy is missing")
-		}
-		t.Skip("haproxy is missing")
-	}
+	needHAProxy(t)
 	atlas, environ := ofRestarts(t)
 	environ = append(environ, "ATLAS_GATEWAY_TIMEOUTS_DRAIN=2s")
 	start := func(listener, management string) *process {
@@ -259,7 +254,7 @@ func TestRestartsBehindABalancer(t *testing.T) {
 		_, port, _ := net.SplitHostPort(hostOf(p.Management))
 		servers += fmt.Sprintf("  server r%d %s check port %s inter 100ms fall 1 rise 1\n", i, hostOf(p.Listener), port)
 	}
-	balancer := startHAProxy(t, servers)
+	balancer := startHAProxy(t, "  option httpchk GET /readyz\n"+servers)
 	c := startClients(balancer, nil, 0)
 	for n := range restarts {
 		c.await(t, requests*int64(n+1)/int64(restarts+1))
@@ -280,8 +275,20 @@ func TestRestartsBehindABalancer(t *testing.T) {
 	}
 }
 
-// startHAProxy starts a balancer of TCP, and returns its address.
-func startHAProxy(t *testing.T, servers string) string {
+// needHAProxy skips the test where haproxy is missing, except in CI.
+func needHAProxy(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("haproxy is missing")
+		}
+		t.Skip("haproxy is missing")
+	}
+}
+
+// startHAProxy starts a balancer with settings of its own, of TCP unless they say otherwise, and
+// returns its address.
+func startHAProxy(t *testing.T, settings string) string {
 	t.Helper()
 	socket := gatewaytest.Listen(t).(*net.TCPListener)
 	defer socket.Close()
@@ -301,8 +308,7 @@ defaults
   option redispatch
 listen gateway
   bind fd@3
-  option httpchk GET /readyz
-`+servers)
+`+settings)
 	command := exec.Command("haproxy", "-db", "-q", "-f", config)
 	command.ExtraFiles = []*os.File{file}
 	var warnings gatewaytest.Buffer // that servers come and go

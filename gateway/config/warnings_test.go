@@ -13,9 +13,9 @@ import (
 )
 
 // A warning names each setting whose file holds a secret and may be read by every user, and a
-// public URL that a client takes for an error, and where requests are only reported. There is no
-// warning about files without a secret, about variables, and about files that not every user may
-// read.
+// public URL that a client takes for an error, where requests are only reported, and networks of
+// callers with proxies in them. There is no warning about files without a secret, about variables,
+// and about files that not every user may read.
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	file := func(mode os.FileMode) string {
@@ -39,8 +39,12 @@ func TestWarnings(t *testing.T) {
 		}
 		return c
 	}
+	from := func(networks ...string) (c config.Caller) {
+		c.SourceNetworks = networks
+		return c
+	}
 	settings := config.Config{
-		Listener: config.Listener{TLSCertFile: open, TLSKeyFile: open, PublicURL: "https://gateway.example.com:14040"},
+		Listener: config.Listener{TLSCertFile: open, TLSKeyFile: open, PublicURL: "https://gateway.example.com:14040", ClientAddress: "forwarded", TrustedProxies: []string{"10.0.0.7/32", "10.0.1.0/24"}},
 		Upstream: config.Upstream{CAFile: open, Credentials: []config.CredentialSource{
 			{PublicKeyFile: open, PrivateKeyFile: ours},
 			{PublicKeyFile: ours, PrivateKeyFile: open},
@@ -48,9 +52,10 @@ func TestWarnings(t *testing.T) {
 			{ClientIDFile: open, ClientSecretFile: link},
 			{ClientIDFile: open, ClientSecretFile: filepath.Join(dir, "none")},
 		}},
-		Callers:  config.Callers{Settings: callers.Settings{SigningKeyFile: loose}, List: []config.Caller{caller(ours), caller(ours, open), {RequestsCheck: "enforce"}, {RequestsCheck: "report"}}},
+		Callers:  config.Callers{Settings: callers.Settings{SigningKeyFile: loose}, List: []config.Caller{caller(ours), caller(ours, open), {RequestsCheck: "enforce"}, {RequestsCheck: "report"}, from("10.2.0.0/16", "10.0.1.128/25"), from("10.0.0.0/8")}},
 		Requests: config.Requests{Check: "report"},
 	}
+	const hasProxies, behind = ": has proxies of listener.trusted_proxies in it, ", ": where a proxy says that it does not know its client, the address is the proxy's"
 	const says = ": every user may read the file, which holds a secret: its mode is "
 	want := []string{
 		"listener.public_url: holds 404, so that Terraform's provider takes every error for the news that an export bucket or job was deleted; choose another name or port",
@@ -59,6 +64,9 @@ func TestWarnings(t *testing.T) {
 		"upstream.credentials[3].client_secret_file" + says + "0644",
 		"callers.signing_key_file" + says + "0604",
 		"callers.list[1].key_pairs[1].ha1_file" + says + "0644",
+		"callers.list[4].source_networks[1]" + hasProxies + "10.0.1.0/24" + behind,
+		"callers.list[5].source_networks[0]" + hasProxies + "10.0.0.7/32" + behind,
+		"callers.list[5].source_networks[0]" + hasProxies + "10.0.1.0/24" + behind,
 		"requests.check: is report: requests that break nothing but schemas of the contract are forwarded, counted and logged",
 		"callers.list[3].requests_check: is report: requests that break nothing but schemas of the contract are forwarded, counted and logged",
 	}

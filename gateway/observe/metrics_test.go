@@ -65,7 +65,7 @@ func untouched() map[string]string {
 		`connections{authenticated="true"}`:                                          "0",
 		`connections{authenticated="false"}`:                                         "0",
 		"connection_evictions_total":                                                 "0",
-		"preambles_refused_total": "0",
+		"preambles_refused_total":                                                    "0",
 		`requests_total{operation="createBackupExport",status="200"}`:                "0",
 		`requests_total{operation="listBackupExports",status="200"}`:                 "0",
 		`response_violations_total{operation="createBackupExport",pointer=""}`:       "0",
