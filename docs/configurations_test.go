@@ -51,6 +51,9 @@ var configurations = map[string]func(page string) string{
 	"docs/operate.md#networks-of-callers yaml 1": func(page string) string {
 		return upstream + page + "      " + tokens + "\n"
 	},
+	"docs/operate.md#behind-proxies yaml 1": func(page string) string {
+		return upstream + page + "callers: {list: [{name: nightly, " + tokens + "}]}\n"
+	},
 	"docs/operate.md#issuers-of-tokens yaml 1": func(page string) string {
 		return upstream + page + "  list:\n    - {name: nightly, identities: [{issuer: ci, claims: {sub: a}}]}\n"
 	},
