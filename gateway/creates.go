@@ -62,14 +62,15 @@ func (g *Gateway) createOnce(x *exchange) error {
 		}
 	}()
 	answer, err := g.creates.Do(x.ctx, &idempotency.Request{
-		Caller:  x.caller.Name,
-		ID:      x.id,
-		Key:     x.in.Header["Idempotency-Key"],
-		Match:   x.match,
-		Version: x.version,
-		Body:    x.body,
-		Content: x.content,
-		Outside: x.contentReported(),
+		Caller:    x.caller.Name,
+		ID:        x.id,
+		Exchanges: x.span.Exchanges(),
+		Key:       x.in.Header["Idempotency-Key"],
+		Match:     x.match,
+		Version:   x.version,
+		Body:      x.body,
+		Content:   x.content,
+		Outside:   x.contentReported(),
 	})
 	if err == nil {
 		x.outcome = atlas.Answered

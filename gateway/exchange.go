@@ -14,6 +14,7 @@ import (
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/observe"
+	"atlas-export-gateway/gateway/tracing"
 )
 
 // exchange is one request on its way through the steps, each of which adds what it finds
@@ -35,6 +36,7 @@ type exchange struct {
 	unserved    *unservedError            // by match: the contract has no such operation
 	path        string                    // by match or ownEndpoint: for the record, without an operation
 	caller      callers.Caller            // by authenticate
+	span        *tracing.Span             // by trace; nil where requests are not traced
 	version     *contract.Version         // by resolveVersion
 	body        []byte                    // by read
 	content     any                       // by validate: the body's value
@@ -148,6 +150,7 @@ func (g *Gateway) conclude(x *exchange) {
 			record.Group = g.validGroup(x.match.Parameter("groupId"))
 		}
 	}
+	g.endSpan(x)
 	for _, o := range g.observers {
 		o.Observe(x.in.Context(), record)
 	}

@@ -25,6 +25,7 @@ import (
 	"atlas-export-gateway/gateway/config"
 	"atlas-export-gateway/gateway/idempotency"
 	"atlas-export-gateway/gateway/observe"
+	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/store"
 )
 
@@ -37,6 +38,7 @@ type Gateway struct {
 	journal   *store.Store         // nil without one
 	creates   *idempotency.Creates // nil without a journal
 	audit     *audit.Stream        // nil without audit.file
+	tracer    *tracing.Tracer      // nil where requests are not traced
 	observers []observe.Observer
 	sampled   atomic.Uint64 // responses that check has seen: it checks one in responses.sample
 	draining  atomic.Bool
@@ -151,6 +153,7 @@ func (g *Gateway) serve(x *exchange) (err error) {
 	if err := g.authenticate(x); err != nil {
 		return err
 	}
+	g.trace(x, x.in.Header["Traceparent"])
 	if err := g.resolveVersion(x); err != nil {
 		return err
 	}

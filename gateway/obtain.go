@@ -21,6 +21,7 @@ func (g *Gateway) obtain(x *exchange) error {
 		Query:     x.match.Query,
 		Fields:    x.match.Operation.Fields(x.in.Header),
 		MediaType: x.version.MediaType,
+		Exchanges: x.span.Exchanges(),
 	}
 	if x.version.HasBody() {
 		request.Body = x.body

@@ -147,6 +147,9 @@ func (g *Gateway) putInForce(s *settings) {
 	g.lasting.pool.Keep(s.atlas)
 	g.lasting.reads.Limit(keptBytes(s.config))
 	g.lasting.meters.keep(s.perMinute)
+	if g.tracer != nil {
+		g.tracer.Keep(s.parts.Tracing.Receiver)
+	}
 }
 
 // Reload puts another configuration in the place of the present one: as a whole, or, with an

@@ -237,6 +237,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 		return exitFailed
 	}
 	defer endAudit()
+	defer useTracing(ctx, g, parts.Tracing, records)()
 	callers, management, err := listen(settings)
 	if err != nil {
 		fmt.Fprintln(stderr, "atlas-gateway:", err)

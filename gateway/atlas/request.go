@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/contract"
+	"atlas-export-gateway/gateway/tracing"
 )
 
 // Request is what Atlas is asked.
@@ -36,6 +37,8 @@ type Request struct {
 	// Handed, if not nil, is called for a change, just before its first byte may leave: once for a
 	// create. An error means that nothing leaves; Send then fails with an [Error] that wraps it.
 	Handed func() error
+	// Exchanges, if not nil, are told of each exchange with Atlas that the request takes.
+	Exchanges *tracing.Exchanges
 	// Deadline is until when an answer is of use, if that is earlier than Config.Timeout from now.
 	Deadline time.Time
 }
@@ -46,6 +49,8 @@ type Response struct {
 	Header   http.Header
 	Body     []byte
 	Duration time.Duration // of Send
+	// Exchanges are those of the Request that it answers, also where another request gets it.
+	Exchanges *tracing.Exchanges
 }
 
 // Outcome is what is known about what became of a request.

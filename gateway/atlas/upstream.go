@@ -52,7 +52,7 @@ func (u *Upstream) Send(ctx context.Context, r *Request) (*Response, error) {
 		failed.Duration = time.Since(began)
 		return nil, failed
 	}
-	response.Duration = time.Since(began)
+	response.Duration, response.Exchanges = time.Since(began), r.Exchanges
 	return response, nil
 }
 
@@ -102,17 +102,21 @@ func (c *credential) replaceBefore(ctx context.Context, deadline time.Time, refu
 // attempt sends a request once, signed with one pair. It reports whether a create was handed to
 // the network, which is not done twice.
 func (u *Upstream) attempt(ctx context.Context, deadline time.Time, c *credential, signing *signing, r *Request) (response *Response, handed bool, failed *Error) {
+	var base http.RoundTripper = u.transport
+	if r.Exchanges != nil {
+		base = r.Exchanges.Through(base, r.Operation.Path)
+	}
 	if r.Operation.Method == http.MethodGet {
 		ctx, cancel := context.WithDeadlineCause(ctx, deadline, errTimeout)
 		defer cancel()
-		received, err := signing.signer.RoundTrip(u.outbound(ctx, r))
+		received, err := signing.signer.RoundTripThrough(base, u.outbound(ctx, r))
 		if err != nil {
 			return nil, false, c.failed(ctx, err, 0, Unknown)
 		}
 		response, failed = u.read(ctx, c, signing, received)
 		return response, false, failed
 	}
-	s, create := &sending{next: u.transport, caller: ctx, handed: r.Handed}, r.Operation.Create()
+	s, create := &sending{next: base, caller: ctx, handed: r.Handed}, r.Operation.Create()
 	ctx, cancel := s.context(ctx, deadline)
 	defer cancel()
 	received, err := signing.signer.RoundTripThrough(s, u.outbound(ctx, r))

@@ -14,6 +14,7 @@ import (
 	"atlas-export-gateway/gateway/callers"
 	"atlas-export-gateway/gateway/clientaddress"
 	"atlas-export-gateway/gateway/policy"
+	"atlas-export-gateway/gateway/tracing"
 )
 
 // Parts are what a configuration amounts to: checked, and built once. They never change.
@@ -37,6 +38,8 @@ type Parts struct {
 	Atlas atlas.Config
 	// Journal is where creates are recorded.
 	Journal Journal
+	// Tracing says how requests are traced; nil where they are not.
+	Tracing *tracing.Config
 	// Warnings name settings that are no reason to refuse the configuration: files that hold a secret
 	// and that every user of the machine may read, as files in a container often are, and a public
 	// URL that a client takes for an error.
@@ -102,6 +105,7 @@ func (b *builder) build() {
 	b.callers(c.Callers)
 	b.bounds(c)
 	b.creates(c.Creates)
+	b.tracing(c.Tracing)
 	b.requests(c)
 	if c.Audit.Required && c.Audit.File == "" {
 		b.refuse("audit.required", "needs audit.file, which names the file of the records")

@@ -115,7 +115,7 @@ func (s state) same(t state) bool {
 
 // files are those that the configuration names.
 func (c *Config) files() (files []string) {
-	named := []string{c.Listener.TLSCertFile, c.Listener.TLSKeyFile, c.Listener.ClientCAFile, c.Upstream.CAFile, c.Upstream.ProxyUserFile, c.Upstream.ProxyPasswordFile, c.Upstream.ProxyCAFile, c.Callers.SigningKeyFile}
+	named := []string{c.Listener.TLSCertFile, c.Listener.TLSKeyFile, c.Listener.ClientCAFile, c.Upstream.CAFile, c.Upstream.ProxyUserFile, c.Upstream.ProxyPasswordFile, c.Upstream.ProxyCAFile, c.Callers.SigningKeyFile, c.Tracing.CAFile, c.Tracing.HeadersFile}
 	for _, source := range c.Upstream.Credentials {
 		named = append(named, source.PublicKeyFile, source.PrivateKeyFile, source.ClientIDFile, source.ClientSecretFile)
 	}

@@ -43,6 +43,8 @@ var ranges = map[string]struct{ least, most, above, named string }{
 	"budget.per_minute":           {"1", "1000000", "1000001", "1 to 1000000"},
 	"budget.wait":                 {"1ms", "1h", "1h1ns", "1ms to 1h"},
 	"budget.attempts":             {"1", "10", "11", "1 to 10"},
+	"tracing.sample":              {"1", "1000000", "1000001", "1 to 1000000"},
+	"tracing.timeout":             {"1ms", "1h", "1h1ns", "1ms to 1h"},
 	"responses.sample":            {"1", "1000000", "1000001", "1 to 1000000"},
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	Reads      Reads      `yaml:"reads"`
 	Budget     Budget     `yaml:"budget"`
 	Audit      Audit      `yaml:"audit"`
+	Tracing    Tracing    `yaml:"tracing"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -281,6 +282,34 @@ type Audit struct {
 	// Required refuses a change that can't be recorded before it is sent. It needs File. Default
 	// false.
 	Required bool `yaml:"required"`
+}
+
+// Tracing says whether spans of requests are sent to a receiver of OpenTelemetry, and which. What is
+// not set here may be set by OpenTelemetry's own variables of the environment: those that begin with
+// OTEL_.
+type Tracing struct {
+	// Endpoint is the URL of a receiver of OTLP over HTTP; http or https. Without a path, it means
+	// /v1/traces. Default empty: no request is traced.
+	Endpoint string `yaml:"endpoint"`
+	// CAFile is a PEM file of certificate authorities to trust for the receiver instead of the
+	// system's. It is read again when it changes.
+	CAFile string `yaml:"ca_file"`
+	// HeadersFile has fields that the receiver gets, such as a key: a line NAME: VALUE for each. It
+	// is read again when it changes.
+	HeadersFile string `yaml:"headers_file"`
+	// Timeout is how long the receiver may take to answer, from 1ms to 1h. Default 10s.
+	Timeout time.Duration `yaml:"timeout"`
+	// Sample sets the share of the traces that are sent: one in Sample, from 1 to 1,000,000. Default
+	// 1. A trace that is continued is sent where its caller says so.
+	Sample int `yaml:"sample"`
+	// TrustTraceparent continues the traces of callers that are let in, by the field traceparent.
+	// Default false: each request begins a trace.
+	TrustTraceparent bool `yaml:"trust_traceparent"`
+	// ServiceName is service.name of the resource. Default atlas-gateway.
+	ServiceName string `yaml:"service_name"`
+	// ResourceAttributes are further attributes of the resource, as NAME=VALUE,NAME=VALUE, with
+	// percent escapes in values.
+	ResourceAttributes string `yaml:"resource_attributes"`
 }
 
 // Log says what is logged to standard error.

@@ -183,6 +183,7 @@ func (b *builder) bounds(c *Config) {
 		"budget.requests":          {c.Budget.Requests, many},
 		"budget.per_minute":        {c.Budget.PerMinute, many},
 		"budget.attempts":          {c.Budget.Attempts, 10},
+		"tracing.sample":           {cmp.Or(c.Tracing.Sample, 1), many},
 	} {
 		if number.value < 1 || number.value > number.most {
 			b.refuse(path, "is %d; expected 1 to %d", number.value, number.most)
@@ -202,6 +203,7 @@ func (b *builder) bounds(c *Config) {
 		"creates.wait":       {c.Creates.Wait, time.Millisecond, time.Hour, "1ms to 1h"},
 		"creates.quarantine": {c.Creates.Quarantine, time.Millisecond, 24 * time.Hour, "1ms to 24h"},
 		"creates.retention":  {c.Creates.Retention, time.Minute, 365 * 24 * time.Hour, "1m to 8760h"},
+		"tracing.timeout":    {cmp.Or(c.Tracing.Timeout, time.Second), time.Millisecond, time.Hour, "1ms to 1h"},
 		"reads.freshness":    {c.Reads.Freshness, time.Millisecond, time.Minute, "1ms to 1m"},
 		// 0 means that nothing stale is given.
 		"reads.stale_if_error": {cmp.Or(c.Reads.StaleIfError, time.Second), time.Second, 24 * time.Hour, "1s to 24h"},

@@ -21,6 +21,7 @@ import (
 
 	"atlas-export-gateway/contract"
 	"atlas-export-gateway/gateway/atlas"
+	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/store"
 )
 
@@ -143,6 +144,8 @@ type Request struct {
 	Caller, ID string
 	// Key are the values of the field Idempotency-Key.
 	Key []string
+	// Exchanges, if not nil, are told of each exchange with Atlas that sends the create.
+	Exchanges *tracing.Exchanges
 	// Match and Version are the operation and the version that the request was resolved to.
 	Match   contract.Match
 	Version *contract.Version
@@ -242,6 +245,7 @@ func (r *Request) outbound() *atlas.Request {
 		Query:     r.Match.Query,
 		MediaType: r.Version.MediaType,
 		Body:      r.Body,
+		Exchanges: r.Exchanges,
 	}
 }
 

@@ -55,6 +55,7 @@ func (c *Creates) read(ctx context.Context, q *request, r *store.Record) (respon
 		if err != nil {
 			return nil, nil, err
 		}
+		out.Exchanges = q.Exchanges.More()
 		_, upstream := c.settings()
 		if response, err = upstream.Send(ctx, q.Caller, out); err != nil {
 			return nil, nil, err

@@ -30,7 +30,7 @@ func (l Log) Observe(ctx context.Context, r *Record) {
 	}
 	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
 	record := slog.NewRecord(r.End, level, "request", 0)
-	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 24))...)
+	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 26))...)
 	l.log.Handler().Handle(ctx, record)
 }
 
@@ -50,6 +50,8 @@ func (r *Record) attributes(to []slog.Attr) []slog.Attr {
 		slog.Int64("duration_microseconds", r.Duration.Microseconds()), // slog has encoding/json write a float
 	)
 	text("proxy", r.Proxy)
+	text("trace_id", r.TraceID)
+	text("span_id", r.SpanID)
 	text("path", r.Path)
 	text("outcome", r.Outcome)
 	text("read", r.Read)

@@ -139,6 +139,14 @@ func (m *Metrics) CountAudit(counts func() (dropped, failures uint64)) {
 	}, func() float64 { _, failures := counts(); return float64(failures) }))
 }
 
+// CountSpans adds a counter of the spans that were dropped.
+func (m *Metrics) CountSpans(dropped func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "atlas_gateway_trace_spans_dropped_total",
+		Help: "Spans that were dropped, since the receiver of tracing.endpoint did not take them.",
+	}, func() float64 { return float64(dropped()) }))
+}
+
 // Observe counts a request.
 func (m *Metrics) Observe(_ context.Context, r *Record) {
 	m.requests.WithLabelValues(r.Operation, statusLabel(r.Status)).Inc()

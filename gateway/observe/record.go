@@ -32,6 +32,10 @@ type Record struct {
 	// Replayed says that the answer to a create was not made by sending this request.
 	Replayed bool
 
+	// TraceID and SpanID are the ids of the request's span, in hexadecimal digits; empty where
+	// requests are not traced.
+	TraceID, SpanID string
+
 	// Caller, Key and Form are the caller's name, which of its keys it used, and how. They are
 	// empty where the caller is not known.
 	Caller, Key, Form string

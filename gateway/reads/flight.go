@@ -166,5 +166,5 @@ func (f *flight) answer(came time.Time) *Answer {
 
 // copied returns a response with a header of its own.
 func copied(response *atlas.Response) *atlas.Response {
-	return &atlas.Response{Status: response.Status, Header: response.Header.Clone(), Body: response.Body}
+	return &atlas.Response{Status: response.Status, Header: response.Header.Clone(), Body: response.Body, Exchanges: response.Exchanges}
 }

@@ -67,7 +67,7 @@ func newEntry(f *flight) *entry {
 			e.bytes += len(name) + len(value)
 		}
 	}
-	e.response = &atlas.Response{Status: f.response.Status, Header: header, Body: bytes.Clone(f.response.Body)}
+	e.response = &atlas.Response{Status: f.response.Status, Header: header, Body: bytes.Clone(f.response.Body), Exchanges: f.response.Exchanges}
 	return e
 }
 
