@@ -2,7 +2,9 @@ package tracing
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -62,22 +64,37 @@ func (t *through) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, span := t.tracer.Start(parent, r.Method+" "+t.template, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
 	response, err := t.base.RoundTrip(r)
 	if err != nil {
-		fail(span, semconv.ErrorType(err))
+		fail(span, errorType(err, "disconnected"))
 		span.End()
 		return nil, err
 	}
 	span.SetAttributes(semconv.HTTPResponseStatusCode(response.StatusCode))
 	if response.StatusCode >= 400 {
-		fail(span, semconv.ErrorTypeKey.String(strconv.Itoa(response.StatusCode)))
+		fail(span, strconv.Itoa(response.StatusCode))
 	}
 	response.Body = &content{ReadCloser: response.Body, span: span}
 	return response, nil
 }
 
-// fail says that what a span is of has failed.
-func fail(span trace.Span, errorType attribute.KeyValue) {
-	span.SetAttributes(errorType)
+// fail says that an exchange has failed, and how.
+func fail(span trace.Span, errorType string) {
+	span.SetAttributes(semconv.ErrorTypeKey.String(errorType))
 	span.SetStatus(codes.Error, "")
+}
+
+// errorType returns a word for an error: timeout, canceled, unreachable, or otherwise the one given.
+// The text of an error may quote anything.
+func errorType(err error, otherwise string) string {
+	network, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case ok && network.Op == "dial":
+		return "unreachable"
+	}
+	return otherwise
 }
 
 // content is that of a response, whose end is the end of a span.
@@ -103,7 +120,7 @@ func (c *content) Close() error {
 func (c *content) end(err error) {
 	c.once.Do(func() {
 		if err != io.EOF {
-			fail(c.span, semconv.ErrorType(err))
+			fail(c.span, errorType(err, "truncated"))
 		}
 		c.span.End()
 	})

@@ -106,9 +106,6 @@ func (t *Tracer) Close(ctx context.Context) {
 	t.sending.to.Load().client.CloseIdleConnections()
 }
 
-// Flush sends the spans that wait, until the context ends.
-func (t *Tracer) Flush(ctx context.Context) error { return t.provider.ForceFlush(ctx) }
-
 // Start starts the span of a request that came at a time. traceparent are the values of its field
 // of this name, if it comes from a caller who was let in.
 func (t *Tracer) Start(came time.Time, traceparent []string) *Span {

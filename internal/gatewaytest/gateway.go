@@ -19,6 +19,7 @@ import (
 
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/sim"
 )
 
@@ -130,13 +131,24 @@ func StartConfig(t testing.TB, c Config) *Gateway {
 // serve serves a new gateway, whose callers reach it at an address.
 func (g *Gateway) serve(t testing.TB, address string) {
 	t.Helper()
-	var log io.Writer = g.Log
+	var to io.Writer = g.Log
 	if g.config.Log != nil {
-		log = g.config.Log
+		to = g.config.Log
 	}
-	built, err := gateway.New(g.parts, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	log := slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	built, err := gateway.New(g.parts, log)
 	if err != nil {
 		t.Fatal(err)
+	}
+	end := func() {}
+	if g.parts.Tracing != nil {
+		tracer := tracing.New(*g.parts.Tracing, log)
+		built.UseTracer(tracer)
+		end = func() {
+			limit, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			tracer.Close(limit)
+		}
 	}
 	if g.config.Prepare != nil {
 		g.config.Prepare(built)
@@ -157,6 +169,7 @@ func (g *Gateway) serve(t testing.TB, address string) {
 	go built.Watch(ctx, g.source, g.hangup)
 	go func() {
 		r.err = built.Serve(ctx, callers, management)
+		end()
 		close(r.ended)
 	}()
 }

@@ -52,6 +52,7 @@ func keepConfigured(t testing.TB, c *config.Config, environ []string) {
 		}
 	}
 	keepFile(t, "the proxy's password", c.Upstream.ProxyPasswordFile)
+	keepFile(t, "the fields for the receiver of spans", c.Tracing.HeadersFile)
 	keepFile(t, "the signing key", c.Callers.SigningKeyFile)
 	keepFile(t, "the listener's key", c.Listener.TLSKeyFile)
 	for _, caller := range c.Callers.List {
@@ -68,7 +69,7 @@ func keepFile(t testing.TB, name, file string) {
 		line = strings.TrimSpace(line)
 		KeepSecret(t, name, line)
 		if colon := strings.LastIndexByte(line, ':'); colon >= 0 {
-			KeepSecret(t, name, line[colon+1:])
+			KeepSecret(t, name, strings.TrimSpace(line[colon+1:]))
 		}
 		if key, err := base64.StdEncoding.DecodeString(line); err == nil {
 			KeepSecret(t, name, string(key))
