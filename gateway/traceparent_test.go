@@ -31,7 +31,7 @@ func TestTraceparent(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
 	for _, trust := range []bool{false, true} {
-		g, receiver := startTraced(t, atlas.URL(), fmt.Sprintf("%s  trust_traceparent: %t\nreads: {share: 'off'}\n", tracingSettings, trust), nightly)
+		g := startTraced(t, atlas.URL(), fmt.Sprintf("%s  trust_traceparent: %t\nreads: {share: 'off'}\n", tracingSettings, trust), nightly)
 		tests := []struct {
 			authorization, traceparent string
 			continued                  bool
@@ -52,7 +52,7 @@ func TestTraceparent(t *testing.T) {
 		// Two fields are none, as two parents would be.
 		g.Raw(t, request("GET "+v2Exports, "", "Accept: "+latest, "Authorization: "+nightly.Bearer(), "Traceparent: "+traceparent, "Traceparent: "+traceparent))
 		tests = append(tests, tests[2])
-		for n, span := range spans(t, receiver, "SERVER", len(tests)) {
+		for n, span := range g.spans(t, "SERVER", len(tests)) {
 			test, wantParent := tests[n], ""
 			if trust && test.continued {
 				wantParent = callersSpan
@@ -72,14 +72,14 @@ func TestTraceparent(t *testing.T) {
 func TestUnsampled(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
-	g, receiver := startTraced(t, atlas.URL(), tracingSettings+"  trust_traceparent: true\n  sample: 1000000\n"+eachSent)
+	g := startTraced(t, atlas.URL(), tracingSettings+"  trust_traceparent: true\n  sample: 1000000\n"+eachSent)
 	g.Send(t, "GET", v2Exports, plus(readHeader, "Traceparent", strings.TrimSuffix(traceparent, "1")+"0"), "")
 	g.Send(t, "GET", v2Exports, readHeader, "") // one in a million is sent
 	g.Send(t, "GET", v2Exports, plus(readHeader, "Traceparent", traceparent), "")
-	if span := spans(t, receiver, "SERVER", 1)[0]; span.Parent != callersSpan {
+	if span := g.spans(t, "SERVER", 1)[0]; span.Parent != callersSpan {
 		t.Errorf("%+v", span)
 	}
-	if clients := spans(t, receiver, "CLIENT", 1); clients[0].Trace != callersTrace {
+	if clients := g.spans(t, "CLIENT", 1); clients[0].Trace != callersTrace {
 		t.Errorf("%+v", clients)
 	}
 	if record := g.Record(t, 0); !strings.Contains(record, `"trace_id":"`+callersTrace+`"`) {
@@ -106,7 +106,7 @@ func TestNotTraced(t *testing.T) {
 func TestNothingIsPropagated(t *testing.T) {
 	t.Parallel()
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.LastJSON(200, job)))
-	g, receiver := startTraced(t, upstream.URL, tracingSettings+"  trust_traceparent: true\n")
+	g := startTraced(t, upstream.URL, tracingSettings+"  trust_traceparent: true\n")
 	header := createHeader
 	for name, value := range map[string]string{
 		"Traceparent": traceparent, "Tracestate": "vendor=submitted-value", "Baggage": "key=submitted-value", "B3": callersTrace + "-" + callersSpan + "-1",
@@ -121,7 +121,7 @@ func TestNothingIsPropagated(t *testing.T) {
 		t.Fatalf("Atlas has received:\n%s", sent)
 	}
 	var ids []string
-	for _, span := range receiver.Await(t, 5) {
+	for _, span := range append(g.spans(t, "SERVER", 2), g.spans(t, "CLIENT", 3)...) {
 		ids = append(ids, span.Trace, span.ID)
 	}
 	for _, text := range append(ids, "trace", "baggage", "\nb3", "\nx-b3", "\nx-amzn", "submitted-value", callersTrace, callersSpan) {
@@ -135,19 +135,19 @@ func TestNothingIsPropagated(t *testing.T) {
 // joins another one, and one that is answered from what is kept.
 func TestSharedAnswersAreLinked(t *testing.T) {
 	upstream, requests := askedUpstream(t)
-	g, receiver := startTraced(t, upstream.URL, fresh)
-	first := send(t, g, "GET", v2Job, "")
+	g := startTraced(t, upstream.URL, fresh)
+	first := send(t, g.Gateway, "GET", v2Job, "")
 	waits := next(t, requests)
-	second := send(t, g, "GET", v2Job, "")
+	second := send(t, g.Gateway, "GET", v2Job, "")
 	joined(t, 1)
 	waits.answer <- gatewaytest.JSON(200, done)
 	next(t, first)
 	next(t, second)
 	g.Send(t, "GET", v2Job, readHeader, "")
 
-	leader := spans(t, receiver, "CLIENT", 2)[1]
+	leader := g.spans(t, "CLIENT", 2)[1]
 	found := map[any]int{}
-	for _, span := range spans(t, receiver, "SERVER", 3) {
+	for _, span := range g.spans(t, "SERVER", 3) {
 		read := span.Attributes["atlas_gateway.read"]
 		found[read]++
 		wantLink := leader.Trace + "/" + leader.Parent

@@ -14,44 +14,44 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// startTraced serves a gateway that sends its spans to a receiver.
-func startTraced(t *testing.T, upstream, settings string, list ...*gatewaytest.Caller) (*gatewaytest.Gateway, *gatewaytest.Receiver) {
+// traced is a gateway that sends its spans to a receiver.
+type traced struct {
+	*gatewaytest.Gateway
+	receiver *gatewaytest.Receiver
+}
+
+func startTraced(t *testing.T, upstream, settings string, list ...*gatewaytest.Caller) *traced {
 	t.Helper()
 	receiver := gatewaytest.StartReceiver(t, nil)
 	tracing := "tracing:\n  endpoint: " + receiver.URL + "\n"
 	if strings.Contains(settings, tracingSettings) {
 		tracing, settings = "", strings.ReplaceAll(settings, tracingSettings, tracing)
 	}
-	return gatewaytest.StartFor(t, upstream, tracing+settings, list...), receiver
+	return &traced{gatewaytest.StartFor(t, upstream, tracing+settings, list...), receiver}
 }
 
 // tracingSettings stands in front of further settings of tracing.
 const tracingSettings = "tracing:\n"
 
-// spans waits for spans of a kind, and for no other than n.
-func spans(t *testing.T, receiver *gatewaytest.Receiver, kind string, n int) []gatewaytest.Spanned {
+// spans stops the gateway, which then has sent its spans, and returns those of a kind. There must
+// be n.
+func (g *traced) spans(t *testing.T, kind string, n int) (found []gatewaytest.Spanned) {
 	t.Helper()
-	var found []gatewaytest.Spanned
-	gatewaytest.WaitFor(t, "spans", func() bool {
-		found = nil
-		for _, s := range receiver.Spans() {
-			if s.Kind == kind {
-				found = append(found, s)
-			}
+	g.Stop()
+	g.Wait(t)
+	for _, s := range g.receiver.Spans() {
+		if s.Kind == kind {
+			found = append(found, s)
 		}
-		return len(found) >= n
-	})
+	}
 	if len(found) != n {
 		t.Fatalf("%d spans are %s, want %d: %+v", len(found), kind, n, found)
 	}
 	return found
 }
 
-// v2JobRoute is the path of an export job in the contract.
-const (
-	exportsRoute = "/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports"
-	groupsRoute  = "/api/atlas/v2/groups/{groupId}"
-)
+// exportsRoute is the path of v2Exports in the contract.
+const exportsRoute = "/api/atlas/v2/groups/{groupId}/clusters/{clusterName}/backup/exports"
 
 // A request is a span, and each exchange with Atlas that it takes is one below it, with the
 // attributes of OpenTelemetry's conventions for HTTP and with the gateway's own.
@@ -59,12 +59,12 @@ func TestSpans(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
 	nightly := gatewaytest.Issue(t, "nightly", everything)
-	g, receiver := startTraced(t, atlas.URL(), "", nightly)
+	g := startTraced(t, atlas.URL(), "", nightly)
 	got := g.Send(t, "GET", v2Exports+"?pretty=true", map[string]string{"Accept": latest, "Authorization": nightly.Bearer(), "User-Agent": "submitted-value"}, "")
 	if got.Status != 200 {
 		t.Fatal(got)
 	}
-	server := spans(t, receiver, "SERVER", 1)[0]
+	server := g.spans(t, "SERVER", 1)[0]
 	host, port := hostPort(t, g.URL)
 	want := map[string]any{
 		string(semconv.HTTPRequestMethodKey):      "GET",
@@ -92,7 +92,7 @@ func TestSpans(t *testing.T) {
 	if server.Name != "GET "+exportsRoute || server.Parent != "" || server.Failed || server.Links != nil {
 		t.Errorf("the span of the request: %+v", server)
 	}
-	for n, client := range spans(t, receiver, "CLIENT", 2) {
+	for n, client := range g.spans(t, "CLIENT", 2) {
 		want := map[string]any{
 			string(semconv.HTTPRequestMethodKey):      "GET",
 			string(semconv.HTTPResponseStatusCodeKey): []int64{401, 200}[n], // a challenge, and the answer
@@ -145,7 +145,7 @@ func TestSpansTellOutcomes(t *testing.T) {
 	t.Parallel()
 	atlas := sim.Start(t, sim.Config{Faults: []sim.Fault{{Kind: sim.FaultUnavailable, Count: 2}}})
 	reader := gatewaytest.Issue(t, "reader", `[{operations: [read], groups: ["`+group+`"]}]`)
-	g, receiver := startTraced(t, atlas.URL(), "budget: {attempts: 2}\n", reader)
+	g := startTraced(t, atlas.URL(), "budget: {attempts: 2}\n", reader)
 	tests := []struct {
 		method, target, authorization, body string
 
@@ -169,7 +169,7 @@ func TestSpansTellOutcomes(t *testing.T) {
 	for _, test := range tests {
 		g.Send(t, test.method, test.target, as(test.authorization), test.body)
 	}
-	for n, span := range spans(t, receiver, "SERVER", len(tests)) {
+	for n, span := range g.spans(t, "SERVER", len(tests)) {
 		test := tests[n]
 		if span.Name != test.name || span.Failed != test.failed || span.Message != "" {
 			t.Errorf("%d: %+v", n, span)
@@ -181,7 +181,7 @@ func TestSpansTellOutcomes(t *testing.T) {
 		}
 	}
 	// The read was sent twice, and once without a credential.
-	for n, client := range spans(t, receiver, "CLIENT", 3) {
+	for n, client := range g.spans(t, "CLIENT", 3) {
 		if n == 0 {
 			continue
 		}
@@ -196,7 +196,7 @@ func TestSpanOfNoAnswer(t *testing.T) {
 	t.Parallel()
 	answers := make(chan string, 3)
 	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(*http.Request) string { return <-answers }))
-	g, receiver := startTraced(t, upstream.URL, "budget: {attempts: 1}\n"+eachSent)
+	g := startTraced(t, upstream.URL, "budget: {attempts: 1}\n"+eachSent)
 	answers <- "" // resets a used connection, so that the read goes out on another one
 	answers <- ""
 	answers <- "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -205,7 +205,7 @@ func TestSpanOfNoAnswer(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	for n, client := range spans(t, receiver, "CLIENT", 4) { // each read is challenged, on a new connection
+	for n, client := range g.spans(t, "CLIENT", 4) { // each read is challenged, on a new connection
 		errorType := []string{"401", "disconnected", "401", "truncated"}[n]
 		status := []any{int64(401), nil, int64(401), int64(200)}[n]
 		if client.Attributes["error.type"] != errorType || !client.Failed || client.Attributes["http.response.status_code"] != status {

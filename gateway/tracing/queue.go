@@ -26,20 +26,14 @@ const (
 // receiver.
 type queue struct {
 	sdktrace.SpanProcessor // which makes batches
-	exporter               sdktrace.SpanExporter
-	log                    *slog.Logger
-
-	waiting atomic.Int64
-	dropped atomic.Uint64
-
-	// These are of the goroutine that sends.
-	told   uint64 // of dropped
-	toldAt time.Time
+	waiting                atomic.Int64
+	dropped                atomic.Uint64
 }
 
+// newQueue returns a queue of spans for an exporter, which its end also shuts down.
 func newQueue(exporter sdktrace.SpanExporter, log *slog.Logger) *queue {
-	q := &queue{exporter: exporter, log: log}
-	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(q,
+	q := &queue{}
+	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(&batches{SpanExporter: exporter, queue: q, log: log},
 		sdktrace.WithMaxQueueSize(queued), sdktrace.WithMaxExportBatchSize(batched),
 		sdktrace.WithBatchTimeout(batchEvery), sdktrace.WithExportTimeout(batchTime))
 	return q
@@ -55,30 +49,49 @@ func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 	q.SpanProcessor.OnEnd(s)
 }
 
+// batches are what the queue has sent, by one goroutine.
+type batches struct {
+	sdktrace.SpanExporter
+	queue  *queue
+	log    *slog.Logger
+	err    error  // of the last one
+	told   uint64 // of queue.dropped
+	toldAt time.Time
+}
+
 // ExportSpans sends a batch. What comes of it is counted here, so that there is no error for
 // OpenTelemetry's handler, which would write to standard error.
-func (q *queue) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	err := q.exporter.ExportSpans(ctx, spans)
+func (b *batches) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	q := b.queue
+	err := b.SpanExporter.ExportSpans(ctx, spans)
 	if n, ok := errors.AsType[rejectedError](err); ok {
 		q.dropped.Add(min(uint64(n), uint64(len(spans))))
 	} else if err != nil {
 		q.dropped.Add(uint64(len(spans)))
 	}
 	q.waiting.Add(-int64(len(spans)))
-	q.tell(err)
+	if b.err = err; time.Since(b.toldAt) >= tellEvery {
+		b.tell()
+	}
 	return nil
 }
 
-// tell logs how many spans were lost since it did so last, once in a while.
-func (q *queue) tell(err error) {
-	dropped := q.dropped.Load()
-	if dropped == q.told || time.Since(q.toldAt) < tellEvery {
+// Shutdown ends the sending.
+func (b *batches) Shutdown(ctx context.Context) error {
+	b.tell()
+	return b.SpanExporter.Shutdown(ctx)
+}
+
+// tell logs how many spans were lost since it did so last.
+func (b *batches) tell() {
+	dropped := b.queue.dropped.Load()
+	if dropped == b.told {
 		return
 	}
 	cause := "the queue was full"
-	if err != nil {
-		cause = err.Error()
+	if b.err != nil {
+		cause = b.err.Error()
 	}
-	q.log.Warn("spans were dropped", "dropped", dropped-q.told, "cause", cause)
-	q.told, q.toldAt = dropped, time.Now()
+	b.log.Warn("spans were dropped", "dropped", dropped-b.told, "cause", cause)
+	b.told, b.toldAt = dropped, time.Now()
 }

@@ -113,6 +113,8 @@ func (s *sending) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpa
 	}
 }
 
+var errUnanswered = errors.New("the receiver did not answer in time")
+
 // never says that a batch is not to be sent again.
 const never = -1
 
@@ -128,7 +130,10 @@ func (t *target) send(ctx context.Context, body []byte) (again time.Duration, er
 	r.Header.Set("Content-Type", "application/x-protobuf")
 	r.Header.Set("User-Agent", "atlas-export-gateway")
 	response, err := t.client.Do(r)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return 0, errUnanswered
+	case err != nil:
 		return 0, unquoted(err)
 	}
 	defer outbound.Discard(response)

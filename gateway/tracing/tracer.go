@@ -45,7 +45,6 @@ type Tracer struct {
 	trust    bool
 	tracer   trace.Tracer
 	provider *sdktrace.TracerProvider
-	exporter *otlptrace.Exporter
 	sending  *sending
 	queue    *queue
 }
@@ -69,7 +68,6 @@ func New(c Config, log *slog.Logger) *Tracer {
 		trust:    c.TrustTraceparent,
 		tracer:   provider.Tracer("atlas-export-gateway", trace.WithInstrumentationVersion(build.Version()), trace.WithSchemaURL(semconv.SchemaURL)),
 		provider: provider,
-		exporter: exporter,
 		sending:  s,
 		queue:    q,
 	}
@@ -99,10 +97,11 @@ func (t *Tracer) Keep(r Receiver) {
 // not take them.
 func (t *Tracer) Dropped() uint64 { return t.queue.dropped.Load() }
 
-// Close sends the spans that wait, until the context ends. There must be no more requests.
+// Close sends the spans that wait, until the context ends. Those that the receiver has not taken by
+// then are dropped, and the log tells how many. There must be no more requests.
 func (t *Tracer) Close(ctx context.Context) {
-	t.provider.Shutdown(ctx) // an error says that the context has ended
-	t.exporter.Shutdown(ctx) // ends what is being sent
+	defer context.AfterFunc(ctx, t.sending.cancel)()
+	t.provider.Shutdown(context.WithoutCancel(ctx))
 	t.sending.to.Load().client.CloseIdleConnections()
 }
 

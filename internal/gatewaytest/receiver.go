@@ -21,9 +21,9 @@ import (
 type Receiver struct {
 	// URL is the receiver's URL, without a path.
 	URL string
-	// Answer, if not nil, answers a batch in the place of the receiver, which then does not have its
-	// spans. It is set before the first batch.
-	Answer http.HandlerFunc
+	// Refuse, if not nil, may answer a batch in the place of the receiver, which then does not have its
+	// spans, and reports whether it did. It is set before the first batch.
+	Refuse func(http.ResponseWriter, *http.Request) bool
 
 	mu      sync.Mutex
 	spans   []Spanned
@@ -68,8 +68,7 @@ func (r *Receiver) take(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	r.batches = append(r.batches, request)
 	r.mu.Unlock()
-	if r.Answer != nil {
-		r.Answer(w, request)
+	if r.Refuse != nil && r.Refuse(w, request) {
 		return
 	}
 	body, err := io.ReadAll(request.Body)
