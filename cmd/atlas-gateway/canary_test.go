@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -23,6 +24,7 @@ type leakTest struct {
 	*testing.T
 	*observed
 	atlas *sim.Server
+	spans *gatewaytest.Receiver
 	dir   string // of the gateway's files
 	roots *x509.CertPool
 }
@@ -44,6 +46,7 @@ func TestNoSecretShows(t *testing.T) {
 	l.accessTokens()
 	l.wrongPlaces()
 	l.brokenRequests()
+	l.searchSpans()
 	l.dump()
 }
 
@@ -52,7 +55,7 @@ func newLeakTest(t *testing.T) *leakTest {
 	seed.Keys[0].PrivateKey = secret.New(atlasPrivate)
 	seed.ServiceAccounts[0].ClientSecret = secret.New(atlasSecret)
 	authority := gatewaytest.NewAuthority(t)
-	l := &leakTest{T: t, atlas: sim.Start(t, sim.Config{Seed: seed}), dir: t.TempDir(), roots: authority.Pool}
+	l := &leakTest{T: t, atlas: sim.Start(t, sim.Config{Seed: seed}), spans: gatewaytest.StartReceiver(t, nil), dir: t.TempDir(), roots: authority.Pool}
 	certificate := authority.Loopback(t)
 	l.observed = serveObserved(t, `
 upstream:
@@ -65,6 +68,7 @@ upstream:
     - {groups: ["000000000000000000000001"], client_id_env: ID, client_secret_env: WRONG}
     - {groups: ["000000000000000000000002"], client_id_env: ID_2, client_secret_env: SECRET_2} # a token of its own
 audit: {file: stderr, required: true} # beside the log, which is searched
+tracing: {endpoint: "`+l.spans.URL+`", headers_file: `+l.file("headers", "Api-Key: "+receiverKey)+`, trust_traceparent: true}
 callers:
   signing_key_file: `+l.file("signing", base64.StdEncoding.EncodeToString([]byte(signingKey)))+`
   attempts: {per_client: 100}
@@ -83,6 +87,7 @@ callers:
 		l.secrets.Add("the caller's "+name, secret)
 	}
 	l.secrets.Add("the signing key", signingKey)
+	l.secrets.Add("the key of the receiver of spans", receiverKey)
 	for line := range strings.Lines(certificate.KeyPEM) {
 		l.secrets.Add("the listener's key", strings.TrimSpace(line))
 	}
@@ -283,5 +288,21 @@ func (l *leakTest) dump() {
 	<-hangs
 	if !strings.Contains(l.stderr.String(), "(*Gateway).obtain(") {
 		l.Error("the dump shows no request")
+	}
+}
+
+// searchSpans searches the spans of all requests so far.
+func (l *leakTest) searchSpans() {
+	last := l.ask(l.T, "GET", buckets, bearer, "", "").Header.Get("Gateway-Request-Id")
+	spans := ""
+	gatewaytest.WaitFor(l.T, "the last span", func() bool {
+		spans = fmt.Sprintf("%+v", l.spans.Spans())
+		return strings.Contains(spans, "atlas_gateway.request_id:"+last)
+	})
+	for _, secret := range append(l.secrets.Find(spans), l.told.Find(spans)...) {
+		l.Errorf("in a span: %s", secret)
+	}
+	if batch := l.spans.Batches()[0].Header; batch.Get("Api-Key") != receiverKey || !strings.Contains(spans, "POST /api/oauth/token") {
+		l.Errorf("the receiver got %v, and %.2000s", batch, spans)
 	}
 }

@@ -53,7 +53,7 @@ func TestThreatsAreTested(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"threats_test.go", "forbidden_test.go", "forwarded_test.go", "upstreams_test.go", "responses_test.go", "floods_test.go", "slow_test.go", "condemned_test.go", "suspended_test.go", "peers_test.go",
-		"halfclosed_test.go", "frames_test.go", "statuses_test.go", "ranges_test.go", "setclock_linux_amd64_test.go", "setcreates_linux_amd64_test.go", "journal_linux_test.go", "audit_linux_test.go", "clientaddress_test.go", "haproxy_linux_test.go", "notserved_test.go", "proxies_test.go", "reads_test.go", "keysafety_test.go", "tokens_test.go", "exchange_test.go"} {
+		"halfclosed_test.go", "frames_test.go", "statuses_test.go", "ranges_test.go", "setclock_linux_amd64_test.go", "setcreates_linux_amd64_test.go", "journal_linux_test.go", "audit_linux_test.go", "clientaddress_test.go", "haproxy_linux_test.go", "tracing_test.go", "notserved_test.go", "proxies_test.go", "reads_test.go", "keysafety_test.go", "tokens_test.go", "exchange_test.go"} {
 		for test := range maps.Keys(functions(t, file)) {
 			if strings.HasPrefix(test, "Test") && !named[test] {
 				t.Errorf("the document does not name %s", test)

@@ -163,6 +163,7 @@ const (
 	callerPrivate = "c4na7yOfTheCallersKeyPair"
 	callerSecret  = "agw_sk_c4na7yOfTheCallersAccount"
 	callerToken   = "agw_st_c4na7yOfTheCaller"
+	receiverKey   = "c4na7y-for-the-receiver-of-spans"
 	signingKey    = "c4na7y-that-signs-nonces-and-tokens"
 	nobodys       = "c4na7y-of-nobody"
 	told          = "c4na7y-in-a-wrong-place" // which only its sender is told again

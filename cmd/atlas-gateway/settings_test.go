@@ -44,8 +44,9 @@ callers:
       key_pairs: [{public_key: a:CANARY, ha1_file: CANARY}]
       tokens: [{sha256: CANARY}]
       service_accounts: [{client_id: a:CANARY, secret_sha256: CANARY}]
+tracing: {endpoint: "https://user:CANARY@receiver"}
 `, "", []string{
-	"listener.tls_cert_file", "upstream.base_url", "upstream.proxy_url", "upstream.proxy_user_file", "upstream.proxy_password_file", "credentials[0].public_key_file", "credentials[0].private_key_file", "credentials[1].public_key_env", "credentials[1].private_key_env",
+	"tracing.endpoint", "listener.tls_cert_file", "upstream.base_url", "upstream.proxy_url", "upstream.proxy_user_file", "upstream.proxy_password_file", "credentials[0].public_key_file", "credentials[0].private_key_file", "credentials[1].public_key_env", "credentials[1].private_key_env",
 	"credentials[2].client_id_file", "credentials[2].client_secret_file", "credentials[3].client_id_env", "credentials[3].client_secret_env", "credentials[4]:", "credentials[5]:",
 	"signing_key_file", "list[0].name", "list[0].key_pairs[0].public_key", "list[0].key_pairs[0].ha1_file", "list[0].tokens[0].sha256", "list[0].service_accounts[0].client_id", "list[0].service_accounts[0].secret_sha256",
 }}
@@ -74,6 +75,8 @@ var misplacedSecrets = []misplaced{
 	{"in the environment, of no setting", goodUpstream + anonymous, "ATLAS_GATEWAY_UPSTREAM_PRIVATE_KEY=CANARY", []string{"ATLAS_GATEWAY_UPSTREAM_PRIVATE_KEY"}},
 	{"in the environment, as a number", goodUpstream + anonymous, "ATLAS_GATEWAY_LIMITS_IN_FLIGHT=CANARY", []string{"ATLAS_GATEWAY_LIMITS_IN_FLIGHT"}},
 	{"in the environment, as a time", goodUpstream + anonymous, "ATLAS_GATEWAY_TIMEOUTS_IDLE=CANARY", []string{"ATLAS_GATEWAY_TIMEOUTS_IDLE"}},
+	{"for the receiver of spans", goodUpstream + anonymous + "tracing: {endpoint: 'https://receiver', ca_file: CANARY, headers_file: CANARY, resource_attributes: CANARY}\n", "", []string{"tracing.ca_file", "tracing.headers_file", "tracing.resource_attributes"}},
+	{"in the environment, for the receiver of spans", goodUpstream + anonymous + "tracing: {endpoint: 'https://receiver'}\n", "OTEL_EXPORTER_OTLP_HEADERS=CANARY", []string{"OTEL_EXPORTER_OTLP_HEADERS"}},
 	{"in the environment, as a switch", goodUpstream, "ATLAS_GATEWAY_CALLERS_ANONYMOUS=CANARY", []string{"ATLAS_GATEWAY_CALLERS_ANONYMOUS"}},
 }
 

@@ -18,7 +18,6 @@ import (
 
 	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/internal/hosts"
-	"atlas-export-gateway/internal/nearest"
 	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/secret"
 )
@@ -32,7 +31,7 @@ const defaultTracesPath = "/v1/traces"
 func (b *builder) tracing(c Tracing) {
 	disabled, exporter := b.getenv("OTEL_SDK_DISABLED"), b.getenv("OTEL_TRACES_EXPORTER")
 	if disabled != "" && !strings.EqualFold(disabled, "true") && !strings.EqualFold(disabled, "false") {
-		b.refuseVariable("OTEL_SDK_DISABLED", "is %q; expected true or false", disabled)
+		b.refuseVariable("OTEL_SDK_DISABLED", "expected true or false")
 	}
 	if exporter != "" {
 		b.variableOneOf("OTEL_TRACES_EXPORTER", "otlp", "none")
@@ -67,14 +66,15 @@ func (b *builder) tracing(c Tracing) {
 	}
 }
 
-// refuseVariable notes that the value of a variable of OpenTelemetry is refused.
+// refuseVariable notes that the value of a variable of OpenTelemetry is refused. The error does not
+// quote it: a key may stand there.
 func (b *builder) refuseVariable(name, format string, args ...any) {
 	b.refusals = append(b.refusals, refusal{0, fmt.Errorf("environment: %s: %w", name, fmt.Errorf(format, args...))})
 }
 
 func (b *builder) variableOneOf(name string, allowed ...string) {
-	if value := b.getenv(name); !slices.Contains(allowed, value) {
-		b.refuseVariable(name, "is %q; expected one of %s%s", value, strings.Join(allowed, ", "), nearest.Hint(value, allowed))
+	if !slices.Contains(allowed, b.getenv(name)) {
+		b.refuseVariable(name, "expected one of %s", strings.Join(allowed, ", "))
 	}
 }
 
@@ -250,7 +250,7 @@ func (b *builder) tracesTimeout(c Tracing) time.Duration {
 	}
 	milliseconds, err := strconv.Atoi(value)
 	if err != nil || milliseconds < 1 || milliseconds > int(time.Hour/time.Millisecond) {
-		b.refuseVariable(name, "is %q; expected a number of milliseconds, 1 to 3600000", value)
+		b.refuseVariable(name, "expected a number of milliseconds, 1 to 3600000")
 	}
 	return time.Duration(milliseconds) * time.Millisecond
 }
@@ -265,7 +265,7 @@ func (b *builder) tracesSampler(c Tracing) sdktrace.Sampler {
 	if argument := b.getenv("OTEL_TRACES_SAMPLER_ARG"); argument != "" && strings.HasSuffix(name, "traceidratio") {
 		var err error
 		if ratio, err = strconv.ParseFloat(argument, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
-			b.refuseVariable("OTEL_TRACES_SAMPLER_ARG", "is %q; expected a number from 0 to 1", argument)
+			b.refuseVariable("OTEL_TRACES_SAMPLER_ARG", "expected a number from 0 to 1")
 			ratio = 0
 		}
 	}
@@ -329,7 +329,7 @@ func (b *builder) unsupportedVariables() {
 			case allowed == "":
 				b.refuseVariable(of+setting, "is not supported: the gateway shows receivers no certificate")
 			default:
-				b.refuseVariable(of+setting, "is %q; expected %s, since the gateway speaks OTLP in no other way", value, allowed)
+				b.refuseVariable(of+setting, "expected %s: the gateway speaks OTLP in no other way", allowed)
 			}
 		}
 	}
