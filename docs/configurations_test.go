@@ -36,6 +36,9 @@ var configurations = map[string]func(page string) string{
 	"docs/audit.md#the-audit-stream yaml 1": func(page string) string {
 		return upstream + "callers: {anonymous: true}\n" + page
 	},
+	"docs/tracing.md#traces yaml 1": func(page string) string {
+		return upstream + "callers: {anonymous: true}\n" + page
+	},
 	"docs/creates.md#where-the-journal-is yaml 1": func(page string) string {
 		return upstream + "callers: {anonymous: true}\n" + page
 	},

@@ -203,7 +203,7 @@ func TestNetwork(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
 		"example.yaml":      "from gateway: 1 peers; from management: 1 peers; to 53 53: 1 peers; to 443: 0 peers; to 5432: 1 peers",
-		"testdata/one.yaml": "from management: 1 peers; to 53 53: 1 peers; to 3128: 1 peers; to 6443: 0 peers",
+		"testdata/one.yaml": "from management: 1 peers; to 53 53: 1 peers; to 3128: 1 peers; to 4318: 1 peers; to 6443: 0 peers",
 	} {
 		i := install(t, valuesOf(t, file))
 		var rules []string

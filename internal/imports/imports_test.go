@@ -24,6 +24,8 @@ var never = []struct {
 		"the simulation is written from Atlas's documents, so that each checks the other's reading"},
 	{[]string{"gateway/atlas"}, []string{"gateway", "gateway/callers", "gateway/config", "gateway/observe", "gateway/policy"},
 		"whoever may ask Atlas is outside: a caller, or the gateway itself"},
+	{[]string{"gateway/tracing"}, []string{"gateway", "gateway/atlas", "gateway/callers", "gateway/config", "gateway/observe"},
+		"what is traced tells it"},
 	{[]string{"gateway/reads"}, []string{"gateway", "gateway/callers", "gateway/config", "gateway/observe", "gateway/policy"},
 		"whoever hands it a read has decided that the caller may make it"},
 	{[]string{"gateway/budget"}, []string{"gateway", "gateway/callers", "gateway/config", "gateway/observe", "gateway/policy", "gateway/idempotency"},

@@ -84,7 +84,10 @@ and no pod is replaced for them.
   "limits.request_header" "limits.connections"
   "timeouts.header" "timeouts.request" "timeouts.upstream" "timeouts.idle" "timeouts.drain" "timeouts.shutdown"
   "creates.journal" "creates.file" "creates.postgres_url_file" "creates.postgres_url_env" "creates.wait"
-  "audit.file" "audit.required" "log.level" "log.format"
+  "audit.file" "audit.required"
+  "tracing.endpoint" "tracing.ca_file" "tracing.headers_file" "tracing.timeout" "tracing.sample" "tracing.trust_traceparent"
+  "tracing.service_name" "tracing.resource_attributes"
+  "log.level" "log.format"
 -}}
 {{- $values := dict -}}
 {{- range $fixed -}}
