@@ -27,7 +27,7 @@ func scrapeAll(t *testing.T) string {
 	dir := t.TempDir()
 	certificate := gatewaytest.NewAuthority(t).Loopback(t)
 	crt, key := gatewaytest.WriteFile(t, filepath.Join(dir, "crt"), certificate.CertPEM), gatewaytest.WriteFile(t, filepath.Join(dir, "key"), certificate.KeyPEM)
-	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "creates: {journal: file, file: "+filepath.Join(dir, "creates.db")+"}\naudit: {file: "+filepath.Join(dir, "audit.jsonl")+"}\nrequests: {check: report}\ncallers: {anonymous: true, list: [{name: nobody, tokens: [{sha256: "+hash(token)+", not_after: 2099-01-01T00:00:00Z}]}], "+
+	p := serveFor(t, sim.Start(t, sim.Config{}).URL(), "creates: {journal: file, file: "+filepath.Join(dir, "creates.db")+"}\naudit: {file: "+filepath.Join(dir, "audit.jsonl")+"}\nrequests: {check: report}\ntracing: {endpoint: \"http://127.0.0.1:9\", sample: 1000000}\ncallers: {anonymous: true, list: [{name: nobody, tokens: [{sha256: "+hash(token)+", not_after: 2099-01-01T00:00:00Z}]}], "+
 		"issuers: [{name: ci, issuer: 'https://"+gatewaytest.Refused(t)+"', audiences: [gateway], algorithms: [RS256]}]}\n",
 		"ATLAS_GATEWAY_LISTENER_TLS_CERT_FILE="+crt, "ATLAS_GATEWAY_LISTENER_TLS_KEY_FILE="+key, "ATLAS_GATEWAY_LISTENER_CLIENT_CA_FILE="+crt)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}

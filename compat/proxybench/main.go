@@ -16,6 +16,8 @@
 //	digest   the same gateway with a caller that authenticates by Digest
 //	jwt      the same with a caller whose token an issuer has signed
 //	journal  as token, in a second gateway, which keeps the journal of creates in a file
+//	traced   as token, in a third gateway, which sends spans of all requests to a receiver in the
+//	         upstream's process
 //
 // No two creates are the same, so that each is recorded and sent.
 //
@@ -30,7 +32,8 @@
 // time for each request. After it come the median of the ratios to plain in the same
 // round and, in parentheses, the quartiles of the ratios. Every response must have the right
 // status: chain and the gateway refuse a request that is not valid, the others forward it.
-// Below the table is the most memory that each process has had resident.
+// Below the table is the most memory that each process has had resident, and how many spans were
+// dropped.
 //
 // With -before, a second gateway takes its turns in the same rounds, with the same
 // configuration: one that was built before a change. A second table then has the CPU time for

@@ -49,8 +49,8 @@ func runBench(t *testing.T, args ...string) string {
 }
 
 const (
-	header = "| request | connections | plain | pooled | chain | token | digest | jwt | journal |\n|---|---|---|---|---|---|---|---|---|\n"
-	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
+	header = "| request | connections | plain | pooled | chain | token | digest | jwt | journal | traced |\n|---|---|---|---|---|---|---|---|---|---|\n"
+	row    = " N µs | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) | N µs, N (N to N) |\n"
 )
 
 // TestRun measures everything, each a little. Every response through every proxy has the right
@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 		"| watched | 1 |" + row + "| watched | 3 |" + row +
 		"| POST | 1 |" + row + "| POST | 3 |" + row +
 		"| rejected | 1 |" + row + "| rejected | 3 |" + row +
-		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB, journal N MiB.\n"
+		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, gateway N MiB, journal N MiB, traced N MiB. Spans that were dropped: 0.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -81,7 +81,7 @@ func TestBefore(t *testing.T) {
 		"| watched | 2 | token |" + compared + "| watched | 2 | digest |" + compared + "| watched | 2 | jwt |" + compared +
 		"| POST | 2 | token |" + compared + "| POST | 2 | digest |" + compared + "| POST | 2 | jwt |" + compared +
 		"| rejected | 2 | token |" + compared + "| rejected | 2 | digest |" + compared + "| rejected | 2 | jwt |" + compared +
-		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB, journal N MiB.\n"
+		"\nPeak memory: plain N MiB, pooled N MiB, chain N MiB, before N MiB, gateway N MiB, journal N MiB, traced N MiB. Spans that were dropped: 0.\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -118,7 +118,8 @@ func TestTables(t *testing.T) {
 			{"GET", 4, "token", true}:  us(100, 50, 100, 200, 400),
 			{"GET", 4, "token", false}: us(110, 100, 90, 300, 400), // ratios to before: 1.1, 2, 0.9, 1.5, 1
 		},
-		memory: []string{"plain 1.0 MiB"},
+		memory:  []string{"plain 1.0 MiB"},
+		dropped: "0",
 	}
 	var got strings.Builder
 	r.write(&got, options{kinds: []string{"GET"}, numbers: []int{4}})
@@ -130,7 +131,7 @@ func TestTables(t *testing.T) {
 |---|---|---|---|---|---|
 | GET | 4 | token | 100.0 µs | 110.0 µs | 1.10 (1.00 to 1.50) |
 
-Peak memory: plain 1.0 MiB.
+Peak memory: plain 1.0 MiB. Spans that were dropped: 0.
 `
 	if got.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &got, want)

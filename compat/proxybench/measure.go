@@ -24,6 +24,7 @@ type results struct {
 	gateways []string // those of the proxies that the gateway of -before has too; empty without it
 	times    map[cell][]time.Duration
 	memory   []string // peak memory of the proxies' processes, in words
+	dropped  string   // how many spans were dropped
 }
 
 // measure starts all parts, measures, and stops them.
@@ -72,6 +73,11 @@ func measure(ctx context.Context, o options, stderr io.Writer) (r results, err e
 			return results{}, err
 		}
 		r.memory = append(r.memory, fmt.Sprintf("%s %.1f MiB", process.name, float64(peak)/(1<<20)))
+		if process.name == "traced" {
+			if r.dropped, err = process.droppedSpans(); err != nil {
+				return results{}, err
+			}
+		}
 	}
 	return r, nil
 }

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -53,6 +55,22 @@ func (p *process) stop() error {
 	p.stdin.Close()
 	p.command.Process.Signal(syscall.SIGTERM)
 	return p.command.Wait()
+}
+
+// droppedSpans returns how many spans a gateway has dropped.
+func (p *process) droppedSpans() (string, error) {
+	response, err := http.Get(p.addresses["management"] + "/metrics")
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", err
+	}
+	_, behind, _ := strings.Cut(string(page), "\natlas_gateway_trace_spans_dropped_total ")
+	number, _, _ := strings.Cut(behind, "\n")
+	return number, nil
 }
 
 // peakMemory returns the most memory that the process has had resident, in bytes.

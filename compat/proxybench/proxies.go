@@ -19,6 +19,7 @@ import (
 	"atlas-export-gateway/api"
 	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/gateway/config"
+	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/store"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -82,7 +83,7 @@ func announce(stdout io.Writer, addresses map[string]string) error {
 
 func serveUpstream(ctx context.Context, stdout io.Writer) error {
 	addresses := map[string]string{}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	for _, port := range []string{"signed", "open"} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -98,6 +99,13 @@ func serveUpstream(ctx context.Context, stdout io.Writer) error {
 		}
 		go func() { failed <- u.serve(listener) }()
 	}
+	spans, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer spans.Close()
+	addresses["spans"] = "http://" + spans.Addr().String()
+	go func() { failed <- http.Serve(spans, http.HandlerFunc(takeSpans)) }()
 	if err := announce(stdout, addresses); err != nil {
 		return err
 	}
@@ -107,6 +115,12 @@ func serveUpstream(ctx context.Context, stdout io.Writer) error {
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// takeSpans is a receiver of spans, which looks at none.
+func takeSpans(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
 func serveProxy(ctx context.Context, handler http.Handler, stdout io.Writer) error {
@@ -200,6 +214,11 @@ func serveGateway(ctx context.Context, file string, stdout, stderr io.Writer) er
 		defer journal.Close()
 		g.UseJournal(journal)
 	}
+	if parts.Tracing != nil {
+		tracer := tracing.New(*parts.Tracing, slog.New(slog.NewJSONHandler(stderr, nil)))
+		defer tracer.Close(ctx)
+		g.UseTracer(tracer)
+	}
 	callers, err := net.Listen("tcp", parts.Config.Listener.Address)
 	if err != nil {
 		return err
@@ -208,7 +227,7 @@ func serveGateway(ctx context.Context, file string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	if err := announce(stdout, map[string]string{"listener": "http://" + callers.Addr().String()}); err != nil {
+	if err := announce(stdout, map[string]string{"listener": "http://" + callers.Addr().String(), "management": "http://" + management.Addr().String()}); err != nil {
 		return err
 	}
 	return g.Serve(ctx, callers, management)

@@ -104,6 +104,14 @@ func (p *parts) start(o options, stderr io.Writer) error {
 		return err
 	}
 	p.add(journalProxy(journal, c.token))
+	if args[len(args)-1], err = c.with("traced.yaml", withoutJournal+"tracing: {endpoint: '"+upstream.addresses["spans"]+"'}\n"); err != nil {
+		return err
+	}
+	traced, err := p.startGateway("traced", program, args...)
+	if err != nil {
+		return err
+	}
+	p.add(&proxyUnderTest{name: "traced", process: traced, validates: true, authorization: "Bearer " + c.token.Secret.Reveal()})
 	return nil
 }
 
@@ -155,20 +163,23 @@ func (p *parts) truncateLogs() error {
 	return err
 }
 
-// withoutJournal is the line of a configuration that withJournal replaces.
+// withoutJournal is the line of a configuration that with replaces.
 const withoutJournal = "creates: {journal: off}\n"
 
 // withJournal writes a second configuration that differs in the journal, which is in a file of a
 // name.
 func (c configuration) withJournal(name string) (file string, err error) {
+	return c.with("journal.yaml", "creates: {file: "+filepath.Join(filepath.Dir(c.file), name)+"}\n")
+}
+
+// with writes another configuration with a name, which has settings in the place of withoutJournal.
+func (c configuration) with(name, settings string) (file string, err error) {
 	text, err := os.ReadFile(c.file)
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Dir(c.file)
-	file = filepath.Join(dir, "journal.yaml")
-	with := "creates: {file: " + filepath.Join(dir, name) + "}\n"
-	return file, os.WriteFile(file, []byte(strings.Replace(string(text), withoutJournal, with, 1)), 0o600)
+	file = filepath.Join(filepath.Dir(c.file), name)
+	return file, os.WriteFile(file, []byte(strings.Replace(string(text), withoutJournal, settings, 1)), 0o600)
 }
 
 // configuration is a configuration of the gateway, and the keys of its caller.

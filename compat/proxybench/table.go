@@ -31,7 +31,7 @@ func (r results) write(w io.Writer, o options) {
 	if len(r.gateways) > 0 {
 		r.writeBefore(w, o)
 	}
-	fmt.Fprintf(w, "\nPeak memory: %s.\n", strings.Join(r.memory, ", "))
+	fmt.Fprintf(w, "\nPeak memory: %s. Spans that were dropped: %s.\n", strings.Join(r.memory, ", "), r.dropped)
 }
 
 // writeBefore writes the table that compares the gateway with that of -before.
