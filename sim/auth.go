@@ -3,11 +3,13 @@ package sim
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"atlas-export-gateway/digestauth"
 	"atlas-export-gateway/secret"
@@ -42,10 +44,31 @@ type caller struct {
 	groups []string // empty: every group
 	rights right
 
-	ha1 sync.Map // of ha1Key, to secret.Secret
+	deleted atomic.Bool // once it is, it opens nothing
+	ha1     sync.Map    // of ha1Key, to secret.Secret
 }
 
 type ha1Key struct{ algorithm, realm string }
+
+// existing returns the caller of an id, or nil if there is none or it was deleted.
+func existing(callers map[string]*caller, id string) *caller {
+	if c := callers[id]; c != nil && !c.deleted.Load() {
+		return c
+	}
+	return nil
+}
+
+// DeleteKey deletes an API key, by its public key, or a service account, by its client id, as an
+// administrator of Atlas's organization would. The tokens of a service account end with it. The
+// next simulation with the same seed has it again. An error says that there is none.
+func (s *Server) DeleteKey(id string) error {
+	c := cmp.Or(existing(s.world.keys, id), existing(s.world.accounts, id))
+	if c == nil {
+		return fmt.Errorf("there is no key or service account %q", id)
+	}
+	c.deleted.Store(true)
+	return nil
+}
 
 func (c *caller) in(group string) bool { return len(c.groups) == 0 || slices.Contains(c.groups, group) }
 
@@ -80,7 +103,7 @@ func (s *Server) authenticate(x *exchange) error {
 			Realm:      realm,
 			Algorithms: form.Algorithms,
 			HA1: func(username, algorithm string) (secret.Secret, bool) {
-				key := s.world.keys[username]
+				key := existing(s.world.keys, username)
 				if key == nil {
 					return secret.Secret{}, false
 				}

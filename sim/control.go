@@ -46,6 +46,9 @@ func (s *Server) endpoints() []endpoint {
 			s.ForgetNonces()
 			return struct{}{}, nil
 		}},
+		{"DELETE /keys/{id}", func(r *http.Request) (any, error) {
+			return struct{}{}, s.DeleteKey(r.PathValue("id"))
+		}},
 		{"GET /faults", func(*http.Request) (any, error) { return s.Faults(), nil }},
 		{"PUT /faults", func(r *http.Request) (any, error) {
 			list, err := readJSON[[]Fault](r)

@@ -54,7 +54,31 @@ func TestControlRequests(t *testing.T) {
 
 	index := control(t, atlas, 200, "GET", "/", "").(object)
 	check(t, "api", index["api"], any(atlas.URL()))
-	check(t, "endpoints", len(index["endpoints"].([]any)), 19-1)
+	check(t, "endpoints", len(index["endpoints"].([]any)), 19)
+}
+
+// A key that is deleted opens nothing from then on, also on a connection and with a token from
+// before; another key does.
+func TestDeleteKey(t *testing.T) {
+	atlas := start(t, sim.Config{})
+	c := newCaller(t, atlas.URL(), sim.PublicKey)
+	check(t, "a good key", c.do("GET", v2+buckets, "").status, 200)
+	issued := basic(t, atlas, "/api/oauth/token", sim.ClientID, sim.ClientSecret, "grant_type=client_credentials", formType)
+	token := strings.Split(issued.body, `"`)[3]
+	withToken := func() int {
+		t.Helper()
+		return plainly(t, "GET", atlas.URL()+v2+buckets, "", "Accept: "+latest, "Authorization: Bearer "+token).status
+	}
+	check(t, "a good token", withToken(), 200)
+	for _, id := range []string{sim.PublicKey, sim.ClientID} {
+		control(t, atlas, 200, "DELETE", "/keys/"+id, "")
+		again := control(t, atlas, 400, "DELETE", "/keys/"+id, "").(object)
+		check(t, "again", again["error"], any("there is no key or service account \""+id+"\""))
+	}
+	check(t, "the deleted key", c.do("GET", v2+buckets, "").status, 401)
+	check(t, "its token", withToken(), 401)
+	check(t, "the deleted account", basic(t, atlas, "/api/oauth/token", sim.ClientID, sim.ClientSecret, "grant_type=client_credentials", formType).status, 401)
+	check(t, "another key", newCaller(t, atlas.URL(), sim.ReadOnlyPublicKey).do("GET", v2+buckets, "").status, 200)
 }
 
 func TestControlJobs(t *testing.T) {

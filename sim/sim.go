@@ -155,6 +155,7 @@ func (s *Server) API() http.Handler { return s.api }
 //	PATCH  /settings        changes the members that are given, also within objects; answers Settings
 //	PUT    /settings        changes all members, answers Settings
 //	DELETE /nonces          makes every nonce unknown, as a restart of Atlas would
+//	DELETE /keys/{id}       deletes an API key or a service account as DeleteKey does
 //	GET    /faults          [FaultState...]
 //	PUT    /faults          [Fault...], replaces all faults
 //	DELETE /faults          ends all faults

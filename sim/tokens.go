@@ -79,7 +79,7 @@ func (s *Server) tokenCaller(token string) *caller {
 	if !ok {
 		return nil
 	}
-	return s.world.accounts[claims.Subject]
+	return existing(s.world.accounts, claims.Subject)
 }
 
 // issueToken serves POST /api/oauth/token (RFC 6749, section 4.4) for clients that
@@ -150,7 +150,7 @@ func (s *Server) client(r *http.Request) *caller {
 	if decoded, err := url.QueryUnescape(clientSecret); err == nil {
 		clientSecret = decoded
 	}
-	account := s.world.accounts[id]
+	account := existing(s.world.accounts, id)
 	if account == nil || !account.secret.Equal(secret.New(clientSecret)) {
 		return nil
 	}
