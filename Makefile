@@ -31,9 +31,9 @@ TESTS = -vet=off -p 4 -parallel 4 ./cmd/atlas-gateway ./...
 test: ## run every test
 	$(if $(CI),@$(MAKE) canary,go test $(TESTS))
 
-build: ## build the programs into bin/
+build: ## build the programs into bin/; VERSION=v1.2.3 is what they call themselves
 	@mkdir -p bin
-	go build -o bin/ ./cmd/...
+	go build $(if $(VERSION),-ldflags=-X=atlas-export-gateway/internal/build.version=$(VERSION)) -o bin/ ./cmd/...
 
 run: build ## serve with CONFIG=FILE; the default is the example, with the key pair in the environment
 	@exec bin/atlas-gateway serve $(CONFIG)
