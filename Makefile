@@ -15,7 +15,7 @@ export REDOCLY_TELEMETRY = off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE = true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz image release rehearse helm clean
+.PHONY: help demo test build run generate docs check gofmt vet staticcheck generated contract race canary clients crash restarts first-week watchers flood outage bench bench-proxy bench-journal h2spec digest-report fuzz image release rehearse helm clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ crash: build ## kill the gateway KILLS= times during CREATES= creates, and count
 
 restarts: ## restart the gateway five times during REQUESTS= requests, behind a passed socket and behind haproxy, and count what failed
 	RESTARTS_REQUESTS=$(or $(REQUESTS),100000) go test ./cmd/atlas-gateway -run '^TestRestarts' -count=1 -timeout 30m -v
+
+first-week: ## run the blocks of docs/first-week.md as they are pasted; needs openssl, curl, haproxy and prometheus
+	FIRST_WEEK=1 go test ./docs -run '^TestFirstWeek$$' -count=1 -v
 
 watchers: ## have WATCHERS= (1000) read one job once a second for SECONDS= (60) through REPLICAS= (1) gateways, and count what reaches Atlas
 	WATCHERS=$(or $(WATCHERS),1000) SECONDS=$(or $(SECONDS),60) REPLICAS=$(or $(REPLICAS),1) go test -count=1 -v -timeout 10m -run '^TestManyWatchers$$' ./gateway

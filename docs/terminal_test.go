@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for a text on a terminal.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // programs is where built puts the programs.
 var programs string
