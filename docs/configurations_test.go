@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,6 +85,29 @@ const (
 	upstream = "upstream:\n  credentials: [{public_key_file: /run/secrets/atlas-public-key, private_key_file: /run/secrets/atlas-private-key}]\n"
 	tokens   = "tokens: [{sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]"
 )
+
+// Prometheus takes the configuration of the operators' page, with the alerts beside it.
+func TestScrape(t *testing.T) {
+	t.Parallel()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	folder := t.TempDir()
+	rules, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus", "rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"rules.yaml": string(rules), "prometheus.yaml": pages.Blocks(t, root, "docs/operate.md#scrape yaml 1")[0]} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	contains(t, run(t, folder, promtool, "check", "config", "prometheus.yaml"), "rules found")
+}
 
 // atlas-gateway check finds the YAML of the pages good, once the files are there.
 func TestConfigurations(t *testing.T) {
