@@ -152,7 +152,7 @@ rehearse: ## build a release of a tag in a clone, and try what is in it; RELEASE
 # Helm's packages take about two minutes of CPU to compile, once. staticcheck would read all of
 # them too, and is left out.
 helm: ## lint and render the Helm chart, and compare deploy/kubernetes.yaml; UPDATE=1 writes it, and the chart's rules
-	cd deploy/helm && go test -count=1 -vet=all ./... $(if $(UPDATE),-update)
+	cd deploy/helm && go test -count=1 -vet=all $(if $(UPDATE),. -update,./...)
 
 clean: ## remove bin/, dist/ and the npm packages
 	rm -rf bin dist compat/clients/npm/node_modules

@@ -108,7 +108,7 @@ func (b *builder) tracesEndpoint(c Tracing, wanted bool) *url.URL {
 	case value == "" && wanted:
 		return &url.URL{Scheme: "http", Host: "localhost:4318", Path: defaultTracesPath}
 	case value == "":
-		for path, set := range map[string]bool{"ca_file": c.CAFile != "", "headers_file": c.HeadersFile != "", "sample": c.Sample != 0, "trust_traceparent": c.TrustTraceparent} {
+		for path, set := range map[string]bool{"ca_file": c.CAFile != "", "headers_file": c.HeadersFile != "", "sample": c.Sample > 1, "trust_traceparent": c.TrustTraceparent} {
 			if set {
 				b.warn("tracing."+path, "has no effect: without tracing.endpoint, or an endpoint of the environment, no request is traced")
 			}
