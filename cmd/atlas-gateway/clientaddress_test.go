@@ -261,7 +261,7 @@ func TestClientByPreamble(t *testing.T) {
 			t.Errorf("%d connections were refused, not %d", got, want)
 		}
 		b.stop(t)
-		if log := b.stderr.String(); !strings.Contains(log, `no preamble of the PROXY protocol"}`) || strings.Contains(log, "TLS handshake error from "+trusted+": ") {
+		if log := b.stderr.String(); !strings.Contains(log, `no preamble of the PROXY protocol"}`) || strings.Contains(log, "TLS handshake error from "+trusted+":") {
 			t.Errorf("the log: %s", log)
 		}
 	}

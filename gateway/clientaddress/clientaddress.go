@@ -75,8 +75,8 @@ func (c Config) Client(peer netip.AddrPort, header http.Header) (netip.AddrPort,
 	if !networks.Contain(c.Networks, peer.Addr()) {
 		return peer, nil
 	}
-	// Each proxy may add to the last line or begin one of its own. A line ends each element, so
-	// that a quote that a client left open can't take in what a proxy adds.
+	// Each proxy may add to the last line, or begin one of its own. No element goes on in the next
+	// line, not even in quotes.
 	var hops []node
 	for _, line := range header[name] {
 		found, err := split(line)

@@ -108,6 +108,7 @@ var fields = []struct {
 	{forwarded, []string{`for=198.51.100.1;x=", for=203.0.113.7`}, "refused"},
 	{forwarded, []string{`for=198.51.100.1;x="`, `for="203.0.113.7"`}, "refused"},
 	{forwarded, []string{`for=198.51.100.1;x=", for="203.0.113.7"`}, "refused"},
+	{forwarded, []string{`for="a`, `b"`, "for=203.0.113.7"}, "refused"}, // each line ends its elements
 	{forwarded, []string{`for=198.51.100.1;x="\`, "for=203.0.113.7"}, "refused"},
 	{forwarded, []string{strings.Repeat("for=10.0.0.8,", 32) + "for=203.0.113.7"}, "refused"},
 }

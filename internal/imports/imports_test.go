@@ -30,7 +30,7 @@ var never = []struct {
 		"whoever hands it a read has decided that the caller may make it"},
 	{[]string{"gateway/budget"}, []string{"gateway", "gateway/callers", "gateway/config", "gateway/observe", "gateway/policy", "gateway/idempotency"},
 		"it knows callers only by name, and Atlas only by its answers"},
-	{[]string{"gateway/callers", "gateway/policy", "gateway/observe"}, []string{"gateway", "gateway/atlas", "gateway/config"},
+	{[]string{"gateway/callers", "gateway/clientaddress", "gateway/policy", "gateway/observe"}, []string{"gateway", "gateway/atlas", "gateway/config"},
 		"each says one thing, and the gateway brings them together"},
 	{[]string{"cmd/...", "client", "sim", "gateway/...", "internal/outbound"}, []string{"internal/gatewaytest", "internal/issuertest"},
 		"only tests start gateways and issuers with it"},
