@@ -38,6 +38,14 @@ type behind struct {
 // serveBehind starts the program.
 func serveBehind(t *testing.T, how string, environ ...string) *behind {
 	t.Helper()
+	b := newBehind(t, how, environ...)
+	b.start(t, b.command.Start)
+	return b
+}
+
+// newBehind is serveBehind without the start.
+func newBehind(t *testing.T, how string, environ ...string) *behind {
+	t.Helper()
 	b := &behind{atlas: sim.Start(t, sim.Config{}), audit: filepath.Join(t.TempDir(), "audit.jsonl")}
 	b.caller = gatewaytest.Issue(t, "nightly", allGrants).Change(t, callers.Validity{}, func(e *callers.Entry) {
 		e.SourceNetworks = []string{"203.0.113.0/24"}
@@ -45,7 +53,6 @@ func serveBehind(t *testing.T, how string, environ ...string) *behind {
 	p := newProcessFor(t, b.atlas.URL(), "callers:\n  list:\n"+b.caller.YAML+fmt.Sprintf("audit: {file: %q}\n", b.audit), environ...)
 	gatewaytest.ReplaceFile(t, p.file, strings.Replace(readFile(t, p.file), `{address: "127.0.0.1:0"}`,
 		`{address: "127.0.0.1:0", client_address: `+how+`, trusted_proxies: [`+trusted+`/32, 198.51.100.0/24]}`, 1))
-	p.start(t, p.command.Start)
 	b.process = p
 	return b
 }

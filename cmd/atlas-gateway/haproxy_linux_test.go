@@ -67,3 +67,22 @@ func TestBehindHAProxy(t *testing.T) {
 		})
 	}
 }
+
+// A socket that was passed takes preambles, too.
+func TestPreambleOnAPassedSocket(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t, "proxy_protocol")
+	listener, management := gatewaytest.Listen(t).(*net.TCPListener), gatewaytest.Listen(t).(*net.TCPListener)
+	passing(t, b.process, "listener:management", listener, management)
+	b.start(t, b.command.Start)
+	listener.Close()
+	management.Close()
+	got := b.sendFrom(t, trusted, preamble2(near)+request("GET "+buckets, "", accept, "Authorization: "+b.caller.Bearer()))
+	if want := (located{200, near + ":51352", trusted, ""}); len(got) != 1 || b.located(t, got[0].Header) != want {
+		t.Errorf("%v", got)
+	}
+	if status, body := get(t, b.Management+"/readyz"); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	b.stop(t)
+}

@@ -24,7 +24,7 @@ type Parts struct {
 	// PublicURL is listener.public_url in the form that links have, without a slash at its end; empty
 	// where it is not set.
 	PublicURL string
-	// ClientAddress is whom the gateway believes who the client is.
+	// ClientAddress says which proxies are believed, and how they name the client.
 	ClientAddress clientaddress.Config
 	// Certificate is the listener's; nil where the listener speaks plain HTTP.
 	Certificate *tls.Certificate
