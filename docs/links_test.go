@@ -118,8 +118,8 @@ func TestPictureCountsOperations(t *testing.T) {
 	}
 }
 
-// The picture has the steps of the table in ARCHITECTURE.md, in their order and with their statuses, and
-// the README says how many they are.
+// The picture has the steps of the table in ARCHITECTURE.md, in their order and with their
+// statuses, and the README says how many they are.
 func TestPictureHasTheSteps(t *testing.T) {
 	read := func(name string) string {
 		content, err := os.ReadFile(filepath.Join(root, name))

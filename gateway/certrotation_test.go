@@ -299,8 +299,8 @@ func TestStrangersConnectionsAreEvicted(t *testing.T) {
 	}
 }
 
-// The metrics and the readiness checks tell when the first of the authorities expires, wherever it is
-// in the file, and no longer once it was removed.
+// The metrics and the readiness checks tell when the first of the authorities expires, wherever
+// it is in the file, and no longer once it was removed.
 func TestExpirationOfTheClientCA(t *testing.T) {
 	t.Parallel()
 	g := startCertificates(t, "", bound("exporter", `[{uri: "`+exporter+`"}]`, everything))

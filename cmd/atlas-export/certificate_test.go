@@ -67,8 +67,8 @@ func TestClientCert(t *testing.T) {
 	}
 }
 
-// Over HTTP/2, net/http may lose the alert of a server that wants a client certificate. What it says
-// instead has a hint, too.
+// Over HTTP/2, net/http may lose the alert of a server that wants a client certificate. What it
+// says instead has a hint, too.
 func TestClientCertHintWithoutAlert(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(nil)

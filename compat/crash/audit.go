@@ -120,8 +120,8 @@ func (s *stream) take(r *audit.Record) {
 	}
 }
 
-// finish reads the rest once the last process has ended by itself. That one leaves no intent without
-// an outcome; each of the others, which were killed, may leave a line that is cut.
+// finish reads the rest once the last process has ended by itself. That one leaves no intent
+// without an outcome; each of the others, which were killed, may leave a line that is cut.
 func (s *stream) finish() {
 	if err := s.read(); err != nil {
 		s.breach("the stream can't be read: %v", err)
@@ -153,8 +153,8 @@ func (s *stream) compare(answer told) {
 	}
 }
 
-// countUnrecorded compares the audit streams with the jobs that Atlas has and with what callers were
-// told, and returns how often they differ. The first few differences are told to stderr.
+// countUnrecorded compares the audit streams with the jobs that Atlas has and with what callers
+// were told, and returns how often they differ. The first few differences are told to stderr.
 func (r *trial) countUnrecorded(jobs []sim.Job, stderr io.Writer) (breaches int) {
 	records := recordsOf{made: map[string]int{}, found: map[string]bool{}, open: map[int]int{}}
 	for _, g := range r.fleet {
@@ -209,9 +209,9 @@ func (a *recordsOf) add(s *stream) {
 	}
 }
 
-// account finds the record of a job, and says what is wrong with it. One record says that its request
-// made the job. Or there are records by whose requests it was found later. Or else a request of its
-// own has no outcome, or one that tells no job.
+// account finds the record of a job, and says what is wrong with it. One record says that its
+// request made the job. Or there are records by whose requests it was found later. Or else a
+// request of its own has no outcome, or one that tells no job.
 func (a *recordsOf) account(job string, content int) (fault string) {
 	switch {
 	case a.made[job] > 1:

@@ -17,21 +17,23 @@
 // The simulated Atlas resets connections before and after the work, answers 503 before and after
 // it, cuts answers off, and answers too late.
 //
-// Standard output gets one line: N creates, K kills, D duplicates, L lost, R without a record. They
-// are counted from the jobs that the simulated Atlas has in the end: D are those beyond the first of a
-// create, and L are creates whose caller was told of another job than Atlas has, or was never answered.
+// Standard output gets one line: N creates, K kills, D duplicates, L lost, R without a record.
+// They are counted from the jobs that the simulated Atlas has in the end: D are those beyond the
+// first of a create, and L are creates whose caller was told of another job than Atlas has, or
+// was never answered.
 //
 // R counts where the audit streams, one for each gateway and with audit.required, differ from what
 // happened:
 //   - a create came to Atlas before its intent was in the stream
-//   - a job that Atlas has made has no record: none says that its request made it or found it, and no
-//     request of its own is left whose outcome is missing or names no job
+//   - a job that Atlas has made has no record: none says that its request made it or found it, and
+//     no request of its own is left whose outcome is missing or names no job
 //   - several records say that they made one job
 //   - a caller was told something else than the record of its request says
 //   - a request has two records of one kind, or it has no outcome though its gateway was not killed
 //   - more lines are cut than gateways were killed
 //
-// Exit status: 0 if D, L and R are 0, 1 if they are not or something failed, 2 for a wrong command line.
+// Exit status: 0 if D, L and R are 0, 1 if they are not or something failed, 2 for a wrong
+// command line.
 package main
 
 import (

@@ -15,8 +15,8 @@ import (
 	"atlas-export-gateway/sim"
 )
 
-// With a journal, whatever is killed, nothing is created twice and nothing is lost. Without one, the
-// same run makes duplicates. The audit streams have a record of each.
+// With a journal, whatever is killed, nothing is created twice and nothing is lost. Without one,
+// the same run makes duplicates. The audit streams have a record of each.
 func TestCrash(t *testing.T) {
 	program := gatewaytest.BuildProgram(t, filepath.Join("..", ".."))
 	sizes := []string{"-gateway", program, "-creates", "300", "-kills", "12", "-workers", "24"}

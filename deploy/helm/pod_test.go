@@ -53,8 +53,8 @@ func TestPodSecurity(t *testing.T) {
 }
 
 // Files and configuration are one volume, which is swapped as a whole. Only the gateway's user
-// reads its files. No file is mounted by itself: such a one is never replaced. A variable is there only
-// where a folder has the pod's name.
+// reads its files. No file is mounted by itself: such a one is never replaced. A variable is
+// there only where a folder has the pod's name.
 func TestVolumes(t *testing.T) {
 	t.Parallel()
 	for _, file := range files {

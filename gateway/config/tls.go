@@ -104,8 +104,8 @@ func (a *Authorities) Pool() *x509.CertPool {
 	return a.pool
 }
 
-// certificates reads the certificate authorities of a file, and passes over what is no certificate, as
-// x509.CertPool.AppendCertsFromPEM does.
+// certificates reads the certificate authorities of a file, and passes over what is no
+// certificate, as x509.CertPool.AppendCertsFromPEM does.
 func certificates(file string) (*Authorities, error) {
 	if file == "" {
 		return nil, nil

@@ -118,9 +118,9 @@ type Content struct {
 	Length int64                         // as in http.Request.ContentLength
 }
 
-// TakeContent takes the content out of req and closes its Body, as a RoundTripper must. It refuses a
-// request for another origin as [Origin.Check] does. Without a GetBody, no more than limit bytes are
-// kept.
+// TakeContent takes the content out of req and closes its Body, as a RoundTripper must. It
+// refuses a request for another origin as [Origin.Check] does. Without a GetBody, no more than
+// limit bytes are kept.
 func (o *Origin) TakeContent(req *http.Request, limit int64) (Content, error) {
 	if err := o.Check(req); err != nil {
 		CloseBody(req)

@@ -1,6 +1,5 @@
-// Command release builds what others run: images, Debian packages, archives of the programs, and the
-// Helm chart.
-// The Makefile calls it, in the module of the tools.
+// Command release builds what others run: images, Debian packages, archives of the programs, and
+// the Helm chart. The Makefile calls it, in the module of the tools.
 //
 //	release [-root FOLDER] [-version VERSION] image
 //	release [-root FOLDER] -version v1.2.3 [-targets "linux/amd64 darwin/arm64"] all

@@ -151,8 +151,8 @@ func contents(t *testing.T, archive string) map[string][]byte {
 // chart is the archive of the candidate's chart.
 var chart = "atlas-gateway-" + strings.TrimPrefix(candidate, "v") + ".tgz"
 
-// The chart is that of the clone, with the version of the tag. deploy/helm/package has the tests of what
-// Helm makes of it.
+// The chart is that of the clone, with the version of the tag. deploy/helm/package has the tests
+// of what Helm makes of it.
 func TestChart(t *testing.T) {
 	files := contents(t, filepath.Join(release(t), "dist", chart))
 	for line := range strings.SplitSeq("appVersion: "+candidate+"\nversion: "+strings.TrimPrefix(candidate, "v"), "\n") {

@@ -2,9 +2,9 @@
 //
 //	package -version v1.2.3 CHART FOLDER
 //
-// The archive is FOLDER/atlas-gateway-1.2.3.tgz. The version of its chart is 1.2.3, and its appVersion,
-// which is the tag of the image unless the values name another one, v1.2.3. Every time in it is
-// SOURCE_DATE_EPOCH, so that the same chart and version are the same bytes.
+// The archive is FOLDER/atlas-gateway-1.2.3.tgz. The version of its chart is 1.2.3, and its
+// appVersion, which is the tag of the image unless the values name another one, v1.2.3. Every
+// time in it is SOURCE_DATE_EPOCH, so that the same chart and version are the same bytes.
 //
 // Exit status: 0 after success, 1 after an error, 2 for a wrong command line.
 package main

@@ -15,8 +15,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Helm takes the archive, whose chart has the version, everything that the folder has, and the image of
-// the version. The same chart is the same bytes from another folder, with other times and modes.
+// Helm takes the archive, whose chart has the version, everything that the folder has, and the
+// image of the version. The same chart is the same bytes from another folder, with other times
+// and modes.
 func TestPackage(t *testing.T) {
 	t.Parallel()
 	const folder = "../atlas-gateway"
