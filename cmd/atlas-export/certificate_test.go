@@ -2,14 +2,18 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"atlas-export-gateway/internal/gatewaytest"
@@ -63,6 +67,26 @@ func TestClientCert(t *testing.T) {
 				t.Errorf("%s %s: exit status %d: %s", test.args, test.env, status, &stderr)
 			}
 			break
+		}
+	}
+}
+
+// A server that ends the connection without a word of certificates may want one; one that speaks no
+// TLS does not.
+func TestClientCertHintWithoutReason(t *testing.T) {
+	failure := &net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}
+	broken := &net.OpError{Op: "write", Err: syscall.EPIPE}
+	for _, test := range []struct {
+		err    error
+		hinted bool
+	}{
+		{&url.Error{URL: "https://h/", Err: failure}, true},
+		{&url.Error{URL: "https://h/", Err: broken}, true},
+		{&url.Error{URL: "http://h/", Err: broken}, false},
+		{&url.Error{URL: "https://h/", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, false},
+	} {
+		if hint := certificateHint(test.err); strings.Contains(hint, "it may ask for a client certificate") != test.hinted {
+			t.Errorf("the hint for %v is %q", test.err, hint)
 		}
 	}
 }

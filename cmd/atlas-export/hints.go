@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -261,8 +262,11 @@ func certificateHint(err error) string {
 	switch {
 	case ended && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate"):
 		return "the server asks for a client certificate, or does not trust the one that was shown; --client-cert FILE and --client-key FILE, or the settings client_cert and client_key, name one"
-	// What net/http says instead over HTTP/2, where it loses the alert, has no type.
-	case strings.Contains(err.Error(), "http2: client conn could not be established"):
+	// The server may also give no reason, or its alert is lost: what net/http says then over HTTP/2 has
+	// no type.
+	case ended && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "handshake failure"),
+		ended && alert.Op == "write" && overTLS(err),
+		strings.Contains(err.Error(), "http2: client conn could not be established"):
 		return "the server ended the connection at once; it may ask for a client certificate, which --client-cert FILE and --client-key FILE, or the settings client_cert and client_key, name"
 	case errors.As(err, &authority):
 		return "the certificate is from an authority that is not trusted here; --ca-file FILE, or the setting ca_file, names those to trust"
@@ -274,4 +278,10 @@ func certificateHint(err error) string {
 		return "what answers does not speak TLS; " + baseURLHint
 	}
 	return ""
+}
+
+// overTLS reports whether an error is of a request to an https URL.
+func overTLS(err error) bool {
+	request, ok := errors.AsType[*url.Error](err)
+	return ok && strings.HasPrefix(request.URL, "https:")
 }
