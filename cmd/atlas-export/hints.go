@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"atlas-export-gateway/client"
