@@ -2,11 +2,14 @@ package gateway_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
+	"atlas-export-gateway/store"
 )
 
 // A trace of a caller's, and the fields that name it.
@@ -160,5 +163,47 @@ func TestSharedAnswersAreLinked(t *testing.T) {
 	}
 	if found["sent"] != 1 || found["joined"] != 1 || found["kept"] != 1 {
 		t.Errorf("the reads were answered so: %v", found)
+	}
+}
+
+// The exchanges of a create belong to the request that sent it, although what carries the create
+// out outlives requests. A create that joins it has a link.
+func TestCreatesAreTraced(t *testing.T) {
+	t.Parallel()
+	journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { journal.Close() }) // after the gateway's end
+	upstream, requests := askedUpstream(t)
+	receiver := gatewaytest.StartReceiver(t, nil)
+	g := &traced{gatewaytest.StartConfig(t, gatewaytest.Config{
+		YAML:    gatewaytest.YAML(upstream.URL, "tracing: {endpoint: '"+receiver.URL+"'}"),
+		Prepare: func(g *gateway.Gateway) { g.UseJournal(journal) },
+	}), receiver}
+	first := send(t, g.Gateway, "POST", v2Exports, export)
+	waits := next(t, requests)
+	second := send(t, g.Gateway, "POST", v2Exports, export)
+	gatewaytest.WaitFor(t, "a second create", func() bool {
+		return strings.Contains(g.Metrics(t), "\natlas_gateway_in_flight_requests{count=\"worked\"} 2\n")
+	})
+	waits.answer <- gatewaytest.JSON(200, job)
+	for _, answer := range []<-chan gatewaytest.Response{first, second} {
+		if got := next(t, answer); got.Status != 200 {
+			t.Errorf("%+v", got)
+		}
+	}
+	servers, clients := g.spans(t, "SERVER", 2), g.spans(t, "CLIENT", 2)
+	sent, joined := servers[0], servers[1]
+	for n, client := range clients {
+		if client.Trace != sent.Trace || client.Parent != sent.ID || client.Name != "POST "+exportsRoute || client.Attributes["http.response.status_code"] != []any{int64(401), int64(200)}[n] {
+			t.Errorf("exchange %d: %+v, of %+v", n, client, sent)
+		}
+	}
+	if sent.Links != nil || sent.Attributes["atlas_gateway.outcome"] != "answered" || sent.Attributes["atlas_gateway.replayed"] != nil {
+		t.Errorf("the create that was sent: %+v", sent)
+	}
+	if len(joined.Links) != 1 || joined.Links[0] != sent.Trace+"/"+sent.ID || joined.Attributes["atlas_gateway.joined"] != true || joined.Attributes["atlas_gateway.replayed"] != true {
+		t.Errorf("the create that has joined: %+v", joined)
 	}
 }

@@ -15,9 +15,9 @@ import (
 // tracingTime is how long the end of the program waits for the receiver of spans.
 const tracingTime = 2 * time.Second
 
-// useTracing has the gateway trace requests as a configuration says, until end is called; nil says
-// that none is traced. What OpenTelemetry would write to standard error goes to the log, or nowhere
-// where it may quote the environment.
+// useTracing has the gateway trace requests as a configuration says, until end is called; nil
+// says that none is traced. What OpenTelemetry would write to standard error goes to the log, or
+// nowhere where it may quote the environment.
 func useTracing(ctx context.Context, g *gateway.Gateway, c *tracing.Config, records *slog.Logger) (end func()) {
 	if c == nil {
 		return func() {}

@@ -22,8 +22,8 @@ const (
 )
 
 // Row 110: whatever stands in the fields of a trace, a request is answered as it is without them,
-// and nothing of them reaches Atlas or a span. Only the traceparent of a caller who was let in names
-// a span, and only where that is trusted.
+// and nothing of them reaches Atlas or a span. Only the traceparent of a caller who was let in
+// names a span, and only where that is trusted.
 func TestTraceHeaders(t *testing.T) {
 	t.Parallel()
 	for _, trust := range []bool{false, true} {
@@ -115,8 +115,8 @@ func (p *process) droppedSpans(t *testing.T) int {
 }
 
 // Row 112: a receiver that is down, hangs, refuses or answers anything holds up neither requests
-// nor the end. The spans that are lost are counted, and logged once. The receiver's key goes nowhere
-// else, and what the receiver answers is not repeated.
+// nor the end. The spans that are lost are counted, and logged once. The receiver's key goes
+// nowhere else, and what the receiver answers is not repeated.
 func TestReceiverFails(t *testing.T) {
 	t.Parallel()
 	thief := gatewaytest.StartReceiver(t, nil)

@@ -284,9 +284,9 @@ type Audit struct {
 	Required bool `yaml:"required"`
 }
 
-// Tracing says whether spans of requests are sent to a receiver of OpenTelemetry, and which. What is
-// not set here may be set by OpenTelemetry's own variables of the environment: those that begin with
-// OTEL_.
+// Tracing says whether spans of requests are sent to a receiver of OpenTelemetry, and which. What
+// is not set here may be set by OpenTelemetry's own variables of the environment: those that
+// begin with OTEL_.
 type Tracing struct {
 	// Endpoint is the URL of a receiver of OTLP over HTTP; http or https. Without a path, it means
 	// /v1/traces. Default empty: no request is traced.

@@ -26,8 +26,8 @@ import (
 const defaultTracesPath = "/v1/traces"
 
 // tracing finds out whether requests are traced, and how: what the section tracing says comes
-// before what the environment of OpenTelemetry says. Only the two variables that switch tracing off
-// have precedence. Of a variable that is not needed, the value is not looked at.
+// before what the environment of OpenTelemetry says. Only the two variables that switch tracing
+// off have precedence. Of a variable that is not needed, the value is not looked at.
 func (b *builder) tracing(c Tracing) {
 	disabled, exporter := b.getenv("OTEL_SDK_DISABLED"), b.getenv("OTEL_TRACES_EXPORTER")
 	if disabled != "" && !strings.EqualFold(disabled, "true") && !strings.EqualFold(disabled, "false") {
@@ -66,8 +66,8 @@ func (b *builder) tracing(c Tracing) {
 	}
 }
 
-// refuseVariable notes that the value of a variable of OpenTelemetry is refused. The error does not
-// quote it: a key may stand there.
+// refuseVariable notes that the value of a variable of OpenTelemetry is refused. The error does
+// not quote it: a key may stand there.
 func (b *builder) refuseVariable(name, format string, args ...any) {
 	b.refusals = append(b.refusals, refusal{0, fmt.Errorf("environment: %s: %w", name, fmt.Errorf(format, args...))})
 }

@@ -82,8 +82,8 @@ func fail(span trace.Span, errorType string) {
 	span.SetStatus(codes.Error, "")
 }
 
-// errorType returns a word for an error: timeout, canceled, unreachable, or otherwise the one given.
-// The text of an error may quote anything.
+// errorType returns a word for an error: timeout, canceled, unreachable, or otherwise the one
+// given. The text of an error may quote anything.
 func errorType(err error, otherwise string) string {
 	network, ok := errors.AsType[*net.OpError](err)
 	switch {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// queued bounds the spans that wait or are being sent. A span of a request takes about 4 KB.
+	// queued bounds the spans that wait or are being sent. A span of a request takes about 3 KB.
 	queued = 2048
 	// batched is how many spans are sent at once, and batchEvery how long a span waits for others.
 	batched    = 512

@@ -66,8 +66,9 @@ func (t *target) same(r Receiver) bool {
 		maps.EqualFunc(t.Header, r.Header, secret.Secret.Equal)
 }
 
-// sending is the client of otlptrace's exporter. OpenTelemetry's own, otlptracehttp, links gRPC, and
-// takes headers and proxies from the environment of the process, whatever the configuration says.
+// sending is the client of otlptrace's exporter. OpenTelemetry's own, otlptracehttp, links gRPC,
+// and takes headers and proxies from the environment of the process, whatever the configuration
+// says.
 type sending struct {
 	to     atomic.Pointer[target]
 	ctx    context.Context // ends with Stop

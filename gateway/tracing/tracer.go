@@ -1,7 +1,7 @@
-// Package tracing makes OpenTelemetry spans of requests, and sends them to a receiver of OTLP over
-// HTTP. A [Span] is one request of a caller's, and the [Exchanges] of a request for Atlas are spans
-// below it. The gateway starts and ends Spans; package atlas sends through Exchanges. Without a
-// [Tracer] there are none, and nobody pays for them.
+// Package tracing makes OpenTelemetry spans of requests, and sends them to a receiver of OTLP
+// over HTTP. A [Span] is one request of a caller's, and the [Exchanges] of a request for Atlas
+// are spans below it. The gateway starts and ends Spans; package atlas sends through Exchanges.
+// Without a [Tracer] there are none, and nobody pays for them.
 //
 // A span holds no secret and no text of a caller's, except names and ids that were found valid.
 // Nothing of it is ever sent to Atlas.
@@ -73,7 +73,8 @@ func New(c Config, log *slog.Logger) *Tracer {
 	}
 }
 
-// describe returns the resource that spans come from. The later of two attributes with a name counts.
+// describe returns the resource that spans come from. The later of two attributes with a name
+// counts.
 func describe(c Config) *resource.Resource {
 	attributes := append([]attribute.KeyValue{semconv.ServiceVersion(build.Version())}, c.Attributes...)
 	attributes = append(attributes, semconv.ServiceName(c.Service))
@@ -97,8 +98,8 @@ func (t *Tracer) Keep(r Receiver) {
 // not take them.
 func (t *Tracer) Dropped() uint64 { return t.queue.dropped.Load() }
 
-// Close sends the spans that wait, until the context ends. Those that the receiver has not taken by
-// then are dropped, and the log tells how many. There must be no more requests.
+// Close sends the spans that wait, until the context ends. Those that the receiver has not taken
+// by then are dropped, and the log tells how many. There must be no more requests.
 func (t *Tracer) Close(ctx context.Context) {
 	defer context.AfterFunc(ctx, t.sending.cancel)()
 	t.provider.Shutdown(context.WithoutCancel(ctx))

@@ -120,8 +120,8 @@ func TestRejected(t *testing.T) {
 	}
 }
 
-// Spans that find no room are dropped at once. Those that the receiver has not taken at the end are
-// dropped then, and each is counted once.
+// Spans that find no room are dropped at once. Those that the receiver has not taken at the end
+// are dropped then, and each is counted once.
 func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	hangs := gatewaytest.Serve(t, func(conn net.Conn) { conn.Read(make([]byte, 1<<20)); <-t.Context().Done() })

@@ -21,8 +21,8 @@ import (
 type Receiver struct {
 	// URL is the receiver's URL, without a path.
 	URL string
-	// Refuse, if not nil, may answer a batch in the place of the receiver, which then does not have its
-	// spans, and reports whether it did. It is set before the first batch.
+	// Refuse, if not nil, may answer a batch in the place of the receiver, which then does not have
+	// its spans, and reports whether it did. It is set before the first batch.
 	Refuse func(http.ResponseWriter, *http.Request) bool
 
 	mu      sync.Mutex
