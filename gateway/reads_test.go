@@ -387,11 +387,17 @@ func TestWaitersTakeNoPlace(t *testing.T) {
 // joined waits until a number of reads wait for what another one asks.
 func joined(t testing.TB, number int) {
 	t.Helper()
+	waitIn(t, "gateway/reads.(*Reads).do(", number)
+}
+
+// waitIn waits until a number of goroutines wait in a function. No other test may run.
+func waitIn(t testing.TB, function string, number int) {
+	t.Helper()
 	gatewaytest.WaitFor(t, "callers who have joined", func() bool {
 		stacks := make([]byte, 1<<20)
 		waiting := 0
 		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-			if strings.Contains(stack, " [select") && strings.Contains(stack, "gateway/reads.(*Reads).do(") {
+			if strings.Contains(stack, " [select") && strings.Contains(stack, function) {
 				waiting++
 			}
 		}

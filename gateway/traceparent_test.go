@@ -169,7 +169,6 @@ func TestSharedAnswersAreLinked(t *testing.T) {
 // The exchanges of a create belong to the request that sent it, although what carries the create
 // out outlives requests. A create that joins it has a link.
 func TestCreatesAreTraced(t *testing.T) {
-	t.Parallel()
 	journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -184,9 +183,7 @@ func TestCreatesAreTraced(t *testing.T) {
 	first := send(t, g.Gateway, "POST", v2Exports, export)
 	waits := next(t, requests)
 	second := send(t, g.Gateway, "POST", v2Exports, export)
-	gatewaytest.WaitFor(t, "a second create", func() bool {
-		return strings.Contains(g.Metrics(t), "\natlas_gateway_in_flight_requests{count=\"worked\"} 2\n")
-	})
+	waitIn(t, "gateway/idempotency.(*Creates).do(", 2)
 	waits.answer <- gatewaytest.JSON(200, job)
 	for _, answer := range []<-chan gatewaytest.Response{first, second} {
 		if got := next(t, answer); got.Status != 200 {
