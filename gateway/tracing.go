@@ -88,17 +88,16 @@ func (x *exchange) conventional(route string) []attribute.KeyValue {
 	case !x.in.ProtoAtLeast(1, 1):
 		version = "1.0"
 	}
-	client, _, err := net.SplitHostPort(r.Remote)
-	if err != nil {
-		client = r.Remote
-	}
 	attributes := append(make([]attribute.KeyValue, 0, 28),
 		semconv.HTTPRequestMethodKey.String(httpMethod(r.Method)),
 		semconv.HTTPResponseStatusCode(r.Status),
 		semconv.URLScheme(scheme),
 		semconv.NetworkProtocolVersion(version),
-		semconv.ClientAddress(client),
+		semconv.ClientAddress(withoutPort(r.Remote)),
 	)
+	if r.Proxy != "" {
+		attributes = append(attributes, semconv.NetworkPeerAddress(withoutPort(r.Proxy)))
+	}
 	if route != "" {
 		attributes = append(attributes, semconv.HTTPRoute(route), semconv.URLPath(tracing.Path(route, cmp.Or(x.match.Path, route))))
 	}
@@ -109,6 +108,14 @@ func (x *exchange) conventional(route string) []attribute.KeyValue {
 		attributes = append(attributes, semconv.ErrorTypeKey.String(cmp.Or(r.Refusal.Kind, strconv.Itoa(r.Status))))
 	}
 	return attributes
+}
+
+// withoutPort returns an address without its port, if it has one.
+func withoutPort(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 // own returns the attributes of the gateway's own namespace, with the values of the record.

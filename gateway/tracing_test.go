@@ -191,6 +191,18 @@ func TestSpansTellOutcomes(t *testing.T) {
 	}
 }
 
+// Behind a trusted proxy, the address of the client is what the proxy says.
+func TestSpanBehindAProxy(t *testing.T) {
+	t.Parallel()
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.JSON(200, job)))
+	g := startTraced(t, upstream.URL, "listener: {client_address: x_forwarded_for, trusted_proxies: [127.0.0.1/32]}\n")
+	g.Send(t, "GET", v2Exports+"/"+jobID, map[string]string{"Accept": latest, "X-Forwarded-For": "2001:db8::7"}, "")
+	span := g.spans(t, "SERVER", 1)[0]
+	if client, peer := span.Attributes["client.address"], span.Attributes["network.peer.address"]; client != "2001:db8::7" || peer != "127.0.0.1" {
+		t.Errorf("client %v, peer %v", client, peer)
+	}
+}
+
 // An exchange that gets no answer is a failure with a type.
 func TestSpanOfNoAnswer(t *testing.T) {
 	t.Parallel()
