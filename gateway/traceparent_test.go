@@ -93,6 +93,18 @@ func TestUnsampled(t *testing.T) {
 	}
 }
 
+// A span has no link to one that is not sampled, which nobody has sent.
+func TestUnsampledIsNotLinked(t *testing.T) {
+	t.Parallel()
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.JSON(200, done)))
+	g := startTraced(t, upstream.URL, tracingSettings+"  trust_traceparent: true\n"+fresh)
+	g.Send(t, "GET", v2Job, plus(readHeader, "Traceparent", strings.TrimSuffix(traceparent, "1")+"0"), "")
+	g.Send(t, "GET", v2Job, plus(readHeader, "Traceparent", traceparent), "")
+	if span := g.spans(t, "SERVER", 1)[0]; span.Attributes["atlas_gateway.read"] != "kept" || span.Links != nil {
+		t.Errorf("%+v", span)
+	}
+}
+
 // Without tracing, a record names no trace, whatever a caller sends.
 func TestNotTraced(t *testing.T) {
 	t.Parallel()

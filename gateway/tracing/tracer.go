@@ -136,9 +136,9 @@ func (s *Span) IDs() (traceID, spanID string) {
 // Sampled reports whether the span is sent.
 func (s *Span) Sampled() bool { return s != nil && s.span.IsRecording() }
 
-// Exchanges returns those of one request for Atlas; nil for a nil Span.
+// Exchanges returns those of one request for Atlas; nil for a Span that is not sent.
 func (s *Span) Exchanges() *Exchanges {
-	if s == nil {
+	if !s.Sampled() {
 		return nil
 	}
 	return &Exchanges{tracer: s.tracer, of: s.span.SpanContext()}
