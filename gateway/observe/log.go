@@ -7,10 +7,16 @@ import (
 )
 
 // Log writes a record of each request to a log.
-type Log struct{ log *slog.Logger }
+type Log struct {
+	handler slog.Handler
+	sent    slog.Handler // for creates and other changes that were sent
+}
 
 // NewLog returns the Observer that writes to a log.
-func NewLog(log *slog.Logger) Log { return Log{log} }
+func NewLog(log *slog.Logger) Log { return Log{log.Handler(), important(log.Handler())} }
+
+// notSent is the Outcome of a change that was not sent.
+const notSent = "not_sent"
 
 // Observe writes one record: at info, at warn where the version is past its sunset or the
 // request breaks the contract and went on, and at error
@@ -25,13 +31,18 @@ func (l Log) Observe(ctx context.Context, r *Record) {
 	if r.Refusal.Kind != "" && r.Status >= 500 {
 		level = slog.LevelError
 	}
-	if !l.log.Enabled(ctx, level) {
+	if !l.handler.Enabled(ctx, level) {
 		return
+	}
+	handler := l.handler
+	// Whoever has no key can have changes refused without number, which are never sent.
+	if r.Outcome != "" && r.Outcome != notSent {
+		handler = l.sent
 	}
 	// Unlike LogAttrs, this looks for no line of source, which would be the same in every record.
 	record := slog.NewRecord(r.End, level, "request", 0)
 	record.AddAttrs(r.attributes(make([]slog.Attr, 0, 26))...)
-	l.log.Handler().Handle(ctx, record)
+	handler.Handle(ctx, record)
 }
 
 // attributes appends what a Record holds.

@@ -68,20 +68,19 @@ func (q *Queue) Enabled(ctx context.Context, level slog.Level) bool {
 // Handle puts a record into the queue. It does not wait.
 func (q *Queue) Handle(ctx context.Context, r slog.Record) error {
 	switch r.Message {
-	case "request":
-		sent := false
-		r.Attrs(func(a slog.Attr) bool {
-			// Whoever has no key can have creates refused without number, which are never sent.
-			sent = a.Key == "outcome" && a.Value.String() != "not_sent"
-			return a.Key != "outcome"
-		})
-		if !sent {
-			return q.shared.Handle(ctx, r)
-		}
-	case "http", "library": // about what strangers send, in the words of others
+	case "request", "http", "library": // about what strangers send, the latter in the words of others
 		return q.shared.Handle(ctx, r)
 	}
 	return q.kept.Handle(ctx, r)
+}
+
+// important returns the Handler whose records are the last to find no room. For a handler that is
+// no Queue it is that handler.
+func important(h slog.Handler) slog.Handler {
+	if q, ok := h.(*Queue); ok {
+		return q.kept
+	}
+	return h
 }
 
 // WithAttrs returns a Handler for the same queue.
