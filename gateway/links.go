@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,14 +15,14 @@ import (
 // the old body only up to the last place where from occurs: to search a long list costs far less
 // than to read all its tokens.
 func rewriteLinks(body []byte, from, to string) net.Buffers {
-	l := &links{body: body, from: from, to: to, next: bytes.Index(body, []byte(from))}
+	l := &links{body: body, from: from, to: to, next: occurrence(body, from)}
 	if to == "" || l.next < 0 {
 		return net.Buffers{body}
 	}
 	l.decoder = linkDecoders.Get().(*jsontext.Decoder)
 	l.decoder.Reset(bytes.NewBuffer(body), asTheyCome)
 	l.object(l.top)
-	l.decoder.Reset(bytes.NewBuffer(nil), asTheyCome) // so that the pool does not keep the body
+	l.decoder.Reset(nothing, asTheyCome) // so that the pool does not keep the body
 	linkDecoders.Put(l.decoder)
 	return append(l.parts, body[l.copied:])
 }
@@ -29,6 +30,9 @@ func rewriteLinks(body []byte, from, to string) net.Buffers {
 // asTheyCome stops a decoder from looking for repeated members. A response that passed check has
 // none.
 var asTheyCome = jsontext.AllowDuplicateNames(true)
+
+// nothing is what a decoder reads that is not used.
+var nothing = strings.NewReader("")
 
 // linkDecoders are kept, since a Decoder keeps its stacks from one text to the next.
 var linkDecoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewBuffer(nil), asTheyCome) }}
@@ -114,9 +118,34 @@ func (l *links) more() bool {
 	if l.next >= read {
 		return true
 	}
-	ahead := bytes.Index(l.body[read:], []byte(l.from))
+	ahead := occurrence(l.body[read:], l.from)
 	l.next = read + ahead
 	return ahead >= 0
+}
+
+// occurrence returns where an origin first occurs in a text, or -1. It looks for the first dot of
+// the origin: Atlas's lists have few dots, and so many of the letter that an origin begins with
+// that bytes.Index takes three times as long. In a text with many other dots it leaves the search
+// to bytes.Index.
+func occurrence(text []byte, origin string) int {
+	dot, begin := strings.IndexByte(origin, '.'), 0
+	for range 32 {
+		if dot < 0 || begin+dot >= len(text) {
+			break
+		}
+		next := bytes.IndexByte(text[begin+dot:], '.')
+		if next < 0 {
+			return -1
+		}
+		if begin += next; bytes.HasPrefix(text[begin:], []byte(origin)) {
+			return begin
+		}
+		begin++
+	}
+	if next := bytes.Index(text[begin:], []byte(origin)); next >= 0 {
+		return begin + next
+	}
+	return -1
 }
 
 // href rewrites a URL that begins with the origin, and ends there or goes on with a path or query.

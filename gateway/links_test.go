@@ -1,11 +1,14 @@
 package gateway_test
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/internal/gatewaytest"
 )
 
@@ -78,5 +81,22 @@ func TestLinksAreRewrittenInTime(t *testing.T) {
 	got := g.Send(t, "GET", v2Exports, readHeader, "")
 	if got.Status != 200 || got.Body != body {
 		t.Errorf("%d, %d bytes", got.Status, len(got.Body))
+	}
+}
+
+// However many dots a text has, and wherever, an origin is found where it first is.
+func TestOccurrence(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const letters = "..ab"
+	for range 100_000 {
+		text, origin := make([]byte, random.IntN(80)), make([]byte, 1+random.IntN(4))
+		for _, some := range [][]byte{text, origin} {
+			for i := range some {
+				some[i] = letters[random.IntN(len(letters))]
+			}
+		}
+		if got, want := gateway.Occurrence(text, string(origin)), bytes.Index(text, origin); got != want {
+			t.Fatalf("%s in %s: %d, want %d", origin, text, got, want)
+		}
 	}
 }
