@@ -147,8 +147,8 @@ func (g *Gateway) putInForce(s *settings) {
 	g.lasting.pool.Keep(s.atlas)
 	g.lasting.reads.Limit(keptBytes(s.config))
 	g.lasting.meters.keep(s.perMinute)
-	if g.tracer != nil {
-		g.tracer.Keep(s.parts.Tracing.Receiver)
+	if t := s.parts.Tracing; t != nil && g.tracer != nil { // without t, the program has its own receiver
+		g.tracer.Keep(t.Receiver)
 	}
 }
 

@@ -2,15 +2,19 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 
+	"atlas-export-gateway/gateway"
+	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/sim"
 
 	"github.com/google/go-cmp/cmp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
@@ -200,6 +204,22 @@ func TestSpanBehindAProxy(t *testing.T) {
 	span := g.spans(t, "SERVER", 1)[0]
 	if client, peer := span.Attributes["client.address"], span.Attributes["network.peer.address"]; client != "2001:db8::7" || peer != "127.0.0.1" {
 		t.Errorf("client %v, peer %v", client, peer)
+	}
+}
+
+// A program that has its own receiver, and a configuration that has none, goes on after a reload.
+func TestOwnReceiver(t *testing.T) {
+	t.Parallel()
+	receiver, upstream := gatewaytest.StartReceiver(t, nil), gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.JSON(200, job)))
+	tracer := tracing.New(tracing.Config{Receiver: tracing.Receiver{Endpoint: receiver.URL + "/v1/traces"}, Sampler: sdktrace.AlwaysSample(), Service: "own"}, slog.New(slog.DiscardHandler))
+	g := gatewaytest.StartConfig(t, gatewaytest.Config{YAML: gatewaytest.YAML(upstream.URL, ""), Prepare: func(g *gateway.Gateway) { g.UseTracer(tracer) }})
+	reloaded(t, g.Reload(t))
+	g.Send(t, "GET", v2Job, readHeader, "")
+	g.Stop()
+	g.Wait(t)
+	tracer.Close(t.Context())
+	if spans := receiver.Spans(); len(spans) == 0 {
+		t.Error("there are no spans")
 	}
 }
 
