@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -53,6 +54,9 @@ func (b *builder) tracing(c Tracing) {
 		TrustTraceparent: c.TrustTraceparent,
 		Service:          cmp.Or(c.ServiceName, b.getenv("OTEL_SERVICE_NAME")),
 		Attributes:       b.resourceAttributes(c),
+	}
+	if c.ServiceName == "" && !utf8.ValidString(b.parts.Tracing.Service) {
+		b.refuseVariable("OTEL_SERVICE_NAME", "%w", errNotUTF8)
 	}
 	b.tracesRoots(c, endpoint)
 	b.unsupportedVariables()
@@ -285,11 +289,11 @@ func (b *builder) tracesSampler(c Tracing) sdktrace.Sampler {
 // the environment.
 func (b *builder) resourceAttributes(c Tracing) []attribute.KeyValue {
 	var attributes []attribute.KeyValue
-	fromVariable, err := parsePairs(b.getenv("OTEL_RESOURCE_ATTRIBUTES"))
+	fromVariable, err := parseAttributes(b.getenv("OTEL_RESOURCE_ATTRIBUTES"))
 	if err != nil {
 		b.refuseVariable("OTEL_RESOURCE_ATTRIBUTES", "%w", err)
 	}
-	fromSection, err := parsePairs(c.ResourceAttributes)
+	fromSection, err := parseAttributes(c.ResourceAttributes)
 	if err != nil {
 		b.refuse("tracing.resource_attributes", "%w", err)
 	}
@@ -298,6 +302,20 @@ func (b *builder) resourceAttributes(c Tracing) []attribute.KeyValue {
 	}
 	return attributes
 }
+
+// parseAttributes is parsePairs for text that goes out with each span.
+func parseAttributes(text string) ([]pair, error) {
+	pairs, err := parsePairs(text)
+	for _, pair := range pairs {
+		if !utf8.ValidString(pair.name + pair.value) {
+			return nil, errNotUTF8
+		}
+	}
+	return pairs, err
+}
+
+// errNotUTF8 refuses text that OTLP can't hold: no span would be sent.
+var errNotUTF8 = errors.New("is not UTF-8")
 
 type pair struct{ name, value string }
 

@@ -123,6 +123,7 @@ func TestTracingRefuses(t *testing.T) {
 		{receiver + ", headers_file: " + file("long", "a: "+strings.Repeat("c4na7y", 3000)), "", "tracing.headers_file: "},
 		{receiver + ", resource_attributes: 'c4na7y'", "", "tracing.resource_attributes: expected NAME=VALUE"},
 		{receiver + ", resource_attributes: 'a=c4na7y%'", "", "tracing.resource_attributes: expected NAME=VALUE"},
+		{receiver + ", resource_attributes: 'a=c4na7y%FC'", "", "tracing.resource_attributes: is not UTF-8"},
 		{"", "OTEL_SDK_DISABLED=c4na7y", ""},
 		{"", "OTEL_TRACES_EXPORTER=c4na7y", ""},
 		{"", "OTEL_EXPORTER_OTLP_ENDPOINT=c4na7y:4318", ""},
@@ -139,6 +140,8 @@ func TestTracingRefuses(t *testing.T) {
 		{receiver, "OTEL_EXPORTER_OTLP_CLIENT_KEY=c4na7y", ""},
 		{receiver, "OTEL_TRACES_SAMPLER=c4na7y", ""},
 		{receiver, "OTEL_RESOURCE_ATTRIBUTES=c4na7y", ""},
+		{receiver, "OTEL_RESOURCE_ATTRIBUTES=a=c4na7y%FC", ""},
+		{receiver, "OTEL_SERVICE_NAME=c4na7y\xfc", ""},
 	} {
 		_, yaml, err := loadTracing(t, test.settings, test.variable)
 		want := yaml + ":3: " + test.refused
