@@ -16,6 +16,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"golang.org/x/net/http/httpguts"
 
 	"atlas-export-gateway/gateway/tracing"
 	"atlas-export-gateway/internal/hosts"
@@ -230,14 +231,13 @@ var framing = []string{"Connection", "Content-Encoding", "Content-Length", "Cont
 
 // addField adds a field to a header, if it may be sent (RFC 9110, section 5).
 func addField(header map[string]secret.Secret, name, value string) error {
-	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	canonical := textproto.CanonicalMIMEHeaderKey(name)
 	switch _, known := header[canonical]; {
-	case name == "" || strings.Trim(name, token) != "" || strings.ContainsFunc(name, func(c rune) bool { return !strings.ContainsRune(token, c) }):
+	case !httpguts.ValidHeaderFieldName(name):
 		return errors.New("the name of a field is empty, or has characters that no name has")
 	case slices.Contains(framing, canonical):
 		return fmt.Errorf("the field %s can't be set", canonical)
-	case strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
+	case !httpguts.ValidHeaderFieldValue(value):
 		return errors.New("the value of a field has control characters")
 	case known:
 		return fmt.Errorf("the field %s is there twice", canonical)
