@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,20 @@ func TestClientOfOthers(t *testing.T) {
 	}
 	if proxies(clientaddress.Forwarded).Expects(netip.MustParseAddr("10.0.0.1")) || proxies(clientaddress.ProxyProtocol).Expects(netip.Addr{}) {
 		t.Error("a preamble is expected")
+	}
+}
+
+// A client can fill a field with elements. It is read no further than to the first that is too many.
+func TestClientOfManyElements(t *testing.T) {
+	for name, element := range map[string]string{xff: "1,", forwarded: "by=1,"} {
+		header := http.Header{name: {strings.Repeat(element, 10_000)}}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := proxies(how(name)).Client(netip.MustParseAddrPort(proxy), header)
+		runtime.ReadMemStats(&after)
+		if bytes := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "more than 32 elements") || bytes > 64<<10 {
+			t.Errorf("%s: %v, with %d bytes", name, err, bytes)
+		}
 	}
 }
 

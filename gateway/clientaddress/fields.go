@@ -49,11 +49,14 @@ func (n node) parse(bare bool) (address netip.AddrPort, known bool, err error) {
 }
 
 // splitXForwardedFor returns the elements of a line of X-Forwarded-For. Empty ones are left out
-// (RFC 9110, section 5.6.1).
+// (RFC 9110, section 5.6.1). It ends with the first element that is one too many.
 func splitXForwardedFor(line string) (nodes []node, err error) {
 	for element := range strings.SplitSeq(line, ",") {
 		if element = strings.Trim(element, " \t"); element != "" {
 			nodes = append(nodes, node(element))
+		}
+		if len(nodes) > maxHops {
+			break
 		}
 	}
 	return nodes, nil
@@ -62,7 +65,8 @@ func splitXForwardedFor(line string) (nodes []node, err error) {
 var errForwarded = errors.New("is not written as RFC 7239 has it")
 
 // splitForwarded returns the node of each element of a line of Forwarded, which is its parameter
-// for, and empty where there is none. Empty elements are left out.
+// for, and empty where there is none. Empty elements are left out. It ends with the first element
+// that is one too many.
 func splitForwarded(line string) (nodes []node, err error) {
 	for rest := line; ; rest = rest[1:] { // behind a comma
 		rest = strings.TrimLeft(rest, " \t")
@@ -79,7 +83,7 @@ func splitForwarded(line string) (nodes []node, err error) {
 		if element.names != nil {
 			nodes = append(nodes, element.node)
 		}
-		if rest = strings.TrimLeft(rest, " \t"); rest == "" {
+		if rest = strings.TrimLeft(rest, " \t"); rest == "" || len(nodes) > maxHops {
 			return nodes, nil
 		}
 		if rest[0] != ',' {
