@@ -24,16 +24,15 @@ type source struct {
 }
 
 // locate finds out where a request comes from. Whatever goes by the address of a client takes it
-// from x.source.
+// from x.source. A preamble counts for as long as the peer is a trusted proxy.
 func (x *exchange) locate() (err error) {
+	trusted := x.settings.parts.ClientAddress
 	peer, client := peerOf(x.in)
-	x.source = source{peer: peer, client: client, named: client.IsValid()}
-	if x.source.named { // by a preamble
-		return nil
-	}
 	ip, _ := netip.ParseAddrPort(peer)
-	x.source.client, err = x.settings.parts.ClientAddress.Client(ip, x.in.Header)
-	x.source.named = x.source.client != ip
+	if !client.IsValid() || !trusted.Expects(ip.Addr()) {
+		client, err = trusted.Client(ip, x.in.Header)
+	}
+	x.source = source{peer: peer, client: client, named: client != ip}
 	return err
 }
 

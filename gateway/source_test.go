@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,5 +82,33 @@ func TestTrustedProxiesAreReloaded(t *testing.T) {
 		if answer := ask(); !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
 			t.Errorf("%s, trusted: %s", how, answer)
 		}
+	}
+}
+
+// A proxy that is no longer trusted is not believed any more, on the connections that it has, too.
+func TestTrustEnds(t *testing.T) {
+	t.Parallel()
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerWith(gatewaytest.JSON(200, job)))
+	nightly := gatewaytest.Issue(t, "nightly", everything).Change(t, callers.Validity{}, func(e *callers.Entry) {
+		e.SourceNetworks = []string{"203.0.113.0/24"}
+	})
+	yaml := func(network string) string {
+		return gatewaytest.YAML(upstream.URL, "listener: {client_address: proxy_protocol, trusted_proxies: ["+network+"]}\n"+eachSent, nightly)
+	}
+	g := gatewaytest.Start(t, yaml("127.0.0.1/32"))
+	conn := dial(t, g.Address)
+	fmt.Fprint(conn, "PROXY TCP4 203.0.113.7 127.0.0.1 1 2\r\n")
+	answers := bufio.NewReader(conn)
+	for _, want := range []int{200, 401} {
+		fmt.Fprint(conn, "GET "+v2Exports+"/"+jobID+" HTTP/1.1\r\nHost: x\r\nAccept: "+latest+"\r\nAuthorization: "+nightly.Bearer()+"\r\n\r\n")
+		answer, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, answer.Body)
+		if answer.StatusCode != want {
+			t.Errorf("%d, want %d", answer.StatusCode, want)
+		}
+		reloaded(t, g.Rewrite(t, yaml("192.0.2.0/24")))
 	}
 }
