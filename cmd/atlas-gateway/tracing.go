@@ -16,14 +16,14 @@ import (
 const tracingTime = 2 * time.Second
 
 // useTracing has the gateway trace requests as a configuration says, until end is called; nil
-// says that none is traced. What OpenTelemetry would write to standard error goes to the log, or
-// nowhere where it may quote the environment.
+// says that none is traced. OpenTelemetry may write nothing to standard error: it quotes variables
+// that the configuration has read, or does without. The Tracer tells what becomes of spans.
 func useTracing(ctx context.Context, g *gateway.Gateway, c *tracing.Config, records *slog.Logger) (end func()) {
 	if c == nil {
 		return func() {}
 	}
 	otel.SetLogger(logr.Discard())
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { strayLog{records}.Write([]byte(err.Error())) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
 	tracer := tracing.New(*c, records)
 	g.UseTracer(tracer)
 	return func() {

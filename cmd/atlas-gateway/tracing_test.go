@@ -191,8 +191,8 @@ func TestTracingOverTLS(t *testing.T) {
 	headers := gatewaytest.WriteFile(t, filepath.Join(dir, "headers"), "Api-Key: c4na7y-first\n\nX-Tenant: nightly\n")
 	atlas := sim.Start(t, sim.Config{})
 	// A proxy of the environment is not used; nor is anything that OpenTelemetry reads by itself.
-	p := serveFor(t, atlas.URL(), fmt.Sprintf("tracing: {endpoint: %q, ca_file: %s, headers_file: %s}\n", receiver.URL, roots, headers)+forToken(callerToken),
-		"HTTPS_PROXY=http://"+gatewaytest.Refused(t), "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+gatewaytest.Refused(t), "OTEL_EXPORTER_OTLP_HEADERS=api-key=c4na7y-of-the-environment",
+	p := serveFor(t, atlas.URL(), fmt.Sprintf("tracing: {endpoint: %q, ca_file: %s, headers_file: %s, sample: 1}\n", receiver.URL, roots, headers)+forToken(callerToken),
+		"HTTPS_PROXY=http://"+gatewaytest.Refused(t), "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+gatewaytest.Refused(t), "OTEL_EXPORTER_OTLP_HEADERS=api-key=c4na7y-of-the-environment", "OTEL_TRACES_SAMPLER=c4na7y", "OTEL_BSP_SCHEDULE_DELAY=c4na7y",
 		"OTEL_SERVICE_NAME=exports", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=a%20test")
 	calls := func() {
 		if got := p.send(t, request("GET "+buckets, "", accept, "Authorization: "+bearer)); len(got) != 1 || got[0].Status != 200 {
