@@ -78,7 +78,7 @@ func readHandshake(line string) (h handshake, ok bool) {
 
 // logWriter turns the lines of net/http's own log into records. A handshake that failed since the
 // connection was evicted is in the record of evictions, and one whose connection has no preamble in
-// that of preambles.
+// that of preambles. One whose connection brought nothing did not begin.
 type logWriter struct {
 	log     *slog.Logger
 	refused func(handshake)
@@ -86,8 +86,10 @@ type logWriter struct {
 
 func (w logWriter) Write(line []byte) (int, error) {
 	message := strings.TrimSpace(string(line))
-	if strings.HasSuffix(message, inbound.ErrEvicted.Error()) || strings.HasSuffix(message, clientaddress.ErrPreamble.Error()) {
-		return len(line), nil
+	for _, known := range []error{inbound.ErrEvicted, inbound.ErrSilent, clientaddress.ErrPreamble} {
+		if strings.HasSuffix(message, known.Error()) {
+			return len(line), nil
+		}
 	}
 	if h, ok := readHandshake(message); ok {
 		w.refused(h)

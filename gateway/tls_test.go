@@ -84,3 +84,30 @@ func TestListenerTLS(t *testing.T) {
 		return strings.Contains(g.Log.String(), "client sent an HTTP request to an HTTPS server\"}\n")
 	})
 }
+
+// A check of a balancer connects and closes, behind a preamble or without one. The log tells of no
+// such connection, and does tell of one that ends within its handshake.
+func TestConnectionsWithoutHandshake(t *testing.T) {
+	t.Parallel()
+	const local = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+	for settings, preambles := range map[string][]string{
+		"": {""},
+		"listener: {client_address: proxy_protocol, trusted_proxies: [127.0.0.1/32]}\n": {"", local, "PROXY UNKNOWN\r\n"},
+	} {
+		g := gatewaytest.Start(t, gatewaytest.YAML("http://"+gatewaytest.Refused(t), settings), gatewaytest.NewAuthority(t).Loopback(t).Environ(t)...)
+		for _, preamble := range preambles {
+			conn := dial(t, g.Address)
+			io.WriteString(conn, preamble)
+			conn.Close()
+		}
+		conn := dial(t, g.Address)
+		io.WriteString(conn, preambles[len(preambles)-1]+"\x16\x03\x01") // a handshake begins
+		conn.Close()
+		gatewaytest.WaitFor(t, "a record", func() bool { return strings.Contains(g.Log.String(), "TLS handshake error") })
+		g.Stop() // which waits for all connections
+		g.Wait(t)
+		if n := strings.Count(g.Log.String(), "TLS handshake error"); n != 1 {
+			t.Errorf("%d records: %s", n, g.Log)
+		}
+	}
+}

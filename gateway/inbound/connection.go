@@ -42,10 +42,11 @@ type connection struct {
 	rested atomic.Int64
 
 	client atomic.Pointer[netip.AddrPort] // what Config.Client has returned, if that is an address
-	// Only for the goroutine that reads: Config.Client is still to be called; and its error, which
-	// every later read has as well.
+	// Only for the goroutine that reads: Config.Client is still to be called; its error, which every
+	// later read has as well; and nothing has been read.
 	fresh   bool
 	refused error
+	silent  bool
 
 	// Only while the table is locked, and only until a request is authenticated:
 	place   int       // in the connections of its group
@@ -65,14 +66,17 @@ func (c *connection) change(next func() state) {
 
 // Read notes whether the server waits for the peer. net/http reports a handshake and a header only
 // once they are whole.
-func (c *connection) Read(b []byte) (int, error) {
+func (c *connection) Read(b []byte) (n int, err error) {
 	if c.state() < authenticated {
 		c.await()
 	}
-	if err := c.introduce(); err != nil {
-		return 0, c.explain("read", err)
+	err = c.introduce()
+	if err == nil {
+		n, err = c.Conn.Read(b)
 	}
-	n, err := c.Conn.Read(b)
+	if c.silent = c.silent && n == 0; c.silent && err == io.EOF {
+		err = &net.OpError{Op: "read", Net: "tcp", Addr: c.RemoteAddr(), Err: ErrSilent}
+	}
 	if n > 0 && c.rested.Load() != 0 && !c.framed.Load() { // a frame need not begin a request
 		c.rested.Store(0)
 	}

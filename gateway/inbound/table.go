@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,10 @@ import (
 // ErrEvicted is the error of reading from a connection that was closed to make room, of writing to
 // it, and of [Keep].
 var ErrEvicted = fmt.Errorf("the connection was evicted: %w", net.ErrClosed)
+
+// ErrSilent is the error of reading from a connection that its peer ended before it sent anything,
+// or anything behind what Config.Client reads. The checks of balancers do so.
+var ErrSilent = fmt.Errorf("the connection brought nothing: %w", io.EOF)
 
 // Config says how many connections there may be, and who is told of them.
 type Config struct {
@@ -108,6 +113,7 @@ func (t *Table) admit(accepted net.Conn) *connection {
 		peer:   accepted.RemoteAddr().String(),
 		origin: originOf(addressOf(accepted)),
 		fresh:  t.config.Client != nil,
+		silent: true,
 	}
 	t.mu.Lock()
 	victim := t.makeRoom(c.origin, nil)
