@@ -273,7 +273,7 @@ func tellReady(stdout io.Writer, secure bool, callers, management net.Addr) {
 }
 
 // tuneCollector makes Go collect garbage less often. By default Go collects when the heap is
-// twice as large as the data in use, and here when it is nine times as large. A gateway has so little data in use that this would be every
+// twice as large as the data in use, and here when it is five times as large. A gateway has so little data in use that this would be every
 // few hundred requests. Near the memory limit, Go collects more often again. GOGC and GOMEMLIMIT
 // in the environment have precedence.
 func tuneCollector(env []string) {
@@ -284,7 +284,7 @@ func tuneCollector(env []string) {
 		})
 	}
 	if !set("GOGC") {
-		debug.SetGCPercent(800)
+		debug.SetGCPercent(400)
 	}
 	if !set("GOMEMLIMIT") {
 		debug.SetMemoryLimit(256 << 20)

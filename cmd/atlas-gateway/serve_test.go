@@ -115,9 +115,9 @@ func TestServeTunesCollector(t *testing.T) {
 		environ []string
 		want    string
 	}{
-		{[]string{"GOGC=", "GOMEMLIMIT="}, "percent 800, limit 2.68435456e+08"},
+		{[]string{"GOGC=", "GOMEMLIMIT="}, "percent 400, limit 2.68435456e+08"},
 		{[]string{"GOGC=50", "GOMEMLIMIT="}, "percent 50, limit 2.68435456e+08"},
-		{[]string{"GOGC=", "GOMEMLIMIT=1GiB"}, "percent 800, limit 1.073741824e+09"},
+		{[]string{"GOGC=", "GOMEMLIMIT=1GiB"}, "percent 400, limit 1.073741824e+09"},
 	} {
 		p := serveProcess(t, "upstream: {base_url: http://127.0.0.1:1, credentials: [{public_key_env: A, private_key_env: B}]}\n", append(test.environ, "A=a", "B=b")...)
 		_, metrics := get(t, p.Management+"/metrics")
