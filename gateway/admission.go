@@ -33,16 +33,12 @@ func (p *places) take(limit int) bool {
 
 func (p *places) free() { p.taken.Add(-1) }
 
-// share is the places that the requests of one caller, to one group, or of one operation have.
-type share struct {
-	of   sharer
-	name string
-}
-
-type sharer int
+// shared are those who have a share of the places by name: a caller, a group, an operation. An empty
+// name has none.
+type shared [sharers]string
 
 const (
-	ofCaller sharer = iota
+	ofCaller = iota
 	ofGroup
 	ofOperation
 
@@ -58,33 +54,33 @@ var most = [sharers]int{ofCaller: 2, ofGroup: 3, ofOperation: 4}
 // shares counts the places of each share that has some.
 type shares struct {
 	mu    sync.Mutex
-	taken map[share]int
+	taken [sharers]map[string]int
 }
 
-// take adds a place to all shares, if none has its most.
-func (s *shares) take(wanted *[sharers]share, free int) bool {
+// take adds a place to the shares of names, if none has its most.
+func (s *shares) take(names *shared, free int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for of, share := range wanted {
-		if share.name != "" && s.taken[share] >= most[of]*(free+1) {
+	for of, name := range names {
+		if name != "" && s.taken[of][name] >= most[of]*(free+1) {
 			return false
 		}
 	}
-	if s.taken == nil {
-		s.taken = map[share]int{}
-	}
-	for _, share := range wanted {
-		s.taken[share]++
+	for of, name := range names {
+		if s.taken[of] == nil {
+			s.taken[of] = map[string]int{}
+		}
+		s.taken[of][name]++
 	}
 	return true
 }
 
-func (s *shares) free(wanted *[sharers]share) {
+func (s *shares) free(names *shared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, share := range wanted {
-		if s.taken[share]--; s.taken[share] == 0 {
-			delete(s.taken, share)
+	for of, name := range names {
+		if s.taken[of][name]--; s.taken[of][name] == 0 {
+			delete(s.taken[of], name)
 		}
 	}
 }
@@ -99,29 +95,28 @@ const shortContent = 16 << 10
 // ticket is the places that one request holds.
 type ticket struct {
 	admission *admission
-	limit     int            // limits.in_flight, when the request came in
-	admitted  bool           // has a place of worked
-	shares    [sharers]share // that the place counts for
-	buffering bool           // has a place of buffered
+	limit     int    // limits.in_flight, when the request came in
+	admitted  bool   // has a place of worked
+	shared    shared // whose share the place is of
+	buffering bool   // has a place of buffered
 }
 
 // admit takes a place for the work on a request. Where none is free for it, the caller learns at
 // once that it should come back. Anonymous callers, who can't be told apart, have no share.
 func (x *exchange) admit() error {
-	operation := x.match.Operation
-	shares := [sharers]share{{ofCaller, x.caller.Name}, {ofGroup, x.match.Parameter("groupId")}, {ofOperation, operation.ID}}
+	names := shared{ofCaller: x.caller.Name, ofGroup: x.match.Parameter("groupId"), ofOperation: x.match.Operation.ID}
 	if x.caller.IsAnonymous() {
-		shares[ofCaller].name = ""
+		names[ofCaller] = ""
 	}
-	return x.ticket.admit(shares)
+	return x.ticket.admit(names)
 }
 
-func (t *ticket) admit(shares [sharers]share) error {
+func (t *ticket) admit(names shared) error {
 	worked := &t.admission.worked
 	if !worked.take(t.limit) {
 		return errOverloaded
 	}
-	if t.shares = shares; !t.admission.shares.take(&t.shares, t.limit-int(worked.taken.Load())) {
+	if t.shared = names; !t.admission.shares.take(&t.shared, t.limit-int(worked.taken.Load())) {
 		worked.free()
 		return errOverloaded
 	}
@@ -133,7 +128,7 @@ func (t *ticket) admit(shares [sharers]share) error {
 func (t *ticket) finish() {
 	if t.admitted {
 		t.admitted = false
-		t.admission.shares.free(&t.shares)
+		t.admission.shares.free(&t.shared)
 		t.admission.worked.free()
 	}
 }
