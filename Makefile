@@ -25,7 +25,7 @@ demo: build ## export a snapshot through the gateway, only on this machine; KEEP
 
 # Most tests wait most of the time. The package that takes longest begins first. make vet is a
 # target of its own.
-TESTS = -vet=off -p 4 -parallel 4 ./cmd/atlas-gateway ./...
+TESTS = -vet=off -p 4 -parallel 8 ./cmd/atlas-gateway ./...
 
 # With CI set, the output is searched as well.
 test: ## run every test
