@@ -40,6 +40,7 @@ var account = gatewaytest.Basic("agw_id_nightly", callerSecret)
 // Whatever callers send, right or wrong, and whatever goes wrong at Atlas: no secret of either
 // side shows.
 func TestNoSecretShows(t *testing.T) {
+	t.Parallel()
 	l := newLeakTest(t)
 	l.upstreamCredentials()
 	l.callers()

@@ -162,6 +162,7 @@ func TestNoSecretShowsOfAnEcho(t *testing.T) {
 
 // An upstream that does not speak TLS properly is sent no secret, and nothing that it sends shows.
 func TestNoSecretShowsOfBrokenTLS(t *testing.T) {
+	t.Parallel()
 	unknown := gatewaytest.NewAuthority(t).Loopback(t)
 	upstream := gatewaytest.Listen(t)
 	defer upstream.Close()

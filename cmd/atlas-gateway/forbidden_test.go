@@ -30,6 +30,7 @@ type forbiddenRow struct {
 // What the contract forbids is refused, by the gateway in Atlas's form or by net/http. Atlas does
 // not even see a connection.
 func TestForbidden(t *testing.T) {
+	t.Parallel()
 	rows := []forbiddenRow{
 		{"1", percentEscapes()},
 		{"2", dotSegments()},

@@ -14,6 +14,7 @@ import (
 // Row 32: a response that can't be relayed whole is answered with the gateway's own 502, which
 // shows no word of it.
 func TestBrokenResponses(t *testing.T) {
+	t.Parallel()
 	const word = `"c4na7y of the upstream"`
 	half := `{"results":[` + word
 	var text atomic.Value

@@ -93,6 +93,7 @@ func misplacedInFiles(t *testing.T, file func(name, content string) string, cert
 // A secret that stands in the place of a setting, or of the name of its file, is not repeated by
 // the error, which names the setting.
 func TestNoSecretShowsOfASetting(t *testing.T) {
+	t.Parallel()
 	var secrets canary.Secrets
 	secrets.Add("the secret", nobodys)
 	dir := t.TempDir()

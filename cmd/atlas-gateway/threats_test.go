@@ -24,6 +24,7 @@ import (
 // Row 12: a request with a bad key is refused before its content is asked for. With a good key
 // the content is asked for.
 func TestExpectContinue(t *testing.T) {
+	t.Parallel()
 	atlas := sim.Start(t, sim.Config{})
 	token := callers.NewToken("nightly").Secret.Reveal()
 	p := serveFor(t, atlas.URL(), forToken(token))
@@ -50,6 +51,7 @@ func TestExpectContinue(t *testing.T) {
 
 // Row 31: the program does not start with an upstream that must not see the credential.
 func TestRefusesToStart(t *testing.T) {
+	t.Parallel()
 	for name, base := range map[string]string{
 		"user information":            "https://user:password@cloud.mongodb.com",
 		"a user alone":                "https://user@cloud.mongodb.com",

@@ -175,6 +175,7 @@ func TestUpstreamRefuses(t *testing.T) {
 
 // Row 29: no call fails while the key is good, whatever the upstream does with its nonces.
 func TestStrictUpstream(t *testing.T) {
+	t.Parallel()
 	for name, nonces := range map[string]sim.Nonces{
 		"a lifetime":                    {Lifetime: sim.Duration(50 * time.Millisecond)},
 		"rising counts, 5 % refused":    {Rising: true, Refuse: 0.05},
@@ -207,6 +208,7 @@ func TestStrictUpstream(t *testing.T) {
 
 // Row 30: an upstream that can't prove to be Atlas gets neither a request nor a credential.
 func TestUpstreamTLS(t *testing.T) {
+	t.Parallel()
 	ours, others := gatewaytest.NewAuthority(t), gatewaytest.NewAuthority(t)
 	file := gatewaytest.WriteFile(t, filepath.Join(t.TempDir(), "ca.pem"), ours.PEM)
 	loopback := net.IPv4(127, 0, 0, 1)
