@@ -16,10 +16,18 @@ const (
 	queueCreates = 1 << 20
 )
 
-// A Queue is a slog.Handler whose records are written by a goroutine of the Queue's own. Whoever
-// logs never waits for the writer. A record that finds no room is dropped and counted. Records of
-// creates that were sent, and those of the gateway's own life (such as "draining"), are the last
-// to find no room. Once the writer works again, one record says how many were dropped.
+// gathering is the least time between two writes, without which a busy gateway would write each
+// record by itself.
+const gathering = 5 * time.Millisecond
+
+// spareBytes bounds the room for records that the goroutine keeps for the next ones.
+const spareBytes = 64 << 10
+
+// A Queue is a slog.Handler whose records are written by a goroutine of the Queue's own. Those that
+// come within 5 ms of a write are written together. Whoever logs never waits for the writer. A
+// record that finds no room is dropped and counted. Records of creates that were sent, and those of
+// the gateway's own life (such as "draining"), are the last to find no room. Once the writer works
+// again, one record says how many were dropped.
 //
 // A writer that fails is tried again, with a pause that grows to a second. A line that was cut by
 // the failure ends with a line break, and is then written again.
@@ -34,8 +42,8 @@ type queueState struct {
 	notice func(io.Writer, uint64) // writes the record about dropped records
 
 	mu       sync.Mutex
-	waiting  [][]byte
-	bytes    int
+	waiting  []byte // lines
+	bytes    int    // of the lines that wait and of those that are being written
 	dropped  uint64 // in all
 	reported uint64 // of dropped
 	writing  bool   // the goroutine has lines
@@ -139,7 +147,7 @@ func (r room) Write(line []byte) (int, error) {
 		s.mu.Unlock()
 		return len(line), nil
 	}
-	s.waiting = append(s.waiting, bytes.Clone(line))
+	s.waiting = append(s.waiting, line...)
 	s.bytes += len(line)
 	s.mu.Unlock()
 	select {
@@ -149,9 +157,9 @@ func (r room) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// take returns what waits, as one text, and how many records were dropped since the last time. It
-// returns nothing where nothing waits.
-func (s *queueState) take() (text []byte, dropped uint64) {
+// take returns what waits, and how many records were dropped since the last time. It returns
+// nothing where nothing waits. The next lines go into spare.
+func (s *queueState) take(spare []byte) (text []byte, dropped uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dropped = s.dropped - s.reported
@@ -163,17 +171,17 @@ func (s *queueState) take() (text []byte, dropped uint64) {
 		}
 		return nil, 0
 	}
-	text = bytes.Join(s.waiting, nil)
-	s.waiting, s.reported = nil, s.dropped
+	text, s.waiting, s.reported = s.waiting, spare, s.dropped
 	return text, dropped
 }
 
 // write writes what waits, for as long as the process lives.
 func (s *queueState) write() {
+	var spare []byte
 	for range s.wake {
 		for {
-			text, dropped := s.take()
-			if text == nil && dropped == 0 {
+			text, dropped := s.take(spare[:0])
+			if len(text) == 0 && dropped == 0 {
 				break
 			}
 			s.writeAll(text)
@@ -186,6 +194,10 @@ func (s *queueState) write() {
 				s.notice(&notice, dropped)
 				s.writeAll(notice.Bytes())
 			}
+			if spare = text; cap(spare) > spareBytes {
+				spare = nil
+			}
+			time.Sleep(gathering)
 		}
 	}
 }
