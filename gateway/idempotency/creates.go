@@ -219,7 +219,7 @@ func (c *Creates) do(ctx context.Context, r *Request) (*Answer, error) {
 // conclude makes a caller's answer from what a flight has found. again says that the key is free.
 func (c *Creates) conclude(ctx context.Context, q *request, f *flight, started bool) (answer *Answer, again bool, err error) {
 	switch end := f.end; {
-	case end.again:
+	case end.again, !started && end.err != nil && f.request != nil && f.request.Caller != q.Caller && ofCaller(end.err):
 		return nil, true, nil
 	case end.err != nil:
 		return nil, false, end.err
@@ -234,6 +234,19 @@ func (c *Creates) conclude(ctx context.Context, q *request, f *flight, started b
 	default: // a refusal in the form of another request
 		return nil, true, nil
 	}
+}
+
+// ofCaller reports whether an error says something of the caller whose request was to be sent, and
+// nothing of others who have joined: it has too many creates open, or the Upstream has no turn for it.
+// Nothing was sent then.
+func ofCaller(err error) bool {
+	switch e := err.(type) {
+	case *Error:
+		return e.Kind == QuotaReached
+	case *atlas.Error:
+		return false
+	}
+	return true
 }
 
 // outbound returns the request that Atlas gets.

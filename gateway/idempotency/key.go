@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -50,7 +51,7 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 	q.shape = q.kind.shape(content)
 	identity := q.kind.canonical(content)
 	if r.Outside {
-		identity = canonical(content) // what the kind leaves out may matter
+		identity = canonical(asWritten(r.Body)) // what the kind leaves out may matter
 	}
 	q.digest = digest("request", q.kind.name, group, cluster, identity)
 	given, err := keyOf(r.Key)
@@ -61,17 +62,16 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 		q.given, q.key = true, digest("given", q.kind.name, r.Caller, given)
 	case config.Keys == Required:
 		return nil, &Error{Kind: KeyMissing, Outcome: atlas.NotSent}
-	case config.Keys == Derived:
+	case config.Keys == Derived && q.kind.kept && !r.Outside:
 		q.key = derivedKey(q.kind.name, group, cluster, q.shape)
-		if r.Outside {
-			q.key = derivedKey(q.kind.name, group, cluster, q.digest)
-		}
+	case config.Keys == Derived:
+		q.key = derivedKey(q.kind.name, group, cluster, q.digest)
 	}
 	return q, nil
 }
 
 // derivedKey returns the key of a create that bears none. What identifies it is the digest of what
-// a list shows of it, or that of its request if its content is outside the contract.
+// a list shows of it, where that is all that matters, or else that of its request.
 func derivedKey(kind, group, cluster, identity string) string {
 	return digest("derived", kind, group, cluster, identity)
 }
@@ -109,6 +109,15 @@ func digest(texts ...string) string {
 		hash.Write([]byte(text))
 	}
 	return hex.EncodeToString(hash.Sum(nil))
+}
+
+// asWritten returns the object of a body with its numbers as they are written: a float64 can't tell
+// long ones apart.
+func asWritten(body []byte) (content map[string]any) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	decoder.Decode(&content) // which was checked
+	return content
 }
 
 // canonical returns the content of a request as JSON whose objects have their members in order,

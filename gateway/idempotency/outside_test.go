@@ -122,3 +122,18 @@ func TestSnapshotsOutsideTheContract(t *testing.T) {
 		t.Errorf("Atlas has received %d creates", n)
 	}
 }
+
+// Numbers that differ only where a float64 does not are other numbers.
+func TestLongNumbersOutsideTheContract(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	b.lenient()
+	b.sim.SetSettings(sim.Settings{ParallelExports: true})
+	for _, number := range []string{"9007199254740992", "9007199254740993", "0.1", "0.10000000000000000001"} {
+		body := `{"snapshotId":"` + sim.OrdersSnapshot + `","exportBucketId":"` + b.bucket + `","window":` + number + `}`
+		answer, err := b.creates.Do(t.Context(), b.outside(v2+exportsOf, body))
+		if err != nil || answer.Replayed {
+			t.Errorf("%s: %+v %v", number, answer, err)
+		}
+	}
+	b.jobs(4)
+}
