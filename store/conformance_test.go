@@ -161,17 +161,18 @@ func testTaken(t *testing.T, j *journal) {
 	}
 
 	// The create of second is still under way; first is answered.
-	if leaving, err := s.Leaving(ctx, "export", first.Match, first.ID); err != nil || !leaving {
-		t.Errorf("leaving: %t, %v", leaving, err)
-	}
-	for _, other := range [][2]string{{"bucket", first.Match}, {"export", "another digest"}} {
-		if leaving, err := s.Leaving(ctx, other[0], other[1], "none"); err != nil || leaving && other[0] == "export" {
-			t.Errorf("%v: %t, %v", other, leaving, err)
+	leaves := func(name string, want bool, change func(*store.Record)) {
+		r := *first
+		change(&r)
+		if leaving, err := s.Leaving(ctx, &r); err != nil || leaving != want {
+			t.Errorf("%s: leaving %t, %v", name, leaving, err)
 		}
 	}
-	if leaving, err := s.Leaving(ctx, "export", first.Match, second.ID); err != nil || leaving {
-		t.Errorf("leaving beside itself: %t, %v", leaving, err)
-	}
+	leaves("beside first", true, func(*store.Record) {})
+	leaves("beside itself", false, func(r *store.Record) { r.ID = second.ID })
+	leaves("with another digest", false, func(r *store.Record) { r.Match = "another digest" })
+	leaves("in another group", false, func(r *store.Record) { r.Group = "another" })
+	leaves("in another cluster", false, func(r *store.Record) { r.Cluster = "another" })
 }
 
 func testExpiry(t *testing.T, j *journal) {

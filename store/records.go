@@ -127,12 +127,13 @@ func (s *Store) Taken(ctx context.Context, kind, id string, results []string) (m
 	return taken, nil
 }
 
-// Leaving reports whether a create other than that of the ID, whose result would look the same in a
-// listing, is under way.
-func (s *Store) Leaving(ctx context.Context, kind, match, id string) (leaving bool, err error) {
+// Leaving reports whether a create other than that of a record, whose result would look the same in
+// the same listing, is under way.
+func (s *Store) Leaving(ctx context.Context, r *Record) (leaving bool, err error) {
 	// SQLite uses the index of open records only where the condition of the index is said.
 	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM atlas_gateway_creates
-		WHERE state <> 'answered' AND state = 'sent' AND kind = $1 AND shape = $2 AND id <> $3)`, kind, match, id).Scan(&leaving)
+		WHERE state <> 'answered' AND state = 'sent' AND kind = $1 AND shape = $2 AND group_id = $3 AND cluster = $4 AND id <> $5)`,
+		r.Kind, r.Match, r.Group, r.Cluster, r.ID).Scan(&leaving)
 	return leaving, err
 }
 

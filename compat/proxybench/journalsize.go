@@ -130,7 +130,7 @@ func look(ctx context.Context, path string, keys int) (t lookTimes, err error) {
 		return nil
 	})
 	timed(&t.leaving, 100, func(int) error {
-		_, err := s.Leaving(ctx, "export", "shape", "id")
+		_, err := s.Leaving(ctx, &store.Record{Kind: "export", Match: "shape", ID: "id"})
 		return err
 	})
 	timed(&t.begin, 100, func(i int) error {

@@ -110,3 +110,29 @@ func TestErrorsOfAnotherCaller(t *testing.T) {
 		})
 	}
 }
+
+// A create that is under way in another cluster, with the same words, can't have made what a list
+// of this one shows.
+func TestLookWhileAnotherClusterIsBusy(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(8 * time.Second), Operation: "takeSnapshots", Count: 1})
+	busy := make(chan error, 1)
+	go func() {
+		_, err := b.creates.Do(context.Background(), b.request("nightly", v2+eventsSnapshots, `{"description":"nightly"}`))
+		busy <- err
+	}()
+	gatewaytest.WaitFor(t, "the other create", func() bool {
+		counts, err := b.journal.Count(t.Context())
+		return err == nil && counts.Sent == 1
+	})
+	b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "takeSnapshots", Count: 1})
+	answer := b.must("nightly", v2+ordersSnapshots, `{"description":"nightly"}`)
+	select {
+	case err := <-busy:
+		t.Errorf("%+v came after the other one, %v", answer, err)
+	default:
+		if err := <-busy; err != nil {
+			t.Error(err)
+		}
+	}
+}

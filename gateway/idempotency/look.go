@@ -152,7 +152,7 @@ func (c *Creates) find(r *store.Record) (found findings, err error) {
 	}
 	found.items = free
 	if len(free) > 0 {
-		found.busy, err = c.journal.Leaving(ctx, r.Kind, r.Match, r.ID)
+		found.busy, err = c.journal.Leaving(ctx, r)
 	}
 	return found, err
 }
