@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -110,6 +111,11 @@ func onLoopback(next http.HandlerFunc) http.HandlerFunc {
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		if local == nil || !hosts.LoopbackAddress(local.String()) {
 			http.Error(w, "creates are changed only over loopback: run atlas-gateway creates beside the gateway, or forward a port to it", http.StatusForbidden)
+			return
+		}
+		// A listener that is not on loopback has not looked at it, and browsers reach it over loopback too.
+		if err := refuseForeign(r, new(url.URL), nil); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
 		next(w, r)

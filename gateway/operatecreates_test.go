@@ -30,8 +30,14 @@ func TestCreatesAreChangedOverLoopback(t *testing.T) {
 		YAML:    gatewaytest.YAML(sim.Start(t, sim.Config{}).URL(), ""),
 		Prepare: func(g *gateway.Gateway) { g.UseJournal(journal); management = g.Management() },
 	})
-	call := func(method, target string, local net.IP) int {
+	call := func(method, target string, local net.IP, fields ...string) int {
 		request := httptest.NewRequest(method, target, strings.NewReader(`{"result":"6a01f3c95be2d84417c0aa01","reason":"x"}`))
+		request.Host = "localhost:27090"
+		for i := 0; i < len(fields); i += 2 {
+			if request.Header.Set(fields[i], fields[i+1]); fields[i] == "Host" {
+				request.Host = fields[i+1]
+			}
+		}
 		ctx := context.WithValue(request.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: local, Port: 27090})
 		answer := httptest.NewRecorder()
 		management.ServeHTTP(answer, request.WithContext(ctx))
@@ -50,6 +56,12 @@ func TestCreatesAreChangedOverLoopback(t *testing.T) {
 	}
 	if status := call("POST", "/creates/x/settle", loopback); status != http.StatusNotFound {
 		t.Errorf("over loopback: %d", status)
+	}
+	// Pages in a browser of this machine reach a listener over loopback that is open for others, too.
+	for _, fields := range [][]string{{"Host", "evil.example:27090"}, {"Origin", "http://evil.example"}, {"Sec-Fetch-Site", "cross-site"}} {
+		if status := call("POST", "/creates/x/release", loopback, fields...); status != http.StatusForbidden {
+			t.Errorf("%q: %d", fields, status)
+		}
 	}
 }
 

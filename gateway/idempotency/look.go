@@ -211,6 +211,9 @@ func (c *Creates) page(ctx context.Context, caller, target string) ([]map[string
 	if err := json.Unmarshal(response.Body, &list); err != nil {
 		return nil, fmt.Errorf("the list is not JSON: %w", err)
 	}
+	if list.Results == nil { // something other than Atlas answers, which says nothing of what there is
+		return nil, errors.New("the list has no results")
+	}
 	return list.Results, nil
 }
 

@@ -100,6 +100,42 @@ func TestLongLists(t *testing.T) {
 	}
 }
 
+// elsewhere answers the lists with JSON that is none of Atlas's.
+type elsewhere struct {
+	idempotency.Upstream
+	body  string
+	asked atomic.Int64
+}
+
+func (e *elsewhere) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error) {
+	if r.Operation.ID != "listBackupExports" {
+		return e.Upstream.Send(ctx, caller, r)
+	}
+	e.asked.Add(1)
+	return &atlas.Response{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(e.body)}, nil
+}
+
+// A JSON that is no list shows nothing: a create whose answer was lost is not taken for one that was
+// not carried out.
+func TestListsThatAreNone(t *testing.T) {
+	for _, body := range []string{`{}`, `{"status":"under maintenance"}`, `{"results":null}`, `null`} {
+		t.Run(body, func(t *testing.T) {
+			b := newBench(t, idempotency.Config{Wait: time.Second, Timeout: 2 * time.Second})
+			way := &elsewhere{Upstream: direct{b.upstream}, body: body}
+			b.way = way
+			b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1})
+			for range 2 {
+				_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
+				check(t, err, idempotency.Open, atlas.Unknown)
+			}
+			if way.asked.Load() == 0 {
+				t.Error("nobody has looked")
+			}
+			b.jobs(1)
+		})
+	}
+}
+
 // A server that does not turn pages is not asked for them without end, and no key becomes free.
 func TestListsWithoutPages(t *testing.T) {
 	b := newBench(t, idempotency.Config{Wait: time.Second, Timeout: 2 * time.Second})
