@@ -199,7 +199,7 @@ func (d *Document) walk(node ast.Node, t reflect.Type, path string) (errs []erro
 		}
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
 		// Nobody needs them, and with them a value may differ from what it looks like.
-		return []error{d.Errorf(path, "anchors, aliases and tags are not accepted; write the value out")}
+		return []error{d.Errorf(path, "anchors, aliases and tags are not accepted; a text that begins with &, * or ! needs quotes")}
 	case *ast.SequenceNode:
 		for i, value := range n.Values {
 			element := fmt.Sprintf("%s[%d]", path, i)
