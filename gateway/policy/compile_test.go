@@ -88,7 +88,7 @@ func TestCompileRefuses(t *testing.T) {
 func TestCompileRefusesPatterns(t *testing.T) {
 	const noURL = " is not https://ACCOUNT.blob.core.windows.net/CONTAINER, with a pattern for the account and one for the container"
 	got := mistakes(t, policy.Grant{
-		Operations: []string{"manage"}, Groups: []string{"orders", strings.ToUpper(group), "64[", "", "[!6]*"}, Clusters: []string{"[a-", "ok", `a\`},
+		Operations: []string{"manage"}, Groups: []string{"orders", strings.ToUpper(group), "64[", "", "[!6]*"}, Clusters: []string{"[a-", "ok", `a\`, "^event.*$", "a_b", "Az-09?*"},
 		ExportBuckets: []string{bucket + "0", "a/*"}, CloudProviders: []string{"aws", "A*", "AZURE"}, BucketNames: []string{"acme/*"},
 		ServiceURLs: []string{"acmestore/*", acmestore, "*", "http" + acmestore[5:] + "a", "https://acmestore.example.com/a", "https://.blob.core.windows.net/a",
 			acmestore + "a/b", "https://acme[.blob.core.windows.net/a]", acmestore + "[a-", "https://a/b.blob.core.windows.net/c", "https://ACME*.blob.core.windows.net/[a-f]?"},
@@ -101,6 +101,8 @@ func TestCompileRefusesPatterns(t *testing.T) {
 		at + `.groups[4]: "[!6]*" begins a class with !, which stands for itself; write [^a-f] for all but some`,
 		at + `.clusters[0]: "[a-" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
 		at + `.clusters[2]: "a\\" is not a pattern; a class such as [a-f] ends in ], and \ stands before a character`,
+		at + `.clusters[3]: "^event.*$" would match nothing: the name of a cluster has letters, digits and hyphens, and a pattern also * and ?`,
+		at + `.clusters[4]: "a_b" would match nothing: the name of a cluster has letters, digits and hyphens, and a pattern also * and ?`,
 		at + `.export_buckets[0]: "65a9d3e1f20b4c77889900110" is not an id, 24 hexadecimal digits in lower case, and would match nothing`,
 		at + `.export_buckets[1]: "a/*" holds a slash, and would match nothing`,
 		at + `.cloud_providers[0]: "aws" is not AWS, AZURE or GCP; did you mean AWS?`,

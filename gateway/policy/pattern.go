@@ -41,6 +41,12 @@ func matchesURL(pattern, value string) bool {
 // in that place.
 func noAccount(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 
+// noCluster reports whether r can't be in a pattern that matches the name of a cluster, except in
+// a class or behind a backslash.
+func noCluster(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-*?", r))
+}
+
 // container splits https://ACCOUNT.blob.core.windows.net/CONTAINER, or a pattern of that form,
 // and returns the account in lower case.
 func container(url string) (account, name string, ok bool) {
@@ -88,6 +94,8 @@ func (p part) problemOf(pattern string) string {
 		return "is not AWS, AZURE or GCP" + nearest.Hint(pattern, providers)
 	case (p == groups || p == exportBuckets) && !strings.ContainsAny(pattern, `*?[\`) && !objectid.Valid(pattern):
 		return "is not an id, 24 hexadecimal digits in lower case, and would match nothing"
+	case p == clusters && !strings.ContainsAny(pattern, `[\`) && strings.ContainsFunc(pattern, noCluster):
+		return "would match nothing: the name of a cluster has letters, digits and hyphens, and a pattern also * and ?"
 	}
 	return ""
 }
