@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"atlas-export-gateway/gateway/callers"
@@ -26,8 +27,18 @@ func (b *builder) listenerTLS(l Listener, good bool) {
 		return
 	}
 	certificate, err := keyPair(l.TLSCertFile, l.TLSKeyFile)
-	if err != nil {
-		b.refuse("listener.tls_cert_file", "with tls_key_file: %w", smallfile.WithoutName(err))
+	unread, isUnread := errors.AsType[*fs.PathError](err)
+	switch {
+	case l.TLSCertFile == "":
+		b.refuse("listener.tls_cert_file", "is required with tls_key_file")
+	case l.TLSKeyFile == "":
+		b.refuse("listener.tls_key_file", "is required with tls_cert_file")
+	case isUnread && unread.Path == l.TLSCertFile:
+		b.refuse("listener.tls_cert_file", "%w", smallfile.WithoutName(err))
+	case isUnread:
+		b.refuse("listener.tls_key_file", "%w", smallfile.WithoutName(err))
+	case err != nil:
+		b.refuse("listener.tls_cert_file", "with tls_key_file: %w", err)
 	}
 	b.parts.Certificate = &certificate
 	b.warnOfMode("listener.tls_key_file", l.TLSKeyFile)
