@@ -279,6 +279,8 @@ func TestConfirmHangs(t *testing.T) {
 	u := newUpstream(t, digestauth.NoncePolicy{})
 	u.refusing("/bad")
 	hang, reached := make(chan struct{}), make(chan struct{}, 1)
+	proceed := sync.OnceFunc(func() { close(hang) })
+	t.Cleanup(proceed) // before the upstream's end, which waits for what hangs
 	inner := u.Config.Handler
 	u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/confirm" {
@@ -298,7 +300,11 @@ func TestConfirmHangs(t *testing.T) {
 		}
 		gone <- err
 	}()
-	<-reached
+	select {
+	case <-reached:
+	case err := <-gone:
+		t.Fatalf("the key was not confirmed: %v", err)
+	}
 	began := time.Now()
 	if failed, example := load(c, u.URL, 8, 200); failed > 0 || time.Since(began) > time.Second {
 		t.Errorf("while the key is being confirmed: %d calls failed in %v: %s", failed, time.Since(began), example)
@@ -307,7 +313,7 @@ func TestConfirmHangs(t *testing.T) {
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller that left got %v", err)
 	}
-	close(hang)
+	proceed()
 	if status, _ := get(t, c, u.URL); status != 200 {
 		t.Errorf("afterwards: %d", status)
 	}

@@ -193,7 +193,10 @@ func TestRefusalsAtOnceCountOnce(t *testing.T) {
 				close(together)
 				fallthrough
 			case n < asked+1:
-				<-together
+				select {
+				case <-together:
+				case <-time.After(20 * time.Second): // in vain
+				}
 				r.Header.Set("Authorization", "Digest refused")
 			}
 		}

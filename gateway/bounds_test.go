@@ -19,13 +19,13 @@ func TestOverload(t *testing.T) {
 	g := gatewaytest.StartFor(t, upstream.URL, "limits: {in_flight: 1}")
 	first := make(chan gatewaytest.Response, 1)
 	go func() { first <- g.Send(t, "GET", v2Exports+"/"+jobID, readHeader, "") }()
-	<-arrived
+	gatewaytest.Receive(t, "the request at Atlas", arrived)
 	got := g.Send(t, "GET", v2Exports, readHeader, "")
 	if got.Status != 503 || got.Header.Get("Retry-After") != "1" || got.Header.Get("Gateway-Error") != "overloaded" {
 		t.Errorf("got %d %s", got.Status, got.Body)
 	}
 	close(proceed)
-	if got := <-first; got.Status != 200 {
+	if got := gatewaytest.Receive(t, "the first answer", first); got.Status != 200 {
 		t.Errorf("the first: %d %s", got.Status, got.Body)
 	}
 }

@@ -69,7 +69,7 @@ type certClient struct {
 // client returns a client. The certificate may be nil.
 func (g *certGateway) client(t testing.TB, certificate *gatewaytest.Certificate, protocol string) *certClient {
 	t.Helper()
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
+	transport := &http.Transport{ForceAttemptHTTP2: true, ResponseHeaderTimeout: 20 * time.Second, TLSClientConfig: &tls.Config{
 		RootCAs:            g.own,
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		// Certificates would be held back from a server that names other authorities.

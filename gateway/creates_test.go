@@ -55,7 +55,7 @@ func TestCreateOutlivesItsCaller(t *testing.T) {
 	upstream, arrived, proceed := holdingUpstream(t)
 	g := gatewaytest.StartFor(t, upstream.URL, "")
 	conn := sendCreate(t, g)
-	<-arrived
+	gatewaytest.Receive(t, "the create at Atlas", arrived)
 	conn.Close()
 	time.Sleep(50 * time.Millisecond) // for the gateway to notice
 	close(proceed)
@@ -73,7 +73,7 @@ func TestCreateOutlivesItsConnection(t *testing.T) {
 	upstream, arrived, proceed := holdingUpstream(t)
 	g := gatewaytest.StartFor(t, upstream.URL, "")
 	conn := sendCreate(t, g)
-	<-arrived
+	gatewaytest.Receive(t, "the create at Atlas", arrived)
 	reset(conn)
 	time.Sleep(50 * time.Millisecond) // for the gateway to notice
 	close(proceed)

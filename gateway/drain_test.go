@@ -24,14 +24,14 @@ func TestDrain(t *testing.T) {
 	}
 	under := make(chan gatewaytest.Response, 1)
 	go func() { under <- g.Send(t, "GET", v2Exports+"/"+jobID, readHeader, "") }()
-	<-arrived
+	gatewaytest.Receive(t, "the request at Atlas", arrived)
 	g.Stop()
 	gatewaytest.WaitFor(t, "readyz to say no", func() bool { return status("/readyz") == 503 })
 	if answer := g.Raw(t, "GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n"); !strings.Contains(answer, "\r\nConnection: close\r\n") {
 		t.Errorf("while draining: %s", answer)
 	}
 	close(proceed)
-	if got := <-under; got.Status != 200 {
+	if got := gatewaytest.Receive(t, "the answer under way", under); got.Status != 200 {
 		t.Errorf("the request under way: %d %s", got.Status, got.Body)
 	}
 	g.Wait(t)
@@ -52,7 +52,7 @@ func TestDrainLosesNoRequest(t *testing.T) {
 // on a busy machine.
 func drainUnderLoad(t *testing.T, upstream string) {
 	g := gatewaytest.StartFor(t, upstream, "timeouts: {drain: 6s}")
-	transport := &http.Transport{MaxIdleConnsPerHost: 32}
+	transport := &http.Transport{MaxIdleConnsPerHost: 32, ResponseHeaderTimeout: 20 * time.Second}
 	stopped := make(chan struct{})
 	var lost, served atomic.Int64
 	var group sync.WaitGroup

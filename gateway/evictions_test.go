@@ -138,7 +138,7 @@ func TestCreateIsNotEvicted(t *testing.T) {
 				if body == content {
 					io.WriteString(rest, export[:10])
 				} else {
-					<-arrived // at Atlas
+					gatewaytest.Receive(t, "the first create at Atlas", arrived)
 				}
 			}
 			connections := "2"
@@ -152,10 +152,10 @@ func TestCreateIsNotEvicted(t *testing.T) {
 			awaitMetric(t, g, "atlas_gateway_connection_evictions_total", "38") // the origin may have two
 			io.WriteString(rest, export[10:])
 			rest.Close()
-			<-arrived
+			gatewaytest.Receive(t, "the second create at Atlas", arrived)
 			close(proceed)
 			for range 2 {
-				if status := <-statuses; status != 200 {
+				if status := gatewaytest.Receive(t, "an answer", statuses); status != 200 {
 					t.Errorf("a create: %d", status)
 				}
 			}

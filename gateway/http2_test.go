@@ -32,7 +32,7 @@ func startTLS(t testing.TB, upstream, settings string, list ...*gatewaytest.Call
 // newHTTP2 returns a client of HTTP/2.
 func newHTTP2(t testing.TB, roots *x509.CertPool) *http.Transport {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true, ResponseHeaderTimeout: 20 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
@@ -167,9 +167,9 @@ func TestHTTP2CreateGoesOn(t *testing.T) {
 		_, err := connections.RoundTrip(request)
 		left <- err
 	}()
-	<-arrived
+	gatewaytest.Receive(t, "the create at Atlas", arrived)
 	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) {
+	if err := gatewaytest.Receive(t, "the end of the call", left); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	g.Stop()

@@ -230,9 +230,12 @@ func TestJWTUnknownKeys(t *testing.T) {
 		t.Fatal(got)
 	}
 	arrived, proceed := make(chan bool, 10), make(chan bool)
-	ci.Answer(func(w http.ResponseWriter, _ *http.Request) {
+	ci.Answer(func(w http.ResponseWriter, r *http.Request) {
 		arrived <- true
-		<-proceed
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
+		}
 		w.WriteHeader(http.StatusNotFound)
 	})
 	var wait sync.WaitGroup
@@ -244,7 +247,7 @@ func TestJWTUnknownKeys(t *testing.T) {
 			}
 		})
 	}
-	<-arrived
+	gatewaytest.Receive(t, "a request to the issuer", arrived)
 	for range 8 {
 		if got := g.Send(t, "GET", v2Buckets, good, ""); got.Status != 200 {
 			t.Errorf("meanwhile: %d", got.Status)

@@ -152,8 +152,11 @@ func TestPlacesAreShared(t *testing.T) {
 				who := list[test.who(n)]
 				go func() { statuses <- g.Send(t, "GET", target, as(who.Bearer()), "").Status }()
 			}
-			for range inFlight - test.places {
-				if status := <-statuses; status != http.StatusServiceUnavailable {
+			defer proceed() // before the gateway's end, which waits for what hangs
+			refused := inFlight - test.places
+			gatewaytest.WaitFor(t, fmt.Sprintf("%d of %d requests to be refused", refused, inFlight), func() bool { return len(statuses) >= refused })
+			for range refused {
+				if status := gatewaytest.Receive(t, "a refusal", statuses); status != http.StatusServiceUnavailable {
 					t.Errorf("%d instead of 503", status)
 				}
 			}
@@ -162,7 +165,7 @@ func TestPlacesAreShared(t *testing.T) {
 			}
 			proceed()
 			for range test.places {
-				if status := <-statuses; status != http.StatusOK {
+				if status := gatewaytest.Receive(t, "an answer", statuses); status != http.StatusOK {
 					t.Errorf("%d instead of 200", status)
 				}
 			}
@@ -181,14 +184,14 @@ func TestAtlasOut(t *testing.T) {
 		go func() { answers <- g.Send(t, "GET", fmt.Sprintf("%s/%024x", v2Exports, n), readHeader, "") }()
 	}
 	for range 2 {
-		got := <-answers
+		got := gatewaytest.Receive(t, "a refusal", answers)
 		if got.Status != http.StatusServiceUnavailable || got.Header.Get("Gateway-Error") != "upstream_out" || got.Header.Get("Retry-After") != "2" || got.Header.Get("X-Error-Code") != "SERVICE_UNAVAILABLE" {
 			t.Errorf("%d %v %s", got.Status, got.Header, got.Body)
 		}
 	}
 	proceed()
 	for range 2 {
-		if got := <-answers; got.Status != http.StatusOK {
+		if got := gatewaytest.Receive(t, "an answer", answers); got.Status != http.StatusOK {
 			t.Errorf("%d %s", got.Status, got.Body)
 		}
 	}

@@ -49,14 +49,9 @@ func askedUpstream(t testing.TB) (*gatewaytest.Upstream, <-chan asked) {
 }
 
 // next receives a value, which must come in 20 s.
-func next[T any](t testing.TB, from <-chan T) (value T) {
+func next[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
-	select {
-	case value = <-from:
-	case <-time.After(20 * time.Second):
-		t.Fatal("waited in vain")
-	}
-	return value
+	return gatewaytest.Receive(t, "a request or an answer", from)
 }
 
 // send sends a request, and returns where its answer comes.
@@ -70,7 +65,7 @@ func send(t testing.TB, g *gatewaytest.Gateway, method, target, body string) <-c
 // connection of its own, and fails the test unless each gets the status and the text.
 func poll(t testing.TB, callers, times int, target string, header map[string]string, gateways []*gatewaytest.Gateway, text string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}, Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
 	var group sync.WaitGroup
 	for n := range callers {

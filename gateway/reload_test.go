@@ -219,7 +219,7 @@ func TestReloadKeepsPlaces(t *testing.T) {
 	if got := g.Send(t, "GET", v2Exports, readHeader, ""); got.Status != 503 {
 		t.Errorf("beside it: %d %s", got.Status, got.Body)
 	}
-	if status := <-first; status != 200 {
+	if status := gatewaytest.Receive(t, "the first answer", first); status != 200 {
 		t.Errorf("the first request: %d", status)
 	}
 }

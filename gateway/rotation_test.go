@@ -113,7 +113,7 @@ type constantLoad struct {
 func startLoad(t *testing.T, g *gatewaytest.Gateway, caller *gatewaytest.Caller, roots *x509.CertPool) *constantLoad {
 	l := &constantLoad{t: t, g: g, caller: caller}
 	for i := range 64 {
-		connections := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: i%8 == 0}
+		connections := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: i%8 == 0, ResponseHeaderTimeout: 20 * time.Second}
 		l.clients.Go(func() {
 			defer connections.CloseIdleConnections()
 			if i%2 == 1 {

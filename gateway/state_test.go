@@ -19,12 +19,12 @@ func TestStateOfMetrics(t *testing.T) {
 	}
 	answered := make(chan gatewaytest.Response, 1)
 	go func() { answered <- g.Send(t, "GET", v2Exports+"/"+jobID, readHeader, "") }()
-	<-arrived
+	gatewaytest.Receive(t, "the request at Atlas", arrived)
 	if !shows(`in_flight_requests{count="worked"} 1`) {
 		t.Error("the request that Atlas has is not counted")
 	}
 	close(proceed)
-	if got := <-answered; got.Status != 200 {
+	if got := gatewaytest.Receive(t, "the answer", answered); got.Status != 200 {
 		t.Errorf("%d %s", got.Status, got.Body)
 	}
 	if !shows(`in_flight_requests{count="worked"} 0`) || !shows(`upstream_request_duration_seconds_count{method="GET"} 2`) { // one without a credential

@@ -113,7 +113,7 @@ func TestStopTellsCallersOverHTTP2(t *testing.T) {
 		acknowledged = ok && ping.IsAck()
 	}
 	busy, stream := dial(v2Exports + "/" + jobID)
-	<-arrived
+	gatewaytest.Receive(t, "the request at Atlas", arrived)
 	g.Stop()
 	if last := told(idle); last != refused {
 		t.Errorf("GOAWAY names stream %d", last)

@@ -67,7 +67,7 @@ func TestManyWatchers(t *testing.T) {
 // watch has watchers read a target once a second each, and returns how many reads that were. Each
 // answer must show the state, or any if that is empty.
 func watch(t *testing.T, watchers, seconds int, target, state string, gateways []*gatewaytest.Gateway) int64 {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: watchers}}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: watchers}, Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
 	var reads atomic.Int64
 	var group sync.WaitGroup

@@ -201,6 +201,8 @@ func TestConfirmAnswers(t *testing.T) {
 func TestConfirmHangs(t *testing.T) {
 	s, client := startConfirming(t)
 	hang, reached := make(chan struct{}), make(chan struct{}, 64)
+	proceed := sync.OnceFunc(func() { close(hang) })
+	t.Cleanup(proceed) // before the server's end, which waits for what hangs
 	s.answer(func(w http.ResponseWriter, r *http.Request) {
 		reached <- struct{}{}
 		<-hang
@@ -219,7 +221,11 @@ func TestConfirmHangs(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	first := refused(ctx)
-	<-reached
+	select {
+	case <-reached:
+	case err := <-first:
+		t.Fatalf("the token was not confirmed: %v", err)
+	}
 	second := refused(t.Context())
 	for range 50 {
 		expect(t, client, s.URL, 200)
@@ -228,7 +234,7 @@ func TestConfirmHangs(t *testing.T) {
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller that left got %v", err)
 	}
-	close(hang)
+	proceed()
 	if err := <-second; !isRefused(err) {
 		t.Errorf("the caller that stayed got %v", err)
 	}

@@ -36,7 +36,10 @@ func (s *Store) Hold() (release func()) {
 			return nil
 		})
 	}()
-	<-held
+	select {
+	case <-held:
+	case <-done: // the write failed
+	}
 	return func() {
 		close(released)
 		<-done

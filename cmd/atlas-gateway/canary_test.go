@@ -286,7 +286,7 @@ func (l *leakTest) dump() {
 		}
 	}
 	l.quit(l.T)
-	<-hangs
+	gatewaytest.Receive(l.T, "the end of the request that hangs", hangs)
 	if !strings.Contains(l.stderr.String(), "(*Gateway).obtain(") {
 		l.Error("the dump shows no request")
 	}

@@ -92,7 +92,10 @@ func (j *journaled) sends(t *testing.T, purpose string) (answer func() gatewayte
 		_, metrics := get(t, j.Management+"/metrics")
 		return strings.Contains(metrics, `atlas_gateway_open_creates{state="sent"} 1`)
 	})
-	return func() gatewaytest.Response { return <-answered }
+	return func() gatewaytest.Response {
+		t.Helper()
+		return gatewaytest.Receive(t, "the answer to the create", answered)
+	}
 }
 
 // recovers waits until a create is answered, and fails the test unless each of others, which were

@@ -82,7 +82,11 @@ func (p *process) start(t *testing.T, start func() error) {
 	if err := start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(cmp.Or(p.patience, 2*time.Minute), func() { p.command.Process.Kill() })
+	patience := cmp.Or(p.patience, 2*time.Minute)
+	watchdog := time.AfterFunc(patience, func() {
+		t.Errorf("the program has not ended after %s, and is killed", patience)
+		p.command.Process.Kill()
+	})
 	t.Cleanup(func() {
 		watchdog.Stop()
 		p.command.Process.Kill()
@@ -134,7 +138,8 @@ func get(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	request.Header.Set("Accept", "application/vnd.atlas.2025-03-12+json")
-	answer, err := http.DefaultClient.Do(request)
+	client := http.Client{Timeout: 30 * time.Second}
+	answer, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

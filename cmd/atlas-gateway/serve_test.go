@@ -186,7 +186,7 @@ upstream:
 		if status, body := get(t, p.Listener+buckets); status != 200 || body != `{"results":[]}` {
 			t.Errorf("%d %s", status, body)
 		}
-		<-stray
+		gatewaytest.Receive(t, "a stray response", stray)
 	}
 	p.stop(t)
 	if logs := p.stderr.String(); strings.Contains(logs, "c4na7y") {

@@ -42,7 +42,7 @@ func TestSetClockOfCreates(t *testing.T) {
 			if err := atlas.SetFaults(nil); err != nil {
 				t.Fatal(err)
 			}
-			ids["unknown"] = idOf(t, <-done)
+			ids["unknown"] = idOf(t, gatewaytest.Receive(t, "the answer to the create", done))
 			c.set(t, by)
 			for purpose, id := range ids {
 				if again := idOf(t, j.post(t, exports, j.export(purpose), nil)); again != id {

@@ -150,9 +150,12 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 		t.Fatalf("%d\n%s", got, p.stderr.String())
 	}
 	arrived, proceed := make(chan bool, 10), make(chan bool)
-	i.Answer(func(w http.ResponseWriter, _ *http.Request) {
+	i.Answer(func(w http.ResponseWriter, r *http.Request) {
 		arrived <- true
-		<-proceed
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
+		}
 		io.WriteString(w, issuertest.JWKS(i.Key()))
 	})
 	parts := strings.Split(good, ".")
@@ -160,7 +163,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 		header := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"alg":"RS256","kid":"%d-%d"}`, worker, n))
 		return header + "." + parts[1] + "." + parts[2]
 	})
-	<-arrived
+	gatewaytest.Receive(t, "a request to the issuer", arrived)
 	t.Logf("a known key, beside tokens with unknown keys while the issuer hangs: %s", p.answers(t, good))
 	close(proceed)
 	unknown.Wait()

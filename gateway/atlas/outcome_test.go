@@ -287,7 +287,7 @@ func TestTimeoutBeforeAConnection(t *testing.T) {
 	c.MaxConnections = 1
 	u := start(t, c)
 	go u.Send(t.Context(), read(t)) // has the connection
-	<-signed
+	gatewaytest.Receive(t, "the read at Atlas", signed)
 	for _, change := range []*atlas.Request{create(t, nil), request(t, "deleteExportBucket")} {
 		handed := false
 		change.Handed = func() error { handed = true; return nil }

@@ -107,11 +107,11 @@ func TestKeepRetiresConnections(t *testing.T) {
 				_, err := first.Send(t.Context(), slow)
 				answered <- err
 			}()
-			<-arrived
+			gatewaytest.Receive(t, "the slow request at Atlas", arrived)
 			must(t, first, read(t)) // on a connection beside the one in use
 			change(&c, tell(t, upstream.URL, make(chan struct{}, 8)))
 			second := use(t, p, c)
-			within(t, ended, "the unused connection is open")
+			gatewaytest.Receive(t, "the end of the unused connection", ended)
 			must(t, second, read(t))
 			select {
 			case <-ended:
@@ -121,10 +121,10 @@ func TestKeepRetiresConnections(t *testing.T) {
 			case <-time.After(50 * time.Millisecond):
 			}
 			close(proceed)
-			if err := <-answered; err != nil {
+			if err := gatewaytest.Receive(t, "the slow answer", answered); err != nil {
 				t.Errorf("the request under way: %v", err)
 			}
-			within(t, ended, "the used connection is open")
+			gatewaytest.Receive(t, "the end of the used connection", ended)
 		})
 	}
 }
@@ -161,16 +161,6 @@ func tell(t *testing.T, origin string, ended chan<- struct{}) string {
 	}).Addr().String()
 }
 
-// within fails the test if nothing arrives in time.
-func within[T any](t *testing.T, from <-chan T, what string) {
-	t.Helper()
-	select {
-	case <-from:
-	case <-time.After(10 * time.Second):
-		t.Fatal(what)
-	}
-}
-
 // CloseIdleConnections closes the connections in force that no request uses.
 func TestCloseIdleConnections(t *testing.T) {
 	ended := make(chan struct{}, 8)
@@ -179,10 +169,10 @@ func TestCloseIdleConnections(t *testing.T) {
 	u := use(t, p, configure(tell(t, answering(t, gatewaytest.JSON(http.StatusOK, list)).URL, ended)))
 	must(t, u, read(t))
 	p.CloseIdleConnections()
-	within(t, ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", ended)
 	must(t, u, read(t))
 	p.CloseIdleConnections()
-	within(t, ended, "the next connection is open")
+	gatewaytest.Receive(t, "the end of the next connection", ended)
 }
 
 // A configuration without a proper origin is refused.

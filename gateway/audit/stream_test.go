@@ -237,7 +237,7 @@ func TestWaiting(t *testing.T) {
 	}
 	d.hold.Unlock()
 	for range 10 {
-		if err := <-results; err != nil && !strings.Contains(err.Error(), "too many") {
+		if err := gatewaytest.Receive(t, "the end of a commit", results); err != nil && !strings.Contains(err.Error(), "too many") {
 			t.Error(err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/http1"
+	"atlas-export-gateway/internal/gatewaytest"
 )
 
 // A connection that ends, or on which the server sends more than the response, is not used again.
@@ -110,15 +111,15 @@ func TestIdleConnections(t *testing.T) {
 	s := serve(t, nil, says(ok))
 	tr := transport(t, s.url, func(c *http1.Config) { c.IdleTimeout = 30 * time.Millisecond })
 	send(t, tr, "GET", s.url, "")
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 	send(t, tr, "GET", s.url, "")
-	within(t, s.ended, "the second connection is open")
+	gatewaytest.Receive(t, "the end of the second connection", s.ended)
 
 	s = serve(t, nil, says(ok))
 	tr = transport(t, s.url, nil)
 	send(t, tr, "GET", s.url, "")
 	tr.CloseIdleConnections()
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 	if got, err := send(t, tr, "GET", s.url, ""); got != "200 ok" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}
@@ -143,15 +144,15 @@ func TestRetire(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	group.Go(func() { get("/slow") })
-	within(t, under, "no request")
+	gatewaytest.Receive(t, "a request", under)
 	get("/") // on a connection beside the one in use
 	tr.Retire()
-	within(t, s.ended, "the unused connection is open")
+	gatewaytest.Receive(t, "the end of the unused connection", s.ended)
 	close(answer)
 	group.Wait()
-	within(t, s.ended, "the used connection is open")
+	gatewaytest.Receive(t, "the end of the used connection", s.ended)
 	get("/")
-	within(t, s.ended, "another connection is open")
+	gatewaytest.Receive(t, "the end of another connection", s.ended)
 	if n := s.connections.Load(); n != 3 {
 		t.Errorf("%d connections", n)
 	}
@@ -190,7 +191,7 @@ func TestNoAlert(t *testing.T) {
 		t.Fatalf("%q %v", got, err)
 	}
 	tr.CloseIdleConnections()
-	if got := <-ended; got != "0 bytes, <nil>" {
+	if got := gatewaytest.Receive(t, "the end of the connection", ended); got != "0 bytes, <nil>" {
 		t.Errorf("the server got %s", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 
 	"atlas-export-gateway/gateway/http1"
+	"atlas-export-gateway/internal/gatewaytest"
 )
 
 // A response without content need not be read before it is closed.
@@ -44,7 +45,7 @@ func TestContentThatIsNotRead(t *testing.T) {
 		if n, err := response.Body.Read(make([]byte, 2)); n != 0 || err != http.ErrBodyReadAfterClose {
 			t.Errorf("%d %v", n, err)
 		}
-		within(t, s.ended, "the connection is open")
+		gatewaytest.Receive(t, "the end of the connection", s.ended)
 	}
 	if n := s.connections.Load(); n != 2 {
 		t.Errorf("%d connections", n)
@@ -76,7 +77,7 @@ func TestContentThatFails(t *testing.T) {
 	if _, err := transport(t, s.url, nil).RoundTrip(r); err == nil || !strings.HasSuffix(err.Error(), "failed") {
 		t.Error(err)
 	}
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 }
 
 // After a panic of a request's content, its place is free and its connection is closed.
@@ -90,7 +91,7 @@ func TestContentThatPanics(t *testing.T) {
 		tr.RoundTrip(r)
 		t.Error("there was no panic")
 	}()
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 	if got, err := send(t, tr, "GET", s.url, ""); got != "200 ok" || err != nil {
 		t.Errorf("%q %v", got, err)
 	}

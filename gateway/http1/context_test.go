@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/http1"
+	"atlas-export-gateway/internal/gatewaytest"
 )
 
 // unsent reports whether an error says that nothing of a request was sent, since its context
@@ -93,7 +94,7 @@ func TestContextEndsWithinTheRequest(t *testing.T) {
 	if _, err := transport(t, url, nil).RoundTrip(request(t, ctx, "POST", url, strings.Repeat("x", 32<<20))); err != context.Canceled {
 		t.Error(err)
 	}
-	within(t, answered, "the connection is open")
+	gatewaytest.Receive(t, "the answer", answered)
 }
 
 // A context that ends before the response ends the request and its connection.
@@ -106,7 +107,7 @@ func TestContextEndsBeforeTheResponse(t *testing.T) {
 	if _, err := tr.RoundTrip(request(t, ctx, "GET", s.url, "")); err != context.Canceled {
 		t.Error(err)
 	}
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 }
 
 // A context that ends while the content of a response is read ends the reading and the connection.
@@ -123,7 +124,7 @@ func TestContextEndsWithinTheContent(t *testing.T) {
 		t.Errorf("%q %v", got, err)
 	}
 	response.Body.Close()
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 }
 
 // A context that ends while its request waits for a place ends the waiting, and takes no place.

@@ -135,16 +135,6 @@ func send(t *testing.T, transport *http1.Transport, method, url, content string)
 	return fmt.Sprint(response.StatusCode, " ", string(received)), err
 }
 
-// within fails the test if nothing arrives in time.
-func within[T any](t *testing.T, from <-chan T, what string) {
-	t.Helper()
-	select {
-	case <-from:
-	case <-time.After(10 * time.Second):
-		t.Fatal(what)
-	}
-}
-
 // certificate returns the configuration of a TLS server, and the roots that trust it.
 func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 	s := httptest.NewUnstartedServer(nil)

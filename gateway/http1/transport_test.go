@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/http1"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/internal/outbound"
 )
 
@@ -54,7 +55,7 @@ func TestLastRequest(t *testing.T) {
 	}
 	io.Copy(io.Discard, response.Body)
 	response.Body.Close()
-	within(t, s.ended, "the connection is open")
+	gatewaytest.Receive(t, "the end of the connection", s.ended)
 }
 
 // A request is sent as net/http writes it.
@@ -73,7 +74,7 @@ func TestRequestIsSent(t *testing.T) {
 	}
 	response.Body.Close()
 	want := "POST/a/b?c=d" + strings.TrimPrefix(s.url, "http://") + "map[Accept:[application/json] Content-Length:[7] User-Agent:[test]] 7 content"
-	if got := <-received; got != want {
+	if got := gatewaytest.Receive(t, "the request", received); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -139,7 +140,7 @@ func TestOtherOrigins(t *testing.T) {
 		if _, ok := errors.AsType[*outbound.OriginError](err); !ok {
 			t.Errorf("%s: %v", url, err)
 		}
-		within(t, closed, "the content is open")
+		gatewaytest.Receive(t, "the end of the content", closed)
 	}
 	if _, err := http1.NewTransport(http1.Config{Origin: "ftp://example.com"}); err == nil {
 		t.Error("ftp is an origin")

@@ -217,8 +217,8 @@ func TestBucketsAreMadeAgain(t *testing.T) {
 			ids <- b.id(answer)
 		}()
 	}
-	first := <-ids
-	if second, third := <-ids, <-ids; first == b.bucket || second != first || third != first {
+	first := gatewaytest.Receive(t, "the first answer", ids)
+	if second, third := gatewaytest.Receive(t, "the second answer", ids), gatewaytest.Receive(t, "the third answer", ids); first == b.bucket || second != first || third != first {
 		t.Errorf("joined: %s, %s, %s", first, second, third)
 	}
 	if again := b.must("nightly", v2+bucketsOf, body); b.id(again) == first || again.Replayed {
@@ -284,7 +284,7 @@ func TestQuota(t *testing.T) {
 	_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot2, ""))
 	check(t, err, idempotency.QuotaReached, atlas.NotSent)
 	b.must("weekly", v2+exportsOf, b.export(sim.OrdersSnapshot3, ""))
-	if err := <-answered; err != nil {
+	if err := gatewaytest.Receive(t, "the first answer", answered); err != nil {
 		t.Error(err)
 	}
 	b.must("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot2, ""))
@@ -316,7 +316,7 @@ func TestJournalEndsBehindACreate(t *testing.T) {
 	}()
 	gatewaytest.WaitFor(t, "the create", func() bool { return b.sent("createBackupExport", body) == 1 })
 	b.journal.Close()
-	first := <-answered
+	first := gatewaytest.Receive(t, "the answer", answered)
 	b.jobs(1)
 
 	b.start() // the record says sent, and its owner is gone

@@ -386,7 +386,7 @@ func TestSettledAndUnreadable(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	check(<-failed)
+	check(gatewaytest.Receive(t, "the answer to the create", failed))
 	way.fail = func(r *atlas.Request) (*atlas.Response, error) {
 		return &atlas.Response{Status: http.StatusTooManyRequests, Header: http.Header{"Content-Type": {r.MediaType}}, Body: []byte(`{"error":429}`)}, nil
 	}

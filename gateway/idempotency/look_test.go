@@ -250,7 +250,7 @@ func TestStoreClockSetAhead(t *testing.T) {
 	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(3 * time.Second), Operation: "createBackupExport", Count: 1})
 	body := b.export(sim.OrdersSnapshot, "")
 	ended := make(chan struct{})
-	defer func() { <-ended }()
+	defer func() { gatewaytest.Receive(t, "the end of the create", ended) }()
 	earlier := b.creates
 	request := b.request("nightly", v2+exportsOf, body)
 	go func() {
@@ -291,7 +291,7 @@ func TestReleaseOfWhatIsUnderWay(t *testing.T) {
 	if err := b.creates.Release(t.Context(), id, "impatience"); !errors.Is(err, idempotency.ErrSent) {
 		t.Errorf("%v", err)
 	}
-	if err := <-answered; err != nil {
+	if err := gatewaytest.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}
 	if err := b.creates.Release(t.Context(), id, "a second one is wanted"); err != nil {

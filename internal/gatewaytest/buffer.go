@@ -3,8 +3,6 @@ package gatewaytest
 import (
 	"bytes"
 	"sync"
-	"testing"
-	"time"
 )
 
 // Buffer is a buffer that a server writes and a test reads.
@@ -32,15 +30,4 @@ func (b *Buffer) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Len()
-}
-
-// WaitFor waits for a condition, which must come true in 10 s.
-func WaitFor(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("waited in vain for %s", what)
 }

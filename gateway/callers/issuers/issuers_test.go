@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"atlas-export-gateway/gateway/callers/issuers"
+	"atlas-export-gateway/internal/gatewaytest"
 	"atlas-export-gateway/internal/issuertest"
 
 	"go.uber.org/goleak"
@@ -208,7 +209,7 @@ func TestAnswersOfIssuers(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 			continue
 		}
-		if err := <-told; !strings.Contains(err.Error(), test.cause) {
+		if err := gatewaytest.Receive(t, "the state of the keys", told); !strings.Contains(err.Error(), test.cause) {
 			t.Errorf("%s: %v, want %s", name, err, test.cause)
 		}
 	}
@@ -232,7 +233,10 @@ func TestUnknownKeys(t *testing.T) {
 	answer := jwks(i, issuertest.JWKS(i.Key()))
 	i.Answer(func(w http.ResponseWriter, r *http.Request) {
 		arrived <- true
-		<-proceed
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
+		}
 		answer(w, r)
 	})
 	var wait sync.WaitGroup
@@ -247,7 +251,7 @@ func TestUnknownKeys(t *testing.T) {
 			}
 		})
 	}
-	<-arrived
+	gatewaytest.Receive(t, "a request to the issuer", arrived)
 	for range 100 {
 		if got := reason(t, v, known); got != "" {
 			t.Fatal(got)
@@ -292,14 +296,14 @@ func TestOutage(t *testing.T) {
 	k.Tell = func(s issuers.State) { told <- s }
 	v := keep(t, k, c)
 	token := i.Token(t, "a", nil)
-	if s := <-told; s.Issuer != "ci" || s.Age >= 0 || s.Err == nil {
+	if s := gatewaytest.Receive(t, "the state at the start", told); s.Issuer != "ci" || s.Age >= 0 || s.Err == nil {
 		t.Errorf("at the start: %+v", s)
 	}
 	if got := reason(t, v, token); got != issuers.Unavailable {
 		t.Errorf("at the start: %q", got)
 	}
 	i.Answer(nil)
-	if s := <-told; s.Err != nil {
+	if s := gatewaytest.Receive(t, "the state afterwards", told); s.Err != nil {
 		t.Errorf("afterwards: %+v", s)
 	}
 	good, err := v.Verify(context.Background(), token)
@@ -307,7 +311,7 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Down()
-	if s := <-told; s.Err == nil || s.Age < 0 {
+	if s := gatewaytest.Receive(t, "the state once it is out again", told); s.Err == nil || s.Age < 0 {
 		t.Errorf("out again: %+v", s)
 	}
 	for deadline := time.Now().Add(10 * time.Second); good.Holds(); {
