@@ -136,3 +136,28 @@ func TestLookWhileAnotherClusterIsBusy(t *testing.T) {
 		}
 	}
 }
+
+// An operator has said which job a create with a caller's own key has started. The caller gets it,
+// also once it has failed.
+func TestSettledAndFailed(t *testing.T) {
+	b := newBench(t, idempotency.Config{Wait: time.Second, Timeout: time.Second})
+	b.faults(sim.Fault{Kind: sim.FaultResetAfter, Operation: "createBackupExport", Count: 1}, sim.Fault{Kind: sim.FaultUnavailable, Operation: "listBackupExports"})
+	body := b.export(sim.OrdersSnapshot, "")
+	_, err := b.do("nightly", v2+exportsOf, body, "one")
+	check(t, err, idempotency.Open, atlas.Unknown)
+	open, err := b.journal.Open(t.Context(), 10)
+	if err != nil || len(open) != 1 {
+		t.Fatalf("%+v, %v", open, err)
+	}
+	job := b.sim.Jobs()[0].ID
+	if err := b.creates.Settle(t.Context(), open[0].ID, job, "a person looked"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.sim.EndJob(job, sim.Outcome{State: "Failed", ErrorCode: "CANNOT_ASSUME_ROLE", Message: "No."}); err != nil {
+		t.Fatal(err)
+	}
+	if answer := b.must("nightly", v2+exportsOf, body, "one"); b.id(answer) != job || !answer.Replayed {
+		t.Errorf("%+v", answer)
+	}
+	b.jobs(1)
+}

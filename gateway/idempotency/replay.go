@@ -23,7 +23,7 @@ func (c *Creates) replay(ctx context.Context, q *request, r *store.Record) (answ
 	}
 	response, item, err := c.read(ctx, q, r)
 	switch found := item != nil && idOf(item) == r.Result; {
-	case found && !q.kind.ended(item):
+	case found && (q.given || !q.kind.ended(item)): // a caller's own key does not become free
 		return &Answer{Response: response, Replayed: true}, false, nil
 	case !q.given && (found || item != nil && c.shown(r)):
 		if err := c.free(r, "what was created has failed or is gone"); err != nil {
