@@ -71,6 +71,7 @@ func (g *Gateway) createOnce(x *exchange) error {
 		Body:      x.body,
 		Content:   x.content,
 		Outside:   x.contentReported(),
+		Query:     x.queryReported(),
 	})
 	if err == nil {
 		x.outcome = atlas.Answered

@@ -58,3 +58,12 @@ func (x *exchange) decides(field string) bool {
 func (x *exchange) contentReported() bool {
 	return x.reported != nil && slices.ContainsFunc(x.reported.Violations, func(v contract.Violation) bool { return strings.HasPrefix(v.Field, "/") })
 }
+
+// queryReported returns the query of a request that goes on although the query breaks the contract,
+// and else "".
+func (x *exchange) queryReported() string {
+	if x.reported != nil && slices.ContainsFunc(x.reported.Violations, func(v contract.Violation) bool { return !strings.HasPrefix(v.Field, "/") }) {
+		return x.match.Query
+	}
+	return ""
+}

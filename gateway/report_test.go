@@ -2,10 +2,15 @@ package gateway_test
 
 import (
 	"fmt"
+	"net/http"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"atlas-export-gateway/gateway"
 	"atlas-export-gateway/internal/gatewaytest"
+	"atlas-export-gateway/store"
 )
 
 // with returns an export with more members.
@@ -146,5 +151,35 @@ func TestReportedCallers(t *testing.T) {
 	shows(2)
 	if log := g.Log.String()[offset:]; !strings.Contains(log, "requests.check: is report") {
 		t.Errorf("the reload does not say it: %s", log)
+	}
+}
+
+// Creates that differ only in a part of the query that the contract does not have are other creates.
+func TestReportedQueriesOfCreates(t *testing.T) {
+	journal, err := store.OpenFile(t.Context(), filepath.Join(t.TempDir(), "creates.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { journal.Close() })
+	made := new(atomic.Int64)
+	upstream := gatewaytest.StartUpstream(t, gatewaytest.AnswerBy(func(r *http.Request) string {
+		id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+		if r.Method == "POST" {
+			id = fmt.Sprintf("%024x", made.Add(1))
+		}
+		return gatewaytest.LastJSON(200, strings.Replace(job, jobID, id, 1))
+	}))
+	g := gatewaytest.StartConfig(t, gatewaytest.Config{
+		YAML:    gatewaytest.YAML(upstream.URL, "requests: {check: report}"),
+		Prepare: func(g *gateway.Gateway) { g.UseJournal(journal) },
+	})
+	for i, query := range []string{"", "?force=true", "?force=false"} {
+		if got := g.Send(t, "POST", v2Exports+query, createHeader, export); got.Status != 200 || made.Load() != int64(i+1) || got.Header.Get("Idempotent-Replayed") != "" {
+			t.Errorf("%q: %d %v %s", query, got.Status, got.Header, got.Body)
+		}
+	}
+	g.Send(t, "POST", v2Exports+"?force=true", createHeader, export)
+	if made.Load() != 3 {
+		t.Errorf("%d creates", made.Load())
 	}
 }

@@ -155,6 +155,9 @@ type Request struct {
 	// Outside says that the content has something that the contract does not allow. Then all of it
 	// identifies the create, except what Atlas ignores.
 	Outside bool
+	// Query is the query if it has something that the contract does not allow. Then it identifies the
+	// create, too.
+	Query string
 }
 
 // Answer is what a caller gets.

@@ -53,6 +53,9 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 	if r.Outside {
 		identity = canonical(asWritten(r.Body)) // what the kind leaves out may matter
 	}
+	if r.Query != "" {
+		identity = digest(identity, r.Query)
+	}
 	q.digest = digest("request", q.kind.name, group, cluster, identity)
 	given, err := keyOf(r.Key)
 	switch {
@@ -62,7 +65,7 @@ func (c *Creates) identify(config Config, r *Request) (*request, error) {
 		q.given, q.key = true, digest("given", q.kind.name, r.Caller, given)
 	case config.Keys == Required:
 		return nil, &Error{Kind: KeyMissing, Outcome: atlas.NotSent}
-	case config.Keys == Derived && q.kind.kept && !r.Outside:
+	case config.Keys == Derived && q.kind.kept && !r.Outside && r.Query == "":
 		q.key = derivedKey(q.kind.name, group, cluster, q.shape)
 	case config.Keys == Derived:
 		q.key = derivedKey(q.kind.name, group, cluster, q.digest)
