@@ -78,11 +78,16 @@ func readHandshake(line string) (h handshake, ok bool) {
 
 // logWriter turns the lines of net/http's own log into records. A handshake that failed since the
 // connection was evicted is in the record of evictions, and one whose connection has no preamble in
-// that of preambles. One whose connection brought nothing did not begin.
+// that of preambles. One whose connection brought nothing did not begin. What net/http repeats of a
+// handshake, such as names of protocols and lists of ciphers, is a stranger's and may be long: a
+// record ends at the first quotation mark, and after longestLine bytes, unless it is of a panic.
 type logWriter struct {
 	log     *slog.Logger
 	refused func(handshake)
 }
+
+// longestLine is how much a record has of a line of net/http's log, in bytes.
+const longestLine = 256
 
 func (w logWriter) Write(line []byte) (int, error) {
 	message := strings.TrimSpace(string(line))
@@ -93,8 +98,12 @@ func (w logWriter) Write(line []byte) (int, error) {
 	}
 	if h, ok := readHandshake(message); ok {
 		w.refused(h)
-	} else {
-		w.log.Warn("http", "message", message)
+		return len(line), nil
 	}
+	if !strings.HasPrefix(message, "http: panic serving ") && !strings.HasPrefix(message, "http2: panic serving ") {
+		message, _, _ = strings.Cut(message, `"`)
+		message = message[:min(len(message), longestLine)]
+	}
+	w.log.Warn("http", "message", message)
 	return len(line), nil
 }

@@ -1,7 +1,11 @@
 package gateway_test
 
 import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,6 +39,39 @@ func TestLogLinesAreJSON(t *testing.T) {
 	for _, line := range lines {
 		if !json.Valid([]byte(line)) || strings.Contains(line, "\x1b") {
 			t.Errorf("not a clean line: %q", line)
+		}
+	}
+}
+
+// What strangers write in a handshake, or in the place of HTTP/2, is not in the log, however long it
+// is.
+func TestStrangersTextsAreNotLogged(t *testing.T) {
+	g := gatewaytest.StartFor(t, "http://127.0.0.1:9", gatewaytest.NewAuthority(t).Loopback(t).TLS(t))
+	long := make([]string, 200)
+	for i := range long {
+		long[i] = "http: panic serving c4na7y" + strings.Repeat("\x01", 220)
+	}
+	for _, protocols := range [][]string{long, {"h2"}} {
+		conn, err := tls.Dial("tcp", g.Address, &tls.Config{InsecureSkipVerify: true, NextProtos: protocols})
+		if err != nil {
+			continue
+		}
+		io.WriteString(conn, "Authorization: c4na7y c4na7y\r\n\r\n")
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+	// A ClientHello (RFC 5246, section 7.4.1.2) with 8,000 ciphers that nobody has.
+	hello := append([]byte{3, 3}, make([]byte, 32+1)...)
+	hello = binary.BigEndian.AppendUint16(hello, 16000)
+	hello = append(append(hello, bytes.Repeat([]byte{0xfe, 0xfe}, 8000)...), 1, 0)
+	hello = append([]byte{1, 0, byte(len(hello) >> 8), byte(len(hello))}, hello...)
+	g.Raw(t, string(append(binary.BigEndian.AppendUint16([]byte{22, 3, 1}, uint16(len(hello))), hello...)))
+	gatewaytest.WaitFor(t, "the records", func() bool {
+		return strings.Contains(g.Log.String(), "no cipher suite") && strings.Contains(g.Log.String(), "unsupported application protocols") && strings.Contains(g.Log.String(), "greeting")
+	})
+	for line := range strings.Lines(g.Log.String()) {
+		if strings.Contains(line, "c4na7y") || len(line) > 1000 {
+			t.Errorf("%d bytes: %.200s", len(line), line)
 		}
 	}
 }
