@@ -6,12 +6,16 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"atlas-export-gateway/gateway/clientaddress"
 	"atlas-export-gateway/gateway/inbound"
 	"atlas-export-gateway/internal/build"
 )
+
+// maxOperatorConnections bounds the connections of the operators' listener.
+const maxOperatorConnections = 256
 
 // Serve answers callers on one listener and operators on another until the context ends. Then it
 // drains: for timeouts.drain it reports itself not ready and asks callers to close their
@@ -57,6 +61,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		// and a frame. WriteByteTimeout is net/http's only time limit for a peer that stops reading.
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 16, MaxReceiveBufferPerStream: 64 << 10, MaxReadFrameSize: 16 << 10, WriteByteTimeout: t.Request},
 	}
+	// Nobody needs a key there. More connections would take the file descriptors of callers.
+	operatorConnections := inbound.NewTable(inbound.Config{Limit: maxOperatorConnections, Counted: func(int, int) {}, Evicted: func(netip.Prefix) {}})
 	operators := &http.Server{
 		Handler:           refuseOtherSites(management.Addr(), g.Management()),
 		ReadHeaderTimeout: t.Header,
@@ -65,6 +71,8 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		IdleTimeout:       t.Idle,
 		MaxHeaderBytes:    config.Limits.RequestHeader,
 		ErrorLog:          serverLog,
+		ConnState:         operatorConnections.ConnState,
+		ConnContext:       operatorConnections.ConnContext,
 	}
 	failed := make(chan error, 2)
 	callers = connections.Listener(callerListener{callers, unusedBytes(config.Limits)})
@@ -74,7 +82,7 @@ func (g *Gateway) Serve(ctx context.Context, callers, management net.Listener) e
 		serve = func(l net.Listener) error { return public.ServeTLS(l, "", "") } // with HTTP/2
 	}
 	go func() { failed <- serve(callers) }()
-	go func() { failed <- operators.Serve(management) }()
+	go func() { failed <- operators.Serve(operatorConnections.Listener(management)) }()
 	g.log.Info("serving", "version", build.Version(), "address", callers.Addr().String(), "management", management.Addr().String(), "upstream", config.Upstream.BaseURL, "proxy", config.Upstream.ProxyURL, "public_url", g.settings.Load().public)
 
 	select {

@@ -1,9 +1,14 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"atlas-export-gateway/internal/gatewaytest"
 )
@@ -81,4 +86,35 @@ func TestManagementIsSeparate(t *testing.T) {
 			t.Errorf("the management listener answers %s with %d", path, got.Status)
 		}
 	}
+}
+
+// Whoever reaches the operators' listener holds a bounded number of connections, and keeps no probe
+// from being answered.
+func TestOperatorConnectionsAreBounded(t *testing.T) {
+	g := gatewaytest.StartFor(t, "http://127.0.0.1:9", "timeouts: {header: 60s, request: 60s}")
+	address := strings.TrimPrefix(g.Management, "http://")
+	var all []net.Conn
+	for range 400 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, "GET /healthz HTTP/1.1\r\n")
+		all = append(all, conn)
+	}
+	began := time.Now()
+	if got := gatewaytest.Send(t, "GET", g.Management+"/healthz", nil, ""); got.Status != 200 || time.Since(began) > 5*time.Second {
+		t.Errorf("%d after %s", got.Status, time.Since(began))
+	}
+	gatewaytest.WaitFor(t, "the ends of the others", func() bool {
+		open := 0
+		for _, conn := range all {
+			conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				open++
+			}
+		}
+		return open <= 256
+	})
 }
