@@ -228,6 +228,27 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// A version that is not stable, and one that is misspelt, are not the same mistake.
+func TestResolveSaysWhatIsWrong(t *testing.T) {
+	m, err := compiled(t).Match("GET", exports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const send = " Send Accept: application/vnd.atlas.2023-01-01+json."
+	for accept, want := range map[string]string{
+		"application/vnd.atlas.preview+json":             "the operation has only stable versions.",
+		"application/vnd.atlas.2030-01-01.upcoming+json": "the operation has only stable versions.",
+		"application/vnd.atlas.2025-13-12+json":          "a version is application/vnd.atlas.YYYY-MM-DD+json.",
+		"application/vnd.atlas.2025-3-12+json":           "a version is application/vnd.atlas.YYYY-MM-DD+json.",
+		"application/vnd.atlas.2025-03-12":               "a version is application/vnd.atlas.YYYY-MM-DD+json.",
+	} {
+		_, err := m.Operation.Resolve([]string{accept})
+		if err == nil || !strings.HasSuffix(err.Error(), `"; `+want+send) {
+			t.Errorf("%s: got %v, want %s", accept, err, want+send)
+		}
+	}
+}
+
 // The versions that Atlas has announced to remove, and the days.
 func TestSunsets(t *testing.T) {
 	got := map[string]string{}

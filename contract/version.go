@@ -48,8 +48,8 @@ func (o *Operation) Resolve(accept []string) (*Version, error) {
 		}
 		date, ok := versionDate(mediaType)
 		if !ok {
-			if strings.HasPrefix(mediaType, vendorPrefix) {
-				return nil, &VersionError{fmt.Sprintf("Accept names %s; the operation has only stable versions. Send Accept: %s.", quote(mediaType), newest.MediaType)}
+			if version, ok := strings.CutPrefix(mediaType, vendorPrefix); ok {
+				return nil, &VersionError{fmt.Sprintf("Accept names %s; %s. Send Accept: %s.", quote(mediaType), noDate(version), newest.MediaType)}
 			}
 			continue
 		}
@@ -61,6 +61,15 @@ func (o *Operation) Resolve(accept []string) (*Version, error) {
 		return nil, &VersionError{fmt.Sprintf("Accept names the date %s; the first version of the operation is of %s. Send Accept: %s.", date, o.Versions[0].Date, newest.MediaType)}
 	}
 	return nil, &VersionError{"Accept names no version date. Send Accept: " + newest.MediaType + "."}
+}
+
+// noDate says why the rest of a media type of Atlas has no date.
+func noDate(version string) string {
+	version = strings.TrimSuffix(version, vendorSuffix)
+	if version == "preview" || strings.HasSuffix(version, ".upcoming") {
+		return "the operation has only stable versions"
+	}
+	return "a version is application/vnd.atlas.YYYY-MM-DD+json"
 }
 
 // versionDate returns the date in the media type of a stable version. The media type must be in
