@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -179,6 +180,14 @@ func flagName(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func (a *app) flagError(c *cobra.Command, err error) error {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
+		value, isValue := errors.AsType[*pflag.InvalidValueError](err)
+		if _, ofGo := errors.AsType[*strconv.NumError](err); isValue && ofGo { // which speaks of strconv
+			problem := map[string]string{"bool": "is not true or false", "int": "is not a whole number"}[value.GetFlag().Value.Type()]
+			if errors.Is(err, strconv.ErrRange) {
+				problem = "is out of range"
+			}
+			return usageError(c, "--%s: %q %s", value.GetFlag().Name, value.GetValue(), problem)
+		}
 		return usageError(c, "%w", err)
 	}
 	_, args, findErr := c.Root().Find(a.args)
