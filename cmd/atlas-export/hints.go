@@ -169,6 +169,8 @@ func (a *app) hintOfStatus(c *cobra.Command, call *client.Error) string {
 		return cmp.Or(certificateHint(call), baseURLHint)
 	case call.Status == http.StatusUnauthorized:
 		return a.unauthorizedHint()
+	case call.Code == "" && call.Status == http.StatusBadRequest: // as servers of TLS answer plain HTTP
+		return "what answers is neither Atlas nor a gateway, or it expects https; " + baseURLHint
 	case call.Code == "" && call.Status >= 400 && call.Status < 500:
 		return "what answers is neither Atlas nor a gateway; " + baseURLHint
 	case call.Status == http.StatusConflict && call.Operation == "createBackupExport":

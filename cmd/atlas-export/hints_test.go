@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -230,6 +231,10 @@ func TestCAFile(t *testing.T) {
 	expired := sim.Start(t, sim.Config{TLS: &authority.Issue(t, -time.Minute, net.IPv4(127, 0, 0, 1)).Certificate})
 	atlas := sim.Start(t, sim.Config{TLS: &certificate.Certificate})
 	w := &world{atlas, atlas.URL(), key{sim.PublicKey, sim.PrivateKey}, key{}, nil}
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of what comes without TLS
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
 	directory := t.TempDir()
 	file := filepath.Join(directory, "authorities.pem")
 	writeFile(t, file, authority.PEM)
@@ -254,6 +259,8 @@ func TestCAFile(t *testing.T) {
 			`(?s)^atlas-export: listExportBuckets: .*\nhint: the server needs another certificate, or the clock of this machine is wrong\n$`},
 		{"--base-url " + strings.Replace(direct(t, sim.Config{}).url, "http:", "https:", 1), "", exitUnavailable,
 			`(?s)^atlas-export: listExportBuckets: .*\nhint: what answers does not speak TLS; atlas-export config show says what base_url is\n$`},
+		{"--base-url " + strings.Replace(secure.URL, "https:", "http:", 1), "", exitInvalid,
+			`(?s)^atlas-export: listExportBuckets: 400 .*\nhint: what answers is neither Atlas nor a gateway, or it expects https; atlas-export config show says what base_url is\n$`},
 	} {
 		var stdout, stderr strings.Builder
 		args := append(strings.Fields("buckets list -o name --retries 0"), strings.Fields(test.args)...)
