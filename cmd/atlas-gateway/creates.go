@@ -46,6 +46,9 @@ func creates(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if status, done := parse(flags, rest, 0, stdout, stderr); done {
 		return status
 	}
+	if u, err := url.Parse(*base); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return misused(stderr, "creates: -management: expected the URL of the management listener, such as http://"+config.DefaultManagementAddress)
+	}
 	ctx, cancel := context.WithTimeout(ctx, operatorTime)
 	defer cancel()
 	o := &operator{ctx: ctx, base: strings.TrimSuffix(*base, "/"), stdout: stdout, stderr: stderr}

@@ -291,6 +291,12 @@ func TestCreatesCommand(t *testing.T) {
 	if status, printed = runProgram(t, []string{"creates", "show", "x", "-management", j.Management}); status != exitFailed || !strings.Contains(printed, "no such record") {
 		t.Errorf("%d %s", status, printed)
 	}
+	for _, management := range []string{strings.TrimPrefix(j.Management, "http://"), "localhost:27090", "http://", ""} {
+		status, printed = runProgram(t, []string{"creates", "list", "-management", management})
+		if status != exitUsage || !strings.Contains(printed, "creates: -management: expected the URL of the management listener, such as http://127.0.0.1:27090") {
+			t.Errorf("%q: %d %s", management, status, printed)
+		}
+	}
 }
 
 // Of several jobs that match, an operator knows the right one.
