@@ -183,7 +183,7 @@ func classify(err error) *refusal {
 	}
 	switch err {
 	case errOperatorsOnly:
-		return refuse(kindNotServed, err, "This listener serves GET of /healthz, /readyz and /metrics, for operators; callers use the other listener.")
+		return refuse(kindNotServed, err, "This listener serves /healthz, /readyz, /metrics, /callers and /creates, for operators; callers use the other listener.")
 	case inbound.ErrEvicted:
 		return refuse(kindCallerGone, nil, "The connection was closed to make room for others.").withOutcome()
 	case errOverloaded:
