@@ -95,7 +95,7 @@ good, and with -online whether Atlas accepts the credentials that it names.
 CONFIG is a YAML file; ATLAS_GATEWAY_<SECTION>_<KEY> in the environment overrides it.
 health prints the checks of a gateway that runs, for a HEALTHCHECK: URL is its management
 listener; CONFIG, or the environment, has the listener's address.
-keys new -h and explain -h list their flags.
+-h behind a command lists its flags.
 
 exit status:
   0  a clean end
