@@ -3,12 +3,15 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"atlas-export-gateway/gateway/atlas"
 	"atlas-export-gateway/gateway/policy"
 	"atlas-export-gateway/internal/invisible"
+	"atlas-export-gateway/internal/objectid"
 	"atlas-export-gateway/internal/smallfile"
 	"atlas-export-gateway/secret"
 )
@@ -78,6 +81,28 @@ func (b *builder) credential(at string, s CredentialSource) atlas.Credential {
 	}
 	c.ID, c.Secret = id, secret.New(half)
 	return c
+}
+
+// warnOfUnused warns of each credential that never signs, since others before it are for all of its
+// groups.
+func (b *builder) warnOfUnused(credentials []CredentialSource) {
+	var before []string
+	taken := func(group string) bool {
+		return slices.ContainsFunc(before, func(pattern string) bool {
+			matched, _ := path.Match(pattern, group)
+			return pattern == "*" || pattern == group || matched && objectid.Valid(group)
+		})
+	}
+	for i, s := range credentials {
+		groups := s.Groups
+		if len(groups) == 0 {
+			groups = []string{"*"}
+		}
+		if !slices.ContainsFunc(groups, func(group string) bool { return !taken(group) }) {
+			b.warn(fmt.Sprintf("upstream.credentials[%d]", i), "never signs: the first credential that matches does, and those before it are for the same groups; name the narrower one first")
+		}
+		before = append(before, groups...)
+	}
 }
 
 // read reads one half of a credential from a file or a variable, which holds that half and nothing

@@ -101,6 +101,7 @@ func (b *builder) upstream(u Upstream) {
 	for i, source := range u.Credentials {
 		b.parts.Atlas.Credentials = append(b.parts.Atlas.Credentials, b.credential(fmt.Sprintf("upstream.credentials[%d]", i), source))
 	}
+	b.warnOfUnused(u.Credentials)
 }
 
 func (b *builder) callers(c Callers) {

@@ -55,6 +55,9 @@ func TestWarnings(t *testing.T) {
 		Callers:  config.Callers{Settings: callers.Settings{SigningKeyFile: loose}, List: []config.Caller{caller(ours), caller(ours, open), {RequestsCheck: "enforce"}, {RequestsCheck: "report"}, from("10.2.0.0/16", "10.0.1.128/25"), from("10.0.0.0/8")}},
 		Requests: config.Requests{Check: "report"},
 	}
+	for i := range settings.Upstream.Credentials {
+		settings.Upstream.Credentials[i].Groups = []string{fmt.Sprintf("%024x", i)}
+	}
 	const hasProxies, behind = ": has proxies of listener.trusted_proxies in it, ", ": where a proxy says that it does not know its client, the address is the proxy's"
 	const says = ": every user may read the file, which holds a secret: its mode is "
 	want := []string{
@@ -76,5 +79,40 @@ func TestWarnings(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A credential that stands behind others for all of its groups never signs: a key that may do more
+// than was meant signs in its place.
+func TestWarnsOfCredentialsThatNeverSign(t *testing.T) {
+	const shop, reports = "64f0c1a2b3d4e5f607182930", "64f0c1a2b3d4e5f607182931"
+	for _, test := range []struct {
+		groups [][]string
+		unused []int
+	}{
+		{[][]string{{shop}, {reports}, {"*"}}, nil},
+		{[][]string{{shop}, {reports}, nil}, nil},
+		{[][]string{{"*"}, {shop}}, []int{1}},
+		{[][]string{nil, {shop}, {"*"}}, []int{1, 2}},
+		{[][]string{{shop}, {shop}}, []int{1}},
+		{[][]string{{shop}, {shop, reports}, {reports, shop}}, []int{2}},
+		{[][]string{{"64*"}, {shop}, {"64f*"}, {"64*"}}, []int{1, 3}},
+		{[][]string{{shop}, {"64*"}}, nil},
+		{nil, nil},
+	} {
+		var settings config.Config
+		for _, groups := range test.groups {
+			settings.Upstream.Credentials = append(settings.Upstream.Credentials, config.CredentialSource{Groups: groups, PublicKeyEnv: "A", PrivateKeyEnv: "B"})
+		}
+		var want, got []string
+		for _, i := range test.unused {
+			want = append(want, fmt.Sprintf("upstream.credentials[%d]: never signs: the first credential that matches does, and those before it are for the same groups; name the narrower one first", i))
+		}
+		for _, warning := range config.WarningsOf(settings) {
+			got = append(got, warning.Error())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.groups, diff)
+		}
 	}
 }
