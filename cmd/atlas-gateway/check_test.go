@@ -21,7 +21,7 @@ func TestCheckOnline(t *testing.T) {
 	atlas := sim.Start(t, sim.Config{})
 	environ := []string{"PUBLIC=" + sim.PublicKey, "PRIVATE=" + sim.PrivateKey, "ID=" + sim.ClientID, "SECRET=" + sim.ClientSecret, "WRONG=c4na7y-wrong"}
 	const (
-		pair    = "{public_key_env: PUBLIC, private_key_env: PRIVATE}"
+		pair    = "{groups: [" + sim.GroupID + "], public_key_env: PUBLIC, private_key_env: PRIVATE}"
 		account = "{client_id_env: ID, client_secret_env: SECRET}"
 		refuses = "digestauth: the server refuses the credential (4 times in a row)"
 	)
@@ -31,7 +31,7 @@ func TestCheckOnline(t *testing.T) {
 		lines             []string
 	}{
 		{"a key and an account", pair + ", " + account, exitOK, []string{"[0] (public key " + sim.PublicKey + "): Atlas accepts it", "[1] (client id " + sim.ClientID + "): Atlas accepts it"}},
-		{"a wrong key and an account", "{public_key_env: PUBLIC, private_key_env: WRONG}, " + account, exitRefused,
+		{"a wrong key and an account", "{groups: [" + sim.GroupID + "], public_key_env: PUBLIC, private_key_env: WRONG}, " + account, exitRefused,
 			[]string{"[0] (public key " + sim.PublicKey + "): Atlas refuses it: " + refuses, "[1] (client id " + sim.ClientID + "): Atlas accepts it"}},
 		{"a wrong client secret", "{client_id_env: ID, client_secret_env: WRONG}", exitRefused,
 			[]string{"[0] (client id " + sim.ClientID + "): Atlas refuses it: serviceaccount: the credential was refused: invalid_client"}},
