@@ -173,7 +173,9 @@ func TestClientCertificates(t *testing.T) {
 			}
 			if test.status == 0 {
 				gatewaytest.WaitFor(t, "the count of a handshake that failed", func() bool {
-					return strings.Contains(g.Metrics(t), `atlas_gateway_handshakes_refused_total{reason="`+test.reason+`"}`)
+					series := `atlas_gateway_handshakes_refused_total{reason="` + test.reason + `"} `
+					metrics := g.Metrics(t)
+					return strings.Contains(metrics, series) && !strings.Contains(metrics, series+"0\n")
 				})
 				continue
 			}

@@ -206,11 +206,16 @@ func (m *Metrics) Connections(authenticated, others int) {
 // ConnectionEvicted counts a connection that was closed to make room for another.
 func (m *Metrics) ConnectionEvicted() { m.evictions.Inc() }
 
+// newHandshakes has all series from the start, so that rate sees the first refusal.
 func newHandshakes() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "atlas_gateway_handshakes_refused_total",
 		Help: "Handshakes of TLS that failed since the client certificate was refused, by the reason: certificate_untrusted, certificate_expired, or certificate_required (there was none).",
 	}, []string{"reason"})
+	for _, reason := range []string{"certificate_untrusted", "certificate_expired", "certificate_required"} {
+		refused.WithLabelValues(reason)
+	}
+	return refused
 }
 
 // HandshakeRefused counts a handshake that failed since the client certificate was refused.
