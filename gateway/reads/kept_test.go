@@ -103,7 +103,7 @@ func TestHeaders(t *testing.T) {
 	r, u := start(), &upstream{body: successful}
 	for _, want := range []string{"7", "", ""} {
 		a, err := r.Do(t.Context(), config, read(t, job), u.fetch)
-		if err != nil || a.Header.Get("Ratelimit-Remaining") != want || a.Header.Get("Content-Type") != "application/json" || (a.Header.Get("Retry-After") == "") != (want == "") {
+		if err != nil || a.Header.Get("Ratelimit-Remaining") != want || a.Header.Get("Content-Type") != "application/json" || (a.Header.Get("Retry-After") == "") != (want == "") || (a.Header.Get("Set-Cookie") == "") != (want == "") {
 			t.Errorf("%v %v", a.Header, err)
 		}
 		a.Header.Set("Content-Type", "text/html")

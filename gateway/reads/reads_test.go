@@ -77,7 +77,7 @@ func (u *upstream) fetch(ctx context.Context) (*atlas.Response, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	header := http.Header{"Content-Type": {"application/json"}, "Ratelimit-Remaining": {"7"}, "Retry-After": {"1"}, "N": {fmt.Sprint(n)}}
+	header := http.Header{"Content-Type": {"application/json"}, "Ratelimit-Remaining": {"7"}, "Retry-After": {"1"}, "Set-Cookie": {"c4na7y=1"}, "N": {fmt.Sprint(n)}}
 	return &atlas.Response{Status: cmp.Or(u.status, 200), Header: header, Body: []byte(u.body)}, nil
 }
 
@@ -390,6 +390,43 @@ func TestOlderAnswer(t *testing.T) {
 		<-first
 		if g := do(t.Context(), r, config, read(t, job), slow.fetch); g.how != reads.Kept || g.body != successful {
 			t.Errorf("%+v", g)
+		}
+	})
+}
+
+// Nobody joins a request whose readers have all left, also while it takes its time to end.
+func TestNobodyJoinsWhatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := start(), &upstream{body: queued}
+		ctx, leave := context.WithCancel(t.Context())
+		go r.Do(ctx, config, read(t, job), func(ctx context.Context) (*atlas.Response, error) {
+			<-ctx.Done()
+			time.Sleep(100 * time.Millisecond)
+			return nil, &atlas.Error{Kind: atlas.Canceled, Err: ctx.Err()}
+		})
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if g := do(t.Context(), r, config, read(t, job), u.fetch); g.err != nil || g.how != reads.Sent {
+			t.Errorf("%+v", g)
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// A request that waited for another one to end is not sent once nobody waits for it.
+func TestNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, u := start(), &upstream{takes: 500 * time.Millisecond, body: queued}
+		first := begin(t.Context(), r, read(t, list), u)
+		ctx, leave := context.WithCancel(t.Context())
+		second := begin(ctx, r, read(t, list), u)
+		leave()
+		<-second
+		<-first
+		synctest.Wait()
+		if n := u.calls.Load(); n != 1 {
+			t.Errorf("Atlas was asked %d times", n)
 		}
 	})
 }
