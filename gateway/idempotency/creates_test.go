@@ -146,14 +146,15 @@ func TestCallerCannotWait(t *testing.T) {
 // A caller that leaves changes nothing: what was sent is followed to its end.
 func TestCallerLeaves(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
-	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(300 * time.Millisecond), Operation: "createBackupExport", Count: 1})
+	held := b.hold()
 	ctx, cancel := context.WithCancel(t.Context())
 	body := b.export(sim.OrdersSnapshot, "")
-	time.AfterFunc(100*time.Millisecond, cancel)
+	go func() { <-held.created; cancel() }()
 	_, err := b.creates.Do(ctx, b.request("nightly", v2+exportsOf, body))
 	if failed, ok := errors.AsType[*atlas.Error](err); !ok || failed.Kind != atlas.Canceled || failed.Outcome != atlas.Unknown {
 		t.Errorf("%v", err)
 	}
+	held.let()
 	if answer := b.must("nightly", v2+exportsOf, body); !answer.Replayed {
 		t.Error("the create was sent again")
 	}
@@ -254,6 +255,36 @@ func TestGivenKeys(t *testing.T) {
 	b.jobs(5)
 }
 
+// A key that is given for another create while the first one is under way is refused at once: nobody
+// gets the answer to a create that he has not asked for.
+func TestGivenKeyUnderWay(t *testing.T) {
+	b := newBench(t, idempotency.Config{})
+	held := b.hold()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""), "one")
+		answered <- err
+	}()
+	gatewaytest.Receive(t, "the create at Atlas", held.created)
+	other := make(chan error, 1)
+	go func() {
+		_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot2, ""), "one")
+		other <- err
+	}()
+	select {
+	case err := <-other:
+		check(t, err, idempotency.KeyReused, atlas.NotSent)
+	case <-time.After(5 * time.Second):
+		held.let()
+		t.Errorf("another create waits for the first one, and gets %v", <-other)
+	}
+	held.let()
+	if err := gatewaytest.Receive(t, "the answer", answered); err != nil {
+		t.Error(err)
+	}
+	b.jobs(1)
+}
+
 func TestKeysThatAreRequired(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
 	b.config.Keys = idempotency.Required
@@ -271,19 +302,18 @@ func TestKeysThatAreRequired(t *testing.T) {
 // A caller has so many creates open and no more; others are unhurt.
 func TestQuota(t *testing.T) {
 	b := newBench(t, idempotency.Config{Quota: 1})
-	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(500 * time.Millisecond), Operation: "createBackupExport", Count: 1})
+	b.sim.SetSettings(sim.Settings{ParallelExports: true})
+	held := b.hold()
 	answered := make(chan error)
 	go func() {
 		_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot, ""))
 		answered <- err
 	}()
-	gatewaytest.WaitFor(t, "the first create", func() bool {
-		counts, err := b.journal.Count(t.Context())
-		return err == nil && counts.Sent == 1
-	})
+	gatewaytest.Receive(t, "the first create at Atlas", held.created)
 	_, err := b.do("nightly", v2+exportsOf, b.export(sim.OrdersSnapshot2, ""))
 	check(t, err, idempotency.QuotaReached, atlas.NotSent)
 	b.must("weekly", v2+exportsOf, b.export(sim.OrdersSnapshot3, ""))
+	held.let()
 	if err := gatewaytest.Receive(t, "the first answer", answered); err != nil {
 		t.Error(err)
 	}
@@ -304,7 +334,7 @@ func TestNoJournal(t *testing.T) {
 // and the next process finds what was created.
 func TestJournalEndsBehindACreate(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
-	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(500 * time.Millisecond), Operation: "createBackupExport", Count: 1})
+	held := b.hold()
 	body := b.export(sim.OrdersSnapshot, "")
 	answered := make(chan *idempotency.Answer)
 	go func() {
@@ -314,8 +344,9 @@ func TestJournalEndsBehindACreate(t *testing.T) {
 		}
 		answered <- answer
 	}()
-	gatewaytest.WaitFor(t, "the create", func() bool { return b.sent("createBackupExport", body) == 1 })
+	gatewaytest.Receive(t, "the create at Atlas", held.created)
 	b.journal.Close()
+	held.let()
 	first := gatewaytest.Receive(t, "the answer", answered)
 	b.jobs(1)
 

@@ -271,7 +271,7 @@ func TestStoreClockSetAhead(t *testing.T) {
 func TestReleaseOfWhatIsUnderWay(t *testing.T) {
 	b := newBench(t, idempotency.Config{})
 	b.sim.SetSettings(sim.Settings{ParallelExports: true})
-	b.faults(sim.Fault{Kind: sim.FaultLatency, Latency: sim.Duration(time.Second), Operation: "createBackupExport", Count: 1})
+	held := b.hold()
 	body := b.export(sim.OrdersSnapshot, "")
 	request := b.request("nightly", v2+exportsOf, body)
 	answered := make(chan error)
@@ -291,6 +291,7 @@ func TestReleaseOfWhatIsUnderWay(t *testing.T) {
 	if err := b.creates.Release(t.Context(), id, "impatience"); !errors.Is(err, idempotency.ErrSent) {
 		t.Errorf("%v", err)
 	}
+	held.let()
 	if err := gatewaytest.Receive(t, "the answer", answered); err != nil {
 		t.Error(err)
 	}

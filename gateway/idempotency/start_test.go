@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +32,34 @@ type direct struct{ *atlas.Upstream }
 
 func (d direct) Send(ctx context.Context, _ string, r *atlas.Request) (*atlas.Response, error) {
 	return d.Upstream.Send(ctx, r)
+}
+
+// held is a way to Atlas that keeps the answer to its first create until let is called.
+type held struct {
+	idempotency.Upstream
+	created chan struct{} // closed once Atlas has answered the create
+	let     func()
+
+	goes chan struct{}
+	one  atomic.Bool
+}
+
+// hold has the answer to the next create held.
+func (b *bench) hold() *held {
+	h := &held{Upstream: b.way, created: make(chan struct{}), goes: make(chan struct{})}
+	h.let = sync.OnceFunc(func() { close(h.goes) })
+	b.Cleanup(h.let)
+	b.way = h
+	return h
+}
+
+func (h *held) Send(ctx context.Context, caller string, r *atlas.Request) (*atlas.Response, error) {
+	response, err := h.Upstream.Send(ctx, caller, r)
+	if r.Operation.Method == http.MethodPost && h.one.CompareAndSwap(false, true) {
+		close(h.created)
+		<-h.goes
+	}
+	return response, err
 }
 
 // bench is a simulated Atlas and what makes creates happen once in front of it.
