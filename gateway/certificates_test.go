@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +209,7 @@ func TestGrantsOfCertificates(t *testing.T) {
 func TestFailedHandshakesAreRolledUp(t *testing.T) {
 	t.Parallel()
 	g := startCertificates(t, ", client_certificates: required", bound("exporter", `[{dns: "a.example"}]`, everything))
+	began := time.Now()
 	stranger := gatewaytest.NewAuthority(t).Client(t, func(c *x509.Certificate) { c.Subject.CommonName = "\x1b[2J" })
 	for i := range 6 {
 		who := stranger
@@ -224,8 +227,14 @@ func TestFailedHandshakesAreRolledUp(t *testing.T) {
 	})
 	g.Stop()
 	g.Wait(t)
-	if log := g.Log.String(); !strings.Contains(log, `"msg":"handshakes failed, since the certificates of clients were refused","count":6,"latest_peer":"127.0.0.1","latest_reason":"certificate_`) ||
-		strings.Contains(log, "TLS handshake error") || strings.Contains(log, "2J") {
+	log, count := g.Log.String(), 0
+	records := regexp.MustCompile(`"msg":"handshakes failed, since the certificates of clients were refused","count":(\d+),"latest_peer":"127.0.0.1","latest_reason":"certificate_`).FindAllStringSubmatch(log, -1)
+	for _, record := range records {
+		n, _ := strconv.Atoi(record[1])
+		count += n
+	}
+	// On a busy machine, the handshakes may take longer than the five seconds of one record.
+	if most := 1 + int(time.Since(began)/(5*time.Second)); count != 6 || len(records) > most || strings.Contains(log, "TLS handshake error") || strings.Contains(log, "2J") {
 		t.Error(log)
 	}
 }

@@ -80,18 +80,25 @@ func crowd(n int, f func(i int)) {
 // On systems other than Linux it does not wait.
 func (p *process) holds(t *testing.T, what string, want func(files int) bool) {
 	t.Helper()
-	files := 0
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	if files, ok := p.holdsIn(t, 20*time.Second, want); !ok {
+		t.Fatalf("the gateway does not hold %s: %d files are open", what, files)
+	}
+}
+
+// holdsIn is holds within a time. It returns how many files are open at last.
+func (p *process) holdsIn(t *testing.T, limit time.Duration, want func(files int) bool) (files int, ok bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.command.Process.Pid))
 		if errors.Is(err, os.ErrNotExist) {
-			return
+			return 0, true
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		if files = len(entries); want(files) {
-			return
+			return files, true
 		}
 	}
-	t.Fatalf("the gateway does not hold %s: %d files are open", what, files)
+	return files, false
 }

@@ -82,9 +82,9 @@ func (p *process) start(t *testing.T, start func() error) {
 	if err := start(); err != nil {
 		t.Fatal(err)
 	}
-	patience := cmp.Or(p.patience, 2*time.Minute)
-	watchdog := time.AfterFunc(patience, func() {
-		t.Errorf("the program has not ended after %s, and is killed", patience)
+	limit := cmp.Or(p.patience, 2*time.Minute)
+	watchdog := time.AfterFunc(limit, func() {
+		t.Errorf("the program has not ended after %s, and is killed", limit)
 		p.command.Process.Kill()
 	})
 	t.Cleanup(func() {
@@ -138,7 +138,7 @@ func get(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	request.Header.Set("Accept", "application/vnd.atlas.2025-03-12+json")
-	client := http.Client{Timeout: 30 * time.Second}
+	client := http.Client{Timeout: patience}
 	answer, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -199,6 +199,9 @@ func chunked(line, body, trailers string, fields ...string) string {
 	return request(line, "", append(fields, "Transfer-Encoding: chunked")...) + fmt.Sprintf("%x\r\n%s\r\n0\r\n%s\r\n", len(body), body, trailers)
 }
 
+// patience is how long a test waits for an answer, also on a busy machine.
+const patience = 30 * time.Second
+
 // send sends bytes and returns the responses that come back until the gateway ends the
 // connection. The gateway must end it, and no error may be longer than 16 KiB.
 func (p *process) send(t *testing.T, bytes string) (list []gatewaytest.Response) {
@@ -208,7 +211,7 @@ func (p *process) send(t *testing.T, bytes string) (list []gatewaytest.Response)
 		t.Error(err)
 		return nil
 	}
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	io.WriteString(conn, bytes) // an error means that the answer came first
 	return receive(t, conn, bytes)
 }
@@ -217,7 +220,7 @@ func (p *process) send(t *testing.T, bytes string) (list []gatewaytest.Response)
 func receive(t *testing.T, conn net.Conn, bytes string) (list []gatewaytest.Response) {
 	t.Helper()
 	defer conn.Close()
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	text, err := io.ReadAll(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection stays open after %.300q", text)

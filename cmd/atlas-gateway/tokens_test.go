@@ -205,16 +205,18 @@ func refusedFlood(t *testing.T, p *process, token func(worker, n int) string) *s
 	return &wait
 }
 
-// answers expects that a token is accepted 200 times, and says how long the answers took.
+// answers expects that a token is accepted, 200 times or for five seconds, and says how long the
+// answers took. On a busy machine, 200 may take longer than the ten seconds in which the program
+// waits for an issuer.
 func (p *process) answers(t *testing.T, token string) string {
 	t.Helper()
-	took := make([]time.Duration, 200)
-	for n := range took {
+	var took []time.Duration
+	for end := time.Now().Add(5 * time.Second); len(took) < 200 && (len(took) == 0 || time.Now().Before(end)); {
 		began := time.Now()
 		if got := p.shows(t, token); got != http.StatusOK {
 			t.Fatalf("a known key: %d", got)
 		}
-		took[n] = time.Since(began)
+		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
 	return fmt.Sprintf("%s at the median, %s at the 99th percentile", took[len(took)/2], took[len(took)*99/100])
