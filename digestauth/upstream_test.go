@@ -39,13 +39,8 @@ type upstream struct {
 	key digestauth.Credential
 }
 
-// newUpstream starts an upstream. Its nonces age by 1 ms with each request, so that none expires
-// only because the machine is busy.
 func newUpstream(t testing.TB, policy digestauth.NoncePolicy) *upstream {
-	u, began := &upstream{key: goodKey}, time.Now()
-	u.nonces = digestauth.NewNonces(policy, func() time.Time {
-		return began.Add(time.Duration(u.requests.Load()) * time.Millisecond)
-	})
+	u := &upstream{nonces: digestauth.NewNonces(policy, nil), key: goodKey}
 	u.Server = httptest.NewServer(u)
 	t.Cleanup(u.Close)
 	return u
