@@ -131,6 +131,9 @@ func TestConclusions(t *testing.T) {
 					outcome = ""
 				}
 				got := g.Send(t, method, request.target, header, request.content)
+				for tries := 1; tries < 20 && test.answer == "wait" && upstream.Signed.Load() == 0; tries++ {
+					got = g.Send(t, method, request.target, header, request.content) // on a busy machine, it has not left in time
+				}
 				code, text := apiErrorOf(t, got)
 				if got.Status != test.status || code != test.code || got.Header.Get("Gateway-Error") != test.kind || got.Header.Get("Gateway-Outcome") != outcome {
 					t.Errorf("%s: %d %v %s", method, got.Status, got.Header, got.Body)
