@@ -121,36 +121,44 @@ func hangingAtlas(t *testing.T) (url string, proceed func()) {
 }
 
 // Requests that hang can't take all places: those of one caller, to one group, or of one operation
-// leave some to others.
+// leave some to others. Anonymous callers can't be told apart, and are not one caller.
 func TestPlacesAreShared(t *testing.T) {
 	t.Parallel()
 	const inFlight = 12
 	for name, test := range map[string]struct {
 		who, group func(n int) int // of the request n, which hangs
 		places     int
+		anonymous  bool
 	}{
-		"a caller":     {func(int) int { return 0 }, func(n int) int { return n % 4 }, 8},
-		"a group":      {func(n int) int { return n % 4 }, func(int) int { return 0 }, 9},
-		"an operation": {func(n int) int { return n % 4 }, func(n int) int { return n % 4 }, 10},
+		"a caller":     {func(int) int { return 0 }, func(n int) int { return n % 4 }, 8, false},
+		"a group":      {func(n int) int { return n % 4 }, func(int) int { return 0 }, 9, false},
+		"an operation": {func(n int) int { return n % 4 }, func(n int) int { return n % 4 }, 10, false},
+		"strangers":    {func(int) int { return 0 }, func(n int) int { return n % 4 }, 10, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			upstream, proceed := hangingAtlas(t)
 			var list []*gatewaytest.Caller
-			for n := range 5 {
+			for n := 0; n < 5 && !test.anonymous; n++ {
 				list = append(list, gatewaytest.Issue(t, fmt.Sprint("caller-", n), everything))
 			}
 			g := gatewaytest.StartFor(t, upstream, fmt.Sprintf("limits: {in_flight: %d}", inFlight), list...)
+			header := func(n int) map[string]string {
+				if test.anonymous {
+					return as("")
+				}
+				return as(list[n].Bearer())
+			}
 			of := func(n int) string { return fmt.Sprintf("/api/atlas/v2/groups/%024x", n) }
 			// Atlas accepts the key, so that nothing waits until it is known to be good.
-			if got := g.Send(t, "GET", of(4)+"/backup/exportBuckets", as(list[4].Bearer()), ""); got.Status != http.StatusOK {
+			if got := g.Send(t, "GET", of(4)+"/backup/exportBuckets", header(4), ""); got.Status != http.StatusOK {
 				t.Fatalf("%d %s", got.Status, got.Body)
 			}
 			statuses := make(chan int, inFlight)
 			for n := range inFlight {
 				target := of(test.group(n)) + fmt.Sprintf("/clusters/orders/backup/exports/%024x", n)
-				who := list[test.who(n)]
-				go func() { statuses <- g.Send(t, "GET", target, as(who.Bearer()), "").Status }()
+				who := header(test.who(n))
+				go func() { statuses <- g.Send(t, "GET", target, who, "").Status }()
 			}
 			defer proceed() // before the gateway's end, which waits for what hangs
 			refused := inFlight - test.places
@@ -160,7 +168,7 @@ func TestPlacesAreShared(t *testing.T) {
 					t.Errorf("%d instead of 503", status)
 				}
 			}
-			if got := g.Send(t, "GET", of(4)+"/backup/exportBuckets", as(list[4].Bearer()), ""); got.Status != http.StatusOK {
+			if got := g.Send(t, "GET", of(4)+"/backup/exportBuckets", header(4), ""); got.Status != http.StatusOK {
 				t.Errorf("another request: %d %s", got.Status, got.Body)
 			}
 			proceed()
