@@ -260,7 +260,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.count(r.Method, response.StatusCode, took)
-	t.clock.read(response.Header)
+	t.clock.read(response.Header, began.Add(took))
 	return response, nil
 }
 
