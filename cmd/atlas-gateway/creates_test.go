@@ -35,6 +35,19 @@ func serveJournaled(t *testing.T, settings string, environ ...string) *journaled
 	return j
 }
 
+// A port that is taken is all that the log tells of: the journal is left before it is closed.
+func TestPortInUseBesideAJournal(t *testing.T) {
+	t.Parallel()
+	j := serveJournaled(t, withJournal)
+	taken := "ATLAS_GATEWAY_LISTENER_ADDRESS=" + strings.TrimPrefix(j.Listener, "http://")
+	for range 10 {
+		status, printed := runProgram(t, []string{"serve", j.file}, taken, "STATE_DIRECTORY="+t.TempDir())
+		if status != exitFailed || !strings.Contains(printed, "address already in use") || strings.Contains(printed, "journal") {
+			t.Fatalf("%d %s", status, printed)
+		}
+	}
+}
+
 // post sends a create.
 func (j *journaled) post(t *testing.T, target, body string, fields map[string]string) gatewaytest.Response {
 	t.Helper()

@@ -207,11 +207,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	signal.Ignore(syscall.SIGPIPE) // standard error may have lost its reader
 	standardError, queue := stderr, newLog(settings.Log, stderr)
 	stderr = queue
-	defer func() {
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-		defer cancel()
-		queue.Flush(limit)
-	}()
+	defer atLast(ctx, queue.Flush)
 	records := slog.New(queue)
 	log.SetFlags(0)
 	log.SetOutput(strayLog{records})
@@ -230,6 +226,7 @@ func serve(ctx context.Context, args, env []string, stdout, stderr io.Writer) in
 	if journal != nil {
 		defer journal.Close()
 		g.UseJournal(journal)
+		defer atLast(ctx, func(limit context.Context) { g.Close(limit) }) // where Serve does not come to it
 	}
 	endAudit, err := useAudit(ctx, g, settings.Audit, standardError, records)
 	if err != nil {
@@ -306,8 +303,16 @@ func newLog(settings config.Log, stderr io.Writer) *observe.Queue {
 	})
 }
 
-// lastWords is how long the end of the program waits for the log to be written.
+// lastWords is how long the end of the program waits for the log to be written, and for the journal
+// to be left.
 const lastWords = 500 * time.Millisecond
+
+// atLast calls what waits at the end of the program.
+func atLast(ctx context.Context, wait func(limit context.Context)) {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	wait(limit)
+}
 
 // strayLog makes records of what libraries write to the standard logger, up to the first
 // quotation mark: what they quote may come from anywhere, and repeat a secret.
