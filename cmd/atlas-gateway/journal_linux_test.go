@@ -52,9 +52,14 @@ func TestJournalOnAReadOnlyDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
+	// A program that another test starts has the file open until its exec.
+	gatewaytest.WaitFor(t, "the disk to be read-only", func() bool {
+		err = syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+		if err != nil && err != syscall.EBUSY {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	for _, journal := range []string{old, filepath.Join(dir, "new.db"), filepath.Join(dir, "new", "creates.db")} {
 		p := newProcessFor(t, "http://127.0.0.1:1", "creates: {file: "+journal+"}\n")
 		refusesStart(t, p.file, dir, "journal", "read-only")
